@@ -1,0 +1,61 @@
+"""Results as tables for people: percent, one decimal, what was measured in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean": "H"}
+
+
+def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """One row per evaluation worth reporting and one for chance: name, step, T1, U, S, H.
+
+    Args:
+        result: Content of a result.json.
+    """
+    stage = result["stage"]
+    labels = {"last": "last step"} | {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
+    rows = [_row(labels[name], scores) for name, scores in result["scores"].items()]
+    return [*rows, _row("chance", result["chance"])]
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """The result as a table for the terminal."""
+    table = Table(title=f"{_title(result)} (%)", title_justify="left")
+    table.add_column("")
+    for name in ("step", *SCORES.values()):
+        table.add_column(name, justify="right")
+    for row in result_rows(result):
+        table.add_row(*row)
+    return table
+
+
+def result_markdown(result: Mapping[str, Any], config: str) -> str:
+    """The whole record as a page: scores, command, data, versions and config."""
+    header = ["", "step", *SCORES.values()]
+    lines = [f"# {_title(result)}", "", *markdown_table(header, result_rows(result)), ""]
+    lines += [f"- command: `{result['command']}`", f"- code: {result['code']}", f"- device: {result['device']}"]
+    lines += [f"- wall time: {result['wall_time_s']} s; peak memory (GB): {_pairs(result['peak_memory_gb'])}"]
+    lines += [f"- data: {_pairs(result['data'])}", f"- versions: {_pairs(result['versions'])}"]
+    return "\n".join([*lines, "", "```yaml", config.rstrip(), "```", ""])
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table whose first column is text and the others numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+
+
+def _row(label: str, scores: Mapping[str, float]) -> list[str]:
+    values = [f"{100 * scores[score]:.1f}" if score in scores else "" for score in SCORES]
+    return [label, str(scores.get("step", "")), *values]
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    model = result["choices"].get("model", "model")
+    return f"{result['benchmark']}, {result['features']}, {model}, {result['protocol']} protocol, seed {result['seed']}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,107 @@
+"""From a config to objects: the only file that calls Hydra's instantiate."""
+
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from msdn_lit.callbacks import EvaluationHistory
+from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.images import ImageTransform
+from msdn_lit.data.semantics import Semantics
+from msdn_lit.errors import ConfigError
+from msdn_lit.metrics import ZSLMetric
+from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.tasks import ZSLTask
+
+_THIS_MACHINE = {"_target_", "weights_file", "pretrained"}
+
+
+def feature_source(cfg: DictConfig) -> dict[str, Any]:
+    """What identifies a feature store: name, backbone and transform, without what belongs to this machine."""
+    features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
+    backbone, transform = (
+        {key: value for key, value in features[part].items() if key not in _THIS_MACHINE}
+        for part in ("backbone", "transform")
+    )
+    return {"name": features["name"], "backbone": backbone, "transform": transform}
+
+
+def backbone(cfg: DictConfig) -> RegionBackbone:
+    """The frozen backbone with its weights."""
+    built: RegionBackbone = instantiate(cfg.features.backbone, _convert_="all")
+    return built
+
+
+def transform(cfg: DictConfig) -> ImageTransform:
+    """What the backbone wants done to images."""
+    built: ImageTransform = instantiate(cfg.features.transform, _convert_="all")
+    return built
+
+
+def device(name: str) -> torch.device:
+    """A device by name; "auto" is the GPU if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def datamodule(cfg: DictConfig) -> ZSLDataModule:
+    """The data module, set up: every file it needs has been checked."""
+    module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    module.setup()
+    return module
+
+
+def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
+    """Net, loss, metric and optimizer for the sizes of the data."""
+    seen, unseen = torch.from_numpy(semantics.seen), torch.from_numpy(semantics.unseen)
+    class_attributes_CK = torch.from_numpy(semantics.class_attributes_CK)
+    return ZSLTask(
+        instantiate(cfg.model)(_attribute_vectors(cfg, semantics), class_attributes_CK, visual_dim),
+        instantiate(cfg.loss)(seen, unseen),
+        ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
+        instantiate(cfg.optimizer),
+        fusion=_fusion(cfg),
+        calibration=cfg.prediction.calibration,
+        stage=cfg.protocol.stage,
+    )
+
+
+def trainer(cfg: DictConfig) -> Trainer:
+    """The Lightning trainer with its callbacks and loggers."""
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    loggers = [instantiate(logger) for logger in cfg.logger.values()]
+    built: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
+    return built
+
+
+def history_of(built: Trainer) -> EvaluationHistory:
+    """The trainer's record of its evaluations.
+
+    Raises:
+        ConfigError: `callbacks.history` was removed from the config.
+    """
+    for callback in built.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EvaluationHistory):
+            return callback
+    raise ConfigError("callbacks.history is missing", action="Every result is read from it; keep it in the config.")
+
+
+def _attribute_vectors(cfg: DictConfig, semantics: Semantics) -> Tensor:
+    if semantics.attribute_vectors_KE is not None:
+        return torch.from_numpy(semantics.attribute_vectors_KE)
+    return torch.randn(semantics.class_attributes_CK.shape[1], cfg.data.word_vector_dim)
+
+
+def _fusion(cfg: DictConfig) -> list[float]:
+    names = list(cfg.model.subnets)
+    if len(names) == 1:
+        return [1.0]
+    missing = [name for name in names if name not in cfg.prediction.fusion]
+    if missing:
+        raise ConfigError(f"prediction.fusion has no weight for {', '.join(missing)}", action="Add it.")
+    return [float(cfg.prediction.fusion[name]) for name in names]

@@ -1,0 +1,55 @@
+"""Finding a run's checkpoints and making sure that they fit before anything is loaded."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from msdn_lit.errors import CheckpointError
+
+FOLDER = "checkpoints"
+
+
+def find_checkpoint(name: str, run_dir: Path) -> Path:
+    """Resolves a checkpoint's name within a run folder, or a path.
+
+    Args:
+        name: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a file.
+        run_dir: The run's folder.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    inside = run_dir / FOLDER / f"{name}.ckpt"
+    path = Path(name) if name.endswith(".ckpt") else inside
+    if path.is_file():
+        return path
+    present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
+    action = f"That run has {', '.join(present)}." if present else "Name the folder of a run that has been trained."
+    raise CheckpointError(f"{path} is missing", action=action)
+
+
+def check_checkpoint(path: Path, module: nn.Module) -> None:
+    """Reads a checkpoint without running what a pickle could contain, and compares its weights with the module's.
+
+    Raises:
+        CheckpointError: The file is damaged, no checkpoint, or of another model.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content["state_dict"]
+        found = {name: tuple(value.shape) for name, value in weights.items()}
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason})", action="Train again.") from error
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if found != wanted:
+        name = sorted({*wanted.items()} ^ {*found.items()})[0][0]
+        raise CheckpointError(
+            f"{path} is of another model: {name}",
+            expected=wanted.get(name, "absent"),
+            found=found.get(name, "absent"),
+            action="Use the overrides of the run that wrote it; its config.yaml lists them.",
+        )

@@ -1,0 +1,1 @@
+"""Benchmarks on disk: splits, word vectors, images, region features."""

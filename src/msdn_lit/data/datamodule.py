@@ -1,0 +1,209 @@
+"""The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from msdn_lit.data.benchmarks import find_benchmark
+from msdn_lit.data.feature_store import FeatureStore, hash_image_list
+from msdn_lit.data.samplers import DrawFactory, StepSampler
+from msdn_lit.data.semantics import Semantics, unit_class_attributes
+from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.errors import ConfigError, DataError
+
+UNSEEN_SPLIT = {"trainval": "test_unseen", "train": "val"}
+
+
+class Batch(NamedTuple):
+    """What a training or evaluation step gets.
+
+    Attributes:
+        regions_BRD: Region features as stored, fp16, (B, R, D).
+        labels_B: Class ids among all C, (B,).
+    """
+
+    regions_BRD: Tensor
+    labels_B: Tensor
+
+
+class SplitDataset(Dataset[Batch]):
+    """The images of one split; reads a whole batch with one gather.
+
+    Args:
+        store: Region features of all images.
+        rows: The split's images, as rows of the store.
+        labels_N: Class of every image of the store.
+    """
+
+    def __init__(self, store: FeatureStore, rows: IntArray, labels_N: IntArray) -> None:
+        self.store, self.rows, self.labels = store, rows, labels_N[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        regions_BRD, labels_B = self.__getitems__([index])
+        return Batch(regions_BRD[0], labels_B[0])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Reads the given positions of the split as one batch."""
+        regions_BRD = self.store.gather(self.rows[indices])
+        return Batch(torch.from_numpy(regions_BRD), torch.from_numpy(self.labels[indices]))
+
+
+class StepLoader(DataLoader[Batch]):
+    """Loader of training steps; it resumes by itself, since its sampler begins at the trainer's step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to save."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class ZSLDataModule(lightning.LightningDataModule):
+    """Region features, labels and semantics of one benchmark under one protocol.
+
+    Call `setup` to read and check everything; `semantics`, `visual_dim` and `split` are there afterwards.
+
+    Args:
+        benchmark: Name, e.g. "CUB".
+        data_dir: Holds xlsa17/, w2v/ and the images.
+        store_dir: The feature store.
+        source: What the store must have been made from (name, backbone, transform).
+        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
+            and the classes of test_unseen no candidates.
+        eval_splits: Evaluated during and after training.
+        draw: Makes the training batches; one of `samplers`.
+        batch_size: Images per training step.
+        eval_batch_size: Images per evaluation step.
+        seed: Of the training batches.
+        word_vectors: File below data_dir; None learns attribute vectors from scratch.
+        word_vector_dim: E of vectors that are learned from scratch.
+        clamp_negative_attributes: Set negative class attributes to zero (AWA2).
+        num_workers: Loader processes; 0 reads in the training process.
+    """
+
+    semantics: Semantics
+    split: ProposedSplit
+
+    def __init__(
+        self,
+        *,
+        benchmark: str,
+        data_dir: str,
+        store_dir: str,
+        source: dict[str, Any],
+        train_split: str,
+        eval_splits: Sequence[str],
+        draw: DrawFactory,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        word_vectors: str | None,
+        word_vector_dim: int = 300,
+        clamp_negative_attributes: bool = False,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.benchmark = find_benchmark(benchmark)
+        self.data_dir, self.store_dir, self.source = Path(data_dir), Path(store_dir), source
+        self.train_split, self.eval_splits = train_split, tuple(eval_splits)
+        self.draw, self.seed = draw, seed
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.word_vector_dim = word_vector_dim
+        self.word_vectors, self.clamp_negative_attributes = word_vectors, clamp_negative_attributes
+        self._store: FeatureStore | None = None
+
+    @property
+    def store(self) -> FeatureStore:
+        """The opened feature store; `setup` has been called."""
+        assert self._store is not None, "call setup() first"
+        return self._store
+
+    @property
+    def visual_dim(self) -> int:
+        """D of the store."""
+        return self.store.manifest.shape[2]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and checks splits, semantics and store; a second call does nothing.
+
+        Raises:
+            DataError: A file is missing or damaged, or two files do not fit together.
+        """
+        if self._store is not None:
+            return
+        split = self.benchmark.read_split(self.data_dir)
+        self._check_split_names(split)
+        num_attributes = split.class_attributes_CK.shape[1]
+        vectors = read_word_vectors(self.data_dir / self.word_vectors, num_attributes) if self.word_vectors else None
+        seen = split.classes_of(self.train_split)
+        self.semantics = Semantics(
+            class_names=split.class_names,
+            class_attributes_CK=unit_class_attributes(
+                split.class_attributes_CK, clamp_negative=self.clamp_negative_attributes
+            ),
+            attribute_vectors_KE=vectors,
+            seen=seen,
+            unseen=np.setdiff1d(split.classes_of(UNSEEN_SPLIT[self.train_split]), seen),
+        )
+        store = FeatureStore(self.store_dir)
+        store.check(source=self.source, images_sha256=hash_image_list(self.benchmark.relative_paths(split)))
+        self.split, self._store = split, store
+
+    def train_dataloader(self) -> StepLoader:
+        """Batches of the training split from the trainer's current step to its last."""
+        dataset = self.dataset(self.train_split)
+        assert self.trainer is not None
+        if self.trainer.max_steps < 0:
+            raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
+        sampler = StepSampler(
+            self.draw(dataset.labels, self.batch_size, self.seed),
+            first_step=self.trainer.global_step,
+            num_steps=self.trainer.max_steps,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return StepLoader(dataset, batch_sampler=sampler, **self._loader_args())
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader per evaluated split, in order; ranks share the images without padding."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        loaders = []
+        for name in self.eval_splits:
+            dataset = self.dataset(name)
+            shard = range(rank, len(dataset), world_size)
+            loaders.append(DataLoader(dataset, self.eval_batch_size, sampler=shard, **self._loader_args()))
+        return loaders
+
+    test_dataloader = val_dataloader
+
+    def dataset(self, split_name: str) -> SplitDataset:
+        """The images of one split."""
+        return SplitDataset(self.store, self.split.locations[split_name], self.split.labels_N)
+
+    def _loader_args(self) -> dict[str, Any]:
+        # A batch arrives complete from __getitems__, so there is nothing left to collate.
+        return {"num_workers": self.num_workers, "collate_fn": _as_is, "pin_memory": torch.cuda.is_available()}
+
+    def _check_split_names(self, split: ProposedSplit) -> None:
+        for name in (self.train_split, *self.eval_splits):
+            if name not in split.locations:
+                raise DataError(
+                    f"{split.folder / 'att_splits.mat'} has no split {name!r}",
+                    expected="one of " + ", ".join(split.locations),
+                    action="Set protocol.train_split and protocol.eval_splits.",
+                )
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,104 @@
+"""How training batches are drawn: batch number `step` is a pure function of (seed, step).
+
+Nothing has to be saved to continue exactly: a resumed run asks for the steps that are left.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from msdn_lit.data.xlsa17 import IntArray
+
+
+class BatchDraw(Protocol):
+    """Chooses the images of one training step."""
+
+    def __call__(self, step: int) -> IntArray:
+        """Returns positions within the training split, (B,)."""
+
+
+class UniformDraw:
+    """A fresh random subset at each step, without replacement (the release on CUB).
+
+    Args:
+        labels_N: Class of each training image; only its length matters here.
+        batch_size: Images per step.
+        seed: Of the whole sequence.
+    """
+
+    def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
+        self.num_images, self.seed = len(labels_N), seed
+        self.batch_size = min(batch_size, self.num_images)
+
+    def __call__(self, step: int) -> IntArray:
+        return _generator(self.seed, step).choice(self.num_images, self.batch_size, replace=False)
+
+
+class ClassBalancedDraw:
+    """One random image of each of `batch_size` random classes (the release on SUN; on AWA2 all 40 seen classes).
+
+    Args:
+        labels_N: Class of each training image.
+        batch_size: Classes per step; at most as many as occur.
+        seed: Of the whole sequence.
+    """
+
+    def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
+        self.images_of = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
+        self.seed = seed
+        self.batch_size = min(batch_size, len(self.images_of))
+
+    def __call__(self, step: int) -> IntArray:
+        generator = _generator(self.seed, step)
+        classes = generator.choice(len(self.images_of), self.batch_size, replace=False)
+        return np.array([generator.choice(self.images_of[c]) for c in classes])
+
+
+class EpochDraw:
+    """Shuffled passes over all images, as most of today's training; the last batch of a pass may be smaller.
+
+    Args:
+        labels_N: Class of each training image; only its length matters here.
+        batch_size: Images per step.
+        seed: Of the whole sequence.
+    """
+
+    def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
+        self.num_images, self.batch_size, self.seed = len(labels_N), batch_size, seed
+
+    def __call__(self, step: int) -> IntArray:
+        epoch, position = divmod(step, -(-self.num_images // self.batch_size))
+        order = _generator(self.seed, epoch).permutation(self.num_images)
+        return order[position * self.batch_size :][: self.batch_size]
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batch sampler over the steps of one run.
+
+    Args:
+        draw: Chooses the images of a step.
+        first_step: Where to begin: 0, or the step of the checkpoint that is resumed.
+        num_steps: Steps of the whole run; this is the length, wherever it begins.
+        rank: Of this process; it takes every `world_size`-th image of each batch.
+        world_size: Number of processes that share each batch.
+    """
+
+    def __init__(self, draw: BatchDraw, first_step: int, num_steps: int, rank: int = 0, world_size: int = 1) -> None:
+        self.draw, self.first_step, self.num_steps = draw, first_step, num_steps
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first_step, self.num_steps):
+            yield self.draw(step)[self.rank :: self.world_size].tolist()
+
+
+DrawFactory = Callable[[IntArray, int, int], BatchDraw]
+
+
+def _generator(seed: int, index: int) -> np.random.Generator:
+    return np.random.default_rng([seed, index])

@@ -1,0 +1,156 @@
+"""Reader of the Proposed Split (xlsa17): the only file that knows MATLAB and its 1-based indices."""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from msdn_lit.errors import DataError
+
+IntArray = NDArray[np.int64]
+SOURCE = "Take xlsa17.zip from datasets.d2.mpi-inf.mpg.de/xian and unpack it into the data folder."
+TEST_SPLITS = ("test_seen", "test_unseen")
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError)
+_UNREADABLE_MAT = (*_UNREADABLE, MatReadError, zlib.error, struct.error)
+
+
+@dataclass(frozen=True)
+class ProposedSplit:
+    """One benchmark's classes, images and splits, every index 0-based.
+
+    Attributes:
+        folder: Where it was read.
+        class_names: C names, in the order of the labels.
+        class_attributes_CK: Class semantic vectors as in the file, float32, (C, K).
+        image_files: N image paths as in the file.
+        labels_N: Class of each image, (N,).
+        locations: Image indices of trainval, test_seen and test_unseen and, where the file has them, of train and val.
+            The official train and val leak test_seen images; here both are intersected with trainval.
+    """
+
+    folder: Path
+    class_names: tuple[str, ...]
+    class_attributes_CK: NDArray[np.float32]
+    image_files: tuple[str, ...]
+    labels_N: IntArray
+    locations: Mapping[str, IntArray]
+
+    def classes_of(self, *names: str) -> IntArray:
+        """The classes that occur in the named splits, ascending."""
+        return np.unique(np.concatenate([self.labels_N[self.locations[name]] for name in names]))
+
+    def fingerprint(self) -> str:
+        """Hash of names, attributes, labels and sorted splits: equal for files that define the same benchmark."""
+        digest = sha256("\n".join((*self.class_names, *self.image_files)).encode())
+        digest.update(self.class_attributes_CK.tobytes() + self.labels_N.tobytes())
+        for name in sorted(self.locations):
+            digest.update(name.encode() + np.sort(self.locations[name]).tobytes())
+        return digest.hexdigest()
+
+
+def read_proposed_split(folder: Path) -> ProposedSplit:
+    """Reads att_splits.mat and res101.mat of one benchmark.
+
+    Args:
+        folder: Holds the two files, e.g. DATA_DIR/xlsa17/data/CUB. The pooled features in res101.mat are not read.
+
+    Raises:
+        DataError: A file is missing, damaged or lacks a key, or the two do not fit together.
+    """
+    splits = _load(folder / "att_splits.mat", ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
+    images = _load(folder / "res101.mat", ["image_files", "labels"])
+    trainval = _zero_based(splits, "trainval_loc")
+    locations = {"trainval": trainval} | {name: _zero_based(splits, f"{name}_loc") for name in TEST_SPLITS}
+    for name in ("train", "val"):
+        if f"{name}_loc" in splits:
+            locations[name] = np.intersect1d(_zero_based(splits, f"{name}_loc"), trainval)
+    split = ProposedSplit(
+        folder=folder,
+        class_names=_strings(splits["allclasses_names"]),
+        class_attributes_CK=np.ascontiguousarray(splits["att"].T, dtype=np.float32),
+        image_files=_strings(images["image_files"]),
+        labels_N=_zero_based(images, "labels"),
+        locations=locations,
+    )
+    _check_sizes(split)
+    _check_splits(split)
+    return split
+
+
+def _load(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Reads a .mat file that must hold the given keys; the big `features` array is skipped."""
+    optional = ["train_loc", "val_loc"]
+    try:
+        content: dict[str, Any] = loadmat(str(path), variable_names=[*keys, *optional])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing", action=SOURCE) from None
+    except _UNREADABLE_MAT as error:
+        raise DataError(f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=SOURCE) from error
+    missing = [key for key in keys if key not in content]
+    if missing:
+        present = sorted(key for key in content if not key.startswith("__"))
+        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=present, action=SOURCE)
+    return content | {"path": path}
+
+
+def _zero_based(content: dict[str, Any], key: str) -> IntArray:
+    values = np.asarray(content[key])
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool(np.all(np.mod(values, 1) == 0)))
+    if not whole or values.size == 0:
+        raise DataError(
+            f"{content['path']}: {key} is not a list of indices",
+            expected="whole numbers from 1",
+            found=f"{values.dtype} of shape {values.shape}",
+            action=SOURCE,
+        )
+    return values.astype(np.int64).ravel() - 1
+
+
+def _strings(cells: NDArray[Any]) -> tuple[str, ...]:
+    """Unwraps MATLAB's cell array of strings: each cell is an array that holds one."""
+    return tuple(str(np.asarray(cell).ravel()[0]) if np.asarray(cell).size else "" for cell in cells.ravel())
+
+
+def _check_sizes(split: ProposedSplit) -> None:
+    attributes, images = split.folder / "att_splits.mat", split.folder / "res101.mat"
+    C, N = len(split.class_names), len(split.image_files)
+    found_C = split.class_attributes_CK.shape[0]
+    if found_C != C:
+        raise DataError(f"{attributes}: att and allclasses_names disagree", expected=f"{C} classes", found=found_C)
+    if not np.isfinite(split.class_attributes_CK).all():
+        raise DataError(f"{attributes}: att holds NaN or infinity", action=SOURCE)
+    if len(split.labels_N) != N:
+        raise DataError(f"{images}: labels and image_files disagree", expected=f"{N} labels", found=len(split.labels_N))
+    if split.labels_N.min() < 0 or split.labels_N.max() >= C:
+        bounds = f"{split.labels_N.min() + 1} to {split.labels_N.max() + 1}"
+        raise DataError(f"{images}: labels outside the classes of att_splits.mat", expected=f"1 to {C}", found=bounds)
+
+
+def _check_splits(split: ProposedSplit) -> None:
+    path, N = split.folder / "att_splits.mat", len(split.labels_N)
+    for name, rows in split.locations.items():
+        if len(rows) and (rows.min() < 0 or rows.max() >= N):
+            found = f"{rows.min() + 1} to {rows.max() + 1}"
+            raise DataError(f"{path}: {name}_loc leaves the image list", expected=f"1 to {N}", found=found, action=SOURCE)
+    for first, second in (("trainval", "test_seen"), ("trainval", "test_unseen"), TEST_SPLITS):
+        shared = np.intersect1d(split.locations[first], split.locations[second])
+        if len(shared):
+            raise DataError(
+                f"{path}: {first}_loc and {second}_loc overlap", expected="no common image", found=f"{len(shared)}", action=SOURCE
+            )
+    leaked = np.intersect1d(split.classes_of("trainval", "test_seen"), split.classes_of("test_unseen"))
+    if len(leaked):
+        names = ", ".join(split.class_names[c] for c in leaked[:5])
+        raise DataError(f"{path}: classes both seen and unseen", expected="none", found=f"{len(leaked)} ({names})", action=SOURCE)
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

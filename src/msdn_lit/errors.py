@@ -1,0 +1,32 @@
+"""Errors that the user can put right.
+
+An entry point prints their text as one line, without a traceback; every other exception is ours and shows its own.
+"""
+
+
+class UserError(Exception):
+    """Something outside the program is not as it must be.
+
+    Args:
+        problem: What is wrong and where (name the file).
+        expected: What would have been right.
+        found: What is there instead.
+        action: What to do next, as a sentence or a command.
+    """
+
+    def __init__(self, problem: str, *, expected: object = None, found: object = None, action: str = "") -> None:
+        details = [f"{name} {value}" for name, value in (("expected", expected), ("found", found)) if value is not None]
+        message = problem if not details else f"{problem}: {', '.join(details)}"
+        super().__init__(f"{message.rstrip('.')}. {action}".strip())
+
+
+class DataError(UserError):
+    """A data file is missing, damaged, or does not fit the others."""
+
+
+class ConfigError(UserError):
+    """An override or a config value makes no sense."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or run folder is missing or belongs to another model."""

@@ -1,0 +1,103 @@
+"""A frozen timm backbone as a source of region features."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from msdn_lit.errors import DataError
+
+
+class RegionBackbone(nn.Module):
+    """The last (or a chosen) feature map of a timm model; its cells are the regions, row by row from the top left.
+
+    Args:
+        model_name: timm's name, e.g. "resnet101.tv_in1k".
+        weights_file: Local safetensors or .pth file; used if it exists.
+        pretrained: Let timm download its weights where the file does not exist; otherwise weights are random.
+        stage: Index of timm's feature stage to take; None takes the last feature map.
+        seed: Seeds random weights.
+        model_args: Further arguments of timm.create_model.
+
+    Raises:
+        DataError: No weights are to be had, or they belong to another model.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        *,
+        weights_file: str | None = None,
+        pretrained: bool = True,
+        stage: int | None = None,
+        seed: int = 0,
+        model_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        shape: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+        if stage is not None:
+            shape = {"features_only": True, "out_indices": (stage,)}
+        local = Path(weights_file) if weights_file else None
+        download = pretrained and not (local and local.is_file())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self.model = timm.create_model(model_name, pretrained=download, **shape, **dict(model_args or {}))
+            except (OSError, RuntimeError) as error:
+                raise _no_weights(model_name, local, error) from error
+        if local and local.is_file():
+            _load_weights(self.model, model_name, local)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def feature_map(self, images_B3HW: Tensor) -> Tensor:
+        """Computes the feature map, (B, D, H, W)."""
+        features = self.model.forward_features if hasattr(self.model, "forward_features") else self.model
+        result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
+        maps_BDHW: Tensor = result[-1] if isinstance(result, list) else result
+        assert maps_BDHW.ndim == 4, f"{type(self.model).__name__} gives no (B, D, H, W) map: {tuple(maps_BDHW.shape)}"
+        return maps_BDHW
+
+    def weights_sha256(self) -> str:
+        """Hash of every weight and statistic, independent of the file they came from."""
+        digest = sha256()
+        for name, value in sorted(_weights(self.model).items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
+    remedy = "Take the weights of exactly this timm model, or set features.backbone.weights_file."
+    try:
+        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as weights ({error})", action=remedy) from error
+    wanted = _weights(model)
+    missing, foreign = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
+    foreign = [name for name in foreign if not name.startswith(("classifier.", "fc.", "head."))]
+    differing = [name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape]
+    if missing or foreign or differing:
+        found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently shaped tensors"
+        raise DataError(f"{path} is not of {model_name}", expected="its weights", found=found, action=remedy)
+    model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """All that a forward pass reads: BatchNorm's step counters, which some weight files lack, do not count."""
+    return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+
+def _no_weights(model_name: str, local: Path | None, error: Exception) -> DataError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    where = f"neither at {local} nor by download" if local else "by download"
+    return DataError(
+        f"No weights for {model_name}: {where} ({reason[:200]})",
+        action="Put the file there, name another with features.backbone.weights_file=PATH, or choose features=... "
+        "whose weights you have.",
+    )

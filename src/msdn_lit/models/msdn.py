@@ -1,0 +1,170 @@
+"""MSDN, the Mutually Semantic Distillation Network (Chen et al., CVPR 2022, arXiv 2203.03137).
+
+Two sub-nets look at the regions v_r of an image through the word vectors a_k of the attributes. Each arrives at a score
+per attribute, and from there at a logit per class. That they teach each other is the loss's business (losses/), how
+they are combined into a prediction is the task's (tasks/).
+
+Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, C classes, M maps.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
+
+Attend = Callable[[Tensor], Tensor]
+
+
+class SubNetOutput(NamedTuple):
+    """What a sub-net says of a batch.
+
+    Attributes:
+        logits_BC: Class logits without calibration margin, (B, C).
+        attribute_scores_BK: Attribute scores, (B, K); logits = scores @ class_attributes^T.
+        attention_BKR: Attention of attributes and regions, (B, K, R).
+    """
+
+    logits_BC: Tensor
+    attribute_scores_BK: Tensor
+    attention_BKR: Tensor
+
+
+class SubNet(nn.Module):
+    """M matrices W_m of bilinear maps a_k^T W_m v_r, and the way their maps become attribute scores.
+
+    Args:
+        num_random: The first so many matrices begin as N(0, 1).
+        num_zero: The others begin as zeros (a zero compatibility is a uniform attention).
+        attribute_dim: E.
+        visual_dim: D.
+    """
+
+    def __init__(self, num_random: int, num_zero: int, attribute_dim: int, visual_dim: int) -> None:
+        super().__init__()
+        random_MED = torch.randn(num_random, attribute_dim, visual_dim)
+        self.weights_MED = nn.Parameter(torch.cat([random_MED, torch.zeros(num_zero, attribute_dim, visual_dim)]))
+
+    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+        """Turns this sub-net's maps into attribute scores (B, K) and attention (K, B, R)."""
+        raise NotImplementedError
+
+
+class AttributeToVisual(SubNet):
+    """Attribute -> visual, eq. 1-3: each attribute looks for its regions.
+
+    beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r, summed as sum_r beta_k^r (a_k^T W_1 v_r).
+
+    Args:
+        attribute_dim: E.
+        visual_dim: D.
+        attention: Normalises the compatibility; over regions in the release.
+    """
+
+    def __init__(self, attribute_dim: int, visual_dim: int, attention: Attend = over_regions) -> None:
+        super().__init__(1, 1, attribute_dim, visual_dim)
+        self.attention = attention
+
+    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps: a_k^T W_1 v_r and a_k^T W_2 v_r."""
+        values_KBR, compatibility_KBR = maps_MKBR
+        beta_KBR = self.attention(compatibility_KBR)
+        return (beta_KBR * values_KBR).sum(dim=2).T, beta_KBR
+
+
+class VisualToAttribute(SubNet):
+    """Visual -> attribute as released: each region looks for its attributes.
+
+    gamma_r = softmax_k(a_k^T W_4 v_r), Psi_k = sum_r gamma_r^k (v_r^T W_3 a_k).
+
+    Args:
+        attribute_dim: E.
+        visual_dim: D.
+    """
+
+    def __init__(self, attribute_dim: int, visual_dim: int) -> None:
+        super().__init__(0, 2, attribute_dim, visual_dim)
+
+    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps: v_r^T W_3 a_k and a_k^T W_4 v_r."""
+        values_KBR, compatibility_KBR = maps_MKBR
+        gamma_KBR = over_attributes(compatibility_KBR)
+        return (gamma_KBR * values_KBR).sum(dim=2).T, gamma_KBR
+
+
+class VisualToAttributePaper(SubNet):
+    """Visual -> attribute as printed, eq. 4-7: the regions' own scores are carried to the attributes by a third map.
+
+    gamma_r = softmax_k(v_r^T W_3 a_k), Psi'_r = v_r^T W_4 sum_k gamma_r^k a_k, Psi_k = sum_r (a_k^T W_att v_r) Psi'_r.
+    W_4 and W_att begin random: their product has no gradient at zero.
+
+    Args:
+        attribute_dim: E.
+        visual_dim: D.
+        attention: Normalises the compatibility; over attributes by default.
+    """
+
+    def __init__(self, attribute_dim: int, visual_dim: int, attention: Attend = over_attributes) -> None:
+        super().__init__(2, 1, attribute_dim, visual_dim)
+        self.attention = attention
+
+    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps: v_r^T W_4 a_k, a_k^T W_att v_r and v_r^T W_3 a_k."""
+        values_KBR, carriers_KBR, compatibility_KBR = maps_MKBR
+        gamma_KBR = self.attention(compatibility_KBR)
+        region_scores_BR = (gamma_KBR * values_KBR).sum(dim=0)
+        return (carriers_KBR * region_scores_BR).sum(dim=2).T, gamma_KBR
+
+
+class MSDN(nn.Module):
+    """Sub-nets that share the trainable attribute vectors; both directions make MSDN, one alone is an ablation.
+
+    Args:
+        attribute_vectors_KE: Word vectors of the attributes, (K, E); rows are normalised, then trained.
+        class_attributes_CK: Class semantic vectors, (C, K); rows are normalised.
+        visual_dim: D.
+        subnets: By name, each made from (E, D); the output has their order.
+        renormalize: Normalise the attribute vectors in every forward pass (the release on AWA2).
+    """
+
+    class_attributes_CK: Tensor
+
+    def __init__(
+        self,
+        attribute_vectors_KE: Tensor,
+        class_attributes_CK: Tensor,
+        visual_dim: int,
+        *,
+        subnets: Mapping[str, Callable[[int, int], SubNet]],
+        renormalize: bool = False,
+    ) -> None:
+        super().__init__()
+        attribute_dim = attribute_vectors_KE.shape[1]
+        self.attribute_vectors_KE = nn.Parameter(normalize(attribute_vectors_KE, dim=1))
+        self.register_buffer("class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False)
+        self.subnets = nn.ModuleDict({name: make(attribute_dim, visual_dim) for name, make in subnets.items()})
+        self.renormalize = renormalize
+
+    def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput, ...]:
+        """Computes every sub-net's logits, attribute scores and attention.
+
+        Args:
+            regions_BRD: Region features of any scale and precision, (B, R, D); each region is normalised here.
+
+        Returns:
+            One output per sub-net, in the order of `subnets`.
+        """
+        a_KE = normalize(self.attribute_vectors_KE, dim=1) if self.renormalize else self.attribute_vectors_KE
+        v_BRD = normalize(regions_BRD.float(), dim=2)
+        weights = [subnet.weights_MED for subnet in self.subnets.values()]
+        maps_MKBR = bilinear_maps(a_KE, torch.cat(weights), v_BRD)
+        maps_of_each = maps_MKBR.split([len(weight_MED) for weight_MED in weights])
+        return tuple(self._output(*pair) for pair in zip(self.subnets.values(), maps_of_each, strict=True))
+
+    def _output(self, subnet: nn.Module, maps_MKBR: Tensor) -> SubNetOutput:
+        assert isinstance(subnet, SubNet)
+        scores_BK, attention_KBR = subnet.attend(maps_MKBR)
+        return SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1))

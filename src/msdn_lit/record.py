@@ -1,0 +1,128 @@
+"""The record of a run: what was done, with what, and what came out; result.json for machines, RESULT.md for people."""
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from msdn_lit.analysis.tables import result_markdown
+from msdn_lit.callbacks import EvaluationHistory
+from msdn_lit.data.datamodule import ZSLDataModule
+
+CONFIG, RESULT = "config.yaml", "result.json"
+_LIBRARIES = ("msdn-lit", "torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "scipy")
+
+
+def write_config(cfg: DictConfig) -> None:
+    """Writes the resolved config into the run folder, from which the run can be evaluated and repeated."""
+    folder = Path(cfg.paths.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def write_result(cfg: DictConfig, module: ZSLDataModule, history: EvaluationHistory, wall_time_s: float) -> dict[str, Any]:
+    """Writes result.json and RESULT.md into the run folder.
+
+    Args:
+        cfg: The run's config.
+        module: Its data, set up.
+        history: Its evaluations.
+        wall_time_s: Seconds from the command to the result.
+
+    Returns:
+        The content of result.json.
+    """
+    result = {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "choices": dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {},
+        "benchmark": cfg.data.benchmark,
+        "features": cfg.features.name,
+        "protocol": cfg.protocol.name,
+        "stage": cfg.protocol.stage,
+        "seed": cfg.seed,
+        "scores": _scores(history),
+        "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
+        "data": _data(module),
+        "code": code_version(),
+        "versions": versions(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
+        "wall_time_s": round(wall_time_s, 1),
+        "peak_memory_gb": peak_memory_gb(),
+    }
+    folder = Path(cfg.paths.run_dir)
+    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+    (folder / "RESULT.md").write_text(result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True)))
+    return result
+
+
+def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
+    """Scores of a classifier that guesses evenly among the candidates."""
+    all_classes = 1 / (num_seen + num_unseen)
+    return dict(acc_czsl=1 / num_unseen, acc_unseen=all_classes, acc_seen=all_classes, harmonic_mean=all_classes)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a number."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES}
+
+
+def code_version() -> str:
+    """The checkout's commit, with "+changes" if files differ from it; "installed" outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return "installed"
+    commit = _git(root, "rev-parse", "HEAD")
+    return f"{commit}+changes" if _git(root, "status", "--porcelain") else commit
+
+
+def peak_memory_gb() -> dict[str, float]:
+    """Peak resident memory of this process (its share of the page cache included) and of the GPU, in GB."""
+    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    if torch.cuda.is_available():
+        peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
+    return {name: round(value, 3) for name, value in peaks.items()}
+
+
+def _scores(history: EvaluationHistory) -> dict[str, Mapping[str, float]]:
+    evaluations = {"last": history.last()}
+    for name in ("harmonic_mean", "acc_czsl"):
+        step, scores = history.peak(name)
+        if name in scores:
+            evaluations[f"peak_{name}"] = step, scores
+    return {name: {"step": step, **scores} for name, (step, scores) in evaluations.items()}
+
+
+def _data(module: ZSLDataModule) -> dict[str, Any]:
+    manifest = module.store.manifest
+    return {
+        "split": module.split.fingerprint(),
+        "images": manifest.images_sha256,
+        "weights": manifest.weights_sha256,
+        "word_vectors": module.word_vectors,
+        "regions": list(manifest.shape),
+        "num_train": len(module.split.locations[module.train_split]),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,68 @@
+"""Training and evaluating one zero-shot model, as Lightning sees it."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from msdn_lit.losses import MSDNLoss
+from msdn_lit.metrics import ZSLMetric
+from msdn_lit.metrics.functional import fuse
+
+
+class ZSLTask(lightning.LightningModule):
+    """Net, loss, metric and optimizer of one run.
+
+    Args:
+        net: Maps regions (B, R, D) to one output with `logits_BC` per sub-net.
+        loss: Of the sub-nets' logits and the labels.
+        metric: Scores fused logits.
+        optimizer: Makes the optimizer from the parameters.
+        fusion: Weight of each sub-net in the prediction.
+        calibration: Margin of the prediction, + on unseen and - on seen logits.
+        stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: MSDNLoss,
+        metric: ZSLMetric,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        *,
+        fusion: Sequence[float],
+        calibration: float,
+        stage: str,
+    ) -> None:
+        super().__init__()
+        self.net, self.loss, self.metric, self.optimizer = net, loss, metric, optimizer
+        self.fusion, self.calibration, self.stage = tuple(fusion), calibration, stage
+
+    def configure_optimizers(self) -> Optimizer:
+        """Every parameter of the net in one group."""
+        return self.optimizer(self.net.parameters())
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
+        regions_BRD, labels_B = batch
+        terms = self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
+        self.log_dict({f"train/{name}": value.detach() for name, value in terms._asdict().items()})
+        return terms.loss
+
+    def predict_logits(self, regions_BRD: Tensor) -> Tensor:
+        """Fused and calibrated logits, (B, C)."""
+        logits = [output.logits_BC for output in self.net(regions_BRD)]
+        return fuse(logits, self.fusion, self.metric.unseen, self.calibration)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Counts one batch of any evaluated split; a label tells which scores it belongs to."""
+        regions_BRD, labels_B = batch
+        self.metric.update(self.predict_logits(regions_BRD), labels_B)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the scores of all evaluated splits together."""
+        scores = self.metric.compute()._asdict().items()
+        self.log_dict({f"{self.stage}/{name}": value.float() for name, value in scores if not torch.isnan(value)})
+        self.metric.reset()
