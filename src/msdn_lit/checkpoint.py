@@ -10,6 +10,7 @@ from torch import nn
 from msdn_lit.errors import CheckpointError
 
 FOLDER = "checkpoints"
+_UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError)
 
 
 def find_checkpoint(name: str, run_dir: Path) -> Path:
@@ -31,25 +32,28 @@ def find_checkpoint(name: str, run_dir: Path) -> Path:
     raise CheckpointError(f"{path} is missing", action=action)
 
 
-def check_checkpoint(path: Path, module: nn.Module) -> None:
-    """Reads a checkpoint without running what a pickle could contain, and compares its weights with the module's.
+def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
+    """Reads a checkpoint without running what a pickle could contain, and holds its weights to the module's.
+
+    Returns:
+        The checkpoint; its "state_dict" fits the module.
 
     Raises:
         CheckpointError: The file is damaged, no checkpoint, or of another model.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        weights = content["state_dict"]
-        found = {name: tuple(value.shape) for name, value in weights.items()}
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+    except (*_UNREADABLE, pickle.UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason})", action="Train again.") from error
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if found != wanted:
-        name = sorted({*wanted.items()} ^ {*found.items()})[0][0]
+        name = min(name for name, _ in wanted.items() ^ found.items())
         raise CheckpointError(
             f"{path} is of another model: {name}",
             expected=wanted.get(name, "absent"),
             found=found.get(name, "absent"),
-            action="Use the overrides of the run that wrote it; its config.yaml lists them.",
+            action="Use the overrides of the run that wrote it; they are in its config.yaml.",
         )
+    return content

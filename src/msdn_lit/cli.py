@@ -23,48 +23,44 @@ def config_dir() -> Path:
     return packed if packed.is_dir() else package.parents[1] / "conf"
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def command(config_name: str, run: Callable[[DictConfig], None]) -> Callable[[], None]:
     """Makes a command of a function of the composed config.
 
     A user's fault ends in one line on standard error and exit code 2; any other exception keeps its traceback.
 
     Args:
         config_name: The config in conf/, without its ending.
+        run: What the command does.
     """
+    faults: list[Exception] = []
 
-    def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:
-        def main() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach the lines below instead of Hydra's own printer
-            name = f"msdn-{config_name}"
-            faults: list[Exception] = []
+    def report(fault: Exception) -> None:
+        faults.append(fault)
+        print(f"msdn-{config_name}: {' '.join(str(fault).split())}", file=sys.stderr)
 
-            def report(fault: Exception) -> None:
-                faults.append(fault)
-                print(f"{name}: {' '.join(str(fault).split())}", file=sys.stderr)
+    def job(cfg: DictConfig) -> None:
+        _make_paths_absolute(cfg)
+        try:
+            run(cfg)
+        except UserError as fault:  # the other jobs of a multirun go on
+            report(fault)
 
-            def job(cfg: DictConfig) -> None:
-                _make_paths_absolute(cfg)
-                try:
-                    run(cfg)
-                except UserError as fault:  # the other jobs of a multirun go on
-                    report(fault)
+    def main() -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
+        overrides = [argument for argument in sys.argv[1:] if "=" in argument.lstrip("-") and argument[0] != "-"]
+        try:
+            check_overrides(config_dir(), config_name, overrides)
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+        except (UserError, HydraException, OmegaConfBaseException) as fault:
+            report(fault)
+        if faults:
+            sys.exit(USER_FAULT)
 
-            arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-            try:
-                check_overrides(config_dir(), config_name, [a for a in arguments if "=" in a or a.startswith("~")])
-                hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-            except (UserError, HydraException, OmegaConfBaseException) as fault:
-                report(fault)
-            if faults:
-                sys.exit(USER_FAULT)
-
-        main.__doc__ = run.__doc__
-        return main
-
-    return decorate
+    main.__doc__ = run.__doc__
+    return main
 
 
 def _make_paths_absolute(cfg: DictConfig) -> None:
     """So that a run folder can be used from any directory."""
-    for name, path in (cfg.get("paths") or {}).items():
-        cfg.paths[name] = str(Path(path).expanduser().absolute())
+    for name, path in cfg.paths.items():
+        cfg.paths[name] = path and str(Path(path).expanduser().absolute())

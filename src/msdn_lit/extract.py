@@ -8,8 +8,7 @@ from omegaconf import DictConfig
 from msdn_lit.cli import command
 
 
-@command("extract")
-def main(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> None:
     """Extracts the region features of one benchmark with one backbone; does nothing where they are there already."""
     import torch
     from rich.progress import track
@@ -48,6 +47,8 @@ def main(cfg: DictConfig) -> None:
     manifest = FeatureStore(folder).manifest
     print(f"{folder}: {manifest.shape[0]:,} images x {manifest.shape[1]} regions x {manifest.shape[2]} channels, fp16.")
 
+
+main = command("extract", run)
 
 if __name__ == "__main__":
     main()

@@ -11,45 +11,69 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.analysis.tables import result_markdown
-from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.errors import CheckpointError
+
+Scores = Mapping[str, float]
 
 CONFIG, RESULT = "config.yaml", "result.json"
 _LIBRARIES = ("msdn-lit", "torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "scipy")
 
 
 def write_config(cfg: DictConfig) -> None:
-    """Writes the resolved config into the run folder, from which the run can be evaluated and repeated."""
+    """Writes the config into the run folder, from which the run can be evaluated and repeated.
+
+    Paths are absolute; what refers to them still does, so that a reader can point it elsewhere.
+    """
     folder = Path(cfg.paths.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    (folder / CONFIG).write_text(OmegaConf.to_yaml(cfg))
 
 
-def write_result(cfg: DictConfig, module: ZSLDataModule, history: EvaluationHistory, wall_time_s: float) -> dict[str, Any]:
+def read_config(folder: Path) -> DictConfig:
+    """Reads a run folder's config.
+
+    Raises:
+        CheckpointError: The folder holds none, or a damaged one.
+    """
+    path = folder / CONFIG
+    try:
+        config = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is no run folder: {CONFIG} is missing", action="Name a folder that msdn-train wrote.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again.") from error
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def write_result(cfg: DictConfig, module: ZSLDataModule, scores: Mapping[str, Scores], wall_time_s: float) -> dict[str, Any]:
     """Writes result.json and RESULT.md into the run folder.
 
     Args:
         cfg: The run's config.
         module: Its data, set up.
-        history: Its evaluations.
+        scores: Evaluations to report, by name.
         wall_time_s: Seconds from the command to the result.
 
     Returns:
         The content of result.json.
     """
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     result = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "choices": dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {},
+        "choices": {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
         "benchmark": cfg.data.benchmark,
         "features": cfg.features.name,
         "protocol": cfg.protocol.name,
         "stage": cfg.protocol.stage,
         "seed": cfg.seed,
-        "scores": _scores(history),
+        "scores": scores,
         "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
         "data": _data(module),
         "code": code_version(),
@@ -90,15 +114,6 @@ def peak_memory_gb() -> dict[str, float]:
     if torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in peaks.items()}
-
-
-def _scores(history: EvaluationHistory) -> dict[str, Mapping[str, float]]:
-    evaluations = {"last": history.last()}
-    for name in ("harmonic_mean", "acc_czsl"):
-        step, scores = history.peak(name)
-        if name in scores:
-            evaluations[f"peak_{name}"] = step, scores
-    return {name: {"step": step, **scores} for name, (step, scores) in evaluations.items()}
 
 
 def _data(module: ZSLDataModule) -> dict[str, Any]:

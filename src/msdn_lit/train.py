@@ -8,15 +8,14 @@ from omegaconf import DictConfig
 from msdn_lit.cli import command
 
 
-@command("train")
-def main(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> None:
     """Trains and evaluates the model of the config; the run folder holds everything about it."""
     import lightning
     from rich.console import Console
 
     from msdn_lit import build, record
     from msdn_lit.analysis.tables import result_table
-    from msdn_lit.checkpoint import check_checkpoint, find_checkpoint
+    from msdn_lit.checkpoint import load_checkpoint, find_checkpoint
 
     started = time.monotonic()
     run_dir = Path(cfg.paths.run_dir)
@@ -27,16 +26,18 @@ def main(cfg: DictConfig) -> None:
     history = build.history_of(trainer)
     checkpoint = find_checkpoint(cfg.ckpt_path, run_dir) if cfg.ckpt_path else None
     if checkpoint:
-        check_checkpoint(checkpoint, task)
+        load_checkpoint(checkpoint, task)
     record.write_config(cfg)
 
     trainer.fit(task, datamodule, ckpt_path=checkpoint)
     if task.global_step not in history.scores_at:
         trainer.validate(task, datamodule, verbose=False)
     trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
-    result = record.write_result(cfg, datamodule, history, time.monotonic() - started)
+    result = record.write_result(cfg, datamodule, history.summary(), time.monotonic() - started)
     Console().print(result_table(result), f"[bold]{run_dir}[/bold]")
 
+
+main = command("train", run)
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """
     stage = result["stage"]
     labels = {"last": "last step"} | {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
-    rows = [_row(labels[name], scores) for name, scores in result["scores"].items()]
+    rows = [_row(labels.get(name, name), scores) for name, scores in result["scores"].items()]
     return [*rows, _row("chance", result["chance"])]
 
 

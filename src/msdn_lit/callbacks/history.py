@@ -1,4 +1,4 @@
-"""Remembers the scores of every evaluation, across resumes."""
+"""Remembers the scores of every evaluation."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Scores = dict[str, float]
 
 
 class EvaluationHistory(Callback):
-    """Collects `{stage}/...` scores with the step at which they were measured.
+    """Collects `{stage}/...` scores with the step at which they were measured, in a checkpoint too.
 
     Attributes:
         scores_at: Step -> scores as fractions, without the stage's prefix.
@@ -33,12 +33,11 @@ class EvaluationHistory(Callback):
         """Continues a checkpoint's history."""
         self.scores_at = dict(state_dict["scores_at"])
 
-    def last(self) -> tuple[int, Scores]:
-        """The last evaluation: (step, scores)."""
-        step = max(self.scores_at)
-        return step, self.scores_at[step]
-
-    def peak(self, score: str) -> tuple[int, Scores]:
-        """The evaluation with the highest value of one score, the earliest of equals: (step, scores)."""
-        step = max(self.scores_at, key=lambda step: (self.scores_at[step].get(score, -1.0), -step))
-        return step, self.scores_at[step]
+    def summary(self) -> dict[str, Scores]:
+        """What is reported: the last evaluation, and the peaks of H and of T1, which may lie at different steps."""
+        reported = {"last": max(self.scores_at)}
+        for name in ("harmonic_mean", "acc_czsl"):
+            measured = [step for step, scores in self.scores_at.items() if name in scores]
+            if measured:
+                reported[f"peak_{name}"] = max(measured, key=lambda step: (self.scores_at[step][name], -step))
+        return {name: {"step": step, **self.scores_at[step]} for name, step in reported.items()}

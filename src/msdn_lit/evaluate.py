@@ -1,0 +1,41 @@
+"""msdn-evaluate: scores a checkpoint of a run again."""
+
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from msdn_lit.cli import command
+
+
+def run(cfg: DictConfig) -> None:
+    """Evaluates a run's checkpoint; the run's folder says everything that the command line does not."""
+    from lightning import Trainer
+    from rich.console import Console
+
+    from msdn_lit import build, record
+    from msdn_lit.analysis.tables import result_table
+    from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+
+    started = time.monotonic()
+    run_cfg = record.read_config(Path(cfg.run_dir))
+    for group in ("paths", "prediction"):
+        run_cfg[group].update({key: value for key, value in cfg[group].items() if value is not None})
+    checkpoint = find_checkpoint(cfg.checkpoint, Path(cfg.run_dir))
+    datamodule = build.datamodule(run_cfg)
+    task = build.task(run_cfg, datamodule.semantics, datamodule.visual_dim)
+    content = load_checkpoint(checkpoint, task)
+    task.load_state_dict(content["state_dict"])
+
+    trainer = Trainer(accelerator=cfg.accelerator, devices=1, logger=False, enable_model_summary=False)
+    logged = trainer.validate(task, datamodule, verbose=False)[0]
+    scores = {name.partition("/")[2]: value for name, value in logged.items()}
+    evaluation = {checkpoint.stem: {"step": content["global_step"], **scores}}
+    result = record.write_result(run_cfg, datamodule, evaluation, time.monotonic() - started)
+    Console().print(result_table(result))
+
+
+main = command("evaluate", run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Shared fixtures: the real configs, and a miniature benchmark on disk."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from msdn_lit.cli import config_dir
+from msdn_lit.data import benchmarks
+from tests import miniature
+
+torch.set_num_threads(1)  # two threads on shared cores make tiny tests 20 times slower
+
+
+@pytest.fixture(autouse=True)
+def _quiet_environment(monkeypatch, tmp_path):
+    """No test sees the user's data folders, writes into the checkout, or reaches W&B."""
+    for name in ("MSDN_DATA_DIR", "MSDN_FEATURE_DIR", "MSDN_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    """A data folder with the miniature benchmark, without images and features."""
+    folder = tmp_path / "data"
+    miniature.write_split(folder)
+    miniature.write_word_vectors(folder)
+    return folder
+
+
+@pytest.fixture
+def store_dir(data_dir, tmp_path):
+    """The miniature benchmark's feature store."""
+    folder = tmp_path / "features" / "MINI_mini"
+    miniature.write_store(data_dir, folder)
+    return folder
+
+
+@pytest.fixture
+def load_config():
+    """Composes a real config of conf/ with overrides."""
+
+    def load(*overrides, name="train"):
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+
+    return load
+
+
+@pytest.fixture
+def mini_config(load_config, store_dir, data_dir, tmp_path, monkeypatch):
+    """The real training config, pointed at the miniature benchmark."""
+    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: miniature.SOURCE)
+
+    def load(*overrides):
+        return load_config(
+            "data.benchmark=MINI",
+            "data.word_vectors=w2v/MINI_attribute.pkl",
+            "data.batch_size=10",
+            f"data.store_dir={store_dir}",
+            f"paths.data_dir={data_dir}",
+            f"paths.run_dir={tmp_path / 'run'}",
+            "trainer=cpu",
+            "trainer.max_steps=12",
+            "trainer.val_check_interval=5",
+            "trainer.log_every_n_steps=1",
+            "~callbacks.progress",
+            *overrides,
+        )
+
+    return load
