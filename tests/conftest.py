@@ -68,6 +68,7 @@ def mini_config(load_config, store_dir, data_dir, tmp_path, monkeypatch):
             "trainer.val_check_interval=5",
             "trainer.log_every_n_steps=1",
             "~callbacks.progress",
+            "+trainer.enable_progress_bar=false",
             *overrides,
         )
 

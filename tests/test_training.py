@@ -1,33 +1,154 @@
-"""Training through the real configs on the miniature benchmark: learning, records, exact resume."""
+"""Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
-from msdn_lit import build, train
+from msdn_lit import build, evaluate, train
+from msdn_lit.checkpoint import find_checkpoint
 from msdn_lit.errors import CheckpointError
+from tests import miniature
 
 
-def fit(cfg):
+def read_result(cfg):
+    return json.loads((Path(cfg.paths.run_dir) / "result.json").read_text())
+
+
+def last_checkpoint(cfg):
+    return torch.load(find_checkpoint("last", Path(cfg.paths.run_dir)), weights_only=True)
+
+
+class PulledPlug(Exception):
+    pass
+
+
+class PullPlug(Callback):
+    """Ends the program in the middle of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if pl_module.global_step == self.step:
+            raise PulledPlug
+
+
+def test_run_learns_and_leaves_its_record(mini_config):
+    cfg = mini_config("trainer.max_steps=60", "trainer.val_check_interval=20", "optimizer.lr=0.01")
     train.run(cfg)
-    folder = Path(cfg.paths.run_dir)
-    weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    return weights, json.loads((folder / "result.json").read_text())
+    result, folder = read_result(cfg), Path(cfg.paths.run_dir)
+    assert [result["scores"]["last"]["step"], len(result["scores"])] == [60, 3]
+    assert result["scores"]["last"]["acc_seen"] > 0.5 > result["chance"]["acc_seen"] == 1 / miniature.C
+    assert {file.stem for file in folder.glob("checkpoints/*")} == {"last", "peak_harmonic_mean", "peak_acc_czsl"}
+    assert "train/distillation" in (folder / "metrics" / "version_0" / "metrics.csv").read_text()
+    assert "| last step | 60 |" in (folder / "RESULT.md").read_text()
 
 
-def test_smoke(mini_config):
-    weights, result = fit(mini_config())
-    assert result["scores"]["last"]["step"] == 12
-    print(result)
+def test_same_seed_same_weights_and_other_seed_other_weights(mini_config, tmp_path):
+    weights = []
+    for run, seed in enumerate((0, 0, 1)):
+        cfg = mini_config(f"seed={seed}", f"paths.run_dir={tmp_path / str(run)}", "trainer.max_steps=3")
+        train.run(cfg)
+        weights.append(last_checkpoint(cfg)["state_dict"]["net.attribute_vectors_KE"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("stop", [3, 5, 7, 10])
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, stop):
-    whole, result = fit(mini_config("sampler=epoch", f"paths.run_dir={tmp_path / 'whole'}"))
-    interrupted = f"paths.run_dir={tmp_path / 'interrupted'}"
-    fit(mini_config("sampler=epoch", interrupted, f"trainer.max_steps={stop}"))
-    resumed, resumed_result = fit(mini_config("sampler=epoch", interrupted, "ckpt_path=last"))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert resumed_result["scores"] == result["scores"]
+@pytest.mark.parametrize("sampler", ["uniform", "class_balanced", "epoch"])
+@pytest.mark.parametrize("crash_at", [4, 8, 11])
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, crash_at):
+    def config(name, *overrides):
+        save_often = "callbacks.last.every_n_train_steps=3"
+        return mini_config(f"sampler={sampler}", save_often, f"paths.run_dir={tmp_path / name}", *overrides)
+
+    whole = config("whole")
+    train.run(whole)
+    with monkeypatch.context() as patch:
+        original = build.trainer
+        plug = PullPlug(crash_at)
+        patch.setattr(build, "trainer", lambda cfg: _with_callback(original(cfg), plug))
+        with pytest.raises(PulledPlug):
+            train.run(config("interrupted"))
+    resumed = config("interrupted", "ckpt_path=last")
+    train.run(resumed)
+
+    expected, found = last_checkpoint(whole), last_checkpoint(resumed)
+    assert all(torch.equal(expected["state_dict"][name], value) for name, value in found["state_dict"].items())
+    torch.testing.assert_close(found["optimizer_states"], expected["optimizer_states"], rtol=0, atol=0)
+    assert read_result(resumed)["scores"] == read_result(whole)["scores"]
+
+
+def _with_callback(trainer, callback):
+    trainer.callbacks.append(callback)
+    return trainer
+
+
+def test_random_state_continues_after_restore():
+    from msdn_lit.callbacks import RandomState
+
+    state = RandomState().state_dict()
+    expected = torch.rand(3)
+    RandomState().load_state_dict(state)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_evaluate_needs_only_the_run_folder(mini_config, load_config, tmp_path):
+    cfg = mini_config()
+    train.run(cfg)
+    evaluation = load_config(
+        f"run_dir={cfg.paths.run_dir}", f"paths.run_dir={tmp_path / 'evaluation'}", "accelerator=cpu", name="evaluate"
+    )
+    evaluate.run(evaluation)
+    assert read_result(evaluation)["scores"] == {"last": read_result(cfg)["scores"]["last"]}
+
+
+def test_evaluate_with_another_calibration_moves_seen_against_unseen(mini_config, load_config, tmp_path):
+    cfg = mini_config()
+    train.run(cfg)
+    evaluation = load_config(
+        f"run_dir={cfg.paths.run_dir}",
+        f"paths.run_dir={tmp_path / 'evaluation'}",
+        "prediction.calibration=1e6",
+        "accelerator=cpu",
+        name="evaluate",
+    )
+    evaluate.run(evaluation)
+    scores = read_result(evaluation)["scores"]["last"]
+    assert scores["acc_seen"] == 0
+    assert scores["acc_unseen"] == scores["acc_czsl"]
+
+
+def test_validation_protocol_never_touches_test_images(mini_config):
+    cfg = mini_config("protocol=validation")
+    data = build.datamodule(cfg)
+    parts = [set(data.locations[name]) for name in ("train", "val_seen", "val")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(data.locations["trainval"])
+    assert set.union(*parts) == set(data.locations["trainval"])
+    assert set(data.semantics.unseen) == set(data.split.classes_of("val"))
+    train.run(cfg)
+    scores = read_result(cfg)["scores"]["last"]
+    assert set(scores) == {"step", "acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean"}
+
+
+def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
+    train.run(mini_config())
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with pytest.raises(CheckpointError, match=r"of another model.*expected"):
+        train.run(mini_config("model=attribute_to_visual", f"ckpt_path={path}", f"paths.run_dir={tmp_path / 'other'}"))
+
+
+def test_wandb_logs_offline_without_an_account(mini_config, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    cfg = mini_config("logger=wandb")
+    train.run(cfg)
+    assert list(Path(cfg.paths.run_dir).glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_tensorboard_writes_events(mini_config):
+    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
+    cfg = mini_config("logger=tensorboard")
+    train.run(cfg)
+    assert list(Path(cfg.paths.run_dir).glob("tensorboard/events*"))

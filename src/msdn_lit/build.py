@@ -1,5 +1,6 @@
 """From a config to objects: the only file that calls Hydra's instantiate."""
 
+import warnings
 from typing import Any, cast
 
 import torch
@@ -18,6 +19,11 @@ from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
 
 _THIS_MACHINE = {"_target_", "weights_file", "pretrained"}
+_EXPECTED_WARNINGS = (
+    r".*does not have many workers",  # a batch is one gather from a memory map: workers would only cost
+    r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
+)
 
 
 def feature_source(cfg: DictConfig) -> dict[str, Any]:
@@ -73,6 +79,8 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
 
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     loggers = [instantiate(logger) for logger in cfg.logger.values()]
     built: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)

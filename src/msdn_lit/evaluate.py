@@ -1,6 +1,5 @@
 """msdn-evaluate: scores a checkpoint of a run again."""
 
-import time
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,25 +12,26 @@ def run(cfg: DictConfig) -> None:
     from lightning import Trainer
     from rich.console import Console
 
-    from msdn_lit import build, record
+    from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+    from msdn_lit.record import RunRecord, read_config
 
-    started = time.monotonic()
-    run_cfg = record.read_config(Path(cfg.run_dir))
+    run_cfg = read_config(Path(cfg.run_dir))
     for group in ("paths", "prediction"):
         run_cfg[group].update({key: value for key, value in cfg[group].items() if value is not None})
+    record = RunRecord(run_cfg)
     checkpoint = find_checkpoint(cfg.checkpoint, Path(cfg.run_dir))
     datamodule = build.datamodule(run_cfg)
     task = build.task(run_cfg, datamodule.semantics, datamodule.visual_dim)
     content = load_checkpoint(checkpoint, task)
     task.load_state_dict(content["state_dict"])
 
-    trainer = Trainer(accelerator=cfg.accelerator, devices=1, logger=False, enable_model_summary=False)
-    logged = trainer.validate(task, datamodule, verbose=False)[0]
+    trainer = Trainer(accelerator=cfg.accelerator, devices=1, logger=False, enable_checkpointing=False)
+    logged = trainer.validate(task, datamodule, verbose=False, weights_only=True)[0]
     scores = {name.partition("/")[2]: value for name, value in logged.items()}
     evaluation = {checkpoint.stem: {"step": content["global_step"], **scores}}
-    result = record.write_result(run_cfg, datamodule, evaluation, time.monotonic() - started)
+    result = record.write_result(datamodule, evaluation)
     Console().print(result_table(result))
 
 

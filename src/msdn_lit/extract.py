@@ -10,7 +10,6 @@ from msdn_lit.cli import command
 
 def run(cfg: DictConfig) -> None:
     """Extracts the region features of one benchmark with one backbone; does nothing where they are there already."""
-    import torch
     from rich.progress import track
 
     from msdn_lit import build, record
@@ -42,7 +41,11 @@ def run(cfg: DictConfig) -> None:
         batch_size=cfg.features.batch_size,
         num_workers=cfg.features.num_workers,
         device=device,
-        progress=partial(track, description=f"{cfg.data.benchmark}, {cfg.features.name}", total=-(-len(images) // cfg.features.batch_size)),
+        progress=partial(
+            track,
+            description=f"{cfg.data.benchmark}, {cfg.features.name}",
+            total=-(-len(images) // cfg.features.batch_size),
+        ),
     )
     manifest = FeatureStore(folder).manifest
     print(f"{folder}: {manifest.shape[0]:,} images x {manifest.shape[1]} regions x {manifest.shape[2]} channels, fp16.")

@@ -45,8 +45,9 @@ def _replaces_value(override: Override, config_dir: Path) -> bool:
 
 
 def _values(override: Override) -> Iterator[Any]:
-    is_choice = override.is_discrete_sweep() and not override.is_range_sweep()
-    return override.sweep_iterator() if is_choice else iter([override.value()])
+    if not override.is_sweep_override():
+        return iter([override.value()])
+    return override.sweep_iterator() if override.is_choice_sweep() else iter([])  # a range holds numbers only
 
 
 def _check_key(key: str, config: DictConfig) -> None:
@@ -66,8 +67,16 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
     node = OmegaConf.to_container(config, resolve=False)
     for part in key.split("."):
         node = node[part] if isinstance(node, dict) else None
-    kinds: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), list: (list,), dict: (dict,)}
-    if value is None or type(node) not in kinds or (isinstance(value, str) and value.startswith("${")):
+    kinds: dict[type, tuple[type, ...]] = {
+        bool: (bool,),
+        int: (int,),
+        float: (int, float),
+        list: (list,),
+        dict: (dict,),
+    }
+    is_reference = isinstance(value, str) and value.startswith("${")
+    is_device_list = key == "trainer.devices" and isinstance(value, list)
+    if value is None or type(node) not in kinds or is_reference or is_device_list:
         return
     fits = isinstance(value, kinds[type(node)]) and (isinstance(node, bool) or not isinstance(value, bool))
     if not fits:
@@ -79,6 +88,6 @@ def _leaf_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in config:
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation() and len(node):
-            yield from _leaf_keys(node, f"{prefix}{key}.")
+            yield from _leaf_keys(node, f"{prefix}{key!s}.")
         else:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key!s}"

@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,14 +26,58 @@ CONFIG, RESULT = "config.yaml", "result.json"
 _LIBRARIES = ("msdn-lit", "torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "scipy")
 
 
-def write_config(cfg: DictConfig) -> None:
-    """Writes the config into the run folder, from which the run can be evaluated and repeated.
+class RunRecord:
+    """The record of one run; made at its start, since the code may change while it runs.
 
-    Paths are absolute; what refers to them still does, so that a reader can point it elsewhere.
+    Args:
+        cfg: The run's config; its folder is `paths.run_dir`.
     """
-    folder = Path(cfg.paths.run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(OmegaConf.to_yaml(cfg))
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg, self.folder = cfg, Path(cfg.paths.run_dir)
+        self.code, self.started = code_version(), time.monotonic()
+
+    def write_config(self) -> None:
+        """Writes the config, from which the run can be evaluated and repeated.
+
+        Paths are absolute; what refers to them still does, so that a reader can point it elsewhere.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / CONFIG).write_text(OmegaConf.to_yaml(self.cfg))
+
+    def write_result(self, module: ZSLDataModule, scores: Mapping[str, Scores]) -> dict[str, Any]:
+        """Writes result.json and RESULT.md.
+
+        Args:
+            module: The run's data, set up.
+            scores: Evaluations to report, by name.
+
+        Returns:
+            The content of result.json.
+        """
+        cfg = self.cfg
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        result = {
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "choices": {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
+            "benchmark": cfg.data.benchmark,
+            "features": cfg.features.name,
+            "protocol": cfg.protocol.name,
+            "stage": cfg.protocol.stage,
+            "seed": cfg.seed,
+            "scores": scores,
+            "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
+            "data": _data(module),
+            "code": self.code,
+            "versions": versions(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
+            "wall_time_s": round(time.monotonic() - self.started, 1),
+            "peak_memory_gb": peak_memory_gb(),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+        (self.folder / "RESULT.md").write_text(result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True)))
+        return result
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -45,47 +90,13 @@ def read_config(folder: Path) -> DictConfig:
     try:
         config = OmegaConf.load(path)
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} is no run folder: {CONFIG} is missing", action="Name a folder that msdn-train wrote.") from None
+        raise CheckpointError(
+            f"{folder} is no run folder: {CONFIG} is missing", action="Name a folder that msdn-train wrote."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again.") from error
     assert isinstance(config, DictConfig)
     return config
-
-
-def write_result(cfg: DictConfig, module: ZSLDataModule, scores: Mapping[str, Scores], wall_time_s: float) -> dict[str, Any]:
-    """Writes result.json and RESULT.md into the run folder.
-
-    Args:
-        cfg: The run's config.
-        module: Its data, set up.
-        scores: Evaluations to report, by name.
-        wall_time_s: Seconds from the command to the result.
-
-    Returns:
-        The content of result.json.
-    """
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    result = {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "choices": {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
-        "benchmark": cfg.data.benchmark,
-        "features": cfg.features.name,
-        "protocol": cfg.protocol.name,
-        "stage": cfg.protocol.stage,
-        "seed": cfg.seed,
-        "scores": scores,
-        "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
-        "data": _data(module),
-        "code": code_version(),
-        "versions": versions(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
-        "wall_time_s": round(wall_time_s, 1),
-        "peak_memory_gb": peak_memory_gb(),
-    }
-    folder = Path(cfg.paths.run_dir)
-    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
-    (folder / "RESULT.md").write_text(result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True)))
-    return result
 
 
 def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
@@ -124,7 +135,7 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
         "weights": manifest.weights_sha256,
         "word_vectors": module.word_vectors,
         "regions": list(manifest.shape),
-        "num_train": len(module.split.locations[module.train_split]),
+        "num_train": len(module.locations[module.train_split]),
     }
 
 

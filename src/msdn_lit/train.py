@@ -1,8 +1,5 @@
 """msdn-train: trains one model, evaluates it, records the result."""
 
-import time
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from msdn_lit.cli import command
@@ -13,28 +10,28 @@ def run(cfg: DictConfig) -> None:
     import lightning
     from rich.console import Console
 
-    from msdn_lit import build, record
+    from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
-    from msdn_lit.checkpoint import load_checkpoint, find_checkpoint
+    from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+    from msdn_lit.record import RunRecord
 
-    started = time.monotonic()
-    run_dir = Path(cfg.paths.run_dir)
+    record = RunRecord(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
     task = build.task(cfg, datamodule.semantics, datamodule.visual_dim)
     trainer = build.trainer(cfg)
     history = build.history_of(trainer)
-    checkpoint = find_checkpoint(cfg.ckpt_path, run_dir) if cfg.ckpt_path else None
+    checkpoint = find_checkpoint(cfg.ckpt_path, record.folder) if cfg.ckpt_path else None
     if checkpoint:
         load_checkpoint(checkpoint, task)
-    record.write_config(cfg)
+    record.write_config()
 
-    trainer.fit(task, datamodule, ckpt_path=checkpoint)
+    trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
     if task.global_step not in history.scores_at:
-        trainer.validate(task, datamodule, verbose=False)
-    trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
-    result = record.write_result(cfg, datamodule, history.summary(), time.monotonic() - started)
-    Console().print(result_table(result), f"[bold]{run_dir}[/bold]")
+        trainer.validate(task, datamodule, verbose=False, weights_only=True)
+    trainer.save_checkpoint(record.folder / "checkpoints" / "last.ckpt", weights_only=False)
+    result = record.write_result(datamodule, history.summary())
+    Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
 
 
 main = command("train", run)

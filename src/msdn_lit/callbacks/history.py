@@ -1,11 +1,13 @@
 """Remembers the scores of every evaluation."""
 
+import logging
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 Scores = dict[str, float]
+log = logging.getLogger(__name__)
 
 
 class EvaluationHistory(Callback):
@@ -24,6 +26,8 @@ class EvaluationHistory(Callback):
         metrics = trainer.callback_metrics.items()
         scores = {name.removeprefix(prefix): float(value) for name, value in metrics if name.startswith(prefix)}
         self.scores_at[pl_module.global_step] = scores
+        readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
+        log.info("step %d: %s", pl_module.global_step, readable)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

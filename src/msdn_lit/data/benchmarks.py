@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from msdn_lit.data.synthetic import SIZES, write_synthetic
 from msdn_lit.data.xlsa17 import ProposedSplit, read_proposed_split
 from msdn_lit.errors import DataError
 
@@ -21,6 +22,7 @@ class Benchmark:
         path_marker: The folder in the split file's image paths after which the path below an image root begins.
         sizes: Number of classes, unseen classes, attributes and images; None where they are not fixed.
         make: Makes the benchmark's files in a data folder, if it is one that we make.
+        attribute_files: Where a list of attribute names ("1 name" a line) may lie below the data folder.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Benchmark:
     path_marker: str
     sizes: tuple[int, int, int, int] | None = None
     make: Callable[[Path], None] | None = None
+    attribute_files: tuple[str, ...] = ()
 
     def read_split(self, data_dir: Path) -> ProposedSplit:
         """Reads the Proposed Split files and holds them to the known sizes.
@@ -65,6 +68,16 @@ class Benchmark:
             )
         return [root / relative for relative in self.relative_paths(split)]
 
+    def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
+        """Names of the attributes, in order; numbers where no list of names is at hand."""
+        lists = [data_dir / file for file in self.attribute_files if (data_dir / file).is_file()]
+        if lists:
+            lines = lists[0].read_text(encoding="utf-8", errors="replace").splitlines()
+            names = tuple(line.split(maxsplit=1)[-1].strip() for line in lines if line.strip())
+            if len(names) == num_attributes:
+                return names
+        return tuple(f"attribute {number}" for number in range(1, num_attributes + 1))
+
     def relative_paths(self, split: ProposedSplit) -> list[str]:
         """The image paths below the image root: the benchmark's own names, the same on every machine.
 
@@ -87,15 +100,29 @@ class Benchmark:
 BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark("CUB", ("CUB_200_2011/images",), "images", (200, 50, 312, 11_788)),
+        Benchmark(
+            "CUB",
+            ("CUB_200_2011/images",),
+            "images",
+            (200, 50, 312, 11_788),
+            attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
+        ),
         Benchmark("SUN", ("SUNAttributeDB_Images/images", "SUN/images", "images"), "images", (717, 72, 102, 14_340)),
         Benchmark(
             "AWA2",
             ("Animals_with_Attributes2/JPEGImages", "AwA2/JPEGImages"),
             "JPEGImages",
             (50, 10, 85, 37_322),
+            attribute_files=("Animals_with_Attributes2/predicates.txt", "AwA2/predicates.txt"),
         ),
-        Benchmark("SYNTHETIC", ("SYNTHETIC/images",), "images"),
+        Benchmark(
+            "SYNTHETIC",
+            ("SYNTHETIC/images",),
+            "images",
+            SIZES,
+            make=write_synthetic,
+            attribute_files=("SYNTHETIC/attributes.txt",),
+        ),
     )
 }
 
@@ -108,6 +135,9 @@ def find_benchmark(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise DataError(
-            "Unknown benchmark", expected="one of " + ", ".join(BENCHMARKS), found=repr(name), action="Set data.benchmark."
+            "Unknown benchmark",
+            expected="one of " + ", ".join(BENCHMARKS),
+            found=repr(name),
+            action="Set data.benchmark.",
         )
     return BENCHMARKS[name]

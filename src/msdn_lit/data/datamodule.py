@@ -1,19 +1,22 @@
 """The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
-from msdn_lit.data.samplers import DrawFactory, StepSampler
-from msdn_lit.data.semantics import Semantics, unit_class_attributes
+from msdn_lit.data.images import ImageTransform, open_image
+from msdn_lit.data.samplers import DrawFactory, StepSampler, hold_out
+from msdn_lit.data.semantics import Semantics, derange, unit_class_attributes
 from msdn_lit.data.word_vectors import read_word_vectors
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
@@ -81,7 +84,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         source: What the store must have been made from (name, backbone, transform).
         train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
             and the classes of test_unseen no candidates.
-        eval_splits: Evaluated during and after training.
+        eval_splits: Evaluated during and after training: test_seen, test_unseen; val_seen, val.
+        val_seen_fraction: Part of each train class that is held out as val_seen and not trained on.
         draw: Makes the training batches; one of `samplers`.
         batch_size: Images per training step.
         eval_batch_size: Images per evaluation step.
@@ -89,11 +93,13 @@ class ZSLDataModule(lightning.LightningDataModule):
         word_vectors: File below data_dir; None learns attribute vectors from scratch.
         word_vector_dim: E of vectors that are learned from scratch.
         clamp_negative_attributes: Set negative class attributes to zero (AWA2).
+        shuffle_attributes_seed: A control: gives every class another one's attributes; T1 must fall to chance.
         num_workers: Loader processes; 0 reads in the training process.
     """
 
     semantics: Semantics
     split: ProposedSplit
+    locations: dict[str, IntArray]
 
     def __init__(
         self,
@@ -104,6 +110,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         source: dict[str, Any],
         train_split: str,
         eval_splits: Sequence[str],
+        val_seen_fraction: float,
         draw: DrawFactory,
         batch_size: int,
         eval_batch_size: int,
@@ -111,16 +118,19 @@ class ZSLDataModule(lightning.LightningDataModule):
         word_vectors: str | None,
         word_vector_dim: int = 300,
         clamp_negative_attributes: bool = False,
+        shuffle_attributes_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.benchmark = find_benchmark(benchmark)
         self.data_dir, self.store_dir, self.source = Path(data_dir), Path(store_dir), source
         self.train_split, self.eval_splits = train_split, tuple(eval_splits)
+        self.val_seen_fraction = val_seen_fraction
         self.draw, self.seed = draw, seed
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.word_vector_dim = word_vector_dim
         self.word_vectors, self.clamp_negative_attributes = word_vectors, clamp_negative_attributes
+        self.shuffle_attributes_seed = shuffle_attributes_seed
         self._store: FeatureStore | None = None
 
     @property
@@ -134,6 +144,21 @@ class ZSLDataModule(lightning.LightningDataModule):
         """D of the store."""
         return self.store.manifest.shape[2]
 
+    @cached_property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Names of the K attributes."""
+        return self.benchmark.attribute_names(self.data_dir, self.semantics.class_attributes_CK.shape[1])
+
+    def picture(self, row: int) -> NDArray[np.float32]:
+        """What the backbone saw of the image in one row of the store: pixels in [0, 1], (size, size, 3).
+
+        Raises:
+            DataError: The image is not there.
+        """
+        path = self.benchmark.image_paths(self.split, self.data_dir)[row]
+        image = ImageTransform(**self.source["transform"]).crop(open_image(path))
+        return np.asarray(image, dtype=np.float32) / np.float32(255)
+
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks splits, semantics and store; a second call does nothing.
 
@@ -143,22 +168,10 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         split = self.benchmark.read_split(self.data_dir)
-        self._check_split_names(split)
-        num_attributes = split.class_attributes_CK.shape[1]
-        vectors = read_word_vectors(self.data_dir / self.word_vectors, num_attributes) if self.word_vectors else None
-        seen = split.classes_of(self.train_split)
-        self.semantics = Semantics(
-            class_names=split.class_names,
-            class_attributes_CK=unit_class_attributes(
-                split.class_attributes_CK, clamp_negative=self.clamp_negative_attributes
-            ),
-            attribute_vectors_KE=vectors,
-            seen=seen,
-            unseen=np.setdiff1d(split.classes_of(UNSEEN_SPLIT[self.train_split]), seen),
-        )
+        self.locations = self._locations(split)
         store = FeatureStore(self.store_dir)
         store.check(source=self.source, images_sha256=hash_image_list(self.benchmark.relative_paths(split)))
-        self.split, self._store = split, store
+        self.split, self.semantics, self._store = split, self._read_semantics(split), store
 
     def train_dataloader(self) -> StepLoader:
         """Batches of the training split from the trainer's current step to its last."""
@@ -189,20 +202,40 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def dataset(self, split_name: str) -> SplitDataset:
         """The images of one split."""
-        return SplitDataset(self.store, self.split.locations[split_name], self.split.labels_N)
+        return SplitDataset(self.store, self.locations[split_name], self.split.labels_N)
+
+    def _read_semantics(self, split: ProposedSplit) -> Semantics:
+        attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative_attributes)
+        if self.shuffle_attributes_seed is not None:
+            attributes_CK = derange(attributes_CK, self.shuffle_attributes_seed)
+        K = attributes_CK.shape[1]
+        return Semantics(
+            class_names=split.class_names,
+            class_attributes_CK=attributes_CK,
+            attribute_vectors_KE=read_word_vectors(self.data_dir / self.word_vectors, K) if self.word_vectors else None,
+            seen=split.classes_of(self.train_split),
+            unseen=split.classes_of(UNSEEN_SPLIT[self.train_split]),
+        )
 
     def _loader_args(self) -> dict[str, Any]:
         # A batch arrives complete from __getitems__, so there is nothing left to collate.
         return {"num_workers": self.num_workers, "collate_fn": _as_is, "pin_memory": torch.cuda.is_available()}
 
-    def _check_split_names(self, split: ProposedSplit) -> None:
+    def _locations(self, split: ProposedSplit) -> dict[str, IntArray]:
+        """The split's images by name; `train` without the part that is held out as `val_seen`."""
+        locations = dict(split.locations)
+        if "train" in locations:
+            train = locations["train"]
+            held = hold_out(split.labels_N[train], self.val_seen_fraction)
+            locations |= {"train": train[~held], "val_seen": train[held]}
         for name in (self.train_split, *self.eval_splits):
-            if name not in split.locations:
+            if name not in locations:
                 raise DataError(
-                    f"{split.folder / 'att_splits.mat'} has no split {name!r}",
-                    expected="one of " + ", ".join(split.locations),
+                    f"{split.folder / 'att_splits.mat'} gives no split {name!r}",
+                    expected="one of " + ", ".join(locations),
                     action="Set protocol.train_split and protocol.eval_splits.",
                 )
+        return locations
 
 
 def _as_is(batch: Batch) -> Batch:

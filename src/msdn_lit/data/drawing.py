@@ -27,7 +27,7 @@ PATTERNS = ("plain", "barred", "spotted")
 # Part: centre and radius in the bird's frame.
 PARTS = {
     "crown": ((0.92, -1.04), 0.22),
-    "beak": ((1.47, -0.68), 0.17),
+    "beak": ((1.44, -0.68), 0.13),
     "wing": ((-0.18, -0.12), 0.42),
     "belly": ((0.28, 0.34), 0.28),
     "tail": ((-1.42, -0.10), 0.30),
@@ -114,7 +114,9 @@ class _Canvas:
         self.polygon(_oval(centre, radii, tilt), colour)
 
 
-def _oval(centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0, start: float = 0.0, end: float = 1.0) -> Points:
+def _oval(
+    centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0, start: float = 0.0, end: float = 1.0
+) -> Points:
     """Outline of an oval, or of the arc between two fractions of a turn, (N, 2)."""
     turns = 2 * np.pi * np.linspace(start, end, 33)
     x, y = radii[0] * np.cos(turns), radii[1] * np.sin(turns)

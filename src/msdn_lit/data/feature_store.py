@@ -75,7 +75,9 @@ class FeatureStore:
         """Raises DataError unless the store was made from this source and this image list."""
         remedy = f"Remove {self.folder} and run msdn-extract again with the same overrides."
         if self.manifest.source != source:
-            differing = sorted(k for k in {*source, *self.manifest.source} if source.get(k) != self.manifest.source.get(k))
+            differing = sorted(
+                k for k in {*source, *self.manifest.source} if source.get(k) != self.manifest.source.get(k)
+            )
             wanted = {key: source.get(key) for key in differing}
             found = {key: self.manifest.source.get(key) for key in differing}
             raise DataError(f"{self.folder} was made in another way", expected=wanted, found=found, action=remedy)
@@ -180,7 +182,8 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _all_finite(values: NDArray[np.float16]) -> bool:
-    """True if no value is NaN or infinite, whose bits are 0x7C00 or more behind the sign (12 times np.isfinite's speed)."""
+    """True if no value is NaN or infinite; 12 times as fast as np.isfinite."""
+    # behind the sign, the bits of infinity are 0x7C00 and those of NaN are more
     return int(values.view(np.int16).max()) < 0x7C00 and int(values.view(np.uint16).max()) < 0xFC00
 
 

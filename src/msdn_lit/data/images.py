@@ -29,13 +29,13 @@ class ImageTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Turns an image of any mode and size into a float tensor (3, image_size, image_size)."""
-        steps = [
-            transforms.Resize(self.image_size, transforms.InterpolationMode.BILINEAR),
-            transforms.CenterCrop(self.image_size),
-            transforms.ToTensor(),
-            transforms.Normalize(self.mean, self.std),
-        ]
-        return cast(Tensor, transforms.Compose(steps)(image.convert("RGB")))
+        standardise = transforms.Normalize(self.mean, self.std)
+        return cast(Tensor, standardise(transforms.functional.to_tensor(self.crop(image))))
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """What the backbone sees of an image, as an RGB image."""
+        resize = transforms.Resize(self.image_size, transforms.InterpolationMode.BILINEAR)
+        return cast(Image.Image, transforms.CenterCrop(self.image_size)(resize(image.convert("RGB"))))
 
 
 class ImageFiles(Dataset[Tensor | DataError]):
@@ -54,11 +54,23 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
     def __getitem__(self, index: int) -> Tensor | DataError:
         """Decodes one image; a failure is returned, so that it reaches the reader from a loader process as it is."""
-        path = self.paths[index]
         try:
-            with Image.open(path) as image:
-                return self.transform(image)
-        except FileNotFoundError:
-            return DataError(f"{path} is missing", action="Unpack the image archive again.")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return DataError(f"{path} does not decode ({error})", action="Replace the file.")
+            return self.transform(open_image(self.paths[index]))
+        except DataError as error:
+            return error
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decodes an image file.
+
+    Raises:
+        DataError: The file is missing or does not decode.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} does not decode ({error})", action="Replace the file.") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from msdn_lit.data.xlsa17 import IntArray
@@ -33,6 +34,7 @@ class UniformDraw:
         self.batch_size = min(batch_size, self.num_images)
 
     def __call__(self, step: int) -> IntArray:
+        """Positions within the training split, (B,)."""
         return _generator(self.seed, step).choice(self.num_images, self.batch_size, replace=False)
 
 
@@ -51,6 +53,7 @@ class ClassBalancedDraw:
         self.batch_size = min(batch_size, len(self.images_of))
 
     def __call__(self, step: int) -> IntArray:
+        """Positions within the training split, (B,)."""
         generator = _generator(self.seed, step)
         classes = generator.choice(len(self.images_of), self.batch_size, replace=False)
         return np.array([generator.choice(self.images_of[c]) for c in classes])
@@ -69,6 +72,7 @@ class EpochDraw:
         self.num_images, self.batch_size, self.seed = len(labels_N), batch_size, seed
 
     def __call__(self, step: int) -> IntArray:
+        """Positions within the training split, (B,)."""
         epoch, position = divmod(step, -(-self.num_images // self.batch_size))
         order = _generator(self.seed, epoch).permutation(self.num_images)
         return order[position * self.batch_size :][: self.batch_size]
@@ -95,6 +99,24 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
             yield self.draw(step)[self.rank :: self.world_size].tolist()
+
+
+def hold_out(labels_N: IntArray, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
+    """Chooses a random part of each class.
+
+    Args:
+        labels_N: Class of each image.
+        fraction: Part of each class, rounded to whole images.
+        seed: Of the choice; the same for every run, so that runs are compared on the same images.
+
+    Returns:
+        True for the images that are held out, (N,).
+    """
+    held_N = np.zeros(len(labels_N), dtype=bool)
+    for label in np.unique(labels_N):
+        images = np.flatnonzero(labels_N == label)
+        held_N[_generator(seed, int(label)).permutation(images)[: round(fraction * len(images))]] = True
+    return held_N
 
 
 DrawFactory = Callable[[IntArray, int, int], BatchDraw]

@@ -39,4 +39,13 @@ def unit_class_attributes(class_attributes_CK: NDArray[np.float32], *, clamp_neg
     """
     values_CK = np.maximum(class_attributes_CK, 0) if clamp_negative else class_attributes_CK
     norms_C1 = np.linalg.norm(values_CK, axis=1, keepdims=True)
-    return np.divide(values_CK, norms_C1, out=np.zeros_like(values_CK), where=norms_C1 > 0)
+    unit_CK: NDArray[np.float32] = np.divide(values_CK, norms_C1, out=np.zeros_like(values_CK), where=norms_C1 > 0)
+    return unit_CK
+
+
+def derange(class_attributes_CK: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Gives every class the attributes of another one: a control that leaves nothing to transfer."""
+    order = np.random.default_rng(seed).permutation(len(class_attributes_CK))
+    deranged_CK = np.empty_like(class_attributes_CK)
+    deranged_CK[order] = class_attributes_CK[np.roll(order, 1)]
+    return deranged_CK

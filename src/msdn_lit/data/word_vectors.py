@@ -62,4 +62,5 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
         raise DataError(f"{path} does not fit the attributes", expected=expected, found=found)
     if not np.isfinite(table).all():
         raise DataError(f"{path} holds NaN or infinity", action="Download it again.")
-    return table.astype(np.float32)
+    vectors_KE: NDArray[np.float32] = table.astype(np.float32)
+    return vectors_KE

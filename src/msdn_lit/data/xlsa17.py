@@ -65,7 +65,9 @@ def read_proposed_split(folder: Path) -> ProposedSplit:
     Raises:
         DataError: A file is missing, damaged or lacks a key, or the two do not fit together.
     """
-    splits = _load(folder / "att_splits.mat", ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
+    splits = _load(
+        folder / "att_splits.mat", ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"]
+    )
     images = _load(folder / "res101.mat", ["image_files", "labels"])
     trainval = _zero_based(splits, "trainval_loc")
     locations = {"trainval": trainval} | {name: _zero_based(splits, f"{name}_loc") for name in TEST_SPLITS}
@@ -93,7 +95,9 @@ def _load(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action=SOURCE) from None
     except _UNREADABLE_MAT as error:
-        raise DataError(f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=SOURCE) from error
+        raise DataError(
+            f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=SOURCE
+        ) from error
     missing = [key for key in keys if key not in content]
     if missing:
         present = sorted(key for key in content if not key.startswith("__"))
@@ -139,17 +143,24 @@ def _check_splits(split: ProposedSplit) -> None:
     for name, rows in split.locations.items():
         if len(rows) and (rows.min() < 0 or rows.max() >= N):
             found = f"{rows.min() + 1} to {rows.max() + 1}"
-            raise DataError(f"{path}: {name}_loc leaves the image list", expected=f"1 to {N}", found=found, action=SOURCE)
+            raise DataError(
+                f"{path}: {name}_loc leaves the image list", expected=f"1 to {N}", found=found, action=SOURCE
+            )
     for first, second in (("trainval", "test_seen"), ("trainval", "test_unseen"), TEST_SPLITS):
         shared = np.intersect1d(split.locations[first], split.locations[second])
         if len(shared):
             raise DataError(
-                f"{path}: {first}_loc and {second}_loc overlap", expected="no common image", found=f"{len(shared)}", action=SOURCE
+                f"{path}: {first}_loc and {second}_loc overlap",
+                expected="no common image",
+                found=f"{len(shared)}",
+                action=SOURCE,
             )
     leaked = np.intersect1d(split.classes_of("trainval", "test_seen"), split.classes_of("test_unseen"))
     if len(leaked):
         names = ", ".join(split.class_names[c] for c in leaked[:5])
-        raise DataError(f"{path}: classes both seen and unseen", expected="none", found=f"{len(leaked)} ({names})", action=SOURCE)
+        raise DataError(
+            f"{path}: classes both seen and unseen", expected="none", found=f"{len(leaked)} ({names})", action=SOURCE
+        )
 
 
 def _one_line(error: BaseException) -> str:

@@ -61,7 +61,7 @@ def logit_distance(first_BC: Tensor, second_BC: Tensor) -> Tensor:
 
 
 def jensen_shannon(log_p_BC: Tensor, log_q_BC: Tensor) -> Tensor:
-    """Batch mean of the Jensen-Shannon divergence in nats, from log-probabilities (the release: NaN from logits of ~30)."""
+    """Batch mean of the Jensen-Shannon divergence in nats, from log-probabilities (release: NaN from logits ~30)."""
     log_mean_BC = torch.logaddexp(log_p_BC, log_q_BC) - math.log(2)
     terms_BC = log_p_BC.exp() * (log_p_BC - log_mean_BC) + log_q_BC.exp() * (log_q_BC - log_mean_BC)
     return 0.5 * terms_BC.sum(dim=1).mean()

@@ -1,6 +1,6 @@
 """A frozen timm backbone as a source of region features."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class RegionBackbone(nn.Module):
     @torch.inference_mode()
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
         """Computes the feature map, (B, D, H, W)."""
-        features = self.model.forward_features if hasattr(self.model, "forward_features") else self.model
+        features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
         result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
         maps_BDHW: Tensor = result[-1] if isinstance(result, list) else result
         assert maps_BDHW.ndim == 4, f"{type(self.model).__name__} gives no (B, D, H, W) map: {tuple(maps_BDHW.shape)}"

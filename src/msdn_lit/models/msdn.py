@@ -8,7 +8,7 @@ Letters: B batch, R regions, D visual channels, K attributes, E word-vector size
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -159,12 +159,12 @@ class MSDN(nn.Module):
         """
         a_KE = normalize(self.attribute_vectors_KE, dim=1) if self.renormalize else self.attribute_vectors_KE
         v_BRD = normalize(regions_BRD.float(), dim=2)
-        weights = [subnet.weights_MED for subnet in self.subnets.values()]
+        subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
+        weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
         maps_MKBR = bilinear_maps(a_KE, torch.cat(weights), v_BRD)
-        maps_of_each = maps_MKBR.split([len(weight_MED) for weight_MED in weights])
-        return tuple(self._output(*pair) for pair in zip(self.subnets.values(), maps_of_each, strict=True))
+        maps_of_each = torch.split(maps_MKBR, [len(weight_MED) for weight_MED in weights])
+        return tuple(self._output(*pair) for pair in zip(subnets, maps_of_each, strict=True))
 
-    def _output(self, subnet: nn.Module, maps_MKBR: Tensor) -> SubNetOutput:
-        assert isinstance(subnet, SubNet)
+    def _output(self, subnet: SubNet, maps_MKBR: Tensor) -> SubNetOutput:
         scores_BK, attention_KBR = subnet.attend(maps_MKBR)
         return SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1))

@@ -49,7 +49,8 @@ class ZSLTask(lightning.LightningModule):
         regions_BRD, labels_B = batch
         terms = self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
         self.log_dict({f"train/{name}": value.detach() for name, value in terms._asdict().items()})
-        return terms.loss
+        loss: Tensor = terms.loss
+        return loss
 
     def predict_logits(self, regions_BRD: Tensor) -> Tensor:
         """Fused and calibrated logits, (B, C)."""

@@ -1,0 +1,47 @@
+# Every target sets up what it needs. `make` alone prints this list.
+PYTHON   ?= python3
+BIN      := .venv/bin
+DATA_DIR ?= data
+ARGS     ?=
+# The field's backbone, unless the data folder brings only MobileNetV2's weights.
+HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
+FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
+
+.PHONY: help setup demo test test-full lint type bench reproduce-cub reproduce-sun reproduce-awa2 clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: .venv/.installed ## .venv with everything, exact versions
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
+	@touch $@
+
+demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
+	$(BIN)/msdn-extract experiment=demo $(ARGS)
+	$(BIN)/msdn-train experiment=demo $(ARGS)
+
+test: setup ## the tests (2 minutes; no data, no GPU, no network)
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-full: setup ## the slow ones too
+	$(BIN)/pytest $(ARGS)
+
+lint: setup ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: setup ## mypy --strict
+	$(BIN)/mypy
+
+bench: setup ## speed and memory, next to the release's order of computation
+	$(BIN)/python -m tests.benchmarks.train_step
+	$(BIN)/python -m tests.benchmarks.memory
+
+reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=...
+	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
+	$(BIN)/msdn-train experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures $(ARGS)
+
+clean: ## removes .venv, caches and build outputs; data/ and logs/ stay
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -1,0 +1,99 @@
+"""Memory of training on a store of CUB's size (11,788 x 196 x 2,048 fp16: a sparse file, which takes no disk).
+
+    python -m tests.benchmarks.memory [--steps 10] [--images 11788]
+
+Prints the process's anonymous memory (what it holds beyond the page cache), in GB.
+"""
+
+import argparse
+import json
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import Trainer
+
+from msdn_lit.data.datamodule import SplitDataset, StepLoader
+from msdn_lit.data.feature_store import FeatureStore, FeatureStoreWriter, Manifest
+from msdn_lit.data.samplers import StepSampler, UniformDraw
+from msdn_lit.losses import MSDNLoss
+from msdn_lit.losses import functional as terms
+from msdn_lit.metrics import ZSLMetric
+from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
+from msdn_lit.tasks import ZSLTask
+
+B, R, D, K, C, E = 50, 196, 2048, 312, 200, 300
+
+
+def sparse_store(folder, num_images):
+    writer = FeatureStoreWriter(folder, Manifest({}, "", (num_images, R, D), (14, 14), ""))
+    with writer:
+        writer.rows_written = num_images  # all zeros: holes in the file
+    return FeatureStore(folder)
+
+
+def make_task():
+    seen, unseen = torch.arange(150), torch.arange(150, C)
+    subnets = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
+    loss = MSDNLoss(
+        seen,
+        unseen,
+        cross_entropy=terms.cross_entropy_release,
+        self_calibration=terms.self_calibration_release,
+        distillation=terms.distillation_release,
+        lambda_cal=0.1,
+        lambda_distill=0.001,
+        calibration=1.0,
+    )
+    return ZSLTask(
+        MSDN(torch.randn(K, E), torch.rand(C, K), D, subnets=subnets),
+        loss,
+        ZSLMetric(seen, unseen, C),
+        partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4),
+        fusion=(0.9, 0.1),
+        calibration=1.0,
+        stage="test",
+    )
+
+
+def anonymous_gb():
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return int(fields["RssAnon"].split()[0]) * 1024 / 1e9
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--images", type=int, default=11_788)
+    options = parser.parse_args()
+    samples, done = [], threading.Event()
+
+    def watch():
+        while not done.wait(0.02):
+            samples.append(anonymous_gb())
+
+    with tempfile.TemporaryDirectory() as folder:
+        before = anonymous_gb()
+        store = sparse_store(Path(folder), options.images)
+        dataset = SplitDataset(store, np.arange(options.images), np.arange(options.images) % 150)
+        sampler = StepSampler(UniformDraw(dataset.labels, B, seed=0), 0, options.steps)
+        loader = StepLoader(dataset, batch_sampler=sampler, collate_fn=lambda batch: batch)
+        trainer = Trainer(max_steps=options.steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+                          enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+        threading.Thread(target=watch, daemon=True).start()
+        trainer.fit(make_task(), loader)
+        done.set()
+    result = {
+        "images": options.images,
+        "store_gb": options.images * R * D * 2 / 1e9,
+        "before_gb": before,
+        "peak_gb": max(samples),
+    }
+    print(json.dumps({name: round(value, 3) for name, value in result.items()}))
+
+
+if __name__ == "__main__":
+    main()
