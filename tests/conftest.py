@@ -1,5 +1,11 @@
 """Shared fixtures: the real configs, and a miniature benchmark on disk."""
 
+import os
+
+os.environ["HF_HUB_OFFLINE"] = (
+    "1"  # read when huggingface_hub is imported: a test that asks for a download fails at once
+)
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -17,7 +23,6 @@ def _quiet_environment(monkeypatch, tmp_path):
     for name in ("MSDN_DATA_DIR", "MSDN_FEATURE_DIR", "MSDN_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
 
@@ -58,8 +63,8 @@ def mini_config(load_config, store_dir, data_dir, tmp_path, monkeypatch):
     def load(*overrides):
         return load_config(
             "data.benchmark=MINI",
-            "data.word_vectors=w2v/MINI_attribute.pkl",
-            "data.batch_size=10",
+            "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
+            "sampler.batch_size=10",
             f"data.store_dir={store_dir}",
             f"paths.data_dir={data_dir}",
             f"paths.run_dir={tmp_path / 'run'}",

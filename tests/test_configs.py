@@ -36,7 +36,7 @@ def semantics(C=7, K=5, E=4):
     generator = torch.Generator().manual_seed(0)
     attributes_CK, vectors_KE = torch.rand(C, K, generator=generator), torch.rand(K, E, generator=generator)
     ids = torch.arange(C).numpy()
-    return Semantics(tuple("abcdefg"), attributes_CK.numpy(), vectors_KE.numpy(), ids[:5], ids[5:])
+    return Semantics(tuple("abcdefg"), attributes_CK.numpy(), vectors_KE.numpy(), E, ids[:5], ids[5:])
 
 
 def test_all_experiments_are_known():
@@ -77,7 +77,7 @@ def test_experiments_have_the_settings_of_the_release(load_config, experiment):
     cfg = load_config(f"experiment={experiment}")
     assert (cfg.trainer.max_steps, cfg.trainer.val_check_interval) == (n * epochs // 50, every)
     assert every == n // 50
-    assert (cfg.data.batch_size, cfg.seed, cfg.data.clamp_negative_attributes) == (batch, seed, clamp)
+    assert (cfg.sampler.batch_size, cfg.seed, cfg.data.semantics.clamp_negative) == (batch, seed, clamp)
     assert cfg.sampler._target_.endswith(draw.__name__)
     assert (cfg.loss.lambda_cal, cfg.loss.lambda_distill) == (cal, distill)
     assert (cfg.loss.calibration, cfg.prediction.calibration) == (1.0, 1.0)
@@ -101,10 +101,10 @@ def test_epoch_sampler_is_a_choice(load_config):
         ("lr=1", r"no config key 'lr'. Did you mean optimizer.lr\?"),
         ("optimzer.lr=1", r"Did you mean optimizer.lr"),
         ("optimizer.lr=fast", r"optimizer.lr has the wrong type: expected a value like 0.0001 \(float\), found 'fast'"),
-        ("data.batch_size=2.5", r"data.batch_size has the wrong type.*int.*2.5"),
+        ("sampler.batch_size=2.5", r"sampler.batch_size has the wrong type.*int.*2.5"),
         ("model.renormalize=3", r"model.renormalize has the wrong type.*bool"),
         ("seed=1,two", r"seed has the wrong type"),
-        ("data.batch_size=true", r"data.batch_size has the wrong type"),
+        ("sampler.batch_size=true", r"sampler.batch_size has the wrong type"),
     ],
 )
 def test_wrong_overrides_are_refused_with_a_hint(override, message):
@@ -117,7 +117,7 @@ def test_wrong_overrides_are_refused_with_a_hint(override, message):
     [
         "optimizer.lr=1",
         "seed=1,2,3",
-        "data.word_vectors=null",
+        "data.semantics.word_vectors=null",
         "+data.new=1",
         "~logger.csv",
         "model=msdn_paper",

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute, VisualToAttributePaper
-from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
+from msdn_lit.models.attention import over_attributes, over_regions
 from tests import reference
 
 
@@ -125,15 +125,6 @@ def test_class_and_attribute_vectors_are_normalised_at_construction():
     net = MSDN(vectors_KE, classes_CK, 5, subnets=FORMS["release"].subnets)
     close(net.attribute_vectors_KE.detach(), torch.tensor(reference.unit_rows(vectors_KE.numpy())).float())
     close(net.class_attributes_CK, torch.tensor(reference.unit_rows(classes_CK.numpy())).float())
-
-
-def test_bilinear_maps_equal_loops():
-    generator = torch.Generator().manual_seed(0)
-    V, W, F = (torch.randn(shape, generator=generator) for shape in [(3, 2), (2, 2, 5), (4, 6, 5)])
-    maps = bilinear_maps(V, W, F)
-    assert maps.shape == (2, 3, 4, 6)
-    for m, k, b, r in np.ndindex(*maps.shape):
-        close(maps[m, k, b, r], V[k] @ W[m] @ F[b, r])
 
 
 @every_form

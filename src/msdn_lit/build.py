@@ -4,6 +4,7 @@ import warnings
 from typing import Any, cast
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +14,7 @@ from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.images import ImageTransform
 from msdn_lit.data.semantics import Semantics
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, UserError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
@@ -38,13 +39,13 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
 
 def backbone(cfg: DictConfig) -> RegionBackbone:
     """The frozen backbone with its weights."""
-    built: RegionBackbone = instantiate(cfg.features.backbone, _convert_="all")
+    built: RegionBackbone = _make(cfg.features.backbone, _convert_="all")
     return built
 
 
 def transform(cfg: DictConfig) -> ImageTransform:
     """What the backbone wants done to images."""
-    built: ImageTransform = instantiate(cfg.features.transform, _convert_="all")
+    built: ImageTransform = _make(cfg.features.transform, _convert_="all")
     return built
 
 
@@ -57,7 +58,7 @@ def device(name: str) -> torch.device:
 
 def datamodule(cfg: DictConfig) -> ZSLDataModule:
     """The data module, set up: every file it needs has been checked."""
-    module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    module: ZSLDataModule = _make(cfg.data, source=feature_source(cfg), _convert_="all")
     module.setup()
     return module
 
@@ -67,10 +68,10 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     seen, unseen = torch.from_numpy(semantics.seen), torch.from_numpy(semantics.unseen)
     class_attributes_CK = torch.from_numpy(semantics.class_attributes_CK)
     return ZSLTask(
-        instantiate(cfg.model)(_attribute_vectors(cfg, semantics), class_attributes_CK, visual_dim),
-        instantiate(cfg.loss)(seen, unseen),
+        _make(cfg.model)(_attribute_vectors(semantics), class_attributes_CK, visual_dim),
+        _make(cfg.loss)(seen, unseen),
         ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
-        instantiate(cfg.optimizer),
+        _make(cfg.optimizer),
         fusion=_fusion(cfg),
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
@@ -81,9 +82,9 @@ def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
-    loggers = [instantiate(logger) for logger in cfg.logger.values()]
-    built: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
+    callbacks = [_make(callback) for callback in cfg.callbacks.values()]
+    loggers = [_make(logger) for logger in cfg.logger.values()]
+    built: Trainer = _make(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
     return built
 
 
@@ -99,10 +100,20 @@ def history_of(built: Trainer) -> EvaluationHistory:
     raise ConfigError("callbacks.history is missing", action="Every result is read from it; keep it in the config.")
 
 
-def _attribute_vectors(cfg: DictConfig, semantics: Semantics) -> Tensor:
+def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes
+    """Instantiates; a user's fault found by a constructor is raised as itself."""
+    try:
+        return instantiate(config, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def _attribute_vectors(semantics: Semantics) -> Tensor:
     if semantics.attribute_vectors_KE is not None:
         return torch.from_numpy(semantics.attribute_vectors_KE)
-    return torch.randn(semantics.class_attributes_CK.shape[1], cfg.data.word_vector_dim)
+    return torch.randn(semantics.class_attributes_CK.shape[1], semantics.attribute_dim)
 
 
 def _fusion(cfg: DictConfig) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,32 +32,36 @@ def command(config_name: str, run: Callable[[DictConfig], None]) -> Callable[[],
         config_name: The config in conf/, without its ending.
         run: What the command does.
     """
-    faults: list[Exception] = []
-
-    def report(fault: Exception) -> None:
-        faults.append(fault)
-        print(f"msdn-{config_name}: {' '.join(str(fault).split())}", file=sys.stderr)
-
-    def job(cfg: DictConfig) -> None:
-        _make_paths_absolute(cfg)
-        try:
-            run(cfg)
-        except UserError as fault:  # the other jobs of a multirun go on
-            report(fault)
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
-        overrides = [argument for argument in sys.argv[1:] if "=" in argument.lstrip("-") and argument[0] != "-"]
+        faults: list[Exception] = []
+
+        def job(cfg: DictConfig) -> None:
+            _make_paths_absolute(cfg)
+            try:
+                run(cfg)
+            except UserError as fault:  # the other jobs of a multirun go on
+                faults.append(fault)
+                _report(config_name, fault)
+
         try:
-            check_overrides(config_dir(), config_name, overrides)
+            check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+        except InstantiationException:
+            raise
         except (UserError, HydraException, OmegaConfBaseException) as fault:
-            report(fault)
+            faults.append(fault)
+            _report(config_name, fault)
         if faults:
             sys.exit(USER_FAULT)
 
     main.__doc__ = run.__doc__
     return main
+
+
+def _report(config_name: str, fault: Exception) -> None:
+    print(f"msdn-{config_name}: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 def _make_paths_absolute(cfg: DictConfig) -> None:

@@ -95,7 +95,8 @@ def read_config(folder: Path) -> DictConfig:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again.") from error
-    assert isinstance(config, DictConfig)
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"{path} is damaged", expected="a mapping", found="a list", action="Train again.")
     return config
 
 
@@ -133,7 +134,7 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
         "split": module.split.fingerprint(),
         "images": manifest.images_sha256,
         "weights": manifest.weights_sha256,
-        "word_vectors": module.word_vectors,
+        "word_vectors": module.semantics_source.word_vectors,
         "regions": list(manifest.shape),
         "num_train": len(module.locations[module.train_split]),
     }

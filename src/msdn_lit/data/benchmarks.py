@@ -39,6 +39,9 @@ class Benchmark:
             DataError: A file is missing or damaged, or its sizes are not those of this benchmark.
         """
         folder = data_dir / "xlsa17" / "data" / self.name
+        if self.make is not None and not folder.exists():
+            action = "msdn-extract makes it, with the same overrides."
+            raise DataError(f"{self.name} is not in {data_dir} yet", action=action)
         split = read_proposed_split(folder)
         C, K = split.class_attributes_CK.shape
         found = (C, len(split.classes_of("test_unseen")), K, len(split.labels_N))

@@ -1,6 +1,6 @@
 """The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
 from msdn_lit.data.images import ImageTransform, open_image
-from msdn_lit.data.samplers import DrawFactory, StepSampler, hold_out
-from msdn_lit.data.semantics import Semantics, derange, unit_class_attributes
-from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.samplers import BatchDraw, StepSampler, hold_out
+from msdn_lit.data.semantics import Semantics, SemanticsSource
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
@@ -86,14 +85,9 @@ class ZSLDataModule(lightning.LightningDataModule):
             and the classes of test_unseen no candidates.
         eval_splits: Evaluated during and after training: test_seen, test_unseen; val_seen, val.
         val_seen_fraction: Part of each train class that is held out as val_seen and not trained on.
-        draw: Makes the training batches; one of `samplers`.
-        batch_size: Images per training step.
+        semantics: Makes the semantics of the split's classes.
+        draw: Makes the training batches from the training images' labels; one of `samplers`.
         eval_batch_size: Images per evaluation step.
-        seed: Of the training batches.
-        word_vectors: File below data_dir; None learns attribute vectors from scratch.
-        word_vector_dim: E of vectors that are learned from scratch.
-        clamp_negative_attributes: Set negative class attributes to zero (AWA2).
-        shuffle_attributes_seed: A control: gives every class another one's attributes; T1 must fall to chance.
         num_workers: Loader processes; 0 reads in the training process.
     """
 
@@ -111,26 +105,17 @@ class ZSLDataModule(lightning.LightningDataModule):
         train_split: str,
         eval_splits: Sequence[str],
         val_seen_fraction: float,
-        draw: DrawFactory,
-        batch_size: int,
+        semantics: SemanticsSource,
+        draw: Callable[[IntArray], BatchDraw],
         eval_batch_size: int,
-        seed: int,
-        word_vectors: str | None,
-        word_vector_dim: int = 300,
-        clamp_negative_attributes: bool = False,
-        shuffle_attributes_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.benchmark = find_benchmark(benchmark)
         self.data_dir, self.store_dir, self.source = Path(data_dir), Path(store_dir), source
         self.train_split, self.eval_splits = train_split, tuple(eval_splits)
-        self.val_seen_fraction = val_seen_fraction
-        self.draw, self.seed = draw, seed
-        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
-        self.word_vector_dim = word_vector_dim
-        self.word_vectors, self.clamp_negative_attributes = word_vectors, clamp_negative_attributes
-        self.shuffle_attributes_seed = shuffle_attributes_seed
+        self.val_seen_fraction, self.semantics_source, self.draw = val_seen_fraction, semantics, draw
+        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self._store: FeatureStore | None = None
 
     @property
@@ -171,7 +156,9 @@ class ZSLDataModule(lightning.LightningDataModule):
         self.locations = self._locations(split)
         store = FeatureStore(self.store_dir)
         store.check(source=self.source, images_sha256=hash_image_list(self.benchmark.relative_paths(split)))
-        self.split, self.semantics, self._store = split, self._read_semantics(split), store
+        unseen_split = UNSEEN_SPLIT[self.train_split]
+        self.semantics = self.semantics_source.read(split, self.data_dir, self.train_split, unseen_split)
+        self.split, self._store = split, store
 
     def train_dataloader(self) -> StepLoader:
         """Batches of the training split from the trainer's current step to its last."""
@@ -180,7 +167,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self.trainer.max_steps < 0:
             raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
         sampler = StepSampler(
-            self.draw(dataset.labels, self.batch_size, self.seed),
+            self.draw(dataset.labels),
             first_step=self.trainer.global_step,
             num_steps=self.trainer.max_steps,
             rank=self.trainer.global_rank,
@@ -203,19 +190,6 @@ class ZSLDataModule(lightning.LightningDataModule):
     def dataset(self, split_name: str) -> SplitDataset:
         """The images of one split."""
         return SplitDataset(self.store, self.locations[split_name], self.split.labels_N)
-
-    def _read_semantics(self, split: ProposedSplit) -> Semantics:
-        attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative_attributes)
-        if self.shuffle_attributes_seed is not None:
-            attributes_CK = derange(attributes_CK, self.shuffle_attributes_seed)
-        K = attributes_CK.shape[1]
-        return Semantics(
-            class_names=split.class_names,
-            class_attributes_CK=attributes_CK,
-            attribute_vectors_KE=read_word_vectors(self.data_dir / self.word_vectors, K) if self.word_vectors else None,
-            seen=split.classes_of(self.train_split),
-            unseen=split.classes_of(UNSEEN_SPLIT[self.train_split]),
-        )
 
     def _loader_args(self) -> dict[str, Any]:
         # A batch arrives complete from __getitems__, so there is nothing left to collate.

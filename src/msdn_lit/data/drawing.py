@@ -93,11 +93,15 @@ def draw_bird(
     _draw_body(canvas, shades, _GREYS[generator.integers(len(_GREYS))])
     _draw_wing(canvas, shades["wing"], pattern)
     _draw_head(canvas, shades)
-    landmarks = [
-        Landmark(part, *pose.place(np.array([centre]))[0].tolist(), radius * pose.scale)
-        for part, (centre, radius) in PARTS.items()
+    return _expose(image.reduce(OVERSAMPLING), generator), _landmarks(pose)
+
+
+def _landmarks(pose: Pose) -> list[Landmark]:
+    centres = pose.place(np.array([centre for centre, _ in PARTS.values()])).tolist()
+    return [
+        Landmark(part, x, y, radius * pose.scale)
+        for (part, (_, radius)), (x, y) in zip(PARTS.items(), centres, strict=True)
     ]
-    return _expose(image.reduce(OVERSAMPLING), generator), landmarks
 
 
 class _Canvas:

@@ -3,7 +3,7 @@
 Nothing has to be saved to continue exactly: a resumed run asks for the steps that are left.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -85,7 +85,8 @@ class StepSampler(Sampler[list[int]]):
         draw: Chooses the images of a step.
         first_step: Where to begin: 0, or the step of the checkpoint that is resumed.
         num_steps: Steps of the whole run; this is the length, wherever it begins.
-        rank: Of this process; it takes every `world_size`-th image of each batch.
+        rank: Of this process; it takes every `world_size`-th image of each batch (of a batch with fewer images than
+            processes, a rank without a share takes the first).
         world_size: Number of processes that share each batch.
     """
 
@@ -98,7 +99,9 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
-            yield self.draw(step)[self.rank :: self.world_size].tolist()
+            batch = self.draw(step)
+            share = batch[self.rank :: self.world_size]
+            yield (share if len(share) else batch[:1]).tolist()
 
 
 def hold_out(labels_N: IntArray, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
@@ -117,9 +120,6 @@ def hold_out(labels_N: IntArray, fraction: float, seed: int = 0) -> NDArray[np.b
         images = np.flatnonzero(labels_N == label)
         held_N[_generator(seed, int(label)).permutation(images)[: round(fraction * len(images))]] = True
     return held_N
-
-
-DrawFactory = Callable[[IntArray, int, int], BatchDraw]
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

@@ -1,11 +1,13 @@
 """What is known of the classes: their attributes, the attributes' word vectors, and which are seen."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.xlsa17 import IntArray
+from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Semantics:
         class_names: C names.
         class_attributes_CK: Class semantic vectors with unit rows, (C, K).
         attribute_vectors_KE: Attribute word vectors as published, (K, E); None when they are learned from scratch.
+        attribute_dim: E.
         seen: Ids of the classes that training may use, ascending.
         unseen: Ids of the classes to recognise without an example, ascending. Classes in neither are not candidates.
     """
@@ -23,8 +26,46 @@ class Semantics:
     class_names: tuple[str, ...]
     class_attributes_CK: NDArray[np.float32]
     attribute_vectors_KE: NDArray[np.float32] | None
+    attribute_dim: int
     seen: IntArray
     unseen: IntArray
+
+
+@dataclass(frozen=True)
+class SemanticsSource:
+    """Where semantics come from.
+
+    Attributes:
+        word_vectors: Table of attribute word vectors below the data folder; None learns them from scratch.
+        word_vector_dim: E of vectors that are learned from scratch.
+        clamp_negative: Set negative class attributes to zero (AWA2).
+        shuffle_seed: A control: gives every class another one's attributes, so that T1 must fall to chance.
+    """
+
+    word_vectors: str | None
+    word_vector_dim: int
+    clamp_negative: bool
+    shuffle_seed: int | None
+
+    def read(self, split: ProposedSplit, data_dir: Path, seen_split: str, unseen_split: str) -> Semantics:
+        """Makes the semantics of a split whose seen and unseen classes are those of two of its parts.
+
+        Raises:
+            DataError: The word vectors are missing, damaged or of other attributes.
+        """
+        attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative)
+        if self.shuffle_seed is not None:
+            attributes_CK = derange(attributes_CK, self.shuffle_seed)
+        K = attributes_CK.shape[1]
+        vectors_KE = read_word_vectors(data_dir / self.word_vectors, K) if self.word_vectors else None
+        return Semantics(
+            class_names=split.class_names,
+            class_attributes_CK=attributes_CK,
+            attribute_vectors_KE=vectors_KE,
+            attribute_dim=self.word_vector_dim if vectors_KE is None else vectors_KE.shape[1],
+            seen=split.classes_of(seen_split),
+            unseen=split.classes_of(unseen_split),
+        )
 
 
 def unit_class_attributes(class_attributes_CK: NDArray[np.float32], *, clamp_negative: bool) -> NDArray[np.float32]:

@@ -105,7 +105,8 @@ def write_synthetic(data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{NAME}.") as folder:
             _write_all(Path(folder))
-            _publish(Path(folder), data_dir)
+            if not _is_complete(data_dir):  # another process may have been faster
+                _publish(Path(folder), data_dir)
     except OSError as error:
         raise DataError(
             f"The synthetic benchmark cannot be written to {data_dir} ({error})",

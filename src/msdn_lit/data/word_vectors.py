@@ -51,7 +51,7 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
         raise DataError(
             f"{path} is missing",
             action="Take it from the w2v folder of the DAZLE or TransZero repository, or learn the vectors from "
-            "scratch with data.word_vectors=null.",
+            "scratch with data.semantics.word_vectors=null.",
         ) from None
     except (*_UNREADABLE, pickle.UnpicklingError) as error:
         raise DataError(f"{path} cannot be read as a pickled array ({error})", action="Download it again.") from error

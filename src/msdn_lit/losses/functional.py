@@ -1,7 +1,7 @@
 """The terms of MSDN's loss, one pure function each, in the form of the release and of the paper.
 
 Logits (B, C) span all classes; `seen` and `unseen` are the ids of the candidate classes, a class in neither takes no
-part. Every term is computed in float32 and is finite, with finite gradients, for any finite logits.
+part. Every term is computed in float32 and is finite, with finite gradients, for logits of up to 1e4 in size.
 """
 
 import math

@@ -69,6 +69,6 @@ class MSDNLoss(nn.Module):
         return LossTerms(loss, cross_entropy, self_calibration, distillation)
 
     def _with_margin(self, logits_BC: Tensor) -> Tensor:
-        margin_C = logits_BC.new_zeros(logits_BC.shape[1])
+        margin_C = torch.zeros(logits_BC.shape[1], device=logits_BC.device)
         margin_C[self.seen], margin_C[self.unseen] = -self.calibration, self.calibration
-        return logits_BC + margin_C
+        return logits_BC.float() + margin_C

@@ -30,7 +30,7 @@ class ZSLMetric(Metric):
 
     Args:
         seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes; images of a class in neither raise an error.
+        unseen: Ids of the unseen classes; images of a class in neither do not count.
         num_classes: C.
     """
 

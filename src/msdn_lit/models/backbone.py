@@ -1,5 +1,6 @@
 """A frozen timm backbone as a source of region features."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -19,8 +20,8 @@ class RegionBackbone(nn.Module):
 
     Args:
         model_name: timm's name, e.g. "resnet101.tv_in1k".
-        weights_file: Local safetensors or .pth file; used if it exists.
-        pretrained: Let timm download its weights where the file does not exist; otherwise weights are random.
+        weights_file: Local safetensors or .pth file. Without one, and without `pretrained`, the weights are random.
+        pretrained: Let timm download its weights where the file does not exist.
         stage: Index of timm's feature stage to take; None takes the last feature map.
         seed: Seeds random weights.
         model_args: Further arguments of timm.create_model.
@@ -44,14 +45,19 @@ class RegionBackbone(nn.Module):
         if stage is not None:
             shape = {"features_only": True, "out_indices": (stage,)}
         local = Path(weights_file) if weights_file else None
-        download = pretrained and not (local and local.is_file())
+        has_local = local is not None and local.is_file()
+        if local and not has_local and not pretrained:
+            raise _no_weights(model_name, f"{local} is missing")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                self.model = timm.create_model(model_name, pretrained=download, **shape, **dict(model_args or {}))
+                self.model = timm.create_model(
+                    model_name, pretrained=pretrained and not has_local, **shape, **dict(model_args or {})
+                )
             except (OSError, RuntimeError) as error:
-                raise _no_weights(model_name, local, error) from error
-        if local and local.is_file():
+                looked = f"{local} is missing and the" if local else "the"
+                raise _no_weights(model_name, f"{looked} download failed ({_one_line(error)})") from error
+        if local and has_local:
             _load_weights(self.model, model_name, local)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -76,8 +82,8 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     remedy = "Take the weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as weights ({error})", action=remedy) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} cannot be read as weights ({_one_line(error)})", action=remedy) from error
     wanted = _weights(model)
     missing, foreign = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
     foreign = [name for name in foreign if not name.startswith(("classifier.", "fc.", "head."))]
@@ -93,11 +99,13 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
-def _no_weights(model_name: str, local: Path | None, error: Exception) -> DataError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    where = f"neither at {local} nor by download" if local else "by download"
+def _no_weights(model_name: str, reason: str) -> DataError:
     return DataError(
-        f"No weights for {model_name}: {where} ({reason[:200]})",
+        f"No weights for {model_name}: {reason}",
         action="Put the file there, name another with features.backbone.weights_file=PATH, or choose features=... "
         "whose weights you have.",
     )
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

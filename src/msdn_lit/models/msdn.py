@@ -152,7 +152,7 @@ class MSDN(nn.Module):
         """Computes every sub-net's logits, attribute scores and attention.
 
         Args:
-            regions_BRD: Region features of any scale and precision, (B, R, D); each region is normalised here.
+            regions_BRD: Region features of any precision, (B, R, D); each region is normalised here.
 
         Returns:
             One output per sub-net, in the order of `subnets`.

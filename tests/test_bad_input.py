@@ -1,0 +1,388 @@
+"""Wrong input ends in one clear message: the file, what was expected, what was found, what to do."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+from msdn_lit.data.extraction import extract_store
+from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, FeatureStoreWriter, Manifest
+from msdn_lit.data.images import ImageFiles, ImageTransform
+from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.xlsa17 import read_proposed_split
+from msdn_lit.errors import CheckpointError, DataError
+from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.record import read_config
+from tests import miniature
+from tests.miniature import MINI, C, D, K, N, R
+
+
+def spoil(folder, file, **changes):
+    """Writes the miniature split with some arrays changed; None removes one."""
+    contents = miniature.split_contents()
+    for key, change in changes.items():
+        contents[file][key] = change(contents[file][key]) if callable(change) else change
+    contents[file] = {key: value for key, value in contents[file].items() if value is not None}
+    return miniature.write_split(folder, contents)
+
+
+class TestSplitFiles:
+    def test_missing(self, tmp_path):
+        with pytest.raises(DataError, match=r"att_splits.mat is missing. Take xlsa17.zip"):
+            read_proposed_split(tmp_path)
+
+    @pytest.mark.parametrize("file", ["att_splits.mat", "res101.mat"])
+    @pytest.mark.parametrize("keep", [0, 60, 130, 200, 0.5, 0.99])
+    def test_truncated(self, data_dir, file, keep):
+        path = data_dir / "xlsa17" / "data" / "MINI" / file
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep if keep > 1 or keep == 0 else keep * len(content))])
+        with pytest.raises(DataError, match=rf"{file} (cannot be read|lacks)"):
+            read_proposed_split(path.parent)
+
+    @pytest.mark.parametrize(
+        ("file", "key"),
+        [
+            ("att_splits.mat", "att"),
+            ("att_splits.mat", "test_unseen_loc"),
+            ("res101.mat", "image_files"),
+            ("res101.mat", "labels"),
+        ],
+    )
+    def test_without_a_key(self, tmp_path, file, key):
+        folder = spoil(tmp_path, file, **{key: None})
+        with pytest.raises(DataError, match=rf"{file} lacks {key}"):
+            read_proposed_split(folder)
+
+    def test_without_train_and_val_is_an_older_variant_and_fine(self, tmp_path):
+        folder = spoil(tmp_path, "att_splits.mat", train_loc=None, val_loc=None)
+        assert set(read_proposed_split(folder).locations) == {"trainval", "test_seen", "test_unseen"}
+
+    @pytest.mark.parametrize("wrong", [0, N + 1, 60_000])
+    def test_index_out_of_range(self, tmp_path, wrong):
+        folder = spoil(
+            tmp_path,
+            "att_splits.mat",
+            test_seen_loc=lambda rows: np.append(rows[1:], [[wrong]], axis=0).astype(np.int64),
+        )
+        with pytest.raises(
+            DataError,
+            match=rf"test_seen_loc leaves the image list: expected 1 to {N}, found .*{wrong}|found {wrong} to",
+        ):
+            read_proposed_split(folder)
+
+    def test_overlapping_splits(self, tmp_path):
+        trainval = miniature.split_contents()["att_splits.mat"]["trainval_loc"]
+        folder = spoil(tmp_path, "att_splits.mat", test_seen_loc=lambda rows: np.concatenate([rows, trainval[:3]]))
+        with pytest.raises(
+            DataError, match=r"trainval_loc and test_seen_loc overlap: expected no common image, found 3"
+        ):
+            read_proposed_split(folder)
+
+    def test_class_both_seen_and_unseen(self, tmp_path):
+        def move_one(rows):
+            return rows[:-1]
+
+        contents = miniature.split_contents()
+        moved = contents["att_splits.mat"]["test_unseen_loc"][-1:]
+        contents["att_splits.mat"]["test_unseen_loc"] = move_one(contents["att_splits.mat"]["test_unseen_loc"])
+        contents["att_splits.mat"]["trainval_loc"] = np.concatenate([contents["att_splits.mat"]["trainval_loc"], moved])
+        with pytest.raises(DataError, match=r"classes both seen and unseen: expected none, found 1 \(00\d.class"):
+            read_proposed_split(miniature.write_split(tmp_path, contents))
+
+    def test_number_of_classes_disagrees(self, tmp_path):
+        folder = spoil(tmp_path, "att_splits.mat", att=lambda att: att[:, :-1])
+        with pytest.raises(DataError, match=rf"att and allclasses_names disagree: expected {C} classes, found {C - 1}"):
+            read_proposed_split(folder)
+
+    def test_number_of_labels_disagrees(self, tmp_path):
+        folder = spoil(tmp_path, "res101.mat", labels=lambda labels: labels[:-2])
+        with pytest.raises(DataError, match=rf"labels and image_files disagree: expected {N} labels, found {N - 2}"):
+            read_proposed_split(folder)
+
+    def test_label_outside_the_classes(self, tmp_path):
+        folder = spoil(tmp_path, "res101.mat", labels=lambda labels: np.where(labels == C, C + 3, labels))
+        with pytest.raises(DataError, match=rf"labels outside the classes.*expected 1 to {C}, found 1 to {C + 3}"):
+            read_proposed_split(folder)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_attribute_is_not_a_number(self, tmp_path, bad):
+        folder = spoil(tmp_path, "att_splits.mat", att=lambda att: np.where(att == att.max(), bad, att))
+        with pytest.raises(DataError, match=r"att holds NaN or infinity"):
+            read_proposed_split(folder)
+
+    @pytest.mark.parametrize("values", [np.array([[1.5]]), np.array([["a"]]), np.zeros((0, 1)), np.array([[np.nan]])])
+    def test_indices_are_not_whole_numbers(self, tmp_path, values):
+        folder = spoil(tmp_path, "att_splits.mat", trainval_loc=values)
+        with pytest.raises(DataError, match=r"trainval_loc is not a list of indices|cannot be read"):
+            read_proposed_split(folder)
+
+    def test_sizes_of_another_benchmark(self, tmp_path):
+        contents = miniature.split_contents()
+        contents["att_splits.mat"]["att"] = contents["att_splits.mat"]["att"][:-1]
+        miniature.write_split(tmp_path, contents)
+        with pytest.raises(
+            DataError, match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), found \({C}, 2, {K - 1}, {N}\)"
+        ):
+            MINI.read_split(tmp_path)
+
+
+class Exploit:
+    """Unpickling it would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+class TestWordVectors:
+    def test_missing(self, tmp_path):
+        with pytest.raises(
+            DataError,
+            match=r"is missing. Take it from .* or learn the vectors from scratch with data.semantics.word_vectors=null",
+        ):
+            read_word_vectors(tmp_path / "no.pkl", K)
+
+    def test_code_in_a_pickle_does_not_run(self, tmp_path):
+        path, trace = tmp_path / "evil.pkl", tmp_path / "trace"
+        path.write_bytes(pickle.dumps(Exploit(trace)))
+        with pytest.raises(DataError, match=r"cannot be read as a pickled array \(it refers to .*mkdir"):
+            read_word_vectors(path, K)
+        assert not trace.exists()
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"not a pickle", pickle.dumps(np.eye(K))[:-20], pickle.dumps(np.eye(K))[:40]]
+    )
+    def test_damaged(self, tmp_path, content):
+        (tmp_path / "x.pkl").write_bytes(content)
+        with pytest.raises(DataError, match=r"x.pkl cannot be read"):
+            read_word_vectors(tmp_path / "x.pkl", K)
+
+    @pytest.mark.parametrize("table", [np.eye(K + 1), [1, 2], np.zeros((K, 3), dtype=int), np.zeros(K), {"a": 1}])
+    def test_another_table(self, tmp_path, table):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(table))
+        with pytest.raises(DataError, match=rf"does not fit the attributes: expected a float table of {K} rows, found"):
+            read_word_vectors(tmp_path / "x.pkl", K)
+
+    def test_not_a_number(self, tmp_path):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(np.full((K, 3), np.nan)))
+        with pytest.raises(DataError, match="NaN"):
+            read_word_vectors(tmp_path / "x.pkl", K)
+
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_every_pickle_protocol_of_an_array_is_read(self, tmp_path, protocol, order):
+        table = np.asarray(np.random.default_rng(0).standard_normal((K, 3)), order=order)
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(table, protocol=protocol))
+        np.testing.assert_array_equal(read_word_vectors(tmp_path / "x.pkl", K), table.astype(np.float32))
+
+
+class TestFeatureStore:
+    def test_absent(self, tmp_path):
+        with pytest.raises(DataError, match=r"No region features at .* Run msdn-extract"):
+            FeatureStore(tmp_path / "none")
+
+    def test_unfinished(self, store_dir):
+        (store_dir / MANIFEST).unlink()
+        with pytest.raises(DataError, match=r"No region features"):
+            FeatureStore(store_dir)
+
+    @pytest.mark.parametrize("size", [0, 50, 127, 1000])
+    def test_truncated(self, store_dir, size):
+        os.truncate(store_dir / REGIONS, size)
+        with pytest.raises(
+            DataError, match=r"regions.npy is missing or truncated.*Remove .* and run msdn-extract again"
+        ):
+            FeatureStore(store_dir)
+
+    def test_regions_removed(self, store_dir):
+        (store_dir / REGIONS).unlink()
+        with pytest.raises(DataError, match=r"regions.npy is missing"):
+            FeatureStore(store_dir)
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"foreign": 1}'])
+    def test_damaged_manifest(self, store_dir, text):
+        (store_dir / MANIFEST).write_text(text)
+        with pytest.raises(DataError, match=r"manifest.json is damaged"):
+            FeatureStore(store_dir)
+
+    def test_manifest_of_another_shape(self, store_dir):
+        content = json.loads((store_dir / MANIFEST).read_text())
+        (store_dir / MANIFEST).write_text(json.dumps(content | {"shape": [N, R, D + 1]}))
+        with pytest.raises(DataError, match=r"not what its manifest says: expected float16"):
+            FeatureStore(store_dir)
+
+    def test_format_of_the_future(self, store_dir):
+        content = json.loads((store_dir / MANIFEST).read_text())
+        (store_dir / MANIFEST).write_text(json.dumps(content | {"format": 99}))
+        with pytest.raises(DataError, match=r"another format: expected 1, found 99"):
+            FeatureStore(store_dir)
+
+    def test_made_with_another_backbone(self, store_dir):
+        images = FeatureStore(store_dir).manifest.images_sha256
+        wanted = miniature.SOURCE | {"backbone": {"model_name": "resnet101"}}
+        with pytest.raises(
+            DataError, match=r"made in another way: expected .*resnet101.*found .*none.*run msdn-extract again"
+        ):
+            FeatureStore(store_dir).check(source=wanted, images_sha256=images)
+
+    def test_made_from_another_image_list(self, store_dir):
+        with pytest.raises(DataError, match=r"another image list than the split file's"):
+            FeatureStore(store_dir).check(source=miniature.SOURCE, images_sha256="0")
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_bad_number_in_the_features(self, store_dir, bad):
+        regions = np.lib.format.open_memmap(store_dir / REGIONS, mode="r+")
+        regions[7, 2, 1] = bad
+        regions.flush()
+        store = FeatureStore(store_dir)
+        store.gather(np.array([6, 8]))
+        with pytest.raises(DataError, match=r"NaN or infinity in the features of image 7"):
+            store.gather(np.array([6, 7]))
+
+    def test_interrupted_writing_leaves_nothing(self, tmp_path):
+        manifest = Manifest({}, "", (4, R, D), (2, 2), "")
+        with pytest.raises(KeyboardInterrupt), FeatureStoreWriter(tmp_path / "store", manifest) as store:
+            store.append(np.zeros((2, R, D), dtype=np.float16))
+            raise KeyboardInterrupt
+        assert list((tmp_path / "store").iterdir()) == []
+
+    def test_backbone_that_gives_nan_leaves_nothing(self, tmp_path):
+        manifest = Manifest({}, "", (1, R, D), (2, 2), "")
+        with (
+            pytest.raises(DataError, match="NaN or a value beyond fp16"),
+            FeatureStoreWriter(tmp_path / "store", manifest) as store,
+        ):
+            store.append(np.full((1, R, D), np.nan, dtype=np.float16))
+        assert list((tmp_path / "store").iterdir()) == []
+
+
+class Ones:
+    """A backbone of ones."""
+
+    def feature_map(self, images):
+        return torch.ones(len(images), D, 2, 2)
+
+    def weights_sha256(self):
+        return "ones"
+
+
+class TestImages:
+    TRANSFORM = ImageTransform(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+    def extract(self, data_dir, folder, workers=0):
+        split = MINI.read_split(data_dir)
+        images = ImageFiles(MINI.image_paths(split, data_dir), self.TRANSFORM)
+        extract_store(folder, images, Ones(), relative_paths=MINI.relative_paths(split), source={}, versions={},
+                      batch_size=10, num_workers=workers, device=torch.device("cpu"))  # fmt: skip
+
+    def test_extraction_writes_every_image(self, data_dir, tmp_path):
+        miniature.write_images(data_dir)
+        self.extract(data_dir, tmp_path / "store")
+        assert FeatureStore(tmp_path / "store").gather(np.arange(N)).sum() == N * R * D
+
+    def test_no_image_folder(self, data_dir):
+        with pytest.raises(
+            DataError, match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack"
+        ):
+            MINI.image_paths(MINI.read_split(data_dir), data_dir)
+
+    def test_path_of_another_benchmark(self, tmp_path):
+        folder = spoil(
+            tmp_path, "res101.mat", image_files=lambda files: miniature.cells(["/elsewhere/a.jpg"] * len(files))
+        )
+        with pytest.raises(
+            DataError, match=r"image_files\[0\] is not a path of MINI: expected '.../images/...', found '/elsewhere"
+        ):
+            MINI.relative_paths(read_proposed_split(folder))
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    @pytest.mark.parametrize("content", [b"", b"no image at all", "truncated", "missing"])
+    def test_image_that_does_not_decode(self, data_dir, tmp_path, content, workers):
+        miniature.write_images(data_dir)
+        path = MINI.image_paths(MINI.read_split(data_dir), data_dir)[37]
+        if content == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:300] if content == "truncated" else content)
+        with pytest.raises(DataError, match=rf"{path.name} (is missing|does not decode)"):
+            self.extract(data_dir, tmp_path / "store", workers)
+        assert not [file for file in (tmp_path / "store").glob("*") if file.is_file()]
+
+    @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "LA", "I;16"])
+    def test_every_mode_becomes_rgb(self, mode):
+        assert self.TRANSFORM(Image.new(mode, (30, 9))).shape == (3, 8, 8)
+
+
+class TestWeights:
+    def test_of_another_model(self, tmp_path):
+        torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "w.pth")
+        with pytest.raises(
+            DataError, match=r"w.pth is not of resnet10t: expected its weights, found \d+ missing, 1 foreign"
+        ):
+            RegionBackbone("resnet10t", weights_file=str(tmp_path / "w.pth"))
+
+    @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+    def test_damaged(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"garbage")
+        with pytest.raises(DataError, match=rf"{name} cannot be read as weights"):
+            RegionBackbone("resnet10t", weights_file=str(tmp_path / name))
+
+    def test_code_in_weights_does_not_run(self, tmp_path):
+        torch.save({"x": Exploit(tmp_path / "trace")}, tmp_path / "w.pth")
+        with pytest.raises(DataError, match="cannot be read as weights"):
+            RegionBackbone("resnet10t", weights_file=str(tmp_path / "w.pth"))
+        assert not (tmp_path / "trace").exists()
+
+    def test_absent_and_no_network(self, tmp_path):
+        with pytest.raises(
+            DataError,
+            match=r"No weights for resnet10t.c3_in1k: .*w.pth is missing and the download failed.*weights_file",
+        ):
+            RegionBackbone("resnet10t.c3_in1k", weights_file=str(tmp_path / "w.pth"))
+
+    def test_file_required_when_no_download_exists(self, tmp_path):
+        with pytest.raises(DataError, match=r"No weights for resnet10t: .*w.pth is missing"):
+            RegionBackbone("resnet10t", weights_file=str(tmp_path / "w.pth"), pretrained=False)
+
+
+class TestCheckpoints:
+    def test_missing_names_what_there_is(self, tmp_path):
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "last.ckpt").touch()
+        with pytest.raises(CheckpointError, match=r"peak.ckpt is missing. That run has last"):
+            find_checkpoint("peak", tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps({"state_dict": 1})])
+    def test_damaged(self, tmp_path, content):
+        (tmp_path / "x.ckpt").write_bytes(content)
+        with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+            load_checkpoint(tmp_path / "x.ckpt", torch.nn.Linear(1, 1))
+
+    def test_code_does_not_run(self, tmp_path):
+        torch.save({"state_dict": Exploit(tmp_path / "trace")}, tmp_path / "x.ckpt")
+        with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+            load_checkpoint(tmp_path / "x.ckpt", torch.nn.Linear(1, 1))
+        assert not (tmp_path / "trace").exists()
+
+    def test_of_another_model(self, tmp_path):
+        torch.save({"state_dict": torch.nn.Linear(2, 1).state_dict()}, tmp_path / "x.ckpt")
+        with pytest.raises(CheckpointError, match=r"of another model: weight: expected \(1, 1\), found \(1, 2\)"):
+            load_checkpoint(tmp_path / "x.ckpt", torch.nn.Linear(1, 1))
+
+    def test_folder_of_no_run(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"no run folder: config.yaml is missing"):
+            read_config(tmp_path)
+
+    @pytest.mark.parametrize("text", ["a: [", "\t- x", "- a list"])
+    def test_damaged_run_config(self, tmp_path, text):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(CheckpointError, match=r"config.yaml is damaged"):
+            read_config(tmp_path)

@@ -1,0 +1,124 @@
+"""The commands as a user meets them: messages, exit codes, run folders, configs from anywhere."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from msdn_lit import cli, evaluate, extract, train
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command in this process: (exit code, standard output, standard error)."""
+
+    def call(command, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"msdn-{command.__name__.rpartition('.')[2]}", *arguments])
+        try:
+            command.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("command", [train, extract])
+def test_missing_data_says_what_where_and_what_next(run, command, tmp_path):
+    code, out, err = run(command, f"paths.data_dir={tmp_path / 'none'}")
+    assert code == 2
+    assert "xlsa17/data/CUB/att_splits.mat is missing. Take xlsa17.zip" in err
+    assert "Traceback" not in out + err
+    assert err.count("\n") == 1
+
+
+def test_missing_features_name_the_next_command(run, data_dir, monkeypatch):
+    code, _, err = run(
+        train, "data.benchmark=MINI", "data.semantics.word_vectors=w2v/MINI_attribute.pkl", f"paths.data_dir={data_dir}"
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "No region features at" in err
+    assert "Run msdn-extract" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lr=1"], "Did you mean optimizer.lr?"),
+        (["model=foo"], "Could not find 'model/foo'"),
+        (["optimizer.lr=x"], "wrong type"),
+        (["data.benchmark=MNIST"], "Unknown benchmark: expected one of CUB, SUN, AWA2"),
+        (["ckpt_path=last"], ""),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(run, arguments, message):
+    code, out, err = run(train, *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
+    assert err.count("\n") == 1
+
+
+def test_evaluate_without_a_run(run, tmp_path):
+    assert run(evaluate)[0] == 2
+    code, _, err = run(evaluate, f"run_dir={tmp_path}")
+    assert code == 2
+    assert "no run folder: config.yaml is missing" in err
+
+
+def test_failing_job_of_a_multirun_does_not_stop_the_others(run, tmp_path):
+    code, _, err = run(train, "-m", "seed=1,2", f"paths.data_dir={tmp_path}", f"paths.log_dir={tmp_path / 'logs'}")
+    assert code == 2
+    assert err.count("att_splits.mat is missing") == 2
+
+
+def test_cfg_job_prints_the_config_without_running(run):
+    code, out, _ = run(train, "--cfg", "job", "experiment=awa2_gzsl")
+    assert code == 0
+    assert "max_steps: 23527" in out
+
+
+def test_paths_from_the_environment(monkeypatch, load_config):
+    monkeypatch.setenv("MSDN_DATA_DIR", "/from/environment")
+    monkeypatch.setenv("MSDN_LOG_DIR", "/logs")
+    cfg = load_config()
+    assert cfg.data.data_dir == "/from/environment"
+    assert cfg.paths.run_dir.startswith("/logs/train/runs/")
+
+
+def test_two_runs_of_the_same_second_have_their_own_folders(load_config):
+    assert load_config().paths.run_dir != load_config().paths.run_dir
+
+
+@pytest.mark.slow
+def test_module_form_works_from_another_directory(tmp_path):
+    command = [sys.executable, "-m", "msdn_lit.train", "--cfg", "job"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "task_name: train" in done.stdout
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_configs_and_finds_them(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    configs = {f"msdn_lit/conf/{path.relative_to(cli.config_dir())}" for path in cli.config_dir().rglob("*.yaml")}
+    assert configs <= set(names)
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = "from msdn_lit.cli import config_dir; print(config_dir()); from msdn_lit.train import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--cfg", "job"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "installed"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tmp_path / "installed" / "msdn_lit" / "conf") in done.stdout
+    assert "task_name: train" in done.stdout
