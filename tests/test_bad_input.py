@@ -146,7 +146,7 @@ class TestWordVectors:
     def test_missing(self, tmp_path):
         with pytest.raises(
             DataError,
-            match=r"is missing. Take it from .* or learn the vectors from scratch with data.semantics.word_vectors=null",
+            match=r"is missing. Take it from .* or learn the vectors .* with data.semantics.word_vectors=null",
         ):
             read_word_vectors(tmp_path / "no.pkl", K)
 
