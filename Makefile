@@ -24,10 +24,10 @@ demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 m
 	$(BIN)/msdn-train experiment=demo $(ARGS)
 
 test: setup ## the tests (2 minutes; no data, no GPU, no network)
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
 
 test-full: setup ## the slow ones too
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
