@@ -14,7 +14,7 @@ PLUMBING = {"cli", "overrides", "checkpoint", "record"}
 MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},
     "tasks": {"losses", "metrics"},
-    "callbacks": {"losses", "metrics", "tasks", "analysis", "data"},  # figures of a task on its data
+    "callbacks": {"losses", "metrics", "models", "tasks", "analysis", "data"},  # figures of a task on its data
     "analysis": {"losses", "metrics"},
 }
 EVERYTHING_BELOW = set(MAY_IMPORT)

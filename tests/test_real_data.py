@@ -94,7 +94,7 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     assert result["data"]["regions"] == [64, 49, 1280]
     assert result["scores"]["last"]["acc_czsl"] > 0.25  # chance
     assert (tmp_path / "run" / "figures" / "attention.png").stat().st_size > 10_000
-    evaluation = [f"run_dir={tmp_path / 'run'}", f"paths.run_dir={tmp_path / 'again'}", "accelerator=cpu"]
+    evaluation = [f"run_dir={tmp_path / 'run'}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu"]
     evaluate.run(load_config(*evaluation, name="evaluate"))
     again = json.loads((tmp_path / "again" / "result.json").read_text())
     assert again["scores"]["last"] == result["scores"]["last"]

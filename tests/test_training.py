@@ -14,7 +14,7 @@ from tests import miniature
 
 
 def read_result(cfg):
-    return json.loads((Path(cfg.paths.run_dir) / "result.json").read_text())
+    return json.loads((Path(cfg.get("output_dir") or cfg.paths.run_dir) / "result.json").read_text())
 
 
 def last_checkpoint(cfg):
@@ -57,12 +57,18 @@ def test_same_seed_same_weights_and_other_seed_other_weights(mini_config, tmp_pa
     assert not torch.equal(weights[0], weights[2])
 
 
+AFTER_EVALUATION = []  # the default: at 5 and 10
+EVERY_3_STEPS = ["callbacks.last.every_n_epochs=null", "+callbacks.last.every_n_train_steps=3"]
+
+
 @pytest.mark.parametrize("sampler", ["uniform", "class_balanced", "epoch"])
-@pytest.mark.parametrize("crash_at", [4, 8, 11])
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, crash_at):
+@pytest.mark.parametrize(
+    ("saves", "crash_at"),
+    [(EVERY_3_STEPS, 4), (EVERY_3_STEPS, 8), (EVERY_3_STEPS, 11), (AFTER_EVALUATION, 6), (AFTER_EVALUATION, 11)],
+)
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, saves, crash_at):
     def config(name, *overrides):
-        save_often = "callbacks.last.every_n_train_steps=3"
-        return mini_config(f"sampler={sampler}", save_often, f"paths.run_dir={tmp_path / name}", *overrides)
+        return mini_config(f"sampler={sampler}", f"paths.run_dir={tmp_path / name}", *saves, *overrides)
 
     whole = config("whole")
     train.run(whole)
@@ -79,6 +85,12 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path,
     assert all(torch.equal(expected["state_dict"][name], value) for name, value in found["state_dict"].items())
     torch.testing.assert_close(found["optimizer_states"], expected["optimizer_states"], rtol=0, atol=0)
     assert read_result(resumed)["scores"] == read_result(whole)["scores"]
+    assert evaluations(found) == evaluations(expected)
+    assert list(evaluations(found)) == [5, 10, 12]
+
+
+def evaluations(checkpoint):
+    return checkpoint["callbacks"]["EvaluationHistory"]["scores_at"]
 
 
 def _with_callback(trainer, callback):
@@ -99,7 +111,7 @@ def test_evaluate_needs_only_the_run_folder(mini_config, load_config, tmp_path):
     cfg = mini_config()
     train.run(cfg)
     evaluation = load_config(
-        f"run_dir={cfg.paths.run_dir}", f"paths.run_dir={tmp_path / 'evaluation'}", "accelerator=cpu", name="evaluate"
+        f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'evaluation'}", "accelerator=cpu", name="evaluate"
     )
     evaluate.run(evaluation)
     assert read_result(evaluation)["scores"] == {"last": read_result(cfg)["scores"]["last"]}
@@ -110,7 +122,7 @@ def test_evaluate_with_another_calibration_moves_seen_against_unseen(mini_config
     train.run(cfg)
     evaluation = load_config(
         f"run_dir={cfg.paths.run_dir}",
-        f"paths.run_dir={tmp_path / 'evaluation'}",
+        f"output_dir={tmp_path / 'evaluation'}",
         "prediction.calibration=1e6",
         "accelerator=cpu",
         name="evaluate",

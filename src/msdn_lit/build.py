@@ -4,9 +4,13 @@ import warnings
 from typing import Any, cast
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -34,6 +38,7 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
         {key: value for key, value in features[part].items() if key not in _THIS_MACHINE}
         for part in ("backbone", "transform")
     )
+    backbone["random_weights"] = not (features["backbone"]["weights_file"] or features["backbone"]["pretrained"])
     return {"name": features["name"], "backbone": backbone, "transform": transform}
 
 
@@ -80,12 +85,30 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
 
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
-    for message in _EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and cfg.trainer.strategy == "ddp":
+        action = "Use trainer.strategy=ddp_spawn, or single runs."
+        raise ConfigError(
+            "trainer.strategy=ddp starts its processes with the command line, so not under -m", action=action
+        )
     callbacks = [_make(callback) for callback in cfg.callbacks.values()]
     loggers = [_make(logger) for logger in cfg.logger.values()]
     built: Trainer = _make(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
     return built
+
+
+def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
+    """A trainer that only evaluates, as exactly as the run of this config did."""
+    exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
+    changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
+    built: Trainer = _make(OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes}))
+    return built
+
+
+def close_loggers(built: Trainer) -> None:
+    """Ends every W&B run, so that the next job of a multirun begins its own."""
+    for logger in built.loggers:
+        if isinstance(logger, WandbLogger) and built.is_global_zero:
+            logger.experiment.finish()
 
 
 def history_of(built: Trainer) -> EvaluationHistory:
@@ -101,12 +124,17 @@ def history_of(built: Trainer) -> EvaluationHistory:
 
 
 def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes
-    """Instantiates; a user's fault found by a constructor is raised as itself."""
+    """Instantiates; a value that a constructor refuses is the user's fault."""
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     try:
         return instantiate(config, **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
+            raise ConfigError(f"{config._target_} refuses its config ({cause})") from error
         raise
 
 

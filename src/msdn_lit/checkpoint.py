@@ -28,7 +28,7 @@ def find_checkpoint(name: str, run_dir: Path) -> Path:
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = f"That run has {', '.join(present)}." if present else "Name the folder of a run that has been trained."
+    action = f"That run has {', '.join(present)}." if present else "Name a run's folder with paths.run_dir=..."
     raise CheckpointError(f"{path} is missing", action=action)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -35,10 +36,11 @@ def command(config_name: str, run: Callable[[DictConfig], None]) -> Callable[[],
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make busy machines several times slower
         faults: list[Exception] = []
 
         def job(cfg: DictConfig) -> None:
-            _make_paths_absolute(cfg)
+            _settle_paths(cfg)
             try:
                 run(cfg)
             except UserError as fault:  # the other jobs of a multirun go on
@@ -64,7 +66,9 @@ def _report(config_name: str, fault: Exception) -> None:
     print(f"msdn-{config_name}: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
-def _make_paths_absolute(cfg: DictConfig) -> None:
-    """So that a run folder can be used from any directory."""
+def _settle_paths(cfg: DictConfig) -> None:
+    """Makes paths absolute, so that a run folder serves from any directory, and gives each job its own run folder."""
+    if "run_dir" in cfg.paths:
+        cfg.paths.run_dir = HydraConfig.get().runtime.output_dir
     for name, path in cfg.paths.items():
         cfg.paths[name] = path and str(Path(path).expanduser().absolute())

@@ -9,7 +9,6 @@ from msdn_lit.cli import command
 
 def run(cfg: DictConfig) -> None:
     """Evaluates a run's checkpoint; the run's folder says everything that the command line does not."""
-    from lightning import Trainer
     from rich.console import Console
 
     from msdn_lit import build
@@ -20,6 +19,7 @@ def run(cfg: DictConfig) -> None:
     run_cfg = read_config(Path(cfg.run_dir))
     for group in ("paths", "prediction"):
         run_cfg[group].update({key: value for key, value in cfg[group].items() if value is not None})
+    run_cfg.paths.run_dir = cfg.output_dir
     record = RunRecord(run_cfg)
     checkpoint = find_checkpoint(cfg.checkpoint, Path(cfg.run_dir))
     datamodule = build.datamodule(run_cfg)
@@ -27,11 +27,11 @@ def run(cfg: DictConfig) -> None:
     content = load_checkpoint(checkpoint, task)
     task.load_state_dict(content["state_dict"])
 
-    trainer = Trainer(accelerator=cfg.accelerator, devices=1, logger=False, enable_checkpointing=False)
+    trainer = build.evaluator(run_cfg, cfg.accelerator)
     logged = trainer.validate(task, datamodule, verbose=False, weights_only=True)[0]
     scores = {name.partition("/")[2]: value for name, value in logged.items()}
     evaluation = {checkpoint.stem: {"step": content["global_step"], **scores}}
-    result = record.write_result(datamodule, evaluation)
+    result = record.write_result(datamodule, evaluation, trainer.strategy.root_device)
     Console().print(result_table(result))
 
 

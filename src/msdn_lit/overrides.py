@@ -40,7 +40,7 @@ def check_overrides(config_dir: Path, config_name: str, arguments: Sequence[str]
 
 
 def _replaces_value(override: Override, config_dir: Path) -> bool:
-    is_group = (config_dir / override.key_or_group).is_dir()
+    is_group = "/" in override.key_or_group or (config_dir / override.key_or_group).is_dir()
     return not (is_group or override.package or override.is_add() or override.is_delete())
 
 
@@ -75,8 +75,8 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
         dict: (dict,),
     }
     is_reference = isinstance(value, str) and value.startswith("${")
-    is_device_list = key == "trainer.devices" and isinstance(value, list)
-    if value is None or type(node) not in kinds or is_reference or is_device_list:
+    is_free = key == "trainer.devices"  # a number, a list, or "auto"
+    if value is None or type(node) not in kinds or is_reference or is_free:
         return
     fits = isinstance(value, kinds[type(node)]) and (isinstance(node, bool) or not isinstance(value, bool))
     if not fits:

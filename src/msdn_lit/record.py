@@ -3,6 +3,7 @@
 import json
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -36,6 +37,8 @@ class RunRecord:
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.folder = cfg, Path(cfg.paths.run_dir)
         self.code, self.started = code_version(), time.monotonic()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     def write_config(self) -> None:
         """Writes the config, from which the run can be evaluated and repeated.
@@ -45,12 +48,13 @@ class RunRecord:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CONFIG).write_text(OmegaConf.to_yaml(self.cfg))
 
-    def write_result(self, module: ZSLDataModule, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    def write_result(self, module: ZSLDataModule, scores: Mapping[str, Scores], device: torch.device) -> dict[str, Any]:
         """Writes result.json and RESULT.md.
 
         Args:
             module: The run's data, set up.
             scores: Evaluations to report, by name.
+            device: Where it ran.
 
         Returns:
             The content of result.json.
@@ -58,7 +62,7 @@ class RunRecord:
         cfg = self.cfg
         choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
         result = {
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": _command(),
             "choices": {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
             "benchmark": cfg.data.benchmark,
             "features": cfg.features.name,
@@ -70,7 +74,7 @@ class RunRecord:
             "data": _data(module),
             "code": self.code,
             "versions": versions(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": peak_memory_gb(),
         }
@@ -93,10 +97,10 @@ def read_config(folder: Path) -> DictConfig:
         raise CheckpointError(
             f"{folder} is no run folder: {CONFIG} is missing", action="Name a folder that msdn-train wrote."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again.") from error
-    if not isinstance(config, DictConfig):
-        raise CheckpointError(f"{path} is damaged", expected="a mapping", found="a list", action="Train again.")
+    if not isinstance(config, DictConfig) or not {"paths", "data", "model", "prediction"} <= config.keys():
+        raise CheckpointError(f"{path} is damaged", expected="a config of msdn-train", action="Train again.")
     return config
 
 
@@ -117,7 +121,7 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return "installed"
     commit = _git(root, "rev-parse", "HEAD")
-    return f"{commit}+changes" if _git(root, "status", "--porcelain") else commit
+    return f"{commit}+changes" if commit != "unknown" and _git(root, "status", "--porcelain") else commit
 
 
 def peak_memory_gb() -> dict[str, float]:
@@ -138,6 +142,12 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
         "regions": list(manifest.shape),
         "num_train": len(module.locations[module.train_split]),
     }
+
+
+def _command() -> str:
+    """The command of this run; under -m, of this job alone."""
+    job = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+    return shlex.join([Path(sys.argv[0]).name, *job])
 
 
 def _version(name: str) -> str:

@@ -13,8 +13,11 @@ def run(cfg: DictConfig) -> None:
     from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+    from msdn_lit.errors import ConfigError
     from msdn_lit.record import RunRecord
 
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
     record = RunRecord(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
@@ -24,14 +27,19 @@ def run(cfg: DictConfig) -> None:
     checkpoint = find_checkpoint(cfg.ckpt_path, record.folder) if cfg.ckpt_path else None
     if checkpoint:
         load_checkpoint(checkpoint, task)
-    record.write_config()
+    if trainer.is_global_zero:
+        record.write_config()
 
-    trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
-    if task.global_step not in history.scores_at:
-        trainer.validate(task, datamodule, verbose=False, weights_only=True)
-    trainer.save_checkpoint(record.folder / "checkpoints" / "last.ckpt", weights_only=False)
-    result = record.write_result(datamodule, history.summary())
-    Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
+    try:
+        trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
+        if task.global_step not in history.scores_at:
+            trainer.validate(task, datamodule, verbose=False, weights_only=True)
+        trainer.save_checkpoint(record.folder / "checkpoints" / "last.ckpt", weights_only=False)
+    finally:
+        build.close_loggers(trainer)
+    if trainer.is_global_zero:
+        result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device)
+        Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
 
 
 main = command("train", run)

@@ -6,6 +6,7 @@ Prints the process's anonymous memory (what it holds beyond the page cache), in 
 """
 
 import argparse
+import dataclasses
 import json
 import tempfile
 import threading
@@ -17,7 +18,7 @@ import torch
 from lightning import Trainer
 
 from msdn_lit.data.datamodule import SplitDataset, StepLoader
-from msdn_lit.data.feature_store import FeatureStore, FeatureStoreWriter, Manifest
+from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.samplers import StepSampler, UniformDraw
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
@@ -29,9 +30,9 @@ B, R, D, K, C, E = 50, 196, 2048, 312, 200, 300
 
 
 def sparse_store(folder, num_images):
-    writer = FeatureStoreWriter(folder, Manifest({}, "", (num_images, R, D), (14, 14), ""))
-    with writer:
-        writer.rows_written = num_images  # all zeros: holes in the file
+    manifest = Manifest({}, "", (num_images, R, D), (14, 14), "")
+    np.lib.format.open_memmap(folder / REGIONS, mode="w+", dtype=np.float16, shape=manifest.shape)  # zeros: holes
+    (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest)))
     return FeatureStore(folder)
 
 

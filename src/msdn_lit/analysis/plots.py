@@ -1,5 +1,6 @@
 """Figures; every function returns a matplotlib figure and leaves saving to its caller."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -69,13 +70,17 @@ def plot_attention(rows: Sequence[AttentionRow]) -> Figure:
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         axes[0].imshow(row.image_YXC)
-        axes[0].set_title(row.title, fontsize=7)
+        axes[0].set_title(_wrapped(row.title), fontsize=7)
         for axis, attention in zip(axes[1:], row.maps, strict=True):
             axis.imshow(_overlay(row.image_YXC, attention.weights_HW))
-            axis.set_title(attention.title, fontsize=7)
+            axis.set_title(_wrapped(attention.title), fontsize=7)
     for axis in grid.flat:
         axis.set_axis_off()
     return figure
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(wrapped for line in title.splitlines() for wrapped in textwrap.wrap(line, width=22))
 
 
 def _overlay(image_YXC: NDArray[np.float32], weights_HW: NDArray[np.float32]) -> NDArray[np.float32]:

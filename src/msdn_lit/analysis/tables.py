@@ -53,8 +53,8 @@ def _row(label: str, scores: Mapping[str, float]) -> list[str]:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    model = result["choices"].get("model", "model")
-    return f"{result['benchmark']}, {result['features']}, {model}, {result['protocol']} protocol, seed {result['seed']}"
+    parts = (result["benchmark"], result["features"], result["choices"].get("model"), f"{result['protocol']} protocol")
+    return ", ".join([*filter(None, parts), f"seed {result['seed']}"])
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from msdn_lit.analysis.plots import AttentionMap, AttentionRow, plot_attention, 
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError
+from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class Figures(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws what the trained model gives."""
+        if not trainer.is_global_zero:
+            return
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
@@ -60,24 +63,28 @@ class Figures(Callback):
         regions_BRD, labels_B = dataset.__getitems__(positions.tolist())
         regions_BRD = regions_BRD.to(task.device)
         predicted_B = task.predict_logits(regions_BRD).argmax(dim=1).cpu()
-        maps = [[] for _ in pictures]  # type: list[list[AttentionMap]]
-        for output in task.net(regions_BRD):
+        maps: list[list[AttentionMap]] = [[] for _ in pictures]
+        assert isinstance(task.net, MSDN)
+        for name, output in zip(task.net.subnets, task.net(regions_BRD), strict=True):
             scores_BK, attention_BKR = output.attribute_scores_BK.cpu(), output.attention_BKR.cpu()
             for row, label in enumerate(predicted_B.tolist()):
-                maps[row] += self._strongest(scores_BK[row], attention_BKR[row], label, data)
+                maps[row] += self._strongest(scores_BK[row], attention_BKR[row], label, data, _direction(name))
         names = data.semantics.class_names
         return [
-            AttentionRow(f"{_short(names[label])}\ntaken for {_short(names[predicted])}", picture, row)
+            AttentionRow(f"{_short(names[label])}\n→ {_short(names[predicted])}", picture, row)
             for label, predicted, picture, row in zip(
                 labels_B.tolist(), predicted_B.tolist(), pictures, maps, strict=True
             )
         ]
 
-    def _strongest(self, scores_K: Tensor, attention_KR: Tensor, label: int, data: ZSLDataModule) -> list[AttentionMap]:
+    def _strongest(
+        self, scores_K: Tensor, attention_KR: Tensor, label: int, data: ZSLDataModule, direction: str
+    ) -> list[AttentionMap]:
         contributions_K = scores_K * torch.from_numpy(data.semantics.class_attributes_CK[label])
         top = contributions_K.topk(min(self.num_attributes, len(contributions_K))).indices.tolist()
         grid = data.store.manifest.grid
-        return [AttentionMap(f"{data.attribute_names[k]}\n{scores_K[k]:.2f}", _map(attention_KR[k], grid)) for k in top]
+        titles = [f"{direction} {_readable(data.attribute_names[k])}\n{scores_K[k]:.2f}" for k in top]
+        return [AttentionMap(title, _map(attention_KR[k], grid)) for title, k in zip(titles, top, strict=True)]
 
 
 def _map(attention_R: Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
@@ -88,3 +95,13 @@ def _map(attention_R: Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
 def _short(class_name: str) -> str:
     """A class name without its number: "002.Laysan_Albatross" -> "Laysan Albatross"."""
     return class_name.rpartition(".")[2].replace("_", " ")
+
+
+def _readable(attribute: str) -> str:
+    """An attribute's name without the benchmark's spelling: "has_wing_color::black" -> "wing color: black"."""
+    return attribute.removeprefix("has_").replace("::", ": ").replace("_", " ")
+
+
+def _direction(subnet: str) -> str:
+    """A sub-net's short name: "attribute_to_visual" -> "A→V"."""
+    return "→".join(side[0].upper() for side in subnet.split("_to_"))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
 from msdn_lit.data.images import ImageTransform, open_image
-from msdn_lit.data.samplers import BatchDraw, StepSampler, hold_out
+from msdn_lit.data.samplers import BatchDraw, StepSampler
 from msdn_lit.data.semantics import Semantics, SemanticsSource
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
@@ -84,7 +84,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
             and the classes of test_unseen no candidates.
         eval_splits: Evaluated during and after training: test_seen, test_unseen; val_seen, val.
-        val_seen_fraction: Part of each train class that is held out as val_seen and not trained on.
+        val_seen: Marks the images of train that are held out as val_seen and not trained on, given their labels.
         semantics: Makes the semantics of the split's classes.
         draw: Makes the training batches from the training images' labels; one of `samplers`.
         eval_batch_size: Images per evaluation step.
@@ -104,17 +104,25 @@ class ZSLDataModule(lightning.LightningDataModule):
         source: dict[str, Any],
         train_split: str,
         eval_splits: Sequence[str],
-        val_seen_fraction: float,
+        val_seen: Callable[[IntArray], NDArray[np.bool_]],
         semantics: SemanticsSource,
         draw: Callable[[IntArray], BatchDraw],
         eval_batch_size: int,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        if train_split not in UNSEEN_SPLIT:
+            expected = "one of " + ", ".join(UNSEEN_SPLIT)
+            raise ConfigError("protocol.train_split is wrong", expected=expected, found=train_split)
+        if UNSEEN_SPLIT[train_split] not in eval_splits or len(eval_splits) != 2:
+            expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
+            raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=list(eval_splits))
+        if eval_batch_size < 1 or num_workers < 0:
+            raise ConfigError("data.eval_batch_size must be at least 1, data.num_workers at least 0")
         self.benchmark = find_benchmark(benchmark)
         self.data_dir, self.store_dir, self.source = Path(data_dir), Path(store_dir), source
         self.train_split, self.eval_splits = train_split, tuple(eval_splits)
-        self.val_seen_fraction, self.semantics_source, self.draw = val_seen_fraction, semantics, draw
+        self.val_seen, self.semantics_source, self.draw = val_seen, semantics, draw
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self._store: FeatureStore | None = None
 
@@ -166,6 +174,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         assert self.trainer is not None
         if self.trainer.max_steps < 0:
             raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ConfigError("A step is one batch here", action="Set sampler.batch_size, not accumulate_grad_batches.")
         sampler = StepSampler(
             self.draw(dataset.labels),
             first_step=self.trainer.global_step,
@@ -185,8 +195,6 @@ class ZSLDataModule(lightning.LightningDataModule):
             loaders.append(DataLoader(dataset, self.eval_batch_size, sampler=shard, **self._loader_args()))
         return loaders
 
-    test_dataloader = val_dataloader
-
     def dataset(self, split_name: str) -> SplitDataset:
         """The images of one split."""
         return SplitDataset(self.store, self.locations[split_name], self.split.labels_N)
@@ -200,7 +208,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         locations = dict(split.locations)
         if "train" in locations:
             train = locations["train"]
-            held = hold_out(split.labels_N[train], self.val_seen_fraction)
+            held = self.val_seen(split.labels_N[train])
             locations |= {"train": train[~held], "val_seen": train[held]}
         for name in (self.train_split, *self.eval_splits):
             if name not in locations:

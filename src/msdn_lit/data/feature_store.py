@@ -6,6 +6,7 @@ with a manifest is complete. Rows are contiguous: one image is one read.
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -133,10 +134,23 @@ class FeatureStoreWriter:
         self.rows_written = 0
 
     def __enter__(self) -> "FeatureStoreWriter":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        path = self.folder / PARTIAL
-        self._regions = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self.manifest.shape)
+        needed = 2 * int(np.prod(self.manifest.shape))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise DataError(
+                    f"Not enough room for {self.folder}",
+                    expected=f"{needed / 1e9:.1f} GB free",
+                    found=f"{free / 1e9:.1f} GB",
+                    action="Name a folder on another disk with paths.feature_dir=...",
+                )
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            path = self.folder / PARTIAL
+            self._regions = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self.manifest.shape)
+        except OSError as error:
+            action = "Name a folder that you may write with paths.feature_dir=..."
+            raise DataError(f"{self.folder} cannot be written ({error})", action=action) from error
         return self
 
     def append(self, regions_BRD: NDArray[np.float16]) -> None:
@@ -174,7 +188,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**content | {"shape": tuple(manifest.shape), "grid": tuple(manifest.grid)})
     except FileNotFoundError:
         raise DataError(f"No region features at {folder}", action="Run msdn-extract with the same overrides.") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error})", action=remedy) from error
     if manifest.format != FORMAT:
         raise DataError(f"{path} has another format", expected=FORMAT, found=manifest.format, action=remedy)

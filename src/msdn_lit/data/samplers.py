@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from msdn_lit.data.xlsa17 import IntArray
+from msdn_lit.errors import ConfigError
 
 
 class BatchDraw(Protocol):
@@ -31,7 +32,7 @@ class UniformDraw:
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
         self.num_images, self.seed = len(labels_N), seed
-        self.batch_size = min(batch_size, self.num_images)
+        self.batch_size = min(_positive(batch_size), self.num_images)
 
     def __call__(self, step: int) -> IntArray:
         """Positions within the training split, (B,)."""
@@ -50,7 +51,7 @@ class ClassBalancedDraw:
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
         self.images_of = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
         self.seed = seed
-        self.batch_size = min(batch_size, len(self.images_of))
+        self.batch_size = min(_positive(batch_size), len(self.images_of))
 
     def __call__(self, step: int) -> IntArray:
         """Positions within the training split, (B,)."""
@@ -69,7 +70,7 @@ class EpochDraw:
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
-        self.num_images, self.batch_size, self.seed = len(labels_N), batch_size, seed
+        self.num_images, self.batch_size, self.seed = len(labels_N), _positive(batch_size), seed
 
     def __call__(self, step: int) -> IntArray:
         """Positions within the training split, (B,)."""
@@ -104,13 +105,13 @@ class StepSampler(Sampler[list[int]]):
             yield (share if len(share) else batch[:1]).tolist()
 
 
-def hold_out(labels_N: IntArray, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
+def hold_out(labels_N: IntArray, fraction: float, seed: int) -> NDArray[np.bool_]:
     """Chooses a random part of each class.
 
     Args:
         labels_N: Class of each image.
         fraction: Part of each class, rounded to whole images.
-        seed: Of the choice; the same for every run, so that runs are compared on the same images.
+        seed: Of the choice.
 
     Returns:
         True for the images that are held out, (N,).
@@ -124,3 +125,9 @@ def hold_out(labels_N: IntArray, fraction: float, seed: int = 0) -> NDArray[np.b
 
 def _generator(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
+
+
+def _positive(batch_size: int) -> int:
+    if batch_size < 1:
+        raise ConfigError("sampler.batch_size is wrong", expected="at least 1", found=batch_size)
+    return batch_size

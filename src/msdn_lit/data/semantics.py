@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from msdn_lit.data.word_vectors import read_word_vectors
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,16 @@ class SemanticsSource:
         """Makes the semantics of a split whose seen and unseen classes are those of two of its parts.
 
         Raises:
-            DataError: The word vectors are missing, damaged or of other attributes.
+            DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
         """
+        seen, unseen = split.classes_of(seen_split), split.classes_of(unseen_split)
+        shared = np.intersect1d(seen, unseen)
+        if len(shared) or not len(unseen):
+            raise DataError(
+                f"{split.folder}: {seen_split} and {unseen_split} do not make a zero-shot problem",
+                expected="unseen classes, and none that are seen",
+                found=f"{len(unseen)} unseen, {len(shared)} of them seen",
+            )
         attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative)
         if self.shuffle_seed is not None:
             attributes_CK = derange(attributes_CK, self.shuffle_seed)
@@ -63,8 +72,8 @@ class SemanticsSource:
             class_attributes_CK=attributes_CK,
             attribute_vectors_KE=vectors_KE,
             attribute_dim=self.word_vector_dim if vectors_KE is None else vectors_KE.shape[1],
-            seen=split.classes_of(seen_split),
-            unseen=split.classes_of(unseen_split),
+            seen=seen,
+            unseen=unseen,
         )
 
 

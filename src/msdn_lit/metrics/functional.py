@@ -34,9 +34,10 @@ def predict(logits_BC: Tensor, candidates: Tensor) -> Tensor:
     return candidates[logits_BC[:, candidates].argmax(dim=1)]
 
 
-def count_per_class(values_B: Tensor, labels_B: Tensor, num_classes: int) -> Tensor:
-    """Sums values by class, (C,), in float64, so that the order of batches does not matter."""
-    return torch.bincount(labels_B, weights=values_B.double(), minlength=num_classes)
+def count_per_class(counts_B: Tensor, labels_B: Tensor, num_classes: int) -> Tensor:
+    """Counts the marked images (B,) of each class, (C,), in whole numbers: the order of batches does not matter."""
+    is_class_BC = labels_B[:, None] == torch.arange(num_classes, device=labels_B.device)
+    return (is_class_BC & counts_B[:, None]).sum(dim=0)
 
 
 def mean_class_accuracy(correct_C: Tensor, total_C: Tensor, classes: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def mean_class_accuracy(correct_C: Tensor, total_C: Tensor, classes: Tensor) -> 
     Returns:
         A fraction; NaN where no class has an image.
     """
-    correct, total = correct_C[classes], total_C[classes]
+    correct, total = correct_C[classes].double(), total_C[classes].double()
     present = total > 0
     return torch.where(present, correct / total.clamp_min(1), 0).sum() / present.sum()
 

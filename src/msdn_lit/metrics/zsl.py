@@ -47,7 +47,7 @@ class ZSLMetric(Metric):
         self.register_buffer("unseen", unseen, persistent=False)
         self.num_classes = num_classes
         for name in ("correct_czsl_C", "correct_C", "total_C"):
-            self.add_state(name, torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Counts a batch.
@@ -60,7 +60,7 @@ class ZSLMetric(Metric):
         czsl_B = predict(logits_BC, self.unseen) == labels_B
         self.correct_C += count_per_class(gzsl_B, labels_B, self.num_classes)
         self.correct_czsl_C += count_per_class(czsl_B, labels_B, self.num_classes)
-        self.total_C += count_per_class(torch.ones_like(labels_B), labels_B, self.num_classes)
+        self.total_C += count_per_class(torch.ones_like(gzsl_B), labels_B, self.num_classes)
 
     def compute(self) -> ZSLScores:
         """Computes the scores of everything counted since the last reset."""

@@ -67,7 +67,11 @@ class RegionBackbone(nn.Module):
         features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
         result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
         maps_BDHW: Tensor = result[-1] if isinstance(result, list) else result
-        assert maps_BDHW.ndim == 4, f"{type(self.model).__name__} gives no (B, D, H, W) map: {tuple(maps_BDHW.shape)}"
+        if maps_BDHW.ndim != 4:
+            shape = tuple(maps_BDHW.shape)
+            raise DataError(
+                "This backbone gives no feature map", expected="(B, D, H, W)", found=shape, action="Choose a CNN."
+            )
         return maps_BDHW
 
     def weights_sha256(self) -> str:
@@ -81,12 +85,17 @@ class RegionBackbone(nn.Module):
 def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     remedy = "Take the weights of exactly this timm model, or set features.backbone.weights_file."
     try:
-        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        weights = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} cannot be read as weights ({_one_line(error)})", action=remedy) from error
     wanted = _weights(model)
-    missing, foreign = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
-    foreign = [name for name in foreign if not name.startswith(("classifier.", "fc.", "head."))]
+    missing = wanted.keys() - weights.keys()
+    ignored = ("num_batches_tracked", "classifier.weight", "classifier.bias", "fc.weight", "fc.bias")
+    foreign = [name for name in weights.keys() - wanted.keys() if not name.endswith(ignored)]
     differing = [name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape]
     if missing or foreign or differing:
         found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently shaped tensors"

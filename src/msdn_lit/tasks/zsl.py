@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from msdn_lit.errors import ConfigError
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse
@@ -56,6 +57,18 @@ class ZSLTask(lightning.LightningModule):
         """Fused and calibrated logits, (B, C)."""
         logits = [output.logits_BC for output in self.net(regions_BRD)]
         return fuse(logits, self.fusion, self.metric.unseen, self.calibration)
+
+    def on_validation_epoch_start(self) -> None:
+        """Refuses to score a model that has diverged.
+
+        Raises:
+            ConfigError: A weight is NaN or infinite.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self.net.parameters()):
+            action = "Lower optimizer.lr, or look at train/loss in the run's metrics."
+            raise ConfigError(
+                f"Training has diverged by step {self.global_step}: a weight is NaN or infinite", action=action
+            )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Counts one batch of any evaluated split; a label tells which scores it belongs to."""
