@@ -1,5 +1,6 @@
 """A miniature benchmark in the true on-disk format: xlsa17 files, word vectors, images, feature store."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -84,3 +85,22 @@ def write_store(data_dir: Path, folder: Path):
     with FeatureStoreWriter(folder, manifest) as store:
         store.append(regions)
     return regions
+
+
+class Exploit:
+    """Unpickling it would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def spoil(folder, file, **changes):
+    """Writes the miniature split with some arrays changed; None removes one."""
+    contents = split_contents()
+    for key, change in changes.items():
+        contents[file][key] = change(contents[file][key]) if callable(change) else change
+    contents[file] = {key: value for key, value in contents[file].items() if value is not None}
+    return write_split(folder, contents)

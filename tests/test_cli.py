@@ -77,6 +77,15 @@ def test_failing_job_of_a_multirun_does_not_stop_the_others(run, tmp_path):
     assert err.count("att_splits.mat is missing") == 2
 
 
+def test_each_job_of_a_multirun_has_its_own_run_folder(tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(cli, "_report", pytest.fail)
+    job = cli.command("train", lambda cfg: folders.append(cfg.paths.run_dir))
+    monkeypatch.setattr(sys, "argv", ["msdn-train", "-m", "seed=1,2", f"paths.log_dir={tmp_path}"])
+    job()
+    assert [Path(folder).name for folder in folders] == ["0", "1"]
+
+
 def test_cfg_job_prints_the_config_without_running(run):
     code, out, _ = run(train, "--cfg", "job", "experiment=awa2_gzsl")
     assert code == 0

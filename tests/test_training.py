@@ -1,6 +1,7 @@
 """Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit import build, evaluate, train
 from msdn_lit.checkpoint import find_checkpoint
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, ConfigError, UserError
 from tests import miniature
 
 
@@ -143,6 +144,42 @@ def test_validation_protocol_never_touches_test_images(mini_config):
     train.run(cfg)
     scores = read_result(cfg)["scores"]["last"]
     assert set(scores) == {"step", "acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean"}
+
+
+def test_attribute_vectors_can_be_learned_from_scratch(mini_config):
+    cfg = mini_config("data.semantics.word_vectors=null", "data.semantics.word_vector_dim=7")
+    train.run(cfg)
+    assert last_checkpoint(cfg)["state_dict"]["net.attribute_vectors_KE"].shape == (miniature.K, 7)
+
+
+def test_shuffled_attributes_give_every_class_those_of_another(mini_config):
+    true, shuffled = (build.datamodule(mini_config(*o)).semantics for o in ([], ["data.semantics.shuffle_seed=0"]))
+    assert sorted(true.class_attributes_CK.tolist()) == sorted(shuffled.class_attributes_CK.tolist())
+    assert not (true.class_attributes_CK == shuffled.class_attributes_CK).all(axis=1).any()
+
+
+def test_diverged_training_is_told_and_not_scored(mini_config):
+    with pytest.raises(ConfigError, match=r"diverged by step \d+.*Lower optimizer.lr"):
+        train.run(mini_config("optimizer.lr=1e30"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampler.batch_size=0", "sampler.batch_size is wrong: expected at least 1, found 0"),
+        ("data.eval_batch_size=0", "data.eval_batch_size must be at least 1"),
+        ("seed=-1", "seed is wrong"),
+        ("protocol.eval_splits=[]", "protocol.eval_splits is wrong: expected one split of seen classes"),
+        ("protocol.train_split=test_seen", "protocol.train_split is wrong: expected one of trainval, train"),
+        ("trainer.precision=foo", "lightning.Trainer refuses its config"),
+        ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
+        ("trainer.max_steps=-1", "length of training is not set"),
+        ("ckpt_path=last", "last.ckpt is missing. Name a run's folder with paths.run_dir"),
+    ],
+)
+def test_wrong_values_are_refused_before_training(mini_config, override, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        train.run(mini_config(override))
 
 
 def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):

@@ -27,6 +27,7 @@ _THIS_MACHINE = {"_target_", "weights_file", "pretrained"}
 _EXPECTED_WARNINGS = (
     r".*does not have many workers",  # a batch is one gather from a memory map: workers would only cost
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks already
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
 )
 

@@ -27,7 +27,8 @@ class EvaluationHistory(Callback):
         scores = {name.removeprefix(prefix): float(value) for name, value in metrics if name.startswith(prefix)}
         self.scores_at[pl_module.global_step] = scores
         readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
-        log.info("step %d: %s", pl_module.global_step, readable)
+        if trainer.is_global_zero:
+            log.info("step %d: %s", pl_module.global_step, readable)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
