@@ -20,11 +20,10 @@ from lightning import Trainer
 from msdn_lit.data.datamodule import SplitDataset, StepLoader
 from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.samplers import StepSampler, UniformDraw
-from msdn_lit.losses import MSDNLoss
-from msdn_lit.losses import functional as terms
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
 from msdn_lit.tasks import ZSLTask
+from tests.benchmarks.train_step import release_loss
 
 B, R, D, K, C, E = 50, 196, 2048, 312, 200, 300
 
@@ -39,19 +38,9 @@ def sparse_store(folder, num_images):
 def make_task():
     seen, unseen = torch.arange(150), torch.arange(150, C)
     subnets = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
-    loss = MSDNLoss(
-        seen,
-        unseen,
-        cross_entropy=terms.cross_entropy_release,
-        self_calibration=terms.self_calibration_release,
-        distillation=terms.distillation_release,
-        lambda_cal=0.1,
-        lambda_distill=0.001,
-        calibration=1.0,
-    )
     return ZSLTask(
         MSDN(torch.randn(K, E), torch.rand(C, K), D, subnets=subnets),
-        loss,
+        release_loss(),
         ZSLMetric(seen, unseen, C),
         partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4),
         fusion=(0.9, 0.1),

@@ -47,9 +47,9 @@ class ReleaseOrder(nn.Module):
         return [torch.einsum("ck,bk->bkc", self.classes_CK, scores).sum(dim=1) for scores in (first, second)]
 
 
-def make_step(forward, parameters, features, labels_B):
-    """One step of training: forward, loss, backward, optimizer."""
-    loss = MSDNLoss(
+def release_loss():
+    """The release's loss on CUB."""
+    return MSDNLoss(
         torch.arange(150),
         torch.arange(150, C),
         cross_entropy=terms.cross_entropy_release,
@@ -59,6 +59,11 @@ def make_step(forward, parameters, features, labels_B):
         lambda_distill=0.001,
         calibration=1.0,
     )
+
+
+def make_step(forward, parameters, features, labels_B):
+    """One step of training: forward, loss, backward, optimizer."""
+    loss = release_loss()
     optimizer = torch.optim.RMSprop(parameters, lr=1e-4, momentum=0.9, weight_decay=1e-4)
 
     def step():
