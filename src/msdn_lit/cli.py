@@ -71,4 +71,4 @@ def _settle_paths(cfg: DictConfig) -> None:
     if "run_dir" in cfg.paths:
         cfg.paths.run_dir = HydraConfig.get().runtime.output_dir
     for name, path in cfg.paths.items():
-        cfg.paths[name] = path and str(Path(path).expanduser().absolute())
+        cfg.paths[name] = path and str(Path(path).expanduser().resolve())

@@ -23,6 +23,7 @@ class Benchmark:
         sizes: Number of classes, unseen classes, attributes and images; None where they are not fixed.
         make: Makes the benchmark's files in a data folder, if it is one that we make.
         attribute_files: Where a list of attribute names ("1 name" a line) may lie below the data folder.
+        archive: Where the images come from, in words.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Benchmark:
     sizes: tuple[int, int, int, int] | None = None
     make: Callable[[Path], None] | None = None
     attribute_files: tuple[str, ...] = ()
+    archive: str = "its images"
 
     def read_split(self, data_dir: Path) -> ProposedSplit:
         """Reads the Proposed Split files and holds them to the known sizes.
@@ -67,7 +69,8 @@ class Benchmark:
                 f"The images of {self.name} are not there",
                 expected="a folder at " + " or ".join(map(str, places)),
                 found="none",
-                action="Unpack the official archive there, or name its parent folder with paths.data_dir=...",
+                action=f"Unpack {self.archive} into {data_dir} and repeat the command, or name the folder that has it with "
+                "paths.data_dir=... (make: DATA_DIR=...).",
             )
         return [root / relative for relative in self.relative_paths(split)]
 
@@ -109,14 +112,22 @@ BENCHMARKS = {
             "images",
             (200, 50, 312, 11_788),
             attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
+            archive="CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158)",
         ),
-        Benchmark("SUN", ("SUNAttributeDB_Images/images", "SUN/images", "images"), "images", (717, 72, 102, 14_340)),
+        Benchmark(
+            "SUN",
+            ("SUNAttributeDB_Images/images", "SUN/images", "images"),
+            "images",
+            (717, 72, 102, 14_340),
+            archive="SUNAttributeDB_Images.tar.gz (cs.brown.edu/~gmpatter)",
+        ),
         Benchmark(
             "AWA2",
             ("Animals_with_Attributes2/JPEGImages", "AwA2/JPEGImages"),
             "JPEGImages",
             (50, 10, 85, 37_322),
             attribute_files=("Animals_with_Attributes2/predicates.txt", "AwA2/predicates.txt"),
+            archive="AwA2-data.zip (cvml.ista.ac.at/AwA2)",
         ),
         Benchmark(
             "SYNTHETIC",

@@ -16,7 +16,10 @@ from scipy.io.matlab import MatReadError
 from msdn_lit.errors import DataError
 
 IntArray = NDArray[np.int64]
-SOURCE = "Take xlsa17.zip from datasets.d2.mpi-inf.mpg.de/xian and unpack it into the data folder."
+SOURCE = (
+    "Take xlsa17.zip from datasets.d2.mpi-inf.mpg.de/xian, unpack it into the data folder and repeat the command; "
+    "paths.data_dir=... (make: DATA_DIR=...) names another folder."
+)
 TEST_SPLITS = ("test_seen", "test_unseen")
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError)
 _UNREADABLE_MAT = (*_UNREADABLE, MatReadError, zlib.error, struct.error)
