@@ -69,8 +69,8 @@ class Benchmark:
                 f"The images of {self.name} are not there",
                 expected="a folder at " + " or ".join(map(str, places)),
                 found="none",
-                action=f"Unpack {self.archive} into {data_dir} and repeat the command, or name the folder that has it with "
-                "paths.data_dir=... (make: DATA_DIR=...).",
+                action=f"Unpack {self.archive} into {data_dir} and repeat the command, or name the folder that has it "
+                "with paths.data_dir=... (make: DATA_DIR=...).",
             )
         return [root / relative for relative in self.relative_paths(split)]
 
