@@ -171,6 +171,8 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         ("seed=-1", "seed is wrong"),
         ("protocol.eval_splits=[]", "protocol.eval_splits is wrong: expected one split of seen classes"),
         ("protocol.train_split=test_seen", "protocol.train_split is wrong: expected one of trainval, train"),
+        ("optimizer.lr=-1", "The optimizer refuses its config (Invalid learning rate: -1"),
+        ("trainer.val_check_interval=0", "trainer.val_check_interval is wrong: expected a positive number of steps"),
         ("trainer.precision=foo", "lightning.Trainer refuses its config"),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
         ("trainer.max_steps=-1", "length of training is not set"),

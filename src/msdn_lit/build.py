@@ -91,6 +91,9 @@ def trainer(cfg: DictConfig) -> Trainer:
         raise ConfigError(
             "trainer.strategy=ddp starts its processes with the command line, so not under -m", action=action
         )
+    if not cfg.trainer.val_check_interval > 0:
+        found = cfg.trainer.val_check_interval
+        raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
     callbacks = [_make(callback) for callback in cfg.callbacks.values()]
     loggers = [_make(logger) for logger in cfg.logger.values()]
     built: Trainer = _make(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)

@@ -42,8 +42,15 @@ class ZSLTask(lightning.LightningModule):
         self.fusion, self.calibration, self.stage = tuple(fusion), calibration, stage
 
     def configure_optimizers(self) -> Optimizer:
-        """Every parameter of the net in one group."""
-        return self.optimizer(self.net.parameters())
+        """Every parameter of the net in one group.
+
+        Raises:
+            ConfigError: The optimizer refuses its settings.
+        """
+        try:
+            return self.optimizer(self.net.parameters())
+        except ValueError as error:
+            raise ConfigError(f"The optimizer refuses its config ({error})") from error
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
