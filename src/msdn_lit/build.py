@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.images import ImageTransform
 from msdn_lit.data.semantics import Semantics
@@ -96,16 +95,14 @@ def trainer(cfg: DictConfig) -> Trainer:
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
     callbacks = [_make(callback) for callback in cfg.callbacks.values()]
     loggers = [_make(logger) for logger in cfg.logger.values()]
-    built: Trainer = _make(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
-    return built
+    return _make_trainer(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
 
 
 def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     """A trainer that only evaluates, as exactly as the run of this config did."""
     exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
-    built: Trainer = _make(OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes}))
-    return built
+    return _make_trainer(OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes}))
 
 
 def close_loggers(built: Trainer) -> None:
@@ -115,22 +112,8 @@ def close_loggers(built: Trainer) -> None:
             logger.experiment.finish()
 
 
-def history_of(built: Trainer) -> EvaluationHistory:
-    """The trainer's record of its evaluations.
-
-    Raises:
-        ConfigError: `callbacks.history` was removed from the config.
-    """
-    for callback in built.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EvaluationHistory):
-            return callback
-    raise ConfigError("callbacks.history is missing", action="Every result is read from it; keep it in the config.")
-
-
 def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes
     """Instantiates; a value that a constructor refuses is the user's fault."""
-    for message in _EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     try:
         return instantiate(config, **arguments)
     except InstantiationException as error:
@@ -140,6 +123,12 @@ def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatev
         if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
             raise ConfigError(f"{config._target_} refuses its config ({cause})") from error
         raise
+
+
+def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    return cast(Trainer, _make(config, **arguments))
 
 
 def _attribute_vectors(semantics: Semantics) -> Tensor:

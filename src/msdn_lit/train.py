@@ -12,7 +12,8 @@ def run(cfg: DictConfig) -> None:
 
     from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
-    from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+    from msdn_lit.callbacks import EvaluationHistory
+    from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
     from msdn_lit.errors import ConfigError
     from msdn_lit.record import RunRecord
 
@@ -23,7 +24,7 @@ def run(cfg: DictConfig) -> None:
     datamodule = build.datamodule(cfg)
     task = build.task(cfg, datamodule.semantics, datamodule.visual_dim)
     trainer = build.trainer(cfg)
-    history = build.history_of(trainer)
+    history = EvaluationHistory.of(trainer)
     checkpoint = find_checkpoint(cfg.ckpt_path, record.folder) if cfg.ckpt_path else None
     if checkpoint:
         load_checkpoint(checkpoint, task)
@@ -34,7 +35,7 @@ def run(cfg: DictConfig) -> None:
         trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
         if task.global_step not in history.scores_at:
             trainer.validate(task, datamodule, verbose=False, weights_only=True)
-        trainer.save_checkpoint(record.folder / "checkpoints" / "last.ckpt", weights_only=False)
+        trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
     finally:
         build.close_loggers(trainer)
     if trainer.is_global_zero:

@@ -40,7 +40,7 @@ class Figures(Callback):
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
         self.folder.mkdir(parents=True, exist_ok=True)
-        history = next(callback for callback in trainer.callbacks if isinstance(callback, EvaluationHistory))  # type: ignore[attr-defined]
+        history = EvaluationHistory.of(trainer)
         if history.scores_at:
             plot_history(history.scores_at, pl_module.stage).savefig(self.folder / "scores.png", dpi=150)
         try:

@@ -6,6 +6,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from msdn_lit.errors import ConfigError
+
 Scores = dict[str, float]
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,18 @@ class EvaluationHistory(Callback):
 
     def __init__(self) -> None:
         self.scores_at: dict[int, Scores] = {}
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "EvaluationHistory":
+        """The history that a trainer keeps.
+
+        Raises:
+            ConfigError: `callbacks.history` was removed from the config.
+        """
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, cls):
+                return callback
+        raise ConfigError("callbacks.history is missing", action="Every result is read from it; keep it in the config.")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation that just ended; one at the same step replaces it."""

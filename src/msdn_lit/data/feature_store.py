@@ -65,7 +65,6 @@ class FeatureStore:
         self.manifest = _read_manifest(folder)
         self._regions: np.memmap[Any, np.dtype[np.float16]] | None = None
         self._map()  # fail here, not in a worker
-        self._regions = None
 
     @staticmethod
     def exists(folder: Path) -> bool:

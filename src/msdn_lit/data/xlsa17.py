@@ -21,8 +21,10 @@ SOURCE = (
     "paths.data_dir=... (make: DATA_DIR=...) names another folder."
 )
 TEST_SPLITS = ("test_seen", "test_unseen")
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError)
-_UNREADABLE_MAT = (*_UNREADABLE, MatReadError, zlib.error, struct.error)
+_UNREADABLE = (  # what scipy's reader raises for damaged files, and for MATLAB 7.3 (NotImplementedError)
+    *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError),
+    *(MatReadError, zlib.error, struct.error),
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _load(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         content: dict[str, Any] = loadmat(str(path), variable_names=[*keys, *optional])
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action=SOURCE) from None
-    except _UNREADABLE_MAT as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=SOURCE
         ) from error
