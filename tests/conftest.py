@@ -40,7 +40,7 @@ def data_dir(tmp_path):
 def store_dir(data_dir, tmp_path):
     """The miniature benchmark's feature store."""
     folder = tmp_path / "features" / "MINI_mini"
-    miniature.write_store(data_dir, folder)
+    miniature.write_features(data_dir, folder)
     return folder
 
 

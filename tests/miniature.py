@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from msdn_lit.data.benchmarks import Benchmark
-from msdn_lit.data.feature_store import FeatureStoreWriter, Manifest, hash_image_list
+from msdn_lit.data.extraction import RegionBatch, write_store
+from msdn_lit.data.feature_store import Manifest, hash_image_list
+from msdn_lit.data.xlsa_benchmark import XlsaBenchmark
 
 C, K, E, N, R, D = 8, 6, 5, 96, 4, 12
 UNSEEN = (2, 5)
-MINI = Benchmark("MINI", ("MINI/images",), "images", (C, len(UNSEEN), K, N))
+MINI = XlsaBenchmark("MINI", {"images": ("MINI/images",)}, (C, len(UNSEEN), K, N))
 SOURCE = {"name": "mini", "backbone": {"model_name": "none"}, "transform": {"image_size": 16}}
 
 
@@ -75,15 +76,25 @@ def write_images(data_dir: Path, size=(20, 16)):
         Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(file)
 
 
-def write_store(data_dir: Path, folder: Path):
+class GivenRegions:
+    """A source of regions that are there already."""
+
+    def __init__(self, regions):
+        self.regions = regions
+
+    def batches(self, claims):
+        for rows in claims:
+            yield RegionBatch(rows, self.regions[rows.start : rows.stop])
+
+
+def write_features(data_dir: Path, folder: Path):
     """Features that reveal their class: each region is a fixed random map of the class attributes, plus noise."""
     split = MINI.read_split(data_dir)
     rng = np.random.default_rng(3)
     signal_ND = (split.class_attributes_CK @ rng.standard_normal((K, D)))[split.labels_N]
     regions = np.abs(signal_ND[:, None] + 0.1 * rng.standard_normal((N, R, D))).astype(np.float16)
     manifest = Manifest(SOURCE, hash_image_list(MINI.relative_paths(split)), (N, R, D), (2, 2), "none")
-    with FeatureStoreWriter(folder, manifest) as store:
-        store.append(regions)
+    write_store(folder, manifest, GivenRegions(regions), batch_size=32)
     return regions
 
 

@@ -1,9 +1,11 @@
 """Wrong split files and word vectors end in one clear message: file, expected, found, what to do."""
 
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from msdn_lit.data.word_vectors import read_word_vectors
 from msdn_lit.data.xlsa17 import read_proposed_split
@@ -111,6 +113,38 @@ class TestSplitFiles:
             DataError, match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), found \({C}, 2, {K - 1}, {N}\)"
         ):
             MINI.read_split(tmp_path)
+
+
+class TestAttributeNames:
+    """In the form of SUN: the list is a MATLAB file."""
+
+    NAMED = dataclasses.replace(MINI, attribute_files=("nowhere.mat", "attributes.mat"))
+
+    def test_list(self, tmp_path):
+        names = ("sailing/ boating", *(f"attribute, {k}" for k in range(K - 1)))
+        savemat(tmp_path / "attributes.mat", {"attributes": miniature.cells(names)})
+        assert self.NAMED.attribute_names(tmp_path, K) == names
+        assert self.NAMED.attribute_words(tmp_path, K)[0] == ("sailing", "boating")
+
+    @pytest.mark.parametrize("length", [0, K - 1, K + 1])
+    def test_names_of_other_attributes(self, tmp_path, length):
+        savemat(tmp_path / "attributes.mat", {"attributes": miniature.cells(["a"] * length)})
+        assert self.NAMED.attribute_names(tmp_path, K) == tuple(f"attribute {k}" for k in range(1, K + 1))
+        with pytest.raises(
+            DataError, match=rf"not at hand: expected {K} in nowhere.mat or attributes.mat.*found {length}"
+        ):
+            self.NAMED.attribute_words(tmp_path, K)
+
+    @pytest.mark.parametrize("content", [b"", b"text"])
+    def test_damaged(self, tmp_path, content):
+        (tmp_path / "attributes.mat").write_bytes(content)
+        with pytest.raises(DataError, match=r"attributes.mat cannot be read .*Take SUNAttributeDB"):
+            self.NAMED.attribute_names(tmp_path, K)
+
+    def test_without_names(self, tmp_path):
+        savemat(tmp_path / "attributes.mat", {"images": 1})
+        with pytest.raises(DataError, match=r"attributes.mat lacks attributes"):
+            self.NAMED.attribute_names(tmp_path, K)
 
 
 class TestWordVectors:

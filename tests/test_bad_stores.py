@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
 
 from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
-from msdn_lit.data.extraction import extract_store
-from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, FeatureStoreWriter, Manifest
-from msdn_lit.data.images import ImageFiles, ImageTransform
-from msdn_lit.data.xlsa17 import read_proposed_split
+from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.record import read_config
 from tests import miniature
-from tests.miniature import MINI, D, Exploit, N, R, spoil
+from tests.miniature import D, Exploit, N, R
 
 
 class TestFeatureStore:
@@ -85,92 +81,10 @@ class TestFeatureStore:
         with pytest.raises(DataError, match=r"NaN or infinity in the features of image 7"):
             store.gather(np.array([6, 7]))
 
-    def test_not_enough_room(self, tmp_path):
-        manifest = Manifest({}, "", (10**12, 1, 1), (1, 1), "")
-        with pytest.raises(
-            DataError, match=r"Not enough room for .*: expected 2000.0 GB free, found .*paths.feature_dir"
-        ):
-            FeatureStoreWriter(tmp_path / "store", manifest).__enter__()
-
     def test_folder_that_is_a_file(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(DataError, match="is damaged"):
             FeatureStore(tmp_path / "file")
-        with pytest.raises(DataError, match="cannot be written"):
-            FeatureStoreWriter(tmp_path / "file" / "store", Manifest({}, "", (1, 1, 1), (1, 1), "")).__enter__()
-
-    def test_interrupted_writing_leaves_nothing(self, tmp_path):
-        manifest = Manifest({}, "", (4, R, D), (2, 2), "")
-        with pytest.raises(KeyboardInterrupt), FeatureStoreWriter(tmp_path / "store", manifest) as store:
-            store.append(np.zeros((2, R, D), dtype=np.float16))
-            raise KeyboardInterrupt
-        assert list((tmp_path / "store").iterdir()) == []
-
-    def test_backbone_that_gives_nan_leaves_nothing(self, tmp_path):
-        manifest = Manifest({}, "", (1, R, D), (2, 2), "")
-        with (
-            pytest.raises(DataError, match="NaN or a value beyond fp16"),
-            FeatureStoreWriter(tmp_path / "store", manifest) as store,
-        ):
-            store.append(np.full((1, R, D), np.nan, dtype=np.float16))
-        assert list((tmp_path / "store").iterdir()) == []
-
-
-class Ones:
-    """A backbone of ones."""
-
-    def feature_map(self, images):
-        return torch.ones(len(images), D, 2, 2)
-
-    def weights_sha256(self):
-        return "ones"
-
-
-class TestImages:
-    TRANSFORM = ImageTransform(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-    def extract(self, data_dir, folder, workers=0):
-        split = MINI.read_split(data_dir)
-        images = ImageFiles(MINI.image_paths(split, data_dir), self.TRANSFORM)
-        extract_store(folder, images, Ones(), relative_paths=MINI.relative_paths(split), source={}, versions={},
-                      batch_size=10, num_workers=workers, device=torch.device("cpu"))  # fmt: skip
-
-    def test_extraction_writes_every_image(self, data_dir, tmp_path):
-        miniature.write_images(data_dir)
-        self.extract(data_dir, tmp_path / "store")
-        assert FeatureStore(tmp_path / "store").gather(np.arange(N)).sum() == N * R * D
-
-    def test_no_image_folder(self, data_dir):
-        with pytest.raises(
-            DataError, match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack"
-        ):
-            MINI.image_paths(MINI.read_split(data_dir), data_dir)
-
-    def test_path_of_another_benchmark(self, tmp_path):
-        folder = spoil(
-            tmp_path, "res101.mat", image_files=lambda files: miniature.cells(["/elsewhere/a.jpg"] * len(files))
-        )
-        with pytest.raises(
-            DataError, match=r"image_files\[0\] is not a path of MINI: expected '.../images/...', found '/elsewhere"
-        ):
-            MINI.relative_paths(read_proposed_split(folder))
-
-    @pytest.mark.parametrize("workers", [0, 1])
-    @pytest.mark.parametrize("content", [b"", b"no image at all", "truncated", "missing"])
-    def test_image_that_does_not_decode(self, data_dir, tmp_path, content, workers):
-        miniature.write_images(data_dir)
-        path = MINI.image_paths(MINI.read_split(data_dir), data_dir)[37]
-        if content == "missing":
-            path.unlink()
-        else:
-            path.write_bytes(path.read_bytes()[:300] if content == "truncated" else content)
-        with pytest.raises(DataError, match=rf"{path.name} (is missing|does not decode)"):
-            self.extract(data_dir, tmp_path / "store", workers)
-        assert not [file for file in (tmp_path / "store").glob("*") if file.is_file()]
-
-    @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "LA", "I;16"])
-    def test_every_mode_becomes_rgb(self, mode):
-        assert self.TRANSFORM(Image.new(mode, (30, 9))).shape == (3, 8, 8)
 
 
 class TestWeights:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from msdn_lit import evaluate, extract, train
 from msdn_lit.data import benchmarks
+from msdn_lit.data.attribute_words import awa2_words, cub_words, sun_words
 from msdn_lit.data.benchmarks import BENCHMARKS
-from msdn_lit.data.semantics import unit_class_attributes
-from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.semantics import SemanticsSource, unit_class_attributes
+from msdn_lit.data.split_variants import with_train_and_val
+from msdn_lit.data.word_vectors import _load, read_word_vectors
+from msdn_lit.errors import DataError
 from tests.miniature import cells
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
@@ -26,6 +29,11 @@ COUNTS = {
     "SUN": (10_320, 2_580, 1_440, 9_280, 1_040, 580, 65),
     "AWA2": (23_527, 5_882, 7_913, 16_187, 7_340, 27, 13),
 }
+FIRST_AND_LAST = {
+    "CUB": ("has_bill_shape::curved_(up_or_down)", "has_wing_pattern::multi-colored"),
+    "SUN": ("sailing/ boating", "stressful"),
+    "AWA2": ("black", "domestic"),
+}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -35,6 +43,73 @@ def test_official_splits_have_the_published_counts(name):
     assert (*images, len(split.classes_of("train")), len(split.classes_of("val"))) == COUNTS[name]
     assert not set(split.classes_of("train")) & set(split.classes_of("val"))
     assert len(set(BENCHMARKS[name].relative_paths(split))) == len(split.image_files)
+    assert (split.variant, split.train_val) == ("official", "of the split file, less its test_seen images")
+
+
+def edited(name, data_dir, change):
+    """A data folder with a benchmark's real split files, the first one edited."""
+    source, folder = REAL / "xlsa17" / "data" / name, data_dir / "xlsa17" / "data" / name
+    folder.mkdir(parents=True)
+    (folder / "res101.mat").symlink_to(source / "res101.mat")
+    content = {key: value for key, value in loadmat(source / "att_splits.mat").items() if not key.startswith("__")}
+    change(content)
+    savemat(folder / "att_splits.mat", content)
+    return data_dir
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_variants_of_the_real_files(name, tmp_path):
+    def drop(content):
+        del content["train_loc"], content["val_loc"]
+
+    def correct(content):
+        for part in ("train_loc", "val_loc"):
+            content[part] = np.intersect1d(content[part], content["trainval_loc"])[::-1, None]
+
+    def swap(content):
+        for part, other in (("test_seen_loc", "trainval_loc"), ("trainval_loc", "test_seen_loc")):
+            content[part] = np.concatenate([loadmat(source / "att_splits.mat")[other][:1], content[part][1:]])
+
+    source = REAL / "xlsa17" / "data" / name
+    benchmark, official = BENCHMARKS[name], BENCHMARKS[name].read_split(REAL)
+    older = benchmark.read_split(edited(name, tmp_path / "older", drop))
+    assert older.variant == "official without train and val"
+    drawn = with_train_and_val(older, fraction=0.33, seed=0)
+    assert len(drawn.classes_of("val")) == round(0.33 * sum(COUNTS[name][5:]))
+    corrected = benchmark.read_split(edited(name, tmp_path / "corrected", correct))
+    assert (corrected.variant, corrected.fingerprint()) == ("corrected", official.fingerprint())
+    with pytest.raises(DataError, match=r"other images in trainval, test_seen or test_unseen \(att_splits.mat\)"):
+        benchmark.read_split(edited(name, tmp_path / "other", swap))
+
+
+def write_apy(data_dir):
+    """The real att_splits.mat of aPY with a made-up image list in the official form."""
+    source, folder = REAL / "xlsa17" / "data" / "APY", data_dir / "xlsa17" / "data" / "APY"
+    folder.mkdir(parents=True)
+    (folder / "att_splits.mat").symlink_to(source / "att_splits.mat")
+    content = loadmat(source / "att_splits.mat")
+    unseen = np.isin(
+        np.concatenate(content["allclasses_names"].ravel()), (source / "testclasses.txt").read_text().split()
+    )
+    labels = np.resize(np.flatnonzero(~unseen) + 1, 15_339)
+    rows = content["test_unseen_loc"].ravel() - 1
+    labels[rows] = np.resize(np.flatnonzero(unseen) + 1, len(rows))
+    files = [f"/authors/VOC2008/JPEGImages/2008_{row // 2:06d}.jpg" for row in range(12_695)]
+    files += [f"/authors/aPY/ayahoo_test_images/bag_{row}.jpg" for row in range(15_339 - 12_695)]
+    savemat(folder / "res101.mat", {"image_files": cells(files), "labels": labels[:, None]})
+
+
+def test_apy(tmp_path):
+    write_apy(tmp_path)
+    split = BENCHMARKS["APY"].read_split(tmp_path)
+    images = [len(split.locations[part]) for part in ("trainval", "test_seen", "test_unseen", "train", "val")]
+    assert images == [5_932, 1_483, 7_924, 4_906, 1_026]
+    assert (split.variant, split.train_val) == ("official", "of the split file, less its test_seen images")
+    assert split.class_attributes_CK.shape == (32, 64)
+    np.testing.assert_allclose(np.linalg.norm(split.class_attributes_CK, axis=1), 1, atol=1e-6)
+    assert (len(split.classes_of("trainval")), len(split.classes_of("test_unseen"))) == (20, 12)
+    relative = BENCHMARKS["APY"].relative_paths(split)
+    assert (relative[0], relative[12_694], relative[12_695]) == ("2008_000000.jpg", "2008_006347.jpg", "bag_0.jpg")
 
 
 def test_cub_labels_are_in_the_order_of_xlsa17():
@@ -56,6 +131,44 @@ def test_word_vectors_and_class_attributes(name):
     assert unit_CK.min() >= 0
 
 
+RULES = {"CUB": cub_words, "SUN": sun_words, "AWA2": awa2_words}
+
+
+def test_published_word_vectors_are_sums_by_the_naming_rules():
+    """There are word vectors of which all three tables are the sums: 499 rows, of which 262 are independent.
+
+    And wherever the tables determine the vector of a word it has the 8 significant bits of those of Google News,
+    which sums of several words do not have.
+    """
+    names = {name: BENCHMARKS[name].attribute_names(REAL, len(table(name))) for name in RULES}
+    assert {name: (of[0], of[-1]) for name, of in names.items()} == FIRST_AND_LAST
+    attributes = [rule(attribute) for name, rule in RULES.items() for attribute in names[name]]
+    words = sorted({word for attribute in attributes for word in attribute})
+    counts = np.array([[attribute.count(word) for word in words] for attribute in attributes], dtype=float)
+    tables = np.concatenate([table(name) for name in RULES])
+    vectors, _, rank, _ = np.linalg.lstsq(counts, tables, rcond=None)
+    assert (len(counts), len(words), rank) == (499, 315, 262)
+    np.testing.assert_allclose(counts @ vectors, tables, atol=1e-12)
+    determined = np.isclose(np.linalg.pinv(counts) @ counts, np.eye(len(words)), atol=1e-9).all(axis=1)
+    mantissas = 2**8 * np.frexp(np.where(abs(vectors) > 1e-12, vectors, 0)[determined])[0]
+    assert len(mantissas) == 198
+    np.testing.assert_allclose(mantissas, mantissas.round(), atol=1e-6)
+
+
+def table(name):
+    """A published table in its own precision."""
+    return _load(REAL / "w2v" / f"{name}_attribute.pkl")
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_record_of_word_vectors(name):
+    split = BENCHMARKS[name].read_split(REAL)
+    source = SemanticsSource(f"w2v/{name}_attribute.pkl", word_vector_dim=0, clamp_negative=False, shuffle_seed=None)
+    record = source.read(split, BENCHMARKS[name], REAL, "trainval", "test_unseen").word_vectors
+    assert record["file"] == f"{name}_attribute.pkl"
+    assert record["without_vector"] == (["man-made"] if name == "SUN" else [])
+
+
 def write_small_cub(data_dir):
     """Sixty-four real images: four of each of twelve seen and four unseen classes, in the official form."""
     split = BENCHMARKS["CUB"].read_split(REAL)
@@ -74,7 +187,7 @@ def write_small_cub(data_dir):
 
 
 def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "CUB", dataclasses.replace(BENCHMARKS["CUB"], sizes=None))
+    monkeypatch.setitem(benchmarks.BENCHMARKS, "CUB", dataclasses.replace(BENCHMARKS["CUB"], sizes=None, official=None))
     write_small_cub(tmp_path / "data")
     common = [f"paths.data_dir={tmp_path / 'data'}", f"paths.feature_dir={tmp_path / 'features'}"]
     options = ["experiment=cub_gzsl", "features=mobilenetv2_224", "features.num_workers=0", "trainer=cpu", *common]

@@ -1,6 +1,7 @@
 """From a config to objects: the only file that calls Hydra's instantiate."""
 
 import warnings
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,9 +15,14 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from msdn_lit.data.benchmarks import Benchmark, find_benchmark
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.images import ImageTransform
+from msdn_lit.data.extraction import PRECISIONS, BackboneRegions, RegionSource
+from msdn_lit.data.feature_store import Manifest, hash_image_list
+from msdn_lit.data.images import ImageFiles, ImageTransform
+from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
+from msdn_lit.data.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError, UserError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
@@ -48,6 +54,54 @@ def backbone(cfg: DictConfig) -> RegionBackbone:
     return built
 
 
+def benchmark(cfg: DictConfig) -> Benchmark:
+    """The benchmark of the config: a known one, or a folder of the user's own."""
+    return find_benchmark(cfg.data.benchmark, cfg.data.folder, cfg.data.test_seen)
+
+
+def extraction(
+    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, versions: dict[str, str]
+) -> tuple[RegionSource, Manifest, int]:
+    """Where region features come from, the manifest of the store that they shall make, and its batch size.
+
+    Raises:
+        ConfigError: There is no such device or precision.
+        DataError: The images, the weights or the official feature file are not what they must be.
+    """
+    features, names = cfg.features, benchmark.relative_paths(split)
+    source, images_sha256 = feature_source(cfg), hash_image_list(names)
+    if features.hdf5:
+        official = OfficialFeatures(Path(features.hdf5), source, images_sha256)
+        official.check_split(split)
+        return official, official.manifest, max(features.batch_size, official.rows_per_block)
+    if features.precision not in PRECISIONS:
+        expected = "one of " + ", ".join(PRECISIONS)
+        raise ConfigError("features.precision is wrong", expected=expected, found=features.precision)
+    data_dir = Path(cfg.paths.data_dir)
+    paths, boxes = benchmark.image_paths(split, data_dir), benchmark.image_boxes(split, data_dir)
+    images = ImageFiles(paths, transform(cfg), boxes)
+    on = device(features.device)
+    regions = BackboneRegions(
+        images=images,
+        backbone=backbone(cfg).to(on),
+        device=on,
+        precision=features.precision,
+        num_workers=features.num_workers,
+        skip_undecodable=features.skip_undecodable,
+    )
+    D, H, W = regions.grid()
+    manifest = Manifest(
+        source=source,
+        images_sha256=images_sha256,
+        shape=(len(names), H * W, D),
+        grid=(H, W),
+        weights_sha256=regions.backbone.weights_sha256(),
+        versions=versions,
+        computation={"device": on.type, "precision": features.precision, "batch_size": features.batch_size},
+    )
+    return regions, manifest, features.batch_size
+
+
 def transform(cfg: DictConfig) -> ImageTransform:
     """What the backbone wants done to images."""
     built: ImageTransform = _make(cfg.features.transform, _convert_="all")
@@ -55,10 +109,20 @@ def transform(cfg: DictConfig) -> ImageTransform:
 
 
 def device(name: str) -> torch.device:
-    """A device by name; "auto" is the GPU if there is one."""
+    """A device by name; "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that this machine lacks
+        reason = str(error).splitlines()[0][:100]
+        raise ConfigError(f"features.device={name} is no device here ({reason})", action="Use auto or cpu.") from error
+    return found
 
 
 def datamodule(cfg: DictConfig) -> ZSLDataModule:

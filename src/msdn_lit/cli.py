@@ -68,6 +68,8 @@ def _report(config_name: str, fault: Exception) -> None:
 
 def _settle_paths(cfg: DictConfig) -> None:
     """Makes paths absolute, so that a run folder serves from any directory, and gives each job its own run folder."""
+    if "data" in cfg and cfg.data.get("folder"):
+        cfg.data.folder = str(Path(cfg.data.folder).expanduser().resolve())
     if "run_dir" in cfg.paths:
         cfg.paths.run_dir = HydraConfig.get().runtime.output_dir
     for name, path in cfg.paths.items():

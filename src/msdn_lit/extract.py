@@ -1,6 +1,5 @@
 """msdn-extract: images -> region features."""
 
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -9,46 +8,41 @@ from msdn_lit.cli import command
 
 
 def run(cfg: DictConfig) -> None:
-    """Extracts the region features of one benchmark with one backbone; does nothing where they are there already."""
-    from rich.progress import track
+    """Extracts the region features of one benchmark with one backbone; does nothing where they are there already.
 
-    from msdn_lit import build, record
-    from msdn_lit.data.benchmarks import find_benchmark
-    from msdn_lit.data.extraction import extract_store
+    An interrupted run continues; the same command in several processes, on one GPU each, shares the work.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from msdn_lit import build
+    from msdn_lit.data.extraction import write_store
     from msdn_lit.data.feature_store import FeatureStore, hash_image_list
-    from msdn_lit.data.images import ImageFiles
+    from msdn_lit.record import versions
 
-    benchmark = find_benchmark(cfg.data.benchmark)
-    data_dir, folder, source = Path(cfg.paths.data_dir), Path(cfg.data.store_dir), build.feature_source(cfg)
+    benchmark = build.benchmark(cfg)
+    data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
     if benchmark.make is not None:
         benchmark.make(data_dir)
-    split = benchmark.read_split(data_dir)
-    relative_paths = benchmark.relative_paths(split)
-    if FeatureStore.exists(folder):
-        FeatureStore(folder).check(source=source, images_sha256=hash_image_list(relative_paths))
-        print(f"{folder} is complete.")
-        return
-
-    images = ImageFiles(benchmark.image_paths(split, data_dir), build.transform(cfg))
-    device = build.device(cfg.features.device)
-    extract_store(
-        folder,
-        images,
-        build.backbone(cfg).to(device),
-        relative_paths=relative_paths,
-        source=source,
-        versions=record.versions(),
-        batch_size=cfg.features.batch_size,
-        num_workers=cfg.features.num_workers,
-        device=device,
-        progress=partial(
-            track,
-            description=f"{cfg.data.benchmark}, {cfg.features.name}",
-            total=-(-len(images) // cfg.features.batch_size),
-        ),
-    )
-    manifest = FeatureStore(folder).manifest
-    print(f"{folder}: {manifest.shape[0]:,} images x {manifest.shape[1]} regions x {manifest.shape[2]} channels, fp16.")
+    split = benchmark.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
+    names = benchmark.relative_paths(split)
+    if not FeatureStore.exists(folder):
+        regions, manifest, batch_size = build.extraction(cfg, benchmark, split, versions())
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, speed_estimate_period=60) as progress:
+            task = progress.add_task(f"{cfg.data.benchmark}, {cfg.features.name}, images", total=len(names))
+            write_store(
+                folder,
+                manifest,
+                regions,
+                batch_size,
+                lambda num_done: progress.update(task, completed=num_done),
+            )
+    store = FeatureStore(folder)
+    store.check(source=build.feature_source(cfg), images_sha256=hash_image_list(names))
+    N, R, D = store.manifest.shape
+    skipped = f" Left out: {len(store.manifest.skipped)} that did not decode." * bool(store.manifest.skipped)
+    Console().print(f"{folder}: {N:,} images x {R} regions x {D} channels, fp16.{skipped}", soft_wrap=True)
 
 
 main = command("extract", run)

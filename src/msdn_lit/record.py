@@ -136,9 +136,13 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
     manifest = module.store.manifest
     return {
         "split": module.split.fingerprint(),
+        "split_variant": module.split.variant,
+        "train_val": module.split.train_val,
         "images": manifest.images_sha256,
         "weights": manifest.weights_sha256,
-        "word_vectors": module.semantics_source.word_vectors,
+        "word_vectors": module.semantics.word_vectors,
+        "features": manifest.computation,
+        "skipped_images": len(manifest.skipped),
         "regions": list(manifest.shape),
         "num_train": len(module.locations[module.train_split]),
     }

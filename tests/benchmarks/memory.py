@@ -1,13 +1,14 @@
-"""Memory of training on a store of CUB's size (11,788 x 196 x 2,048 fp16: a sparse file, which takes no disk).
+"""Memory of training on stores of the sizes of CUB and AWA2 (N x 196 x 2,048 fp16: sparse files, which take no disk).
 
-    python -m tests.benchmarks.memory [--steps 10] [--images 11788]
+    python -m tests.benchmarks.memory [--steps 10] [--images 11788 37322]
 
-Prints the process's anonymous memory (what it holds beyond the page cache), in GB.
+Prints the process's anonymous memory (what it holds beyond the page cache), in GB, each size in a process of its own.
 """
 
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import tempfile
 import threading
 from functools import partial
@@ -19,6 +20,7 @@ from lightning import Trainer
 
 from msdn_lit.data.datamodule import SplitDataset, StepLoader
 from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.residence import from_disk
 from msdn_lit.data.samplers import StepSampler, UniformDraw
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
@@ -54,11 +56,7 @@ def anonymous_gb():
     return int(fields["RssAnon"].split()[0]) * 1024 / 1e9
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--images", type=int, default=11_788)
-    options = parser.parse_args()
+def measure(num_images, num_steps):
     samples, done = [], threading.Event()
 
     def watch():
@@ -67,22 +65,33 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         before = anonymous_gb()
-        store = sparse_store(Path(folder), options.images)
-        dataset = SplitDataset(store, np.arange(options.images), np.arange(options.images) % 150)
-        sampler = StepSampler(UniformDraw(dataset.labels, B, seed=0), 0, options.steps)
+        gather = from_disk(sparse_store(Path(folder), num_images))
+        dataset = SplitDataset(gather, np.arange(num_images), np.arange(num_images) % 150)
+        sampler = StepSampler(UniformDraw(dataset.labels, B, seed=0), 0, num_steps)
         loader = StepLoader(dataset, batch_sampler=sampler, collate_fn=lambda batch: batch)
-        trainer = Trainer(max_steps=options.steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+        trainer = Trainer(max_steps=num_steps, accelerator="cpu", logger=False, enable_checkpointing=False,
                           enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
         threading.Thread(target=watch, daemon=True).start()
         trainer.fit(make_task(), loader)
         done.set()
     result = {
-        "images": options.images,
-        "store_gb": options.images * R * D * 2 / 1e9,
+        "images": num_images,
+        "store_gb": num_images * R * D * 2 / 1e9,
         "before_gb": before,
         "peak_gb": max(samples),
     }
-    print(json.dumps({name: round(value, 3) for name, value in result.items()}))
+    print(json.dumps({name: round(value, 3) for name, value in result.items()}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--images", type=int, nargs="*", default=[11_788, 37_322])
+    options = parser.parse_args()
+    for num_images in options.images:
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(num_images, options.steps))
+        process.start()
+        process.join()
 
 
 if __name__ == "__main__":

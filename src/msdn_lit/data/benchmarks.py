@@ -1,138 +1,115 @@
 """The facts of each benchmark; a new one is an entry here and a file in conf/data/.
 
-Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1 and the Proposed Split files.
+Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1 and the Proposed Split files. The
+fingerprints were computed on the official att_splits.mat and res101.mat.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
+from msdn_lit.data.attribute_words import Words, awa2_words, cub_words, sun_words
+from msdn_lit.data.boxes import Box
+from msdn_lit.data.folder import FolderBenchmark
+from msdn_lit.data.split_variants import SplitFingerprints
 from msdn_lit.data.synthetic import SIZES, write_synthetic
-from msdn_lit.data.xlsa17 import ProposedSplit, read_proposed_split
+from msdn_lit.data.xlsa17 import ProposedSplit
+from msdn_lit.data.xlsa_benchmark import XlsaBenchmark
 from msdn_lit.errors import DataError
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What is known of a benchmark before its files are read.
+class Benchmark(Protocol):
+    """What the framework asks of a benchmark, a published one or a user's own."""
 
-    Attributes:
-        name: Its name in xlsa17, e.g. "CUB".
-        image_roots: Where its images may lie below the data folder, the official archive's layout first.
-        path_marker: The folder in the split file's image paths after which the path below an image root begins.
-        sizes: Number of classes, unseen classes, attributes and images; None where they are not fixed.
-        make: Makes the benchmark's files in a data folder, if it is one that we make.
-        attribute_files: Where a list of attribute names ("1 name" a line) may lie below the data folder.
-        archive: Where the images come from, in words.
-    """
+    @property
+    def name(self) -> str:
+        """Names its feature store and results."""
 
-    name: str
-    image_roots: tuple[str, ...]
-    path_marker: str
-    sizes: tuple[int, int, int, int] | None = None
-    make: Callable[[Path], None] | None = None
-    attribute_files: tuple[str, ...] = ()
-    archive: str = "its images"
+    @property
+    def make(self) -> Callable[[Path], None] | None:
+        """Makes the benchmark's files in a data folder, if it is one that we make."""
 
-    def read_split(self, data_dir: Path) -> ProposedSplit:
-        """Reads the Proposed Split files and holds them to the known sizes.
-
-        Raises:
-            DataError: A file is missing or damaged, or its sizes are not those of this benchmark.
-        """
-        folder = data_dir / "xlsa17" / "data" / self.name
-        if self.make is not None and not folder.exists():
-            action = "msdn-extract makes it, with the same overrides."
-            raise DataError(f"{self.name} is not in {data_dir} yet", action=action)
-        split = read_proposed_split(folder)
-        C, K = split.class_attributes_CK.shape
-        found = (C, len(split.classes_of("test_unseen")), K, len(split.labels_N))
-        if self.sizes is not None and found != self.sizes:
-            raise DataError(
-                f"{folder} is not {self.name}'s official split",
-                expected="(classes, unseen classes, attributes, images) " + str(self.sizes),
-                found=found,
-                action="Take xlsa17.zip from datasets.d2.mpi-inf.mpg.de/xian.",
-            )
-        return split
-
-    def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
-        """Resolves the split file's image paths by their tail below this benchmark's image folder.
-
-        Raises:
-            DataError: No image folder exists, or a path in the split file lacks the marker.
-        """
-        places = [data_dir / root for root in self.image_roots]
-        root = next((place for place in places if place.is_dir()), None)
-        if root is None:
-            raise DataError(
-                f"The images of {self.name} are not there",
-                expected="a folder at " + " or ".join(map(str, places)),
-                found="none",
-                action=f"Unpack {self.archive} into {data_dir} and repeat the command, or name the folder that has it "
-                "with paths.data_dir=... (make: DATA_DIR=...).",
-            )
-        return [root / relative for relative in self.relative_paths(split)]
-
-    def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
-        """Names of the attributes, in order; numbers where no list of names is at hand."""
-        lists = [data_dir / file for file in self.attribute_files if (data_dir / file).is_file()]
-        if lists:
-            lines = lists[0].read_text(encoding="utf-8", errors="replace").splitlines()
-            names = tuple(line.split(maxsplit=1)[-1].strip() for line in lines if line.strip())
-            if len(names) == num_attributes:
-                return names
-        return tuple(f"attribute {number}" for number in range(1, num_attributes + 1))
+    def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
+        """Reads classes, images and splits; DataError where they are not as they must be."""
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
-        """The image paths below the image root: the benchmark's own names, the same on every machine.
+        """The N images' names, the same on every machine."""
 
-        Raises:
-            DataError: A path in the split file does not contain the marker.
-        """
-        marker = f"{self.path_marker}/"
-        tails = [f"/{file}".partition(f"/{marker}")[2].lstrip("/") for file in split.image_files]
-        if not all(tails):
-            row = tails.index("")
-            raise DataError(
-                f"{split.folder / 'res101.mat'}: image_files[{row}] is not a path of {self.name}",
-                expected=f"'.../{marker}...'",
-                found=repr(split.image_files[row]),
-                action="Check that the split files are those of this benchmark.",
-            )
-        return tails
+    def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
+        """Where the N images are on this machine."""
+
+    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
+        """The part of each file that is the image, (left, upper, right, lower); None where it is all of it."""
+
+    def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
+        """Names of the K attributes, in order, for people."""
+
+    def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
+        """The words whose vectors make up each attribute's."""
 
 
 BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark(
+        XlsaBenchmark(
             "CUB",
-            ("CUB_200_2011/images",),
-            "images",
+            {"images": ("CUB_200_2011/images",)},
             (200, 50, 312, 11_788),
             attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
+            words_of=cub_words,
             archive="CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158)",
+            official=SplitFingerprints(
+                splits="c4d07ac126ad5dc2053eeb46e2d9a1a929e376129a51db3df45cc7faf7d2d3d7",
+                train_val="493d65b6f8a381f802278568ec05dec6122e12b61aaa07b648ac8173f9c72444",
+                images="1f203dc456950314d3ae3bf4253b7e6892f98b87ba73da9a73d00602cd4f62f6",
+            ),
         ),
-        Benchmark(
+        XlsaBenchmark(
             "SUN",
-            ("SUNAttributeDB_Images/images", "SUN/images", "images"),
-            "images",
+            {"images": ("SUNAttributeDB_Images/images", "SUN/images", "images")},
             (717, 72, 102, 14_340),
+            attribute_files=("SUNAttributeDB/attributes.mat", "SUN/attributes.mat"),
+            words_of=sun_words,
             archive="SUNAttributeDB_Images.tar.gz (cs.brown.edu/~gmpatter)",
+            official=SplitFingerprints(
+                splits="d8dc177a9982914da0dbbc3707f740910a1d6942ebba44ebafcd24772547bb50",
+                train_val="41f0a9bd420031902131687bf7a19e2fd87dfec0d3befd5b8fb12473f60d2534",
+                images="4d08593b637fbd0873fbe3f65f13e39d1da0216f6da1eff935647322f71876ee",
+            ),
         ),
-        Benchmark(
+        XlsaBenchmark(
             "AWA2",
-            ("Animals_with_Attributes2/JPEGImages", "AwA2/JPEGImages"),
-            "JPEGImages",
+            {"JPEGImages": ("Animals_with_Attributes2/JPEGImages", "AwA2/JPEGImages")},
             (50, 10, 85, 37_322),
             attribute_files=("Animals_with_Attributes2/predicates.txt", "AwA2/predicates.txt"),
+            words_of=awa2_words,
             archive="AwA2-data.zip (cvml.ista.ac.at/AwA2)",
+            official=SplitFingerprints(
+                splits="0d6dcfbea0750c079bf6fc25920a22f26df5120691b4a0a1d9ffc491ca5db56a",
+                train_val="e973953ce3d7e02e4f872336843665e719f2ddf1ceee601d642c8108bfa007fb",
+                images="ae1c4cfa1d7b1ba74cf08d9c18811baf37f51bfdaddb7d3a3fa7ffc3c03f2cc6",
+            ),
         ),
-        Benchmark(
+        XlsaBenchmark(
+            "APY",
+            {
+                "JPEGImages": ("VOCdevkit/VOC2008/JPEGImages", "aPY/JPEGImages"),
+                "ayahoo_test_images": ("ayahoo_test_images", "aPY/ayahoo_test_images"),
+            },
+            (32, 12, 64, 15_339),
+            attribute_files=("attribute_data/attribute_names.txt",),
+            archive="VOCtrainval_14-Jul-2008.tar (host.robots.ox.ac.uk) and ayahoo_test_images.tar.gz "
+            "(vision.cs.uiuc.edu/attributes)",
+            official=SplitFingerprints(
+                splits="e2cf609883388359d06ab6376c7ff0de91089c7e0158502fe3a2323ea217c4ce",
+                train_val="9f359016aa123e815a567b38c5738573c2a6677cafd00b07f47cf0c58ac93a64",
+                images=None,  # no official res101.mat was at hand
+            ),
+            box_files=tuple(f"attribute_data/{name}.txt" for name in ("apascal_train", "apascal_test", "ayahoo_test")),
+        ),
+        XlsaBenchmark(
             "SYNTHETIC",
-            ("SYNTHETIC/images",),
-            "images",
+            {"images": ("SYNTHETIC/images",)},
             SIZES,
             make=write_synthetic,
             attribute_files=("SYNTHETIC/attributes.txt",),
@@ -141,16 +118,26 @@ BENCHMARKS = {
 }
 
 
-def find_benchmark(name: str) -> Benchmark:
-    """Looks a benchmark up by name.
+def find_benchmark(name: str, folder: str | None = None, test_seen: Mapping[str, Any] | None = None) -> Benchmark:
+    """Finds a published benchmark by name, or makes one of a user's folder.
+
+    Args:
+        name: E.g. "CUB"; any other name for a folder.
+        folder: A user's dataset.
+        test_seen: `fraction` and `seed` with which the folder's test_seen images are chosen.
 
     Raises:
-        DataError: There is no benchmark of that name.
+        DataError: There is no benchmark of that name, or a folder has a published one's name.
     """
+    if folder is not None:
+        if name in BENCHMARKS:
+            expected = "a name of its own, data.benchmark=NAME"
+            raise DataError(f"{folder} has a published benchmark's name", expected=expected, found=name)
+        return FolderBenchmark(name, Path(folder).expanduser(), **(test_seen or {}))
     if name not in BENCHMARKS:
         raise DataError(
             "Unknown benchmark",
-            expected="one of " + ", ".join(BENCHMARKS),
+            expected="one of " + ", ".join(BENCHMARKS) + ", or a folder of your own: data=folder data.folder=DIR",
             found=repr(name),
             action="Set data.benchmark.",
         )

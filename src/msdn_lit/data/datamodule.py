@@ -1,6 +1,7 @@
 """The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
 from msdn_lit.data.images import ImageTransform, open_image
+from msdn_lit.data.official_hdf5 import OFFICIAL_SUFFIXES, OfficialFeatures
+from msdn_lit.data.residence import Gather, Regions, from_device, from_disk, from_ram, settle_residence
 from msdn_lit.data.samplers import BatchDraw, StepSampler
 from msdn_lit.data.semantics import Semantics, SemanticsSource
+from msdn_lit.data.split_variants import with_train_and_val
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
@@ -39,13 +43,13 @@ class SplitDataset(Dataset[Batch]):
     """The images of one split; reads a whole batch with one gather.
 
     Args:
-        store: Region features of all images.
+        gather: Reads region features by row.
         rows: The split's images, as rows of the store.
         labels_N: Class of every image of the store.
     """
 
-    def __init__(self, store: FeatureStore, rows: IntArray, labels_N: IntArray) -> None:
-        self.store, self.rows, self.labels = store, rows, labels_N[rows]
+    def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
+        self.gather, self.rows, self.labels = gather, rows, labels_N[rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,8 +60,7 @@ class SplitDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads the given positions of the split as one batch."""
-        regions_BRD = self.store.gather(self.rows[indices])
-        return Batch(torch.from_numpy(regions_BRD), torch.from_numpy(self.labels[indices]))
+        return Batch(self.gather(self.rows[indices]), torch.from_numpy(self.labels[indices]))
 
 
 class StepLoader(DataLoader[Batch]):
@@ -79,7 +82,7 @@ class ZSLDataModule(lightning.LightningDataModule):
     Args:
         benchmark: Name, e.g. "CUB".
         data_dir: Holds xlsa17/, w2v/ and the images.
-        store_dir: The feature store.
+        store_dir: The feature store, or an official feature file (.hdf5).
         source: What the store must have been made from (name, backbone, transform).
         train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
             and the classes of test_unseen no candidates.
@@ -88,7 +91,12 @@ class ZSLDataModule(lightning.LightningDataModule):
         semantics: Makes the semantics of the split's classes.
         draw: Makes the training batches from the training images' labels; one of `samplers`.
         eval_batch_size: Images per evaluation step.
+        residence: Where the features are while training: "disk", "ram" or "gpu"; "auto" chooses by what is free.
         num_workers: Loader processes; 0 reads in the training process.
+        allow_unknown_split: Take split files that are not a known variant of the benchmark's.
+        val_classes: `fraction` and `seed` with which the classes of val are drawn where the split file has none.
+        folder: A user's own dataset.
+        test_seen: `fraction` and `seed` with which such a dataset's test_seen images are drawn.
     """
 
     semantics: Semantics
@@ -108,7 +116,12 @@ class ZSLDataModule(lightning.LightningDataModule):
         semantics: SemanticsSource,
         draw: Callable[[IntArray], BatchDraw],
         eval_batch_size: int,
+        residence: str = "auto",
         num_workers: int = 0,
+        allow_unknown_split: bool = False,
+        val_classes: Mapping[str, Any] | None = None,
+        folder: str | None = None,
+        test_seen: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if train_split not in UNSEEN_SPLIT:
@@ -119,16 +132,18 @@ class ZSLDataModule(lightning.LightningDataModule):
             raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=list(eval_splits))
         if eval_batch_size < 1 or num_workers < 0:
             raise ConfigError("data.eval_batch_size must be at least 1, data.num_workers at least 0")
-        self.benchmark = find_benchmark(benchmark)
+        self.benchmark = find_benchmark(benchmark, folder, test_seen)
+        self.allow_unknown_split, self.val_classes = allow_unknown_split, val_classes
         self.data_dir, self.store_dir, self.source = Path(data_dir), Path(store_dir), source
         self.train_split, self.eval_splits = train_split, tuple(eval_splits)
         self.val_seen, self.semantics_source, self.draw = val_seen, semantics, draw
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
-        self._store: FeatureStore | None = None
+        self.eval_batch_size, self.residence, self.num_workers = eval_batch_size, residence, num_workers
+        self._store: Regions | None = None
+        self._gather: Gather | None = None
 
     @property
-    def store(self) -> FeatureStore:
-        """The opened feature store; `setup` has been called."""
+    def store(self) -> Regions:
+        """The opened region features; `setup` has been called."""
         assert self._store is not None, "call setup() first"
         return self._store
 
@@ -148,9 +163,11 @@ class ZSLDataModule(lightning.LightningDataModule):
         Raises:
             DataError: The image is not there.
         """
-        path = self.benchmark.image_paths(self.split, self.data_dir)[row]
-        image = ImageTransform(**self.source["transform"]).crop(open_image(path))
-        return np.asarray(image, dtype=np.float32) / np.float32(255)
+        paths = self.benchmark.image_paths(self.split, self.data_dir)
+        boxes = self.benchmark.image_boxes(self.split, self.data_dir)
+        image = open_image(paths[row], boxes[row] if boxes else None)
+        pixels = ImageTransform(**self.source["transform"]).crop(image)
+        return np.asarray(pixels, dtype=np.float32) / np.float32(255)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks splits, semantics and store; a second call does nothing.
@@ -160,12 +177,17 @@ class ZSLDataModule(lightning.LightningDataModule):
         """
         if self._store is not None:
             return
-        split = self.benchmark.read_split(self.data_dir)
-        self.locations = self._locations(split)
-        store = FeatureStore(self.store_dir)
-        store.check(source=self.source, images_sha256=hash_image_list(self.benchmark.relative_paths(split)))
+        split = self.benchmark.read_split(self.data_dir, allow_unknown=self.allow_unknown_split)
+        if self.val_classes is not None:
+            split = with_train_and_val(split, **self.val_classes)
+        store = self._open_store(split)
+        self.locations = {
+            name: rows[~np.isin(rows, store.manifest.skipped)] for name, rows in self._locations(split).items()
+        }
         unseen_split = UNSEEN_SPLIT[self.train_split]
-        self.semantics = self.semantics_source.read(split, self.data_dir, self.train_split, unseen_split)
+        self.semantics = self.semantics_source.read(
+            split, self.benchmark, self.data_dir, self.train_split, unseen_split
+        )
         self.split, self._store = split, store
 
     def train_dataloader(self) -> StepLoader:
@@ -197,11 +219,49 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def dataset(self, split_name: str) -> SplitDataset:
         """The images of one split."""
-        return SplitDataset(self.store, self.locations[split_name], self.split.labels_N)
+        self._gather = self._gather or self._settle()
+        return SplitDataset(self._gather, self.locations[split_name], self.split.labels_N)
 
     def _loader_args(self) -> dict[str, Any]:
         # A batch arrives complete from __getitems__, so there is nothing left to collate.
-        return {"num_workers": self.num_workers, "collate_fn": _as_is, "pin_memory": torch.cuda.is_available()}
+        on_gpu = self.settled_residence == "gpu"
+        return {
+            "num_workers": 0 if on_gpu else self.num_workers,
+            "collate_fn": _as_is,
+            "pin_memory": torch.cuda.is_available() and not on_gpu,
+        }
+
+    @cached_property
+    def settled_residence(self) -> str:
+        """Where the features are, once a trainer is there: "disk", "ram" or "gpu"."""
+        return settle_residence(self.residence, 2 * int(np.prod(self.store.manifest.shape)), self._device())
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _settle(self) -> Gather:
+        if self.settled_residence == "gpu":
+            return from_device(self.store, self._device())
+        is_first_on_machine = not self.trainer or self.trainer.local_rank == 0
+        if self.settled_residence == "ram" and is_first_on_machine:
+            return from_ram(self.store)
+        return from_disk(self.store)
+
+    def _open_store(self, split: ProposedSplit) -> Regions:
+        images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
+        if self.store_dir.suffix in OFFICIAL_SUFFIXES:
+            official = OfficialFeatures(self.store_dir, self.source, images_sha256)
+            official.check_split(split)
+            if official.rows_per_block > 1:
+                warnings.warn(
+                    f"{self.store_dir} is compressed, {official.rows_per_block} images to a block, and every batch "
+                    f"decodes many of them. Convert it once: msdn-extract features.hdf5={self.store_dir}",
+                    stacklevel=2,
+                )
+            return official
+        store = FeatureStore(self.store_dir)
+        store.check(source=self.source, images_sha256=images_sha256)
+        return store
 
     def _locations(self, split: ProposedSplit) -> dict[str, IntArray]:
         """The split's images by name; `train` without the part that is held out as `val_seen`."""
@@ -213,7 +273,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         for name in (self.train_split, *self.eval_splits):
             if name not in locations:
                 raise DataError(
-                    f"{split.folder / 'att_splits.mat'} gives no split {name!r}",
+                    f"{split.folder} gives no split {name!r}",
                     expected="one of " + ", ".join(locations),
                     action="Set protocol.train_split and protocol.eval_splits.",
                 )

@@ -1,14 +1,13 @@
 """Region features on disk: a memory-mapped fp16 array (N, R, D) beside a manifest of how it was made.
 
 A store is a folder with `regions.npy` and `manifest.json`. The manifest is written last and by renaming, so a folder
-with a manifest is complete. Rows are contiguous: one image is one read.
+with a manifest is complete. Rows are contiguous: one image is one read. `store_writer` makes stores.
 """
 
 import json
-import os
-import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from numpy.typing import NDArray
 from msdn_lit.errors import DataError
 
 FORMAT = 1
-REGIONS, MANIFEST, PARTIAL = "regions.npy", "manifest.json", "regions.npy.partial"
+REGIONS, MANIFEST = "regions.npy", "manifest.json"
+_MAX_BUFFERS = 4
+_REFERENCES_TO_A_FREE_BUFFER = 3  # the list, the loop's variable, and getrefcount's own argument
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Manifest:
         grid: (H, W), with H * W = R.
         weights_sha256: Hash of the backbone's weights.
         versions: Versions of the libraries that computed it.
+        computation: What else can change the last digits: device, precision and batch size, or the file it came from.
+        regions_sha256: Hash of the features.
+        skipped: Rows of images that did not decode and were left out at the user's request; they hold zeros.
         format: Version of this layout.
     """
 
@@ -42,6 +46,9 @@ class Manifest:
     grid: tuple[int, int]
     weights_sha256: str
     versions: dict[str, str] = field(default_factory=dict)
+    computation: dict[str, Any] = field(default_factory=dict)
+    regions_sha256: str = ""
+    skipped: tuple[int, ...] = ()
     format: int = FORMAT
 
 
@@ -61,9 +68,11 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.path = folder, folder / REGIONS
         self.manifest = _read_manifest(folder)
-        self._regions: np.memmap[Any, np.dtype[np.float16]] | None = None
+        self._buffers: list[NDArray[np.float16]] = []
+        self._is_checked = np.zeros(self.manifest.shape[0], dtype=bool)
+        self._regions: NDArray[np.float16] | None = None
         self._map()  # fail here, not in a worker
 
     @staticmethod
@@ -88,94 +97,48 @@ class FeatureStore:
         """Reads images by row into memory, (B, R, D).
 
         Raises:
-            DataError: A feature is NaN or infinite.
+            DataError: A feature is NaN or infinite; looked for when an image is read for the first time.
         """
-        regions_BRD: NDArray[np.float16] = self._map()[rows]
-        if not _all_finite(regions_BRD):
-            bad = [int(row) for row, image in zip(rows, regions_BRD, strict=True) if not _all_finite(image)]
-            raise DataError(
-                f"{self.folder / REGIONS}: NaN or infinity in the features of image {bad[0]}",
-                action=f"Remove {self.folder} and run msdn-extract again.",
-            )
+        assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
+        regions_BRD = self._buffer(len(rows))
+        np.take(self._map(), rows, axis=0, out=regions_BRD, mode="clip")  # "raise" would copy twice
+        for position in np.flatnonzero(~self._is_checked[rows]):
+            if not all_finite(regions_BRD[position]):
+                raise DataError(
+                    f"{self.path}: NaN or infinity in the features of image {rows[position]}",
+                    action=f"Remove {self.folder} and run msdn-extract again.",
+                )
+        self._is_checked[rows] = True
         return regions_BRD
 
-    def _map(self) -> "np.memmap[Any, np.dtype[np.float16]]":
+    def _buffer(self, num_images: int) -> NDArray[np.float16]:
+        """Memory for one batch: of an earlier batch that nobody holds any more, since fresh pages cost a third copy."""
+        for buffer in self._buffers:
+            is_free = sys.getrefcount(buffer) <= _REFERENCES_TO_A_FREE_BUFFER
+            if is_free and len(buffer) >= num_images:
+                return buffer[:num_images]
+        self._buffers = self._buffers[-_MAX_BUFFERS + 1 :]  # what is still held elsewhere lives on there
+        self._buffers.append(np.empty((num_images, *self.manifest.shape[1:]), dtype=np.float16))
+        return self._buffers[-1][:]
+
+    def _map(self) -> NDArray[np.float16]:
         """Opens the map on first use, so that each loader worker has a handle of its own."""
         if self._regions is None:
-            path = self.folder / REGIONS
             try:
-                regions = np.lib.format.open_memmap(path, mode="r")
+                regions = np.lib.format.open_memmap(self.path, mode="r")
             except (OSError, ValueError, EOFError) as error:
                 raise DataError(
-                    f"{path} is missing or truncated ({error})",
+                    f"{self.path} is missing or truncated ({error})",
                     action=f"Remove {self.folder} and run msdn-extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
                 expected, found = f"float16 {self.manifest.shape}", f"{regions.dtype} {regions.shape}"
-                raise DataError(f"{path} is not what its manifest says", expected=expected, found=found)
-            self._regions = regions
+                raise DataError(f"{self.path} is not what its manifest says", expected=expected, found=found)
+            self._regions = np.asarray(regions)
         return self._regions
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_regions": None}
-
-
-class FeatureStoreWriter:
-    """Writes a store; used as a context manager, it leaves either a finished store or nothing.
-
-    Args:
-        folder: Where the store shall be.
-        manifest: How it is made.
-    """
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
-        self.rows_written = 0
-
-    def __enter__(self) -> "FeatureStoreWriter":
-        needed = 2 * int(np.prod(self.manifest.shape))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.folder).free
-            if free < needed:
-                raise DataError(
-                    f"Not enough room for {self.folder}",
-                    expected=f"{needed / 1e9:.1f} GB free",
-                    found=f"{free / 1e9:.1f} GB",
-                    action="Name a folder on another disk with paths.feature_dir=...",
-                )
-            (self.folder / MANIFEST).unlink(missing_ok=True)
-            path = self.folder / PARTIAL
-            self._regions = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self.manifest.shape)
-        except OSError as error:
-            action = "Name a folder that you may write with paths.feature_dir=..."
-            raise DataError(f"{self.folder} cannot be written ({error})", action=action) from error
-        return self
-
-    def append(self, regions_BRD: NDArray[np.float16]) -> None:
-        """Writes the next images' regions, (B, R, D).
-
-        Raises:
-            DataError: A feature is NaN or beyond fp16.
-        """
-        if not _all_finite(regions_BRD):
-            raise DataError(
-                f"The backbone gave NaN or a value beyond fp16 near image {self.rows_written}",
-                action="Check the weights file, or choose features whose activations fit fp16.",
-            )
-        end = self.rows_written + len(regions_BRD)
-        self._regions[self.rows_written : end] = regions_BRD
-        self.rows_written = end
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        self._regions.flush()
-        del self._regions
-        if failure is None:
-            assert self.rows_written == self.manifest.shape[0], (self.rows_written, self.manifest.shape)
-            os.replace(self.folder / PARTIAL, self.folder / REGIONS)
-            _write_atomically(self.folder / MANIFEST, json.dumps(asdict(self.manifest), indent=2) + "\n")
-        else:
-            (self.folder / PARTIAL).unlink()
+        return self.__dict__ | {"_regions": None, "_buffers": []}
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -184,7 +147,8 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text())
         manifest = Manifest(**content)
-        manifest = Manifest(**content | {"shape": tuple(manifest.shape), "grid": tuple(manifest.grid)})
+        lists = {name: tuple(getattr(manifest, name)) for name in ("shape", "grid", "skipped")}
+        manifest = Manifest(**content | lists)
     except FileNotFoundError:
         raise DataError(f"No region features at {folder}", action="Run msdn-extract with the same overrides.") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -194,13 +158,7 @@ def _read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _all_finite(values: NDArray[np.float16]) -> bool:
+def all_finite(values: NDArray[np.float16]) -> bool:
     """True if no value is NaN or infinite; 12 times as fast as np.isfinite."""
     # behind the sign, the bits of infinity are 0x7C00 and those of NaN are more
     return int(values.view(np.int16).max()) < 0x7C00 and int(values.view(np.uint16).max()) < 0xFC00
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -1,15 +1,18 @@
 """Image files as a backbone sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
+from msdn_lit.data.boxes import Box
 from msdn_lit.errors import DataError
 
 
@@ -27,15 +30,21 @@ class ImageTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Turns an image of any mode and size into a float tensor (3, image_size, image_size)."""
-        standardise = transforms.Normalize(self.mean, self.std)
-        return cast(Tensor, standardise(transforms.functional.to_tensor(self.crop(image))))
-
     def crop(self, image: Image.Image) -> Image.Image:
-        """What the backbone sees of an image, as an RGB image."""
+        """What the backbone sees of an image of any mode and size, as a square RGB image."""
         resize = transforms.Resize(self.image_size, transforms.InterpolationMode.BILINEAR)
-        return cast(Image.Image, transforms.CenterCrop(self.image_size)(resize(image.convert("RGB"))))
+        return cast(Image.Image, transforms.CenterCrop(self.image_size)(resize(_to_rgb(image))))
+
+    def standardise(self, pixels_BHW3: Tensor) -> Tensor:
+        """Turns bytes, on whichever device, into the floats that the backbone wants, (B, 3, H, W) channels last."""
+        images_B3HW = pixels_BHW3.permute(0, 3, 1, 2).float().div_(255)
+        return cast(Tensor, transforms.functional.normalize(images_B3HW, list(self.mean), list(self.std), inplace=True))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # PIL would cut every value above 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 class ImageFiles(Dataset[Tensor | DataError]):
@@ -43,25 +52,27 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
     Args:
         paths: Image files.
-        transform: Applied to each.
+        transform: What to take of each.
+        boxes: Part of each image that is the picture, as (left, upper, right, lower) pixels; None takes all of it.
     """
 
-    def __init__(self, paths: Sequence[Path], transform: Callable[[Image.Image], Tensor]) -> None:
-        self.paths, self.transform = paths, transform
+    def __init__(self, paths: Sequence[Path], transform: ImageTransform, boxes: Sequence[Box] | None = None) -> None:
+        self.paths, self.transform, self.boxes = paths, transform, boxes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor | DataError:
-        """Decodes one image; a failure is returned, so that it reaches the reader from a loader process as it is."""
+        """Decodes one image into bytes (H, W, 3); a failure is returned, so that it leaves a loader process whole."""
         try:
-            return self.transform(open_image(self.paths[index]))
+            image = open_image(self.paths[index], self.boxes[index] if self.boxes else None)
         except DataError as error:
             return error
+        return torch.from_numpy(np.array(self.transform.crop(image)))
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decodes an image file.
+def open_image(path: Path, box: Box | None = None) -> Image.Image:
+    """Decodes an image file, or the part of it in a box.
 
     Raises:
         DataError: The file is missing or does not decode.
@@ -69,7 +80,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return image
+            return image.crop(box) if box else image
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

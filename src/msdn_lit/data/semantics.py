@@ -1,11 +1,16 @@
 """What is known of the classes: their attributes, the attributes' word vectors, and which are seen."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msdn_lit.data.attribute_words import Words, sum_of_words
+from msdn_lit.data.word_files import is_word_file, read_words
 from msdn_lit.data.word_vectors import read_word_vectors
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import DataError
@@ -22,6 +27,8 @@ class Semantics:
         attribute_dim: E.
         seen: Ids of the classes that training may use, ascending.
         unseen: Ids of the classes to recognise without an example, ascending. Classes in neither are not candidates.
+        word_vectors: Where the attribute vectors come from, for the record: file, hash of the float32 (K, E) values,
+            words without a vector, attributes without any word that has one.
     """
 
     class_names: tuple[str, ...]
@@ -30,6 +37,17 @@ class Semantics:
     attribute_dim: int
     seen: IntArray
     unseen: IntArray
+    word_vectors: Mapping[str, object] = field(default_factory=dict)
+
+
+class NamesAttributes(Protocol):
+    """What semantics need of a benchmark."""
+
+    def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
+        """Names of the attributes."""
+
+    def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
+        """The words of each attribute's name."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,8 @@ class SemanticsSource:
     """Where semantics come from.
 
     Attributes:
-        word_vectors: Table of attribute word vectors below the data folder; None learns them from scratch.
+        word_vectors: Table of attribute word vectors, or file of word vectors to make it of, below the data folder;
+            None learns them from scratch.
         word_vector_dim: E of vectors that are learned from scratch.
         clamp_negative: Set negative class attributes to zero (AWA2).
         shuffle_seed: A control: gives every class another one's attributes, so that T1 must fall to chance.
@@ -48,7 +67,9 @@ class SemanticsSource:
     clamp_negative: bool
     shuffle_seed: int | None
 
-    def read(self, split: ProposedSplit, data_dir: Path, seen_split: str, unseen_split: str) -> Semantics:
+    def read(
+        self, split: ProposedSplit, benchmark: NamesAttributes, data_dir: Path, seen_split: str, unseen_split: str
+    ) -> Semantics:
         """Makes the semantics of a split whose seen and unseen classes are those of two of its parts.
 
         Raises:
@@ -65,8 +86,7 @@ class SemanticsSource:
         attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative)
         if self.shuffle_seed is not None:
             attributes_CK = derange(attributes_CK, self.shuffle_seed)
-        K = attributes_CK.shape[1]
-        vectors_KE = read_word_vectors(data_dir / self.word_vectors, K) if self.word_vectors else None
+        vectors_KE, origin = self._attribute_vectors(benchmark, data_dir, num_attributes=attributes_CK.shape[1])
         return Semantics(
             class_names=split.class_names,
             class_attributes_CK=attributes_CK,
@@ -74,7 +94,28 @@ class SemanticsSource:
             attribute_dim=self.word_vector_dim if vectors_KE is None else vectors_KE.shape[1],
             seen=seen,
             unseen=unseen,
+            word_vectors=origin,
         )
+
+    def _attribute_vectors(
+        self, benchmark: NamesAttributes, data_dir: Path, num_attributes: int
+    ) -> tuple[NDArray[np.float32] | None, dict[str, object]]:
+        if self.word_vectors is None:
+            return None, {"file": "learned from scratch"}
+        path = data_dir / Path(self.word_vectors).expanduser()
+        unknown: Words = ()
+        if is_word_file(path):
+            words = benchmark.attribute_words(data_dir, num_attributes)
+            vectors_KE, unknown = sum_of_words(words, read_words(path, {word for name in words for word in name}), path)
+        else:
+            vectors_KE = read_word_vectors(path, num_attributes)
+        names = benchmark.attribute_names(data_dir, num_attributes)
+        return vectors_KE, {
+            "file": path.name,
+            "sha256": sha256(vectors_KE.tobytes()).hexdigest(),
+            "unknown_words": list(unknown),
+            "without_vector": [name for name, vector_E in zip(names, vectors_KE, strict=True) if not vector_E.any()],
+        }
 
 
 def unit_class_attributes(class_attributes_CK: NDArray[np.float32], *, clamp_negative: bool) -> NDArray[np.float32]:

@@ -1,12 +1,14 @@
-"""Attribute word vectors: the published pickles, read without running what a pickle could contain."""
+"""Tables of attribute word vectors: the published pickles and NumPy files, read without running what they contain."""
 
 import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msdn_lit.data.word_files import UNREADABLE
 from msdn_lit.errors import DataError
 
 _ALLOWED = {
@@ -20,7 +22,7 @@ _ALLOWED = {
         ("numpy", "dtype"),
     )
 } | {("_codecs", "encode")}
-_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, ImportError, MemoryError)
+_UNREADABLE = (*UNREADABLE, AttributeError, IndexError, ImportError, pickle.UnpicklingError)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -33,10 +35,11 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
-    """Reads a published table of attribute word vectors (DAZLE, TransZero: float64, pickled).
+    """Reads a finished table of attribute word vectors.
 
     Args:
-        path: The pickle, e.g. DATA_DIR/w2v/CUB_attribute.pkl.
+        path: A published pickle (DAZLE, TransZero: float64), e.g. DATA_DIR/w2v/CUB_attribute.pkl; or .npy; or an .npz
+            of one array.
         num_attributes: K, to check the table against.
 
     Returns:
@@ -46,15 +49,16 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
         DataError: The file is missing, damaged, contains anything but an array, or has another K.
     """
     try:
-        table = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+        table = _load(path)
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing",
             action="Take it from the w2v folder of the DAZLE or TransZero repository, or learn the vectors from "
             "scratch with data.semantics.word_vectors=null.",
         ) from None
-    except (*_UNREADABLE, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} cannot be read as a pickled array ({error})", action="Download it again.") from error
+    except _UNREADABLE as error:
+        kind = "NumPy" if path.suffix in (".npy", ".npz") else "pickled"
+        raise DataError(f"{path} cannot be read as a {kind} array ({error})", action="Download it again.") from error
     valid = isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype.kind == "f" and table.shape[1] > 0
     found = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
     if not valid or table.shape[0] != num_attributes:
@@ -64,3 +68,15 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
         raise DataError(f"{path} holds NaN or infinity", action="Download it again.")
     vectors_KE: NDArray[np.float32] = table.astype(np.float32)
     return vectors_KE
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The one object in a file."""
+    if path.suffix == ".npy":
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            (name,) = archive.files
+            return archive[name]
+    return _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()

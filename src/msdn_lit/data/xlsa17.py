@@ -21,6 +21,9 @@ SOURCE = (
     "paths.data_dir=... (make: DATA_DIR=...) names another folder."
 )
 TEST_SPLITS = ("test_seen", "test_unseen")
+# What ProposedSplit.train_val says of a file's train and val.
+LEAKING, CLEAN, ABSENT = "of the split file, less its test_seen images", "of the split file", "none"
+_CUT = "of the split file, cut to trainval"
 _UNREADABLE = (  # what scipy's reader raises for damaged files, and for MATLAB 7.3 (NotImplementedError)
     *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError),
     *(MatReadError, zlib.error, struct.error),
@@ -39,6 +42,8 @@ class ProposedSplit:
         labels_N: Class of each image, (N,).
         locations: Image indices of trainval, test_seen and test_unseen and, where the file has them, of train and val.
             The official train and val leak test_seen images; here both are intersected with trainval.
+        train_val: Where train and val come from: the split file, or how they were drawn.
+        variant: Which variant of a published benchmark's files this is; "own" where there is nothing published.
     """
 
     folder: Path
@@ -47,6 +52,8 @@ class ProposedSplit:
     image_files: tuple[str, ...]
     labels_N: IntArray
     locations: Mapping[str, IntArray]
+    train_val: str = ABSENT
+    variant: str = "own"
 
     def classes_of(self, *names: str) -> IntArray:
         """The classes that occur in the named splits, ascending."""
@@ -74,40 +81,59 @@ def read_proposed_split(folder: Path) -> ProposedSplit:
         folder / "att_splits.mat", ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"]
     )
     images = _load(folder / "res101.mat", ["image_files", "labels"])
-    trainval = _zero_based(splits, "trainval_loc")
-    locations = {"trainval": trainval} | {name: _zero_based(splits, f"{name}_loc") for name in TEST_SPLITS}
-    for name in ("train", "val"):
-        if f"{name}_loc" in splits:
-            locations[name] = np.intersect1d(_zero_based(splits, f"{name}_loc"), trainval)
+    locations = {name: _zero_based(splits, f"{name}_loc") for name in ("trainval", *TEST_SPLITS)}
+    has_both = {"train_loc", "val_loc"} <= splits.keys()
+    train_val = {name: _zero_based(splits, f"{name}_loc") for name in ("train", "val") if has_both}
     split = ProposedSplit(
         folder=folder,
         class_names=_strings(splits["allclasses_names"]),
         class_attributes_CK=np.ascontiguousarray(splits["att"].T, dtype=np.float32),
         image_files=_strings(images["image_files"]),
         labels_N=_zero_based(images, "labels"),
-        locations=locations,
+        locations=locations | {name: np.intersect1d(rows, locations["trainval"]) for name, rows in train_val.items()},
+        train_val=_origin(train_val, locations),
     )
     _check_sizes(split)
     _check_splits(split)
     return split
 
 
-def _load(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def read_attribute_names(path: Path) -> tuple[str, ...]:
+    """Reads SUNAttributeDB/attributes.mat: the names of SUN's 102 attributes, in order.
+
+    Raises:
+        DataError: The file is missing, damaged or lacks the names.
+    """
+    source = "Take SUNAttributeDB.tar.gz from cs.brown.edu/~gmpatter."
+    return _strings(_load(path, ["attributes"], source)["attributes"])
+
+
+def _load(path: Path, keys: Sequence[str], source: str = SOURCE) -> dict[str, Any]:
     """Reads a .mat file that must hold the given keys; the big `features` array is skipped."""
     optional = ["train_loc", "val_loc"]
     try:
         content: dict[str, Any] = loadmat(str(path), variable_names=[*keys, *optional])
     except FileNotFoundError:
-        raise DataError(f"{path} is missing", action=SOURCE) from None
+        raise DataError(f"{path} is missing", action=source) from None
     except _UNREADABLE as error:
         raise DataError(
-            f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=SOURCE
+            f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=source
         ) from error
     missing = [key for key in keys if key not in content]
     if missing:
         present = sorted(key for key in content if not key.startswith("__"))
-        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=present, action=SOURCE)
+        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=present, action=source)
     return content | {"path": path}
+
+
+def _origin(train_val: Mapping[str, IntArray], locations: Mapping[str, IntArray]) -> str:
+    """Says how a file's train and val lie in its other splits."""
+    if not train_val:
+        return ABSENT
+    outside = np.setdiff1d(np.concatenate(list(train_val.values())), locations["trainval"])
+    if not len(outside):
+        return CLEAN
+    return LEAKING if np.array_equal(outside, np.sort(locations["test_seen"])) else _CUT
 
 
 def _zero_based(content: dict[str, Any], key: str) -> IntArray:

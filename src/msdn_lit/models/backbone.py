@@ -1,5 +1,7 @@
 """A frozen timm backbone as a source of region features."""
 
+import difflib
+import math
 import pickle
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -41,6 +43,12 @@ class RegionBackbone(nn.Module):
         model_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        name = model_name.split(".")[0]
+        if not timm.is_model(name):
+            close = difflib.get_close_matches(name, timm.list_models(), n=3)
+            raise DataError(
+                f"timm knows no model {model_name!r}", action=f"Did you mean {' or '.join(close)}?" if close else ""
+            )
         shape: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
         if stage is not None:
             shape = {"features_only": True, "out_indices": (stage,)}
@@ -63,16 +71,19 @@ class RegionBackbone(nn.Module):
 
     @torch.inference_mode()
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
-        """Computes the feature map, (B, D, H, W)."""
+        """Computes the feature map of a CNN, or the patch tokens of a transformer on their grid, (B, D, H, W).
+
+        Raises:
+            DataError: The model does not take images of this size, or has no map.
+        """
         features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
-        result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
-        maps_BDHW: Tensor = result[-1] if isinstance(result, list) else result
-        if maps_BDHW.ndim != 4:
-            shape = tuple(maps_BDHW.shape)
-            raise DataError(
-                "This backbone gives no feature map", expected="(B, D, H, W)", found=shape, action="Choose a CNN."
-            )
-        return maps_BDHW
+        try:
+            result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
+        except AssertionError as error:  # timm's way to refuse an image size
+            action = "Set features.transform.image_size, or features.backbone.model_args={img_size: ...}."
+            raise DataError(f"The backbone refuses the images ({_one_line(error)})", action=action) from error
+        output: Tensor = result[-1] if isinstance(result, list) else result
+        return _as_map(output, self.model)
 
     def weights_sha256(self) -> str:
         """Hash of every weight and statistic, independent of the file they came from."""
@@ -80,6 +91,25 @@ class RegionBackbone(nn.Module):
         for name, value in sorted(_weights(self.model).items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _as_map(output: Tensor, model: nn.Module) -> Tensor:
+    """Brings a timm model's output into the order (B, D, H, W), whichever of its three it has."""
+    if output.ndim == 4 and getattr(model, "output_fmt", None) != "NHWC":
+        return output
+    if output.ndim == 4:
+        return output.permute(0, 3, 1, 2)
+    if output.ndim == 3:
+        tokens_BND = output[:, getattr(model, "num_prefix_tokens", 0) :]
+        side = math.isqrt(tokens_BND.shape[1])
+        if side * side == tokens_BND.shape[1]:
+            return tokens_BND.transpose(1, 2).reshape(len(output), -1, side, side)
+    raise DataError(
+        "This backbone gives no feature map",
+        expected="(B, D, H, W), (B, H, W, D) or one token for each cell of a square grid",
+        found=tuple(output.shape),
+        action="Choose another timm model.",
+    )
 
 
 def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:

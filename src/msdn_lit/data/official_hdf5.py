@@ -1,0 +1,138 @@
+"""The feature files of the field, feature_map_ResNet_101_*.hdf5 (TransZero and MSDN; DAZLE's bear the same name).
+
+`feature_map` is (N, D, H, W) in float32, contiguous or gzip; `labels` and the `*_loc` lists are 0-based.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from msdn_lit.data.extraction import RegionBatch
+from msdn_lit.data.feature_store import Manifest, all_finite
+from msdn_lit.data.xlsa17 import ProposedSplit
+from msdn_lit.errors import DataError
+
+OFFICIAL_SUFFIXES = (".hdf5", ".h5")
+STRIDE = 32  # of ResNet's last map
+SPLITS = ("trainval", "test_seen", "test_unseen")
+_READ_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError)
+
+
+class OfficialFeatures:
+    """An official feature file, read as it is: same interface as a feature store.
+
+    `rows_per_block` is the number of images that are decoded together: 1, or in gzip files up to hundreds.
+
+    Args:
+        path: The file.
+        source: What its features are taken to be: name, backbone and transform.
+        images_sha256: Hash of the image list that its rows are taken to be; `check_split` compares labels and splits.
+
+    Raises:
+        DataError: The file is missing, damaged, of another layout, or of another image size than the source's.
+    """
+
+    def __init__(self, path: Path, source: dict[str, Any], images_sha256: str) -> None:
+        self.path = path
+        self._file: h5py.File | None = None
+        try:
+            maps_NDHW = self._maps()
+            N, D, H, W = maps_NDHW.shape
+            dtype, self.rows_per_block = maps_NDHW.dtype, (maps_NDHW.chunks or (1,))[0]
+        except _READ_ERRORS as error:
+            raise DataError(
+                f"{path} cannot be read as an official feature file ({_one_line(error)})",
+                expected="an HDF5 file with feature_map (N, D, H, W)",
+            ) from error
+        if dtype.kind != "f" or not min(N, D, H, W):
+            raise DataError(f"{path}: feature_map is no table of features", found=f"{dtype} {maps_NDHW.shape}")
+        _check_source(path, source, (H, W))
+        self.manifest = Manifest(
+            source=source,
+            images_sha256=images_sha256,
+            shape=(N, H * W, D),
+            grid=(H, W),
+            weights_sha256="unknown",
+            computation={"official_hdf5": path.name},
+        )
+
+    def check_split(self, split: ProposedSplit) -> None:
+        """Raises DataError unless the file has this split's images, as far as labels and split lists can tell."""
+        wanted = {"labels": split.labels_N} | {f"{name}_loc": split.locations[name] for name in SPLITS}
+        for key, values in wanted.items():
+            found = self._list(key)
+            same = np.array_equal(found, values) if key == "labels" else np.array_equal(np.sort(found), np.sort(values))
+            if not same:
+                raise DataError(
+                    f"{self.path}: {key} differs from the split file's",
+                    expected=f"{len(values)} values as in {split.folder}",
+                    found=f"{found.size} values",
+                    action="Take the feature file that was made with these splits, or extract.",
+                )
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Reads images by row, (B, R, D).
+
+        Raises:
+            DataError: The file is damaged there, or a feature does not fit fp16.
+        """
+        order, positions = np.unique(rows, return_inverse=True)  # h5py wants ascending rows
+        return self._read(order)[positions]
+
+    def batches(self, claims: Iterator[range]) -> Iterator[RegionBatch]:
+        """Gives the regions of the claimed batches, to be written as a store."""
+        for rows in claims:
+            yield RegionBatch(rows, self._read(slice(rows.start, rows.stop)))
+
+    def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]:
+        try:
+            maps_BDHW = self._maps()[rows]
+        except _READ_ERRORS as error:
+            raise DataError(f"{self.path} is damaged ({_one_line(error)})", action="Download it again.") from error
+        with np.errstate(over="ignore"):
+            maps_BDR = maps_BDHW.reshape(*maps_BDHW.shape[:2], -1)
+            regions_BRD: NDArray[np.float16] = maps_BDR.transpose(0, 2, 1).astype(np.float16, order="C")
+        if not all_finite(regions_BRD):
+            raise DataError(f"{self.path}: NaN or a value beyond fp16 among the features", action="Download it again.")
+        return regions_BRD
+
+    def _maps(self) -> h5py.Dataset:
+        """Opens the file on first use, so that each loader worker has a handle of its own."""
+        if self._file is None:
+            self._file = h5py.File(self.path, "r")
+        return self._file["feature_map"]
+
+    def _list(self, key: str) -> NDArray[np.int64]:
+        assert self._file is not None
+        try:
+            return np.asarray(self._file[key]).astype(np.int64).ravel()
+        except _READ_ERRORS as error:
+            raise DataError(f"{self.path} lacks {key} ({_one_line(error)})", action="Download it again.") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None}
+
+
+def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) -> None:
+    model_name, size = source["backbone"]["model_name"], source["transform"]["image_size"]
+    if not model_name.startswith("resnet101"):
+        action = "Choose features=resnet101_448."
+        raise DataError(f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action)
+    expected = (size // STRIDE, size // STRIDE)
+    if grid != expected:
+        is_dazle = grid == (7, 7)
+        made_by = "It is DAZLE's file of 224 px images, under the same name: choose" if is_dazle else "Choose"
+        raise DataError(
+            f"{path} has another region grid",
+            expected=f"{expected[0]}x{expected[1]} regions at {size} px",
+            found=f"{grid[0]}x{grid[1]}",
+            action=f"{made_by} features=resnet101_{STRIDE * grid[0]}.",
+        )
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,74 @@
+"""Kills extraction at random moments and compares what comes out with an uninterrupted run, byte by byte.
+
+    python -m tests.benchmarks.kill_extract [--kills 200] [--seed 0]
+
+Each round makes a store of 96 drawn images with a small random network in a process (sometimes two, that share the
+work) which is killed by SIGKILL at a random moment, again and again until the store is there.
+"""
+
+import argparse
+import multiprocessing
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from msdn_lit.data import extraction, store_writer
+from msdn_lit.data.extraction import BackboneRegions, write_store
+from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.images import ImageFiles, ImageTransform
+from msdn_lit.models.backbone import RegionBackbone
+from tests import miniature
+
+FORK = multiprocessing.get_context("fork")
+BATCH_SIZE = 4
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # so that a kill costs a batch, and rounds end
+    extraction.SECONDS_BETWEEN_LOOKS = 0.02
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        miniature.write_split(root)
+        miniature.write_images(root)
+        split = miniature.MINI.read_split(root)
+        images = ImageFiles(miniature.MINI.image_paths(split, root), ImageTransform(64, (0.5,) * 3, (0.5,) * 3))
+        regions = BackboneRegions(images, RegionBackbone("resnet10t", pretrained=False), torch.device("cpu"), "fp32", 1,
+                                  False)  # fmt: skip
+        D, H, W = regions.grid()
+        manifest = Manifest({}, "", (len(images), H * W, D), (H, W), "")
+
+        def make(target):
+            write_store(target, manifest, regions, BATCH_SIZE)
+
+        make(root / "truth")
+        truth = {name: (root / "truth" / name).read_bytes() for name in (REGIONS, MANIFEST)}
+        kills = rounds = wrong = 0
+        rng, target = np.random.default_rng(args.seed), root / "store"
+        while kills < args.kills:
+            workers = [FORK.Process(target=make, args=(target,)) for _ in range(rng.integers(1, 3))]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join(rng.uniform(0.02, 0.6))
+                kills += worker.is_alive()
+                worker.kill()
+                worker.join()
+            time.sleep(0.05)  # decoders notice that their parent is gone
+            if FeatureStore.exists(target):
+                rounds += 1
+                wrong += sum((target / name).read_bytes() != data for name, data in truth.items())
+                shutil.rmtree(target)
+    print(f"{kills} kills, {rounds} stores finished, {wrong} files with lost or wrong bytes")
+
+
+if __name__ == "__main__":
+    main()

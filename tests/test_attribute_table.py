@@ -1,0 +1,122 @@
+"""The table of an own dataset, as spreadsheets and people write it; nothing in it can run or swell."""
+
+import numpy as np
+import pytest
+
+from msdn_lit.data.attribute_table import read_attribute_table
+from msdn_lit.errors import DataError
+
+
+def test_yaml_is_read_as_csv_is(tmp_path):
+    (tmp_path / "attributes.csv").write_text("class,a,é\nzebra,1,0.5\ncat,0.25,-3\n", encoding="utf-8")
+    from_csv = read_attribute_table(tmp_path)
+    (tmp_path / "attributes.csv").unlink()
+    (tmp_path / "attributes.yaml").write_text("zebra: {a: 1, é: 0.5}\ncat:\n  é: -3\n  a: 0.25\n", encoding="utf-8")
+    from_yaml = read_attribute_table(tmp_path)
+    assert from_yaml.class_names == from_csv.class_names == ("cat", "zebra")
+    assert from_yaml.attribute_names == from_csv.attribute_names == ("a", "é")
+    assert from_yaml.values_CK.tolist() == from_csv.values_CK.tolist() == [[0.25, -3], [1, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffclass,a,b\nx,1,2\ny,3,-4e-1\n",
+        "class,a,b\r\nx,1,2\r\n\r\ny,3,-.4\r\n",
+        '# note\n"class", a ,"b"\n#,\n x ,1,2\ny,3,-0.4\n,,\n',
+    ],
+)
+def test_csv_as_programs_write_it(tmp_path, text):
+    (tmp_path / "attributes.csv").write_bytes(text.encode())
+    table = read_attribute_table(tmp_path)
+    assert (table.class_names, table.attribute_names) == (("x", "y"), ("a", "b"))
+    np.testing.assert_allclose(table.values_CK, [[1, 2], [3, -0.4]], rtol=1e-6)
+
+
+def test_names_that_yaml_would_turn_into_something_else(tmp_path):
+    (tmp_path / "attributes.yaml").write_text("no: {on: 1, 007: 2}\n1.50: {on: 3, 007: 4}\n2020-01-01: {007: 6, on: 5}")
+    table = read_attribute_table(tmp_path)
+    assert (table.class_names, table.attribute_names) == (("1.50", "2020-01-01", "no"), ("on", "007"))
+    assert table.values_CK.tolist() == [[3, 4], [5, 6], [1, 2]]
+
+
+def test_code_in_yaml_does_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    text = f"a: {{x: !!python/object/apply:os.mkdir ['{trace}'], y: 1}}\nb: {{x: 1, y: 2}}"
+    (tmp_path / "attributes.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"'x' of 'a' is not a number that can be used: .*found 'a nested value'"):
+        read_attribute_table(tmp_path)
+    assert not trace.exists()
+
+
+def test_a_nest_of_aliases_costs_nothing(tmp_path):
+    nest = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 40))
+    (tmp_path / "attributes.yaml").write_text(f"l0: &l0 [x]\n{nest}")
+    with pytest.raises(DataError, match=r"attributes.yaml has another form"):
+        read_attribute_table(tmp_path)
+
+
+def test_equal_rows_are_named(tmp_path):
+    (tmp_path / "attributes.csv").write_text("class,a,b\nx,1,2\ny,3,4\nz,0.5,1\n")
+    with pytest.warns(UserWarning, match=r"no model can tell x and z: equal attributes"):
+        read_attribute_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "attributes.csv is empty: expected a name for each attribute and a row for each class"),
+        ("class\nx\n", "is empty: .*found 0 attributes, 1 classes"),
+        ("class,a\n", "is empty: .*found 1 attributes, 0 classes"),
+        ("class;a;b\nx;1;2\n", "is separated by semicolons: expected commas. Save it with commas"),
+        ("class\ta\tb\nx\t1\t2\n", "is separated by tabs"),
+        ("class,a,b\nx,1\n", "the row of 'x' is wrong: expected 3 columns as in the header, found 2"),
+        ("class,a,b\nx,1,2,3\n", "the row of 'x' is wrong: expected 3 columns as in the header, found 4"),
+        ("class,a,b\nx,1,2\nx,1,3\n", "wrong class names: expected each once, found 'x' 2 times"),
+        ("class,a,a\nx,1,2\n", "wrong attribute names: expected each once, found 'a' 2 times"),
+        ("class,a,\nx,1,2\n", "wrong attribute names: expected each once, found '' 1 times"),
+        ("class,a\n,1\n", "wrong class names: expected each once, found '' 1 times"),
+        (
+            "class,a,b\nx,1,many\n",
+            "'b' of 'x' is not a number that can be used: expected e.g. 1 or 0.25, found 'many'",
+        ),
+        ("class,a,b\nx,1,\n", "'b' of 'x' is not a number that can be used: .*found ''"),
+        ('class,a,b\nx,1,"0,5"\n', "'b' of 'x' is not a number that can be used: .*found '0,5'"),
+        ("class,a,b\nx,nan,1\n", "'a' of 'x' is not a number that can be used: .*found 'nan'"),
+        ("class,a,b\nx,1,-inf\n", "'b' of 'x' is not a number that can be used: .*found '-inf'"),
+        ("class,a,b\nx,1,1e99\n", "'b' of 'x' is not a number that can be used: .*found '1e99'"),
+        ("class,a,b\nx,1,1\ny,0,-0\n", "classes without any attribute: found y"),
+        ('class,a\n"x,1\n', "is no CSV file"),
+    ],
+)
+def test_wrong_csv(tmp_path, text, message):
+    (tmp_path / "attributes.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_attribute_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has another form: expected a mapping of classes to mappings"),
+        ("{}", "is empty"),
+        ("x: {}", "is empty"),
+        ("[x, y]", "has another form"),
+        ("x: 1", "has another form"),
+        ("x: {a: 1", "is no YAML file"),
+        ("x: \x00", "is no YAML file"),
+        ("[" * 5000, "is no YAML file"),
+        ("x: {a: 1}\nx: {a: 2}", "wrong class names: expected each once, found 'x' 2 times"),
+        ("x: {a: 1, a: 2}", "'x' has other attributes: expected those of 'x', once each, found a difference in a"),
+        ("x: {a: 1, b: 1}\ny: {a: 2}", "'y' has other attributes: expected those of 'x', .*difference in b"),
+        ("x: {a: 1, b: 1}\ny: {a: 2, c: 1, a: 1}", "'y' has other attributes: .*difference in a, b, c"),
+        ("x: {a: yes}", "'a' of 'x' is not a number that can be used: .*found 'yes'"),
+        ("x: {a: }", "'a' of 'x' is not a number that can be used: .*found ''"),
+        ("x: {a: .nan}", "'a' of 'x' is not a number"),
+        ("x: {a: [1]}", "'a' of 'x' is not a number that can be used: .*a nested value"),
+    ],
+)
+def test_wrong_yaml(tmp_path, text, message):
+    (tmp_path / "attributes.yaml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_attribute_table(tmp_path)

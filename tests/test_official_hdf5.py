@@ -1,0 +1,136 @@
+"""Official feature files, feature_map_ResNet_101_*.hdf5: read, converted, told apart from DAZLE's, damaged."""
+
+import h5py
+import numpy as np
+import pytest
+
+from msdn_lit.data.extraction import write_store
+from msdn_lit.data.feature_store import FeatureStore, hash_image_list
+from msdn_lit.data.official_hdf5 import OfficialFeatures
+from msdn_lit.errors import DataError
+from tests.miniature import MINI, C, K, N
+
+SOURCE = {"name": "x", "backbone": {"model_name": "resnet101.tv_in1k"}, "transform": {"image_size": 96}}
+D, H, W = 12, 3, 3
+MAPS_NDHW = np.random.default_rng(0).random((N, D, H, W), dtype=np.float32) * 9
+
+
+def write_hdf5(path, split, *, maps=MAPS_NDHW, compression=None, **changes):
+    """A file as the published scripts write it."""
+    content = {"feature_map": maps, "labels": split.labels_N, "att": np.zeros((C, K)), "w2v_att": np.zeros((K, 300))}
+    content |= {f"{name}_loc": split.locations[name] for name in ("trainval", "test_seen", "test_unseen")}
+    with h5py.File(path, "w") as file:
+        for key, value in (content | changes).items():
+            if value is not None:
+                file.create_dataset(key, data=value, compression=compression)
+    return path
+
+
+@pytest.fixture
+def split(data_dir):
+    return MINI.read_split(data_dir)
+
+
+def open_hdf5(path, source=SOURCE):
+    return OfficialFeatures(path, source, "images")
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+class TestReading:
+    def test_each_region_is_a_cell_of_the_map(self, tmp_path, split, compression):
+        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
+        rows = np.array([7, 3, 3, 95, 0])
+        regions_BRD = official.gather(rows)
+        assert regions_BRD.shape == (5, 9, D)
+        assert regions_BRD.dtype == np.float16
+        for position, row in enumerate(rows):
+            for y in range(H):
+                for x in range(W):
+                    expected = MAPS_NDHW[row, :, y, x].astype(np.float16)
+                    np.testing.assert_array_equal(regions_BRD[position, y * W + x], expected)
+
+    def test_converted_store_has_the_same_regions(self, tmp_path, split, compression):
+        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
+        official.check_split(split)
+        write_store(tmp_path / "store", official.manifest, official, batch_size=10)
+        store = FeatureStore(tmp_path / "store")
+        np.testing.assert_array_equal(store.gather(np.arange(N)), official.gather(np.arange(N)))
+        assert store.manifest.grid == (3, 3)
+        assert store.manifest.computation == {"official_hdf5": "f.hdf5"}
+
+
+def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypatch):
+    from msdn_lit import build
+
+    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: SOURCE)
+    path = write_hdf5(tmp_path / "f.hdf5", split)
+    module = build.datamodule(mini_config(f"data.store_dir={path}"))
+    batch = module.dataset("trainval").__getitems__([3, 1])
+    row = split.locations["trainval"][3]
+    expected = MAPS_NDHW[row].reshape(D, H * W).T.astype(np.float16)
+    np.testing.assert_array_equal(batch.regions_BRD[0].numpy(), expected)
+
+
+def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, monkeypatch):
+    from msdn_lit import build
+
+    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: SOURCE)
+    path = write_hdf5(tmp_path / "f.hdf5", split, compression="gzip")
+    with pytest.warns(UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="):
+        build.datamodule(mini_config(f"data.store_dir={path}"))
+
+
+class TestWrongFiles:
+    def test_dazles_7x7_file_under_the_same_name(self, tmp_path, split):
+        path = write_hdf5(tmp_path / "f.hdf5", split, maps=np.ones((N, D, 7, 7), np.float32))
+        source = SOURCE | {"transform": {"image_size": 448}}
+        with pytest.raises(DataError, match=r"expected 14x14 regions at 448 px, found 7x7.*DAZLE's.*resnet101_224"):
+            open_hdf5(path, source)
+        assert open_hdf5(path, SOURCE | {"transform": {"image_size": 224}}).manifest.grid == (7, 7)
+
+    def test_of_another_backbone_than_the_config(self, tmp_path, split):
+        path = write_hdf5(tmp_path / "f.hdf5", split)
+        with pytest.raises(DataError, match="official feature files are ResNet-101's: found mobilenetv2_100"):
+            open_hdf5(path, SOURCE | {"backbone": {"model_name": "mobilenetv2_100"}})
+
+    @pytest.mark.parametrize("content", [None, b"", b"no hdf5", "truncated"])
+    def test_unreadable(self, tmp_path, split, content):
+        path = tmp_path / "f.hdf5"
+        if content == "truncated":
+            path.write_bytes(write_hdf5(path, split).read_bytes()[:2000])
+        elif content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError, match=r"f.hdf5 cannot be read as an official feature file"):
+            open_hdf5(path)
+
+    @pytest.mark.parametrize(
+        "maps",
+        [np.ones((N, D), np.float32), np.ones((N, D, H, W), np.int32), np.ones((0, D, H, W), np.float32), None],
+    )
+    def test_of_another_layout(self, tmp_path, split, maps):
+        with pytest.raises(DataError, match=r"(cannot be read as|no table of features)"):
+            open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, maps=maps))
+
+    @pytest.mark.parametrize("key", ["labels", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
+    def test_of_another_split(self, tmp_path, split, key):
+        values = split.labels_N if key == "labels" else split.locations[key.removesuffix("_loc")]
+        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, **{key: (values + 1) % N}))
+        with pytest.raises(DataError, match=f"{key} differs from the split file's"):
+            official.check_split(split)
+
+    def test_without_labels(self, tmp_path, split):
+        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, labels=None))
+        with pytest.raises(DataError, match="lacks labels"):
+            official.check_split(split)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+    def test_features_that_do_not_fit(self, tmp_path, split, bad):
+        maps = MAPS_NDHW.copy()
+        maps[4, 1, 1, 1] = bad
+        with pytest.raises(DataError, match="NaN or a value beyond fp16"):
+            open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, maps=maps)).gather(np.array([4]))
+
+
+def test_hash_of_images_is_kept(tmp_path, split):
+    images = hash_image_list(MINI.relative_paths(split))
+    assert OfficialFeatures(write_hdf5(tmp_path / "f.hdf5", split), SOURCE, images).manifest.images_sha256 == images

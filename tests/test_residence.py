@@ -1,0 +1,116 @@
+"""Where features are while training: what is chosen, and that every place gives the same batches."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from msdn_lit import build
+from msdn_lit.data.feature_store import FeatureStore
+from msdn_lit.data.residence import from_device, from_disk, from_ram, settle_residence
+from msdn_lit.errors import ConfigError, DataError
+from tests.miniature import N
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets what is free, in bytes."""
+
+    def set_free(ram, gpu):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=ram))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gpu, 10 * gpu))
+
+    return set_free
+
+
+@pytest.mark.parametrize(
+    ("device", "ram", "gpu", "chosen"),
+    [
+        (CPU, 200, 0, "disk"),  # exactly half would leave too little
+        (CPU, 201, 0, "ram"),
+        (GPU, 201, 160, "ram"),
+        (GPU, 201, 170, "gpu"),
+        (GPU, 100, 160, "disk"),
+    ],
+)
+def test_auto_takes_the_fastest_that_has_room(free, device, ram, gpu, chosen):
+    free(ram, gpu)
+    assert settle_residence("auto", 100, device) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["disk", "ram"])
+def test_a_wish_is_granted(free, wanted):
+    free(0, 0)
+    assert settle_residence(wanted, 100, CPU) == wanted
+
+
+def test_wrong_wishes():
+    with pytest.raises(ConfigError, match="expected one of auto, disk, ram, gpu, found floppy"):
+        settle_residence("floppy", 1, CPU)
+    with pytest.raises(ConfigError, match=r"data.residence=gpu needs a GPU.*Use data.residence=auto"):
+        settle_residence("gpu", 1, CPU)
+
+
+def test_every_place_gives_the_same_batch(store_dir, monkeypatch):
+    monkeypatch.setattr("msdn_lit.data.residence._CHUNK_BYTES", 1000)  # several pieces
+    store, rows = FeatureStore(store_dir), np.array([5, 90, 0, 5])
+    expected = torch.from_numpy(np.load(store.path)[rows])
+    for gather in (from_disk(store), from_ram(store), from_device(store, CPU)):
+        batch = gather(rows)
+        assert batch.dtype == torch.float16
+        assert torch.equal(batch, expected)
+
+
+def test_bad_features_are_found_on_the_way_to_the_device(store_dir):
+    regions = np.lib.format.open_memmap(store_dir / "regions.npy", mode="r+")
+    regions[N - 1] = np.nan
+    regions.flush()
+    with pytest.raises(DataError, match=f"NaN or infinity in the features of image {N - 1}"):
+        from_device(FeatureStore(store_dir), CPU)
+
+
+@pytest.mark.parametrize("residence", ["auto", "disk", "ram"])
+def test_the_config_decides(mini_config, residence):
+    module = build.datamodule(mini_config(f"data.residence={residence}"))
+    assert module.settled_residence == ("ram" if residence == "auto" else residence)
+    assert len(module.dataset("trainval").__getitems__([0, 1]).labels_B) == 2
+
+
+def test_skipped_images_are_in_no_split(mini_config, store_dir):
+    import json
+
+    path = store_dir / "manifest.json"
+    manifest = json.loads(path.read_text())
+    module = build.datamodule(mini_config())
+    victims = [int(module.locations[name][0]) for name in ("trainval", "test_seen", "test_unseen")]
+    path.write_text(json.dumps(manifest | {"skipped": victims}))
+    again = build.datamodule(mini_config())
+    for name, rows in module.locations.items():
+        assert set(again.locations[name]) == set(rows) - set(victims)
+
+
+class TestBuffers:
+    def test_what_somebody_holds_is_never_overwritten(self, store_dir):
+        store, truth = FeatureStore(store_dir), np.load(store_dir / "regions.npy")
+        draws = [np.random.default_rng(seed).permutation(N)[: 1 + seed % 7] for seed in range(50)]
+        held = [from_disk(store)(rows) for rows in draws]
+        for rows, batch in zip(draws, held, strict=True):
+            np.testing.assert_array_equal(batch.numpy(), truth[rows])
+
+    def test_a_part_that_somebody_holds_counts(self, store_dir):
+        store = FeatureStore(store_dir)
+        corner = from_disk(store)(np.array([3, 4]))[1:, :1, :1]
+        before = corner.clone()
+        for row in range(20):
+            store.gather(np.array([row, row]))
+        assert torch.equal(corner, before)
+
+    def test_memory_that_nobody_holds_is_used_again(self, store_dir):
+        store = FeatureStore(store_dir)
+        places = {store.gather(np.array([row, row + 1])).ctypes.data for row in range(20)}
+        assert len(places) == 1
+        assert len(store._buffers) == 1

@@ -1,0 +1,221 @@
+"""Split files say which edition they are, others are refused, and train and val are drawn where they are missing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from msdn_lit.data.split_variants import draw_val_classes, fingerprints, with_train_and_val
+from msdn_lit.errors import ConfigError, DataError
+from tests import miniature
+from tests.miniature import MINI, C, K, N
+
+
+@pytest.fixture
+def known(data_dir):
+    """The miniature benchmark as if its files were published."""
+    split = MINI.read_split(data_dir)
+    return dataclasses.replace(MINI, official=fingerprints(split, MINI.relative_paths(split)))
+
+
+def edit(data_dir, change):
+    """Writes the miniature split with a change made to the contents of its two files."""
+    contents = miniature.split_contents()
+    change(contents["att_splits.mat"], contents["res101.mat"])
+    miniature.write_split(data_dir, contents)
+
+
+def drop_train_and_val(splits, images):
+    del splits["train_loc"], splits["val_loc"]
+
+
+def drop_val(splits, images):
+    del splits["val_loc"]
+
+
+def correct(splits, images):
+    for name in ("train_loc", "val_loc"):
+        splits[name] = splits[name][np.isin(splits[name], splits["trainval_loc"])][:, None]
+
+
+def shuffle_within_splits(splits, images):
+    for name in splits:
+        if name.endswith("_loc"):
+            splits[name] = np.random.default_rng(0).permutation(splits[name])
+
+
+def leave(splits, images):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "variant", "train_val"),
+    [
+        (leave, "official", "of the split file, less its test_seen images"),
+        (shuffle_within_splits, "official", "of the split file, less its test_seen images"),
+        (drop_train_and_val, "official without train and val", "none"),
+        (drop_val, "official without train and val", "none"),
+        (correct, "corrected", "of the split file"),
+    ],
+)
+def test_known_variants_are_recognised(known, data_dir, change, variant, train_val):
+    edit(data_dir, change)
+    split = known.read_split(data_dir)
+    assert (split.variant, split.train_val) == (variant, train_val)
+
+
+def swap_class_names(splits, images):
+    splits["allclasses_names"][[0, 1]] = splits["allclasses_names"][[1, 0]]
+
+
+def change_class_order(splits, images):
+    order = np.array([1, 0, *range(2, C)])
+    splits["allclasses_names"], splits["att"] = splits["allclasses_names"][order], splits["att"][:, order]
+    images["labels"] = (np.argsort(order)[images["labels"] - 1] + 1).astype(np.uint16)
+
+
+def change_image_order(splits, images):
+    order = np.random.default_rng(0).permutation(N)
+    images["image_files"], images["labels"] = images["image_files"][order], images["labels"][order]
+    for name in splits:
+        if name.endswith("_loc"):
+            splits[name] = (np.argsort(order)[splits[name] - 1] + 1).astype(np.uint16)
+
+
+def change_a_label(splits, images):
+    first, second = splits["trainval_loc"][:2, 0] - 1
+    images["labels"][first] = images["labels"][second]
+
+
+def rename_an_image(splits, images):
+    images["image_files"][3, 0] = images["image_files"][3, 0].replace(".png", "_edited.png")
+
+
+def move_to_test_seen(splits, images):
+    moved, splits["trainval_loc"] = splits["trainval_loc"][:1], splits["trainval_loc"][1:]
+    splits["test_seen_loc"] = np.concatenate([splits["test_seen_loc"], moved])
+
+
+def drop_a_test_image(splits, images):
+    splits["test_unseen_loc"] = splits["test_unseen_loc"][:-1]
+
+
+def repeat_a_test_image(splits, images):
+    splits["test_unseen_loc"] = np.concatenate([splits["test_unseen_loc"], splits["test_unseen_loc"][:1]])
+
+
+def swap_train_and_val(splits, images):
+    splits["train_loc"], splits["val_loc"] = splits["val_loc"], splits["train_loc"]
+
+
+def train_on_unseen(splits, images):
+    splits["train_loc"] = np.concatenate([splits["train_loc"], splits["test_unseen_loc"][:1]])
+
+
+SPLITS = r"other classes or other images in trainval, test_seen or test_unseen \(att_splits.mat\)"
+TRAIN_VAL = r"other images in train or val \(att_splits.mat\)"
+IMAGES = r"other images or labels, or in another order \(res101.mat\)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap_class_names, SPLITS),
+        (change_class_order, f"{SPLITS} and {IMAGES}"),
+        (change_image_order, f"{SPLITS} and {TRAIN_VAL} and {IMAGES}"),
+        (change_a_label, IMAGES),
+        (rename_an_image, IMAGES),
+        (move_to_test_seen, f"{SPLITS} and {TRAIN_VAL}"),
+        (drop_a_test_image, SPLITS),
+        (repeat_a_test_image, SPLITS),
+        (swap_train_and_val, TRAIN_VAL),
+        (train_on_unseen, TRAIN_VAL),
+    ],
+)
+def test_other_files_are_refused_or_named_unknown(known, data_dir, change, message):
+    edit(data_dir, change)
+    refusal = (
+        rf"no known variant of MINI's split files: found {message}. Take xlsa17.zip .*data.allow_unknown_split=true"
+    )
+    with pytest.raises(DataError, match=refusal):
+        known.read_split(data_dir)
+    split = known.read_split(data_dir, allow_unknown=True)
+    assert split.variant == f"unknown {split.fingerprint()[:8]}"
+
+
+def test_an_unknown_image_list_is_not_compared(known, data_dir):
+    known = dataclasses.replace(known, official=dataclasses.replace(known.official, images=None))
+    edit(data_dir, rename_an_image)
+    assert known.read_split(data_dir).variant == "official"
+
+
+def test_other_sizes_can_be_accepted(known, data_dir):
+    def drop_an_attribute(splits, images):
+        splits["att"] = splits["att"][:-1]
+
+    edit(data_dir, drop_an_attribute)
+    with pytest.raises(DataError, match=r"not MINI's official split.*data.allow_unknown_split=true"):
+        known.read_split(data_dir)
+    split = known.read_split(data_dir, allow_unknown=True)
+    assert split.class_attributes_CK.shape == (C, K - 1)
+    assert split.variant.startswith("unknown ")
+
+
+def test_a_benchmark_without_published_files_is_its_own(data_dir):
+    assert MINI.read_split(data_dir).variant == "own"
+
+
+def test_fingerprints_see_where_one_split_ends_and_the_next_begins(data_dir):
+    split = MINI.read_split(data_dir)
+    rows = np.sort(split.locations["trainval"])
+    cuts = [{**split.locations, "train": rows[:cut], "val": rows[cut:]} for cut in (3, 4)]
+    first, second = (fingerprints(dataclasses.replace(split, locations=locations), ()) for locations in cuts)
+    assert first.splits == second.splits
+    assert first.train_val != second.train_val
+
+
+class TestDrawnTrainAndVal:
+    @pytest.fixture
+    def split(self, data_dir):
+        edit(data_dir, drop_train_and_val)
+        return MINI.read_split(data_dir)
+
+    def test_classes_are_disjoint_and_no_test_image_takes_part(self, split):
+        drawn = with_train_and_val(split, fraction=0.33, seed=0)
+        train, val = (set(drawn.locations[name]) for name in ("train", "val"))
+        assert train | val == set(split.locations["trainval"])
+        assert not train & val
+        assert not set(drawn.labels_N[list(train)]) & set(drawn.labels_N[list(val)])
+        assert len(drawn.classes_of("val")) == 2  # of six seen classes
+        assert drawn.train_val == "drawn, fraction 0.33, seed 0"
+        assert all(np.array_equal(drawn.locations[name], rows) for name, rows in split.locations.items())
+
+    def test_the_fingerprint_tells_draws_apart(self, split):
+        draws = [with_train_and_val(split, fraction=0.33, seed=seed).fingerprint() for seed in (0, 0, 1, 2)]
+        assert draws[0] == draws[1]
+        assert len({*draws, split.fingerprint()}) > 2
+
+    def test_train_and_val_of_the_file_stay(self, data_dir):
+        edit(data_dir, leave)
+        split = MINI.read_split(data_dir)
+        assert with_train_and_val(split, fraction=0.33, seed=0) is split
+
+    @pytest.mark.parametrize(
+        ("num_seen", "fraction", "count"), [(150, 0.33, 50), (40, 0.33, 13), (2, 0.1, 1), (2, 0.9, 1)]
+    )
+    def test_number_of_val_classes(self, num_seen, fraction, count):
+        seen = np.arange(num_seen) * 2
+        val = draw_val_classes(seen, fraction, seed=0)
+        assert len(set(val)) == count
+        assert np.isin(val, seen).all()
+        assert (np.diff(val) > 0).all()
+
+    def test_the_draw_never_changes(self):
+        assert draw_val_classes(np.arange(12), 0.33, seed=0).tolist() == [2, 4, 7, 9]
+
+    @pytest.mark.parametrize(("fraction", "num_seen"), [(0, 9), (1, 9), (-0.1, 9), (np.nan, 9), (0.5, 1)])
+    def test_nothing_to_draw(self, fraction, num_seen):
+        with pytest.raises(
+            ConfigError, match=r"data.val_classes draws no val: expected a fraction of two or more seen classes"
+        ):
+            draw_val_classes(np.arange(num_seen), fraction, seed=0)
