@@ -19,7 +19,7 @@ EXPERIMENTS = sorted(
     p.relative_to(config_dir() / "experiment").with_suffix("") for p in config_dir().glob("experiment/**/*.yaml")
 )
 CHOICES = [(g, p.stem) for g in (*GROUPS, "debug") for p in sorted((config_dir() / g).glob("*.yaml"))]
-MODELS = ["msdn", "msdn_paper", "attribute_to_visual", "visual_to_attribute"]
+MODELS = ["msdn", "msdn_paper", "attribute_to_visual", "visual_to_attribute", "dazle", "pooled", "eszsl"]
 # the table of method.md, section 5
 SETTINGS = {
     #            n_trainval epochs every batch draw           cal    distill fusion      momentum renorm clamp  seed
@@ -63,7 +63,7 @@ def test_every_choice_of_every_group_composes(load_config, group, choice):
 
 @pytest.mark.parametrize(
     ("model", "loss"),
-    list(itertools.product(MODELS, ["release", "paper"])),
+    list(itertools.product(MODELS, ["release", "paper", "ale", "sje", "devise"])),
 )
 def test_every_model_goes_with_every_loss(load_config, model, loss):
     task = build.task(load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6)

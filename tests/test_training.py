@@ -203,3 +203,14 @@ def test_tensorboard_writes_events(mini_config):
     cfg = mini_config("logger=tensorboard")
     train.run(cfg)
     assert list(Path(cfg.paths.run_dir).glob("tensorboard/events*"))
+
+
+def test_a_closed_form_is_solved_once_and_evaluated_as_any_run(mini_config, load_config, tmp_path):
+    cfg = mini_config("model=eszsl", "model.gamma=0.1", "prediction.calibration=0")
+    train.run(cfg)
+    scores = read_result(cfg)["scores"]
+    assert {score["step"] for score in scores.values()} == {0}
+    assert scores["last"]["acc_seen"] > 0.5
+    evaluation = load_config(f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'again'}", name="evaluate")
+    evaluate.run(evaluation)
+    assert read_result(evaluation)["scores"]["last"] == scores["last"]

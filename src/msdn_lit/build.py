@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
 from msdn_lit.data.benchmarks import Benchmark, find_benchmark
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.extraction import PRECISIONS, BackboneRegions, RegionSource
@@ -137,8 +138,8 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     seen, unseen = torch.from_numpy(semantics.seen), torch.from_numpy(semantics.unseen)
     class_attributes_CK = torch.from_numpy(semantics.class_attributes_CK)
     return ZSLTask(
-        _make(cfg.model)(_attribute_vectors(semantics), class_attributes_CK, visual_dim),
-        _make(cfg.loss)(seen, unseen),
+        _finish(cfg.model, _attribute_vectors(semantics), class_attributes_CK, visual_dim),
+        _finish(cfg.loss, seen, unseen),
         ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
         _make(cfg.optimizer),
         fusion=_fusion(cfg),
@@ -163,10 +164,12 @@ def trainer(cfg: DictConfig) -> Trainer:
 
 
 def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
-    """A trainer that only evaluates, as exactly as the run of this config did."""
+    """A trainer that only evaluates, as exactly as the run of this config did, and keeps the scores' cache."""
     exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
-    return _make_trainer(OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes}))
+    callbacks = [EvaluationHistory(), ScoreFiles(f"{cfg.paths.run_dir}/scores")]
+    config = OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes})
+    return _make_trainer(config, callbacks=callbacks)
 
 
 def close_loggers(built: Trainer) -> None:
@@ -189,6 +192,14 @@ def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatev
         raise
 
 
+def _finish(config: DictConfig, *arguments: Any) -> Any:  # noqa: ANN401 - as `_make`
+    """Instantiates a partial and calls it; a setting of another class's (an experiment's, say) is the user's fault."""
+    try:
+        return _make(config)(*arguments)
+    except TypeError as error:
+        raise ConfigError(f"{config._target_} refuses its config ({error})") from error
+
+
 def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
@@ -202,7 +213,7 @@ def _attribute_vectors(semantics: Semantics) -> Tensor:
 
 
 def _fusion(cfg: DictConfig) -> list[float]:
-    names = list(cfg.model.subnets)
+    names = list(cfg.model.get("subnets", ["the whole net"]))
     if len(names) == 1:
         return [1.0]
     missing = [name for name in names if name not in cfg.prediction.fusion]

@@ -2,5 +2,6 @@
 
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.random_state import RandomState
+from msdn_lit.callbacks.scores import ScoreFiles
 
-__all__ = ["EvaluationHistory", "RandomState"]
+__all__ = ["EvaluationHistory", "RandomState", "ScoreFiles"]

@@ -43,6 +43,8 @@ class Figures(Callback):
         history = EvaluationHistory.of(trainer)
         if history.scores_at:
             plot_history(history.scores_at, pl_module.stage).savefig(self.folder / "scores.png", dpi=150)
+        if not isinstance(pl_module.net, MSDN):  # nothing to see: it looks everywhere alike
+            return
         try:
             rows = self.attention_rows(pl_module, data)
         except DataError as reason:

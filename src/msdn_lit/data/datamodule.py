@@ -207,6 +207,10 @@ class ZSLDataModule(lightning.LightningDataModule):
         )
         return StepLoader(dataset, batch_sampler=sampler, **self._loader_args())
 
+    def one_pass(self) -> DataLoader[Batch]:
+        """Every image of the training split once, in order, on every rank."""
+        return DataLoader(self.dataset(self.train_split), self.eval_batch_size, **self._loader_args())
+
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader per evaluated split, in order; ranks share the images without padding."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

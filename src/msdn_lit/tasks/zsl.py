@@ -1,6 +1,7 @@
 """Training and evaluating one zero-shot model, as Lightning sees it."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 import lightning
 import torch
@@ -8,9 +9,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.losses import MSDNLoss
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A net that is solved instead of trained."""
+
+    def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor]], seen: Tensor) -> None:
+        """Sets the weights from one pass over regions (B, R, D) and labels (B,)."""
 
 
 class ZSLTask(lightning.LightningModule):
@@ -18,7 +26,7 @@ class ZSLTask(lightning.LightningModule):
 
     Args:
         net: Maps regions (B, R, D) to one output with `logits_BC` per sub-net.
-        loss: Of the sub-nets' logits and the labels.
+        loss: Of the sub-nets' logits and the labels; gives a NamedTuple of `loss` and whatever else is logged.
         metric: Scores fused logits.
         optimizer: Makes the optimizer from the parameters.
         fusion: Weight of each sub-net in the prediction.
@@ -29,7 +37,7 @@ class ZSLTask(lightning.LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        loss: MSDNLoss,
+        loss: nn.Module,
         metric: ZSLMetric,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         *,
@@ -52,6 +60,12 @@ class ZSLTask(lightning.LightningModule):
         except ValueError as error:
             raise ConfigError(f"The optimizer refuses its config ({error})") from error
 
+    def on_fit_start(self) -> None:
+        """Solves a net that has a closed form; nothing is left to train then."""
+        if isinstance(self.net, ClosedForm):
+            self.net.fit_closed_form(self.trainer.datamodule.one_pass(), self.metric.seen)  # type: ignore[attr-defined]
+            self.trainer.limit_train_batches = 0
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
         regions_BRD, labels_B = batch
@@ -62,7 +76,9 @@ class ZSLTask(lightning.LightningModule):
 
     def predict_logits(self, regions_BRD: Tensor) -> Tensor:
         """Fused and calibrated logits, (B, C)."""
-        logits = [output.logits_BC for output in self.net(regions_BRD)]
+        return self._fuse([output.logits_BC for output in self.net(regions_BRD)])
+
+    def _fuse(self, logits: Sequence[Tensor]) -> Tensor:
         return fuse(logits, self.fusion, self.metric.unseen, self.calibration)
 
     def on_validation_epoch_start(self) -> None:
@@ -77,10 +93,16 @@ class ZSLTask(lightning.LightningModule):
                 f"Training has diverged by step {self.global_step}: a weight is NaN or infinite", action=action
             )
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Counts one batch of any evaluated split; a label tells which scores it belongs to."""
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Counts one batch of any evaluated split; a label tells which scores it belongs to.
+
+        Returns:
+            Logits of each sub-net without margin, for those who listen, (S, B, C).
+        """
         regions_BRD, labels_B = batch
-        self.metric.update(self.predict_logits(regions_BRD), labels_B)
+        logits = [output.logits_BC for output in self.net(regions_BRD)]
+        self.metric.update(self._fuse(logits), labels_B)
+        return torch.stack(logits)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of all evaluated splits together."""

@@ -1,0 +1,94 @@
+"""The score cache: every logit of one evaluation, from which all scores can be computed again in less than a second.
+
+Letters: S sub-nets, N images of the evaluated splits, C classes.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from msdn_lit.errors import CheckpointError
+from msdn_lit.metrics import ZSLMetric
+from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
+from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.zsl import ZSLScores
+
+
+@dataclass(frozen=True)
+class ScoreCache:
+    """One evaluation of one checkpoint.
+
+    Attributes:
+        logits_SNC: Logits of each sub-net without margin, float32, (S, N, C).
+        labels_N: Class ids, (N,).
+        rows_N: The images, as rows of the feature store, ascending, (N,).
+        seen: Ids of the seen classes.
+        unseen: Ids of the unseen classes.
+        subnets: Names of the sub-nets, (S,).
+        fusion: Weight of each sub-net in the run's prediction, (S,).
+        calibration: Margin of the run's prediction.
+        stage: "test" or "val", after the splits that were evaluated.
+        step: Training steps of the checkpoint.
+    """
+
+    logits_SNC: NDArray[np.float32]
+    labels_N: NDArray[np.int64]
+    rows_N: NDArray[np.int64]
+    seen: NDArray[np.int64]
+    unseen: NDArray[np.int64]
+    subnets: tuple[str, ...]
+    fusion: tuple[float, ...]
+    calibration: float
+    stage: str
+    step: int
+
+    def save(self, path: Path) -> None:
+        """Writes the cache under its final name only when it is complete."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(self).items()}
+            np.savez(file, **arrays)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "ScoreCache":
+        """Reads a cache.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                values: dict[str, Any] = {name: content[name] for name in cls.__dataclass_fields__}
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            action = "msdn-evaluate run_dir=... writes it again."
+            raise CheckpointError(f"{path} cannot be read as scores ({reason})", action=action) from error
+        values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
+        return cls(**values | {name: values[name].item() for name in ("calibration", "stage", "step")})
+
+    def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
+        """Fused logits, (N, C); with the run's weights unless others are given, and no margin unless one is."""
+        logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_SNC]
+        return fuse(logits, self.fusion if fusion is None else fusion, torch.from_numpy(self.unseen), calibration)
+
+    def scores(self, fusion: Sequence[float] | None = None, calibration: float | None = None) -> ZSLScores:
+        """T1, U, S and H, as the run predicted unless told otherwise."""
+        margin = self.calibration if calibration is None else calibration
+        metric = ZSLMetric(torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_SNC.shape[2])
+        metric.update(self.fused(fusion, margin), torch.from_numpy(self.labels_N))
+        return metric.compute()
+
+    def curve(self, fusion: Sequence[float] | None = None) -> SeenUnseenCurve:
+        """The exact seen-unseen curve; fusion weights are taken relative to their sum."""
+        weights = np.asarray(self.fusion if fusion is None else fusion, dtype=np.float64)
+        ids = (torch.from_numpy(values) for values in (self.labels_N, self.seen, self.unseen))
+        return seen_unseen_curve(self.fused((weights / weights.sum()).tolist()), *ids)

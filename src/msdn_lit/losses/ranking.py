@@ -1,0 +1,85 @@
+"""Ranking losses of compatibility models: the label's logit must exceed that of every other seen class by a margin.
+
+With F(x, c) the logit of class c, y the label and l_c = max(0, margin + F(x, c) - F(x, y)) the hinge of a rival c, the
+three methods differ in what they make of the hinges of an image. Each is a mean over the batch, of logits without
+calibration margin, in float32.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Ranking = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def hinges(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, margin: float) -> Tensor:
+    """Computes l_c; zero for the label itself and for classes that are not seen, (B, C).
+
+    Args:
+        logits_BC: Logits of all classes, (B, C).
+        labels_B: Class ids, (B,).
+        seen: Ids of the seen classes, the rivals.
+        margin: What the label's logit must be ahead.
+    """
+    is_rival_BC = torch.zeros_like(logits_BC, dtype=torch.bool)
+    is_rival_BC[:, seen] = True
+    is_rival_BC.scatter_(1, labels_B[:, None], False)
+    logits_BC = logits_BC.float()
+    lead_BC = logits_BC.gather(1, labels_B[:, None]) - logits_BC
+    return torch.where(is_rival_BC, (margin - lead_BC).clamp_min(0), 0)
+
+
+def devise(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
+    """DeViSE (Frome et al., NIPS 2013): sum_c l_c; arguments as of `hinges`."""
+    return hinges(logits_BC, labels_B, seen, margin).sum(dim=1).mean()
+
+
+def sje(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
+    """SJE (Akata et al., CVPR 2015), the structured SVM: max_c l_c; arguments as of `hinges`."""
+    return hinges(logits_BC, labels_B, seen, margin).amax(dim=1).mean()
+
+
+def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
+    """ALE (Akata et al., CVPR 2013, TPAMI 2016): (1 + 1/2 + ... + 1/r) / r sum_c l_c; arguments as of `hinges`.
+
+    r counts the rivals with a hinge above zero. It has no gradient. The papers' SGD estimates this sum and r by drawing
+    rivals until one violates the margin; here both are exact.
+    """
+    hinges_BC = hinges(logits_BC, labels_B, seen, margin)
+    rank_B = (hinges_BC > 0).sum(dim=1).float()
+    harmonic_B = torch.digamma(rank_B + 1) - torch.digamma(torch.ones_like(rank_B))
+    return (harmonic_B / rank_B.clamp_min(1) * hinges_BC.sum(dim=1)).mean()
+
+
+class RankingTerms(NamedTuple):
+    """The loss, a scalar summed over the sub-nets; it has no other terms."""
+
+    loss: Tensor
+
+
+class RankingLoss(nn.Module):
+    """A ranking loss in the place of MSDN's.
+
+    Args:
+        seen: Ids of the seen classes.
+        unseen: Ids of the unseen classes; they take no part in training.
+        ranking: Loss of (logits, labels, seen): `ale`, `sje` or `devise` with its margin.
+    """
+
+    seen: Tensor
+
+    def __init__(self, seen: Tensor, unseen: Tensor, *, ranking: Ranking) -> None:
+        super().__init__()
+        self.register_buffer("seen", seen, persistent=False)
+        self.ranking = ranking
+
+    def forward(self, logits: Sequence[Tensor], labels_B: Tensor) -> RankingTerms:
+        """Computes the loss.
+
+        Args:
+            logits: Logits of each sub-net, without margin, (B, C) each.
+            labels_B: Class ids, (B,).
+        """
+        return RankingTerms(torch.stack([self.ranking(logits_BC, labels_B, self.seen) for logits_BC in logits]).sum())

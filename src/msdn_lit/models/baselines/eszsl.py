@@ -1,0 +1,108 @@
+"""ESZSL, "An embarrassingly simple approach to zero-shot learning" (Romera-Paredes and Torr, ICML 2015).
+
+A pooled compatibility model that is solved, not trained. W minimises, over the seen classes,
+
+    ||X W Z^T - Y||^2 + gamma ||W Z^T||^2 + lambda ||X W||^2 + gamma lambda ||W||^2
+
+with X (N, D) the pooled images, Y (N, C) one in the column of an image's class and zero elsewhere (as in the authors'
+code), and Z (C, K) the class vectors.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from msdn_lit.errors import ConfigError
+from msdn_lit.models.baselines.pooled import Pooled, pool_regions
+
+
+class Moments(NamedTuple):
+    """All that the solution needs of the images, in float64; the moments of batches add up.
+
+    Attributes:
+        gram_DD: X^T X, (D, D).
+        sums_DC: X^T Y, the sum of each class's images, (D, C).
+    """
+
+    gram_DD: Tensor
+    sums_DC: Tensor
+
+
+def moments(pooled_ND: Tensor, labels_N: Tensor, num_classes: int) -> Moments:
+    """Computes the moments of pooled images (N, D) and their class ids (N,)."""
+    x_ND = pooled_ND.double()
+    return Moments(x_ND.T @ x_ND, x_ND.T @ one_hot(labels_N, num_classes).double())
+
+
+def solve_eszsl(images: Moments, class_attributes_CK: Tensor, seen: Tensor, *, gamma: float, lambda_: float) -> Tensor:
+    """W = (X^T X + gamma I)^-1 X^T Y Z (Z^T Z + lambda I)^-1.
+
+    Args:
+        images: Moments of images of seen classes.
+        class_attributes_CK: Class vectors of all classes, (C, K).
+        seen: Ids of the seen classes.
+        gamma: Weight of the features' ridge, above zero.
+        lambda_: Weight of the attributes' ridge, above zero.
+
+    Returns:
+        W, float64, (D, K).
+    """
+    z_CK = class_attributes_CK[seen].double()
+    left_DK = torch.linalg.solve(_with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen] @ z_CK)
+    weights_DK: Tensor = torch.linalg.solve(_with_ridge(z_CK.T @ z_CK, lambda_), left_DK, left=False)
+    return weights_DK
+
+
+class ESZSL(Pooled):
+    """The closed form as a net.
+
+    Args:
+        attribute_vectors_KE: As of `Pooled`.
+        class_attributes_CK: As of `Pooled`.
+        visual_dim: D.
+        unit_length: Scale pooled images to length one.
+        gamma: Weight of the features' ridge.
+        lambda_: Weight of the attributes' ridge.
+
+    Raises:
+        ConfigError: A weight is not above zero.
+    """
+
+    def __init__(
+        self,
+        attribute_vectors_KE: Tensor,
+        class_attributes_CK: Tensor,
+        visual_dim: int,
+        *,
+        unit_length: bool,
+        gamma: float,
+        lambda_: float,
+    ) -> None:
+        super().__init__(attribute_vectors_KE, class_attributes_CK, visual_dim, unit_length=unit_length)
+        if not (gamma > 0 and lambda_ > 0):
+            raise ConfigError("model.gamma and model.lambda_ must be above zero", found=f"{gamma} and {lambda_}")
+        self.gamma, self.lambda_ = gamma, lambda_
+
+    @torch.no_grad()
+    def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor]], seen: Tensor) -> None:
+        """Solves for the weights; memory does not grow with the number of images.
+
+        Args:
+            batches: Regions (B, R, D) and class ids (B,), each training image once.
+            seen: Ids of the seen classes.
+        """
+        (C, _), (D, _) = self.class_attributes_CK.shape, self.weights_DK.shape
+        total = moments(self.weights_DK.new_zeros(0, D), seen.new_zeros(0), C)
+        for regions_BRD, labels_B in batches:
+            pooled_BD = pool_regions(regions_BRD.to(self.weights_DK.device), unit_length=self.unit_length)
+            batch = moments(pooled_BD, labels_B.to(pooled_BD.device), C)
+            total = Moments(total.gram_DD + batch.gram_DD, total.sums_DC + batch.sums_DC)
+        weights_DK = solve_eszsl(total, self.class_attributes_CK, seen, gamma=self.gamma, lambda_=self.lambda_)
+        self.weights_DK.copy_(weights_DK)
+
+
+def _with_ridge(matrix: Tensor, weight: float) -> Tensor:
+    return matrix + weight * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)

@@ -1,0 +1,49 @@
+"""Bilinear compatibility of the pooled image and a class, x^T W z^c: the net of ALE, SJE and DeViSE.
+
+The three differ in their losses (losses/ranking.py). With MSDN's loss it is the baseline of MSDN's ablation, which maps
+the pooled feature straight to the attributes.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from msdn_lit.models.msdn import SubNetOutput
+
+
+def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
+    """Averages an image's regions in float32, and optionally scales the result to length one, (B, D)."""
+    pooled_BD = regions_BRD.float().mean(dim=1)
+    return normalize(pooled_BD, dim=1) if unit_length else pooled_BD
+
+
+class Pooled(nn.Module):
+    """One linear map from the pooled image to attribute scores.
+
+    Args:
+        attribute_vectors_KE: Taken for the sake of a common signature; word vectors have no part here.
+        class_attributes_CK: Class semantic vectors z^c, (C, K); rows are normalised.
+        visual_dim: D.
+        unit_length: Scale pooled images to length one.
+    """
+
+    class_attributes_CK: Tensor
+
+    def __init__(
+        self, attribute_vectors_KE: Tensor, class_attributes_CK: Tensor, visual_dim: int, *, unit_length: bool
+    ) -> None:
+        super().__init__()
+        self.register_buffer("class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False)
+        self.weights_DK = nn.Parameter(torch.randn(visual_dim, class_attributes_CK.shape[1]) / visual_dim**0.5)
+        self.unit_length = unit_length
+
+    def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput]:
+        """Computes logits and attribute scores; the attention of an average is uniform.
+
+        Args:
+            regions_BRD: Region features of any precision, (B, R, D).
+        """
+        B, R, _ = regions_BRD.shape
+        scores_BK = pool_regions(regions_BRD, unit_length=self.unit_length) @ self.weights_DK
+        attention_BKR = scores_BK.new_full((1, 1, 1), 1 / R).expand(B, scores_BK.shape[1], R)
+        return (SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_BKR),)
