@@ -20,7 +20,7 @@ from hydra import compose, initialize_config_dir
 from msdn_lit import build
 from msdn_lit.cli import config_dir
 from msdn_lit.data.datamodule import SplitDataset, StepLoader
-from msdn_lit.data.extraction import BackboneRegions, write_store
+from msdn_lit.data.extraction import BackboneRegions, RegionBatch, write_store
 from msdn_lit.data.feature_store import FeatureStore, Manifest
 from msdn_lit.data.images import ImageFiles
 from msdn_lit.data.residence import from_ram
@@ -44,8 +44,8 @@ def extraction_speeds(data_dir, features, num_images):
     regions = BackboneRegions(images, backbone, device, cfg.features.precision, cfg.features.num_workers, False)
     depth, height, width = regions.grid()
     manifest = Manifest({}, "", (num_images, height * width, depth), (height, width), "")
-    pixels = torch.zeros(batch_size, *[cfg.features.transform.image_size] * 2, 3, dtype=torch.uint8)
-    bare_input = images.transform.standardise(pixels.to(device))
+    batch = torch.stack([images[row] for row in range(batch_size)])
+    bare_input = images.transform.standardise(batch.to(device))
     bare, whole = [], []
     for _ in range(REPETITIONS):
         start = time.perf_counter()
@@ -66,15 +66,13 @@ def loading_speeds(folder):
 
     class Noise:
         def batches(self, claims):
-            from msdn_lit.data.extraction import RegionBatch
-
             for rows in claims:
                 yield RegionBatch(rows, rng.random((len(rows), R, D), dtype=np.float32).astype(np.float16))
 
     write_store(folder, Manifest({}, "", shape, (14, 14), ""), Noise(), 50)
     start = time.perf_counter()
     gather = from_ram(FeatureStore(folder))
-    labels_N = np.zeros(len(shape) and shape[0], dtype=np.int64)
+    labels_N = np.zeros(NUM_IMAGES_TO_LOAD, dtype=np.int64)
     dataset = SplitDataset(gather, np.arange(shape[0]), labels_N)
     sampler = StepSampler(UniformDraw(labels_N, B, seed=0), 0, NUM_BATCHES)
     next(iter(StepLoader(dataset, batch_sampler=sampler, collate_fn=lambda batch: batch)))

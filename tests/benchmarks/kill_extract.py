@@ -7,10 +7,12 @@ work) which is killed by SIGKILL at a random moment, again and again until the s
 """
 
 import argparse
+import contextlib
 import multiprocessing
+import os
 import shutil
+import signal
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +51,26 @@ def main():
         def make(target):
             write_store(target, manifest, regions, BATCH_SIZE)
 
+        def make_in_group(target):
+            os.setpgrp()  # so that decoders whose parent was killed can be found
+            make(target)
+
         make(root / "truth")
         truth = {name: (root / "truth" / name).read_bytes() for name in (REGIONS, MANIFEST)}
         kills = rounds = wrong = 0
         rng, target = np.random.default_rng(args.seed), root / "store"
         while kills < args.kills:
-            workers = [FORK.Process(target=make, args=(target,)) for _ in range(rng.integers(1, 3))]
+            workers = [FORK.Process(target=make_in_group, args=(target,)) for _ in range(rng.integers(1, 3))]
             for worker in workers:
                 worker.start()
             for worker in workers:
-                worker.join(rng.uniform(0.02, 0.6))
+                worker.join(rng.uniform(0.02, 0.3))
                 kills += worker.is_alive()
                 worker.kill()
                 worker.join()
-            time.sleep(0.05)  # decoders notice that their parent is gone
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(worker.pid, signal.SIGKILL)
             if FeatureStore.exists(target):
                 rounds += 1
                 wrong += sum((target / name).read_bytes() != data for name, data in truth.items())

@@ -1,0 +1,185 @@
+"""Archives as they should be, damaged ones and hostile ones, built with tarfile, zipfile and by hand."""
+
+import io
+import os
+import random
+import stat
+import tarfile
+import zipfile
+from contextlib import suppress
+
+import pytest
+
+from msdn_lit.data.archives import scratch_folder, unpack
+from msdn_lit.errors import DataError
+
+KINDS = ("data.zip", "data.tar", "data.tgz", "data.tar.gz")
+RNG = random.Random(0)
+FILES = {
+    "CUB/images/001.A/a b.jpg": RNG.randbytes(70_000),
+    "CUB/images/001.A/é+().jpg": RNG.randbytes(512),
+    "CUB/images/002.B/" + "x" * 150 + ".jpg": RNG.randbytes(513),
+    "CUB/empty.txt": b"",
+    "attributes.txt": b"1 has_bill\n" * 1000,
+}
+
+
+def pack(path, files=FILES, prefix=""):
+    """An archive as the usual tools make it, with entries for folders."""
+    folders = sorted({parent for name in files for parent in _parents(name)})
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in folders:
+                archive.writestr(f"{prefix}{name}/", b"")
+            for name, data in files.items():
+                archive.writestr(prefix + name, data)
+    else:
+        with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
+            for name in folders:
+                add(archive, prefix + name, kind=tarfile.DIRTYPE)
+            for name, data in files.items():
+                add(archive, prefix + name, data)
+    return path
+
+
+def _parents(name):
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def add(archive, name, data=b"", kind=tarfile.REGTYPE, **fields):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    archive.addfile(info, io.BytesIO(data))
+
+
+def tree(folder):
+    """All files below a folder, and its empty folders as None."""
+    content = {}
+    for place, folders, files in os.walk(folder):
+        relative = os.path.relpath(place, folder)
+        content |= {os.path.normpath(f"{relative}/{name}"): open_bytes(f"{place}/{name}") for name in files}
+        if not folders and not files and relative != ".":
+            content[relative] = None
+    return content
+
+
+def open_bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def refused(archive, into, match, **limits):
+    """Unpacking fails with one line, and nothing is there afterwards that was not there before."""
+    before = tree(into)
+    with pytest.raises(DataError, match=match) as fault:
+        unpack(archive, into, **limits)
+    assert archive.name in str(fault.value)
+    assert tree(into) == before
+
+
+@pytest.fixture
+def into(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mine.txt").write_bytes(b"mine")
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_everything_is_put_into_place(tmp_path, into, kind, prefix):
+    seen = []
+    archive = pack(tmp_path / kind, prefix=prefix)
+    unpack(archive, into, progress=lambda *state: seen.append(state))
+    assert tree(into) == FILES | {"mine.txt": b"mine"}
+    phase, done, total = seen[-1]
+    assert (phase, total) == ("unpacking", archive.stat().st_size)
+    assert 0 < done <= total
+
+
+def test_the_kind_is_told_by_the_content(tmp_path, into):
+    unpack(pack(tmp_path / "data.tar").rename(tmp_path / "data.tgz"), into)  # as browsers save it
+    assert tree(into) == FILES | {"mine.txt": b"mine"}
+
+
+def test_folders_that_are_there_are_filled_up_and_other_files_stay(tmp_path, into):
+    own = into / "CUB" / "images" / "001.A" / "own.jpg"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"own")
+    own.with_name("a b.jpg").write_bytes(b"half")
+    unpack(pack(tmp_path / "data.zip"), into)
+    assert tree(into) == FILES | {"mine.txt": b"mine", "CUB/images/001.A/own.jpg": b"own"}
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path, into):
+    leftover = scratch_folder("data.zip", into) / "CUB" / "attic.txt"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"old")
+    unpack(pack(tmp_path / "data.zip"), into)
+    assert tree(into) == FILES | {"mine.txt": b"mine"}
+
+
+def test_a_failing_move_leaves_the_sign_that_it_is_not_done(tmp_path, into):
+    (into / "attributes.txt").mkdir()
+    with pytest.raises(DataError, match=r"attributes.txt cannot be read or written"):
+        unpack(pack(tmp_path / "data.zip"), into)
+    assert scratch_folder("data.zip", into).exists()
+    (into / "attributes.txt").rmdir()
+    unpack(tmp_path / "data.zip", into)
+    assert tree(into) == FILES | {"mine.txt": b"mine"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_cut_off_anywhere(tmp_path, into, kind):
+    whole = pack(tmp_path / f"whole{kind}").read_bytes()
+    rng = random.Random(1)
+    # of a plain archive, all but one of the empty blocks at its end may be missing
+    last = len(whole.rstrip(b"\0")) if kind == "data.tar" else len(whole) - 1
+    for length in [0, 1, 3, 512, last, *(rng.randrange(last) for _ in range(20))]:
+        (tmp_path / kind).write_bytes(whole[:length])
+        refused(tmp_path / kind, into, "is damaged|is cut off")
+
+
+def test_a_plain_archive_cut_off_between_two_files(tmp_path, into):
+    whole = pack(tmp_path / "whole.tar").read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        borders = [member.offset for member in archive.getmembers()]
+    for border in borders[1:]:
+        (tmp_path / "data.tar").write_bytes(whole[:border])
+        refused(tmp_path / "data.tar", into, "is damaged or cut off")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_bytes_are_never_taken_for_right_ones(tmp_path, into, kind):
+    """Zip and gzip have checksums; a plain archive has them for its headers only."""
+    whole, rng = pack(tmp_path / f"whole{kind}").read_bytes(), random.Random(2)
+    for number in range(60):
+        damaged = bytearray(whole)
+        start = rng.randrange(len(whole))
+        for position in range(start, min(start + rng.choice([1, 4, 600]), len(whole))):
+            damaged[position] = rng.randrange(256)
+        (tmp_path / kind).write_bytes(damaged)
+        folder = into / str(number)
+        with suppress(DataError):
+            unpack(tmp_path / kind, folder)
+        unpacked = tree(folder)
+        if unpacked and kind != "data.tar":
+            assert sorted(unpacked.values(), key=repr) == sorted(FILES.values(), key=repr)
+
+
+def test_no_archive_at_all(tmp_path, into):
+    for content in (b"", b"<html>gone</html>" * 100, b"PK\3\4", b"\x1f\x8b"):
+        (tmp_path / "data.tgz").write_bytes(content)
+        refused(tmp_path / "data.tgz", into, "damaged")
+
+
+def test_modes_and_owners_of_the_archive_are_not_taken_over(tmp_path, into):
+    with tarfile.open(tmp_path / "data.tar", "w") as archive:
+        add(archive, "tool", b"#!/bin/sh", mode=0o6777, uid=12345)
+    unpack(tmp_path / "data.tar", into)
+    status = (into / "tool").stat()
+    assert stat.S_IMODE(status.st_mode) & 0o7111 == 0
+    assert status.st_uid == os.getuid()
