@@ -158,16 +158,22 @@ def trainer(cfg: DictConfig) -> Trainer:
     if not cfg.trainer.val_check_interval > 0:
         found = cfg.trainer.val_check_interval
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
-    callbacks = [_make(callback) for callback in cfg.callbacks.values()]
-    loggers = [_make(logger) for logger in cfg.logger.values()]
-    return _make_trainer(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=cfg.paths.run_dir)
+    has_peaks = cfg.protocol.peaks
+    names = [name for name in cfg.callbacks if has_peaks or not str(name).startswith("peak_")]
+    arguments = {
+        "callbacks": [_make(cfg.callbacks[name]) for name in names],
+        "logger": [_make(logger) for logger in cfg.logger.values()],
+        "default_root_dir": cfg.paths.run_dir,
+        "val_check_interval": cfg.trainer.val_check_interval if has_peaks else cfg.trainer.max_steps,
+    }
+    return _make_trainer(cfg.trainer, **arguments)
 
 
 def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     """A trainer that only evaluates, as exactly as the run of this config did, and keeps the scores' cache."""
     exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
-    callbacks = [EvaluationHistory(), ScoreFiles(f"{cfg.paths.run_dir}/scores")]
+    callbacks = [EvaluationHistory(peaks=False), ScoreFiles(f"{cfg.paths.run_dir}/scores")]
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes})
     return _make_trainer(config, callbacks=callbacks)
 

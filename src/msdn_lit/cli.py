@@ -24,7 +24,7 @@ def config_dir() -> Path:
     return packed if packed.is_dir() else package.parents[1] / "conf"
 
 
-def command(config_name: str, run: Callable[[DictConfig], None]) -> Callable[[], None]:
+def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Callable[[], None]:
     """Makes a command of a function of the composed config.
 
     A user's fault ends in one line on standard error and exit code 2; any other exception keeps its traceback.
@@ -39,13 +39,14 @@ def command(config_name: str, run: Callable[[DictConfig], None]) -> Callable[[],
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make busy machines several times slower
         faults: list[Exception] = []
 
-        def job(cfg: DictConfig) -> None:
+        def job(cfg: DictConfig) -> float | None:
             _settle_paths(cfg)
             try:
-                run(cfg)
+                return run(cfg)
             except UserError as fault:  # the other jobs of a multirun go on
                 faults.append(fault)
                 _report(config_name, fault)
+                return None
 
         try:
             check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])

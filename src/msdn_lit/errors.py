@@ -3,6 +3,12 @@
 An entry point prints their text as one line, without a traceback; every other exception is ours and shows its own.
 """
 
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
+
 
 class UserError(Exception):
     """Something outside the program is not as it must be.
@@ -30,3 +36,21 @@ class ConfigError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint or run folder is missing or belongs to another model."""
+
+
+class LeakError(UserError):
+    """A test image, class or score would have a part in training or in a choice."""
+
+
+# What libraries raise when a file is damaged or not of the form that they expect: in practice anything but NameError.
+# To be caught around their calls only, never around our own code.
+READ_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, tokenize.TokenError),
+)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, for a message of ours that shall stay one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -5,8 +5,12 @@ from omegaconf import DictConfig
 from msdn_lit.cli import command
 
 
-def run(cfg: DictConfig) -> None:
-    """Trains and evaluates the model of the config; the run folder holds everything about it."""
+def run(cfg: DictConfig) -> float | None:
+    """Trains and evaluates the model of the config; the run folder holds everything about it.
+
+    Returns:
+        The score that a sweep maximises, if the config names one.
+    """
     import lightning
     from rich.console import Console
 
@@ -14,11 +18,13 @@ def run(cfg: DictConfig) -> None:
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
-    from msdn_lit.errors import ConfigError
+    from msdn_lit.errors import ConfigError, LeakError
     from msdn_lit.record import RunRecord
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
+    if cfg.objective and cfg.objective.startswith("test/") and not cfg.protocol.test_chooses:
+        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
     record = RunRecord(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
@@ -26,6 +32,8 @@ def run(cfg: DictConfig) -> None:
     trainer = build.trainer(cfg)
     history = EvaluationHistory.of(trainer)
     checkpoint = find_checkpoint(cfg.ckpt_path, record.folder) if cfg.ckpt_path else None
+    if checkpoint and checkpoint.stem.startswith("peak_") and not cfg.protocol.test_chooses:
+        raise LeakError(f"{checkpoint} was chosen by its score", action="Continue from last.ckpt.")
     if checkpoint:
         load_checkpoint(checkpoint, task)
     if trainer.is_global_zero:
@@ -41,6 +49,7 @@ def run(cfg: DictConfig) -> None:
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device)
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
+    return history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
 
 
 main = command("train", run)

@@ -1,7 +1,8 @@
 """Lightning callbacks."""
 
 from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.callbacks.leak_guard import LeakGuard
 from msdn_lit.callbacks.random_state import RandomState
 from msdn_lit.callbacks.scores import ScoreFiles
 
-__all__ = ["EvaluationHistory", "RandomState", "ScoreFiles"]
+__all__ = ["EvaluationHistory", "LeakGuard", "RandomState", "ScoreFiles"]

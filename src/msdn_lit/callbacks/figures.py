@@ -62,7 +62,7 @@ class Figures(Callback):
         dataset = data.dataset(data.eval_splits[-1])
         positions = np.unique(dataset.labels, return_index=True)[1][: self.num_images]
         pictures = [data.picture(row) for row in dataset.rows[positions]]
-        regions_BRD, labels_B = dataset.__getitems__(positions.tolist())
+        regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
         regions_BRD = regions_BRD.to(task.device)
         predicted_B = task.predict_logits(regions_BRD).argmax(dim=1).cpu()
         maps: list[list[AttentionMap]] = [[] for _ in pictures]

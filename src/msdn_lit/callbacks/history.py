@@ -15,11 +15,15 @@ log = logging.getLogger(__name__)
 class EvaluationHistory(Callback):
     """Collects `{stage}/...` scores with the step at which they were measured, in a checkpoint too.
 
+    Args:
+        peaks: Report the best evaluations beside the last one.
+
     Attributes:
         scores_at: Step -> scores as fractions, without the stage's prefix.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, peaks: bool) -> None:
+        self.peaks = peaks
         self.scores_at: dict[int, Scores] = {}
 
     @classmethod
@@ -52,10 +56,22 @@ class EvaluationHistory(Callback):
         """Continues a checkpoint's history."""
         self.scores_at = dict(state_dict["scores_at"])
 
+    def best(self, name: str) -> float:
+        """One score as it is reported: its peak, or the last one where there are no peaks.
+
+        Raises:
+            ConfigError: There is no such score.
+        """
+        reported = self.summary()
+        scores = reported.get(f"peak_{name}", reported["last"])
+        if name not in scores:
+            raise ConfigError("objective is wrong", expected="a score like val/harmonic_mean", found=name)
+        return scores[name]
+
     def summary(self) -> dict[str, Scores]:
         """What is reported: the last evaluation, and the peaks of H and of T1, which may lie at different steps."""
         reported = {"last": max(self.scores_at)}
-        for name in ("harmonic_mean", "acc_czsl"):
+        for name in ("harmonic_mean", "acc_czsl") if self.peaks else ():
             measured = [step for step, scores in self.scores_at.items() if name in scores]
             if measured:
                 reported[f"peak_{name}"] = max(measured, key=lambda step: (self.scores_at[step][name], -step))

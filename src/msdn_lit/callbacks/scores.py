@@ -1,4 +1,4 @@
-"""Writes the score cache of the evaluations that a result reports."""
+"""Writes the score caches of evaluations."""
 
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,37 @@ from torch import Tensor
 
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.callbacks.history import EvaluationHistory
-from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.datamodule import Batch
 from msdn_lit.tasks import ZSLTask
-
-Part = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
 
 class ScoreFiles(Callback):
-    """Keeps scores/last.npz, and scores/peak_*.npz of the evaluations that are peaks so far.
+    """Keeps scores/last.npz and scores/peak_*.npz: of the evaluations that a result would report now.
 
     Args:
         folder: Where they go.
+        every: Keep scores/step_*.npz of every evaluation, too: what to choose settings from.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        self.logits: list[Tensor] = []
+    def __init__(self, folder: str, *, every: bool = False) -> None:
+        self.folder, self.every = Path(folder), every
+        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets an evaluation that was broken off."""
-        self.logits.clear()
+        self.batches.clear()
 
     def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,  # noqa: ANN401 - Lightning's own name for whatever a step returns
+        batch: Batch,
         *_: object,
         **__: object,
     ) -> None:
         """Takes the logits of one batch, (S, B, C)."""
-        self.logits.append(outputs)
+        self.batches.append((outputs.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the evaluation under every name under which it would be reported now."""
@@ -62,23 +62,21 @@ class ScoreFiles(Callback):
             stage=pl_module.stage,
             step=pl_module.global_step,
         )
-        for name, scores in EvaluationHistory.of(trainer).summary().items():
-            if scores["step"] == cache.step:
-                cache.save(self.folder / f"{name}.npz")
+        reported = EvaluationHistory.of(trainer).summary().items()
+        names = [name for name, scores in reported if scores["step"] == cache.step]
+        for name in [*names, f"step_{cache.step:06d}"] if self.every else names:
+            cache.save(self.folder / f"{name}.npz")
 
-    def _all(self, trainer: Trainer) -> Part:
-        """What all ranks have seen, in the order of the images."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, ZSLDataModule)
-        rows = [data.dataset(name).rows[trainer.global_rank :: trainer.world_size] for name in data.eval_splits]
-        rows_N = np.concatenate(rows)
-        part: Part = torch.cat(self.logits, dim=1).float().cpu().numpy(), data.split.labels_N[rows_N], rows_N
-        self.logits.clear()
-        parts: list[Part] = [part]
+    def _all(self, trainer: Trainer) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Logits, labels and rows of all images that any rank has seen, in the order of the rows."""
+        logits, labels, rows = zip(*self.batches, strict=True)
+        mine = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
+        self.batches.clear()
+        parts = [mine] * trainer.world_size
         if trainer.world_size > 1:
-            parts = [part] * trainer.world_size
-            torch.distributed.all_gather_object(parts, part)
-        logits_SNC = np.concatenate([logits for logits, _, _ in parts], axis=1)
-        labels_N, rows_N = (np.concatenate(values) for values in zip(*(rest for _, *rest in parts), strict=True))
-        order = np.argsort(rows_N)
-        return logits_SNC[:, order], labels_N[order], rows_N[order]
+            torch.distributed.all_gather_object(parts, mine)
+        logits, labels, rows = zip(*parts, strict=True)
+        order = torch.cat(rows).argsort()
+        sorted_parts = (torch.cat(logits, dim=1)[:, order], torch.cat(labels)[order], torch.cat(rows)[order])
+        logits_SNC, labels_N, rows_N = (part.numpy() for part in sorted_parts)
+        return logits_SNC, labels_N, rows_N

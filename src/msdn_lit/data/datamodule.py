@@ -33,10 +33,12 @@ class Batch(NamedTuple):
     Attributes:
         regions_BRD: Region features as stored, fp16, (B, R, D).
         labels_B: Class ids among all C, (B,).
+        rows_B: Which images these are, as rows of the feature store, (B,).
     """
 
     regions_BRD: Tensor
     labels_B: Tensor
+    rows_B: Tensor
 
 
 class SplitDataset(Dataset[Batch]):
@@ -55,12 +57,12 @@ class SplitDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
-        regions_BRD, labels_B = self.__getitems__([index])
-        return Batch(regions_BRD[0], labels_B[0])
+        return Batch(*(values[0] for values in self.__getitems__([index])))
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads the given positions of the split as one batch."""
-        return Batch(self.gather(self.rows[indices]), torch.from_numpy(self.labels[indices]))
+        rows = self.rows[indices]
+        return Batch(self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows))
 
 
 class StepLoader(DataLoader[Batch]):

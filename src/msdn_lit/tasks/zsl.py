@@ -17,7 +17,7 @@ from msdn_lit.metrics.functional import fuse
 class ClosedForm(Protocol):
     """A net that is solved instead of trained."""
 
-    def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor]], seen: Tensor) -> None:
+    def fit_closed_form(self, batches: Iterable[tuple[Tensor, ...]], seen: Tensor) -> None:
         """Sets the weights from one pass over regions (B, R, D) and labels (B,)."""
 
 
@@ -66,9 +66,9 @@ class ZSLTask(lightning.LightningModule):
             self.net.fit_closed_form(self.trainer.datamodule.one_pass(), self.metric.seen)  # type: ignore[attr-defined]
             self.trainer.limit_train_batches = 0
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
-        regions_BRD, labels_B = batch
+        regions_BRD, labels_B, *_ = batch
         terms = self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
         self.log_dict({f"train/{name}": value.detach() for name, value in terms._asdict().items()})
         loss: Tensor = terms.loss
@@ -93,13 +93,13 @@ class ZSLTask(lightning.LightningModule):
                 f"Training has diverged by step {self.global_step}: a weight is NaN or infinite", action=action
             )
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Counts one batch of any evaluated split; a label tells which scores it belongs to.
 
         Returns:
             Logits of each sub-net without margin, for those who listen, (S, B, C).
         """
-        regions_BRD, labels_B = batch
+        regions_BRD, labels_B, *_ = batch
         logits = [output.logits_BC for output in self.net(regions_BRD)]
         self.metric.update(self._fuse(logits), labels_B)
         return torch.stack(logits)

@@ -87,7 +87,7 @@ class ESZSL(Pooled):
         self.gamma, self.lambda_ = gamma, lambda_
 
     @torch.no_grad()
-    def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor]], seen: Tensor) -> None:
+    def fit_closed_form(self, batches: Iterable[tuple[Tensor, ...]], seen: Tensor) -> None:
         """Solves for the weights; memory does not grow with the number of images.
 
         Args:
@@ -96,7 +96,7 @@ class ESZSL(Pooled):
         """
         (C, _), (D, _) = self.class_attributes_CK.shape, self.weights_DK.shape
         total = moments(self.weights_DK.new_zeros(0, D), seen.new_zeros(0), C)
-        for regions_BRD, labels_B in batches:
+        for regions_BRD, labels_B, *_ in batches:
             pooled_BD = pool_regions(regions_BRD.to(self.weights_DK.device), unit_length=self.unit_length)
             batch = moments(pooled_BD, labels_B.to(pooled_BD.device), C)
             total = Moments(total.gram_DD + batch.gram_DD, total.sums_DC + batch.sums_DC)

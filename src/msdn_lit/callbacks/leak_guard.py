@@ -1,0 +1,89 @@
+"""Ends a run whose numbers would not be what its protocol calls them."""
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from msdn_lit.data.datamodule import Batch, ZSLDataModule
+from msdn_lit.errors import LeakError
+
+TEST_SPLITS = ("test_seen", "test_unseen")
+
+
+class LeakGuard(Callback):
+    """Watches that test images, test classes and test scores choose nothing.
+
+    Under every protocol no image that is evaluated may be trained on. Where `test_chooses` is false, besides: no
+    callback and no scheduler may watch a test score, the classes of val and of test_unseen must differ, and the test
+    splits may be looked at once, when training is over.
+
+    Args:
+        test_chooses: Whether the protocol reports peaks on the test splits, as the papers do.
+    """
+
+    def __init__(self, *, test_chooses: bool) -> None:
+        self.test_chooses = test_chooses
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks what is known before training.
+
+        Raises:
+            LeakError: The run would leak.
+        """
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, ZSLDataModule)
+        evaluated = {*TEST_SPLITS, *data.eval_splits}
+        self.forbidden_N = np.zeros(len(data.split.labels_N), dtype=bool)
+        self.forbidden_N[np.concatenate([data.locations[name] for name in evaluated])] = True
+        if not self.test_chooses:
+            self._check_monitors(trainer)
+            self._check_classes(data)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Checks the images of one step.
+
+        Raises:
+            LeakError: One of them is evaluated.
+        """
+        rows_B = batch.rows_B.cpu().numpy()
+        leaked = rows_B[self.forbidden_N[rows_B]]
+        if len(leaked):
+            problem = f"Step {trainer.global_step} would train on {len(leaked)} images that are evaluated"
+            raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks that the test splits are not looked at too early.
+
+        Raises:
+            LeakError: Training is not over.
+        """
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        is_early = trainer.state.fn == "fit" and trainer.global_step < trainer.max_steps
+        if not self.test_chooses and is_early and set(TEST_SPLITS) & set(data.eval_splits):
+            raise LeakError(
+                f"The test splits would be looked at in step {trainer.global_step}",
+                expected=f"one look, at the last step ({trainer.max_steps})",
+                action="Leave trainer.val_check_interval to the protocol, or use protocol=paper.",
+            )
+
+    def _check_monitors(self, trainer: Trainer) -> None:
+        watchers = [*trainer.callbacks, *trainer.lr_scheduler_configs]  # type: ignore[attr-defined]
+        for watcher in watchers:
+            monitor = getattr(watcher, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("test/"):
+                raise LeakError(
+                    f"{type(watcher).__name__} watches {monitor}: a test score would choose",
+                    action="Watch a val/ score under protocol=validation, or use protocol=paper.",
+                )
+
+    def _check_classes(self, data: ZSLDataModule) -> None:
+        if "val" not in data.locations:
+            return
+        classes = {
+            name: set(data.split.labels_N[data.locations[name]].tolist()) for name in ("train", "val", "test_unseen")
+        }
+        for first, second in (("val", "test_unseen"), ("train", "val"), ("train", "test_unseen")):
+            shared = classes[first] & classes[second]
+            if shared:
+                names = ", ".join(data.split.class_names[label] for label in sorted(shared)[:3])
+                raise LeakError(f"{first} and {second} share {len(shared)} classes", found=names)
