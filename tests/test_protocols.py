@@ -82,7 +82,7 @@ class TestCheating:
 
         if split == "val_seen" and protocol != "protocol=validation":
             return  # there it is training data
-        with pytest.raises(LeakError, match="would train on 1 images that are evaluated|share 1 classes"):
+        with pytest.raises(LeakError, match=r"would train on 1 images that are evaluated|share 1 classes"):
             fit(mini_config(protocol, "sampler.batch_size=21"), change_data=smuggle)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)

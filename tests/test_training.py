@@ -1,5 +1,6 @@
 """Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,9 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit import build, evaluate, train
 from msdn_lit.checkpoint import find_checkpoint
-from msdn_lit.errors import CheckpointError, ConfigError, UserError
+from msdn_lit.data import benchmarks
+from msdn_lit.data.split_variants import SplitFingerprints
+from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
 from tests import miniature
 
 
@@ -214,3 +217,14 @@ def test_a_closed_form_is_solved_once_and_evaluated_as_any_run(mini_config, load
     evaluation = load_config(f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'again'}", name="evaluate")
     evaluate.run(evaluation)
     assert read_result(evaluation)["scores"]["last"] == scores["last"]
+
+
+def test_an_unknown_split_is_named_in_the_result(mini_config, monkeypatch):
+    known = dataclasses.replace(miniature.MINI, official=SplitFingerprints("other", "other", None))
+    monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", known)
+    with pytest.raises(DataError, match=r"no known variant of MINI's split files.*data.allow_unknown_split=true"):
+        train.run(mini_config())
+    cfg = mini_config("data.allow_unknown_split=true")
+    train.run(cfg)
+    assert read_result(cfg)["data"]["split_variant"].startswith("unknown ")
+    assert "UNOFFICIAL SPLIT (unknown " in (Path(cfg.paths.run_dir) / "RESULT.md").read_text()

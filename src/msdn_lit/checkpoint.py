@@ -1,16 +1,14 @@
 """Finding a run's checkpoints and making sure that they fit before anything is loaded."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
+from msdn_lit.models.weights import are_finite, check_archive, load_plain, named_tensors
 
 FOLDER = "checkpoints"
-_UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError)
 
 
 def find_checkpoint(name: str, run_dir: Path) -> Path:
@@ -39,14 +37,15 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
         The checkpoint; its "state_dict" fits the module.
 
     Raises:
-        CheckpointError: The file is damaged, no checkpoint, or of another model.
+        CheckpointError: The file is damaged, no checkpoint, of another model, or training had diverged.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
-    except (*_UNREADABLE, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason})", action="Train again.") from error
+        check_archive(path)
+        content: dict[str, Any] = load_plain(path)
+        found = {name: tuple(value.shape) for name, value in named_tensors(content["state_dict"]).items()}
+    except READ_ERRORS as error:
+        problem = f"{path} cannot be read as a checkpoint ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if found != wanted:
         name = min(name for name, _ in wanted.items() ^ found.items())
@@ -56,4 +55,6 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
             found=found.get(name, "absent"),
             action="Use the overrides of the run that wrote it; they are in its config.yaml.",
         )
+    if not are_finite(content["state_dict"].values()):
+        raise CheckpointError(f"{path} holds NaN or infinity", action="Its training has diverged; train again.")
     return content

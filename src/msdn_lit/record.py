@@ -151,7 +151,8 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
 def _command() -> str:
     """The command of this run; under -m, of this job alone."""
     job = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
-    return shlex.join([Path(sys.argv[0]).name, *job])
+    program = Path(sys.argv[0])  # train.py under python -m
+    return shlex.join([f"msdn-{program.stem}" if program.suffix == ".py" else program.name, *job])
 
 
 def _version(name: str) -> str:

@@ -54,7 +54,9 @@ def _row(label: str, scores: Mapping[str, float]) -> list[str]:
 
 def _title(result: Mapping[str, Any]) -> str:
     parts = (result["benchmark"], result["features"], result["choices"].get("model"), f"{result['protocol']} protocol")
-    return ", ".join([*filter(None, parts), f"seed {result['seed']}"])
+    variant = result["data"].get("split_variant", "")
+    warning = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
+    return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warning])
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

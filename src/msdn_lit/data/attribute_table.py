@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from msdn_lit.errors import DataError
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 CSV, YAML = "attributes.csv", "attributes.yaml"
 EXAMPLE = "msdn-fetch init-folder DIR writes an example."
@@ -86,6 +86,11 @@ def clean_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written; what a disk or YAML calls a name may have half characters in it."""
+    return text.encode(errors="ignore").decode() == text
+
+
 def _read_csv(path: Path) -> tuple[tuple[str, ...], Rows]:
     """A header with the attributes' names, then a row a class; lines that begin with # are comments."""
     lines = (line for line in io.StringIO(read_text(path), newline="") if not line.startswith("#"))
@@ -114,8 +119,8 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
     text = read_text(path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path} is no YAML file ({' '.join(str(error).split())})") from error
+    except (yaml.YAMLError, *READ_ERRORS) as error:
+        raise DataError(f"{path} is no YAML file ({one_line(error)})") from error
     classes = [(name, _pairs(path, node)) for name, node in _pairs(path, root)]
     attributes = tuple(name for name, _ in classes[0][1]) if classes else ()
     rows: Rows = []
@@ -146,7 +151,11 @@ def _scalar(node: yaml.Node) -> str:
 
 def _check_names(path: Path, kind: str, names: Sequence[str]) -> None:
     """Refuses names that are missing or stand twice."""
-    wrong = [f"{name!r} {count} times" for name, count in Counter(names).items() if count > 1 or not name]
+    wrong = [
+        f"{name!r} {count} times"
+        for name, count in Counter(names).items()
+        if count > 1 or not name or not is_unicode(name)
+    ]
     if wrong:
         raise DataError(f"{path}: wrong {kind} names", expected="each once", found=", ".join(wrong[:5]))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.errors import DataError
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 FORMAT = 1
 REGIONS, MANIFEST = "regions.npy", "manifest.json"
@@ -71,9 +71,8 @@ class FeatureStore:
         self.folder, self.path = folder, folder / REGIONS
         self.manifest = _read_manifest(folder)
         self._buffers: list[NDArray[np.float16]] = []
-        self._is_checked = np.zeros(self.manifest.shape[0], dtype=bool)
         self._regions: NDArray[np.float16] | None = None
-        self._map()  # fail here, not in a worker
+        self._is_checked = np.zeros(len(self._map()), dtype=bool)  # fails here, not in a worker
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -125,10 +124,11 @@ class FeatureStore:
         """Opens the map on first use, so that each loader worker has a handle of its own."""
         if self._regions is None:
             try:
-                regions = np.lib.format.open_memmap(self.path, mode="r")
-            except (OSError, ValueError, EOFError) as error:
+                with np.errstate(over="ignore"):  # of the product of false dimensions
+                    regions = np.lib.format.open_memmap(self.path, mode="r")
+            except READ_ERRORS as error:
                 raise DataError(
-                    f"{self.path} is missing or truncated ({error})",
+                    f"{self.path} is missing or truncated ({one_line(error)})",
                     action=f"Remove {self.folder} and run msdn-extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
@@ -151,11 +151,28 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**content | lists)
     except FileNotFoundError:
         raise DataError(f"No region features at {folder}", action="Run msdn-extract with the same overrides.") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error})", action=remedy) from error
+    except READ_ERRORS as error:
+        raise DataError(f"{path} is damaged ({one_line(error)})", action=remedy) from error
     if manifest.format != FORMAT:
         raise DataError(f"{path} has another format", expected=FORMAT, found=manifest.format, action=remedy)
+    if not _is_sound(manifest):
+        raise DataError(f"{path} is damaged (a value is of another kind than all stores have)", action=remedy)
     return manifest
+
+
+def _is_sound(manifest: Manifest) -> bool:
+    """Whether the values are of the types and within the limits that Manifest states."""
+    N, R, _ = manifest.shape if len(manifest.shape) == 3 else (0, 0, 0)
+    whole = (*manifest.shape, *manifest.grid, *manifest.skipped)
+    texts = (manifest.images_sha256, manifest.weights_sha256, manifest.regions_sha256)
+    return (
+        all(type(number) is int and number >= 0 for number in whole)
+        and all(type(text) is str for text in texts)
+        and all(type(entries) is dict for entries in (manifest.source, manifest.versions, manifest.computation))
+        and len(manifest.grid) == 2
+        and manifest.grid[0] * manifest.grid[1] == R
+        and all(row < N for row in manifest.skipped)
+    )
 
 
 def all_finite(values: NDArray[np.float16]) -> bool:

@@ -15,7 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.attribute_table import EXAMPLE, AttributeTable, clean_name, read_attribute_table, read_text
+from msdn_lit.data.attribute_table import (
+    EXAMPLE,
+    AttributeTable,
+    clean_name,
+    is_unicode,
+    read_attribute_table,
+    read_text,
+)
 from msdn_lit.data.attribute_words import Words, plain_words
 from msdn_lit.data.boxes import Box
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
@@ -144,6 +151,9 @@ def _entries(folder: Path) -> list[Path]:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{folder} is no folder that can be read ({error.strerror})", action=EXAMPLE) from error
+    for entry in entries:
+        if not is_unicode(entry.name):
+            raise DataError(f"{folder}: a name is not UTF-8", found=ascii(entry.name), action="Rename it.")
     return sorted(entries, key=lambda entry: clean_name(entry.name))
 
 
@@ -153,8 +163,9 @@ def _images(folder: Path) -> list[Path]:
         if place.is_dir():
             raise DataError(f"{place} is a folder within a class", expected="images", action="Move its images up.")
         if place.suffix.lower() in SUFFIXES:
-            if not place.exists():
-                raise DataError(f"{place} is a link that leads nowhere")
+            if not place.is_file():
+                kind = "no file" if place.exists() else "a link that leads nowhere"
+                raise DataError(f"{place} is {kind}")
             images.append(place)
     if not images:
         raise DataError(f"{folder} has no images", expected="files " + " ".join(sorted(SUFFIXES)))

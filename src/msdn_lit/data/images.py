@@ -13,7 +13,10 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from msdn_lit.data.boxes import Box
-from msdn_lit.errors import DataError
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
+
+_MOST_PIXELS = 120_000_000  # the largest phones' photos have 108; PIL would only warn, and needs 8 bytes for each
+_NARROWEST = 100  # long side in short sides: a thread, resized to the backbone's short side, would fill the memory
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class ImageTransform:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I;16"):  # PIL would cut every value above 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("RGB")
@@ -72,16 +77,21 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
 
 def open_image(path: Path, box: Box | None = None) -> Image.Image:
-    """Decodes an image file, or the part of it in a box.
+    """Decodes an image file, or the part of it in a box, to RGB.
 
     Raises:
-        DataError: The file is missing or does not decode.
+        DataError: The file is missing, does not decode, is too large, or a hundred times as long as wide.
     """
     try:
         with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels")
             image.load()
-            return image.crop(box) if box else image
+            picture = _to_rgb(image.crop(box) if box else image)
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} does not decode ({error})", action="Replace the file.") from error
+    except (*READ_ERRORS, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} does not decode ({one_line(error)})", action="Replace the file.") from error
+    if max(picture.size) > _NARROWEST * min(picture.size):
+        raise DataError(f"{path} is too narrow a picture", found=picture.size, action="Replace the file.")
+    return picture

@@ -3,6 +3,7 @@
 `feature_map` is (N, D, H, W) in float32, contiguous or gzip; `labels` and the `*_loc` lists are 0-based.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from msdn_lit.data.extraction import RegionBatch
 from msdn_lit.data.feature_store import Manifest, all_finite
 from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import DataError
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 OFFICIAL_SUFFIXES = (".hdf5", ".h5")
 STRIDE = 32  # of ResNet's last map
 SPLITS = ("trainval", "test_seen", "test_unseen")
-_READ_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError)
+_MOST_BYTES = 2**28  # that are decoded together; h5py's chunks have 1 MB
 
 
 class OfficialFeatures:
@@ -38,14 +39,14 @@ class OfficialFeatures:
 
     def __init__(self, path: Path, source: dict[str, Any], images_sha256: str) -> None:
         self.path = path
-        self._file: h5py.File | None = None
+        self._maps_NDHW: h5py.Dataset | None = None
         try:
             maps_NDHW = self._maps()
             N, D, H, W = maps_NDHW.shape
             dtype, self.rows_per_block = maps_NDHW.dtype, (maps_NDHW.chunks or (1,))[0]
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise DataError(
-                f"{path} cannot be read as an official feature file ({_one_line(error)})",
+                f"{path} cannot be read as an official feature file ({one_line(error)})",
                 expected="an HDF5 file with feature_map (N, D, H, W)",
             ) from error
         if dtype.kind != "f" or not min(N, D, H, W):
@@ -62,6 +63,9 @@ class OfficialFeatures:
 
     def check_split(self, split: ProposedSplit) -> None:
         """Raises DataError unless the file has this split's images, as far as labels and split lists can tell."""
+        found_N, N = self.manifest.shape[0], len(split.labels_N)
+        if found_N != N:
+            raise DataError(f"{self.path} is of other images", expected=f"{N} feature maps", found=found_N)
         wanted = {"labels": split.labels_N} | {f"{name}_loc": split.locations[name] for name in SPLITS}
         for key, values in wanted.items():
             found = self._list(key)
@@ -91,8 +95,8 @@ class OfficialFeatures:
     def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]:
         try:
             maps_BDHW = self._maps()[rows]
-        except _READ_ERRORS as error:
-            raise DataError(f"{self.path} is damaged ({_one_line(error)})", action="Download it again.") from error
+        except READ_ERRORS as error:
+            raise DataError(f"{self.path} is damaged ({one_line(error)})", action="Download it again.") from error
         with np.errstate(over="ignore"):
             maps_BDR = maps_BDHW.reshape(*maps_BDHW.shape[:2], -1)
             regions_BRD: NDArray[np.float16] = maps_BDR.transpose(0, 2, 1).astype(np.float16, order="C")
@@ -102,19 +106,46 @@ class OfficialFeatures:
 
     def _maps(self) -> h5py.Dataset:
         """Opens the file on first use, so that each loader worker has a handle of its own."""
-        if self._file is None:
-            self._file = h5py.File(self.path, "r")
-        return self._file["feature_map"]
+        if self._maps_NDHW is None:
+            self._maps_NDHW = _array(h5py.File(self.path, "r"), "feature_map")
+        return self._maps_NDHW
 
-    def _list(self, key: str) -> NDArray[np.int64]:
-        assert self._file is not None
+    def _list(self, key: str) -> NDArray[Any]:
         try:
-            return np.asarray(self._file[key]).astype(np.int64).ravel()
-        except _READ_ERRORS as error:
-            raise DataError(f"{self.path} lacks {key} ({_one_line(error)})", action="Download it again.") from error
+            array = _array(self._maps().file, key)
+            if array.size > self.manifest.shape[0] or array.dtype.kind not in "iuf":
+                raise ValueError(f"it is {array.dtype} {array.shape}")
+            return np.ravel(array[()])
+        except READ_ERRORS as error:
+            raise DataError(f"{self.path} lacks {key} ({one_line(error)})", action="Download it again.") from error
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None}
+        return self.__dict__ | {"_maps_NDHW": None}
+
+
+def _array(file: h5py.File, key: str) -> h5py.Dataset:
+    """An array that lies in the file itself, all of it: HDF5 would follow links, and read as zeros what is not there.
+
+    Raises:
+        KeyError, ValueError: There is none.
+    """
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+        raise ValueError(f"{key} is a link")
+    array = file[key]
+    if not isinstance(array, h5py.Dataset) or array.shape is None or array.is_virtual or array.external:
+        raise ValueError(f"{key} is no array in this file")
+    if array.dtype.itemsize * max(math.prod(array.chunks or ()), math.prod(array.shape[1:])) > _MOST_BYTES:
+        raise ValueError(f"{key} is too large, {array.shape} in chunks of {array.chunks}")
+    if not _is_complete(array):
+        raise ValueError(f"{key} was never written completely")
+    return array
+
+
+def _is_complete(array: h5py.Dataset) -> bool:
+    if array.chunks is None:
+        return bool(array.id.get_storage_size() == array.nbytes)
+    num_chunks = math.prod(math.ceil(n / c) for n, c in zip(array.shape, array.chunks, strict=True))
+    return bool(array.id.get_num_chunks() == num_chunks)
 
 
 def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) -> None:
@@ -132,7 +163,3 @@ def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) 
             found=f"{grid[0]}x{grid[1]}",
             action=f"{made_by} features=resnet101_{STRIDE * grid[0]}.",
         )
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,19 +1,15 @@
-"""Reader of the Proposed Split (xlsa17): the only file that knows MATLAB and its 1-based indices."""
+"""Reader of the Proposed Split (xlsa17): the only file that knows its keys and 1-based indices."""
 
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from msdn_lit.errors import DataError
+from msdn_lit.data.matlab import Value, read_matlab
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 IntArray = NDArray[np.int64]
 SOURCE = (
@@ -24,10 +20,8 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 # What ProposedSplit.train_val says of a file's train and val.
 LEAKING, CLEAN, ABSENT = "of the split file, less its test_seen images", "of the split file", "none"
 _CUT = "of the split file, cut to trainval"
-_UNREADABLE = (  # what scipy's reader raises for damaged files, and for MATLAB 7.3 (NotImplementedError)
-    *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError),
-    *(MatReadError, zlib.error, struct.error),
-)
+_LARGEST = 1e9  # attribute: its square is still a float32
+_LAST_WHOLE = 2**53  # number that a double holds exactly
 
 
 @dataclass(frozen=True)
@@ -77,19 +71,18 @@ def read_proposed_split(folder: Path) -> ProposedSplit:
     Raises:
         DataError: A file is missing, damaged or lacks a key, or the two do not fit together.
     """
-    splits = _load(
-        folder / "att_splits.mat", ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"]
-    )
-    images = _load(folder / "res101.mat", ["image_files", "labels"])
-    locations = {name: _zero_based(splits, f"{name}_loc") for name in ("trainval", *TEST_SPLITS)}
+    splits_path, images_path = folder / "att_splits.mat", folder / "res101.mat"
+    splits = _load(splits_path, ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
+    images = _load(images_path, ["image_files", "labels"])
+    locations = {name: _zero_based(splits_path, splits, f"{name}_loc") for name in ("trainval", *TEST_SPLITS)}
     has_both = {"train_loc", "val_loc"} <= splits.keys()
-    train_val = {name: _zero_based(splits, f"{name}_loc") for name in ("train", "val") if has_both}
+    train_val = {name: _zero_based(splits_path, splits, f"{name}_loc") for name in ("train", "val") if has_both}
     split = ProposedSplit(
         folder=folder,
-        class_names=_strings(splits["allclasses_names"]),
-        class_attributes_CK=np.ascontiguousarray(splits["att"].T, dtype=np.float32),
-        image_files=_strings(images["image_files"]),
-        labels_N=_zero_based(images, "labels"),
+        class_names=_texts(splits_path, splits, "allclasses_names"),
+        class_attributes_CK=_attributes(splits_path, splits["att"]),
+        image_files=_texts(images_path, images, "image_files"),
+        labels_N=_zero_based(images_path, images, "labels"),
         locations=locations | {name: np.intersect1d(rows, locations["trainval"]) for name, rows in train_val.items()},
         train_val=_origin(train_val, locations),
     )
@@ -105,25 +98,23 @@ def read_attribute_names(path: Path) -> tuple[str, ...]:
         DataError: The file is missing, damaged or lacks the names.
     """
     source = "Take SUNAttributeDB.tar.gz from cs.brown.edu/~gmpatter."
-    return _strings(_load(path, ["attributes"], source)["attributes"])
+    return _texts(path, _load(path, ["attributes"], source), "attributes", source)
 
 
-def _load(path: Path, keys: Sequence[str], source: str = SOURCE) -> dict[str, Any]:
+def _load(path: Path, keys: Sequence[str], source: str = SOURCE) -> dict[str, Value]:
     """Reads a .mat file that must hold the given keys; the big `features` array is skipped."""
     optional = ["train_loc", "val_loc"]
     try:
-        content: dict[str, Any] = loadmat(str(path), variable_names=[*keys, *optional])
+        content = read_matlab(path, [*keys, *optional])
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action=source) from None
-    except _UNREADABLE as error:
-        raise DataError(
-            f"{path} cannot be read ({_one_line(error)})", expected="a MATLAB 5 file", action=source
-        ) from error
+    except READ_ERRORS as error:
+        problem = f"{path} cannot be read ({one_line(error)})"
+        raise DataError(problem, expected="a MATLAB 5 file", action=source) from error
     missing = [key for key in keys if key not in content]
     if missing:
-        present = sorted(key for key in content if not key.startswith("__"))
-        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=present, action=source)
-    return content | {"path": path}
+        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=sorted(content), action=source)
+    return content
 
 
 def _origin(train_val: Mapping[str, IntArray], locations: Mapping[str, IntArray]) -> str:
@@ -136,22 +127,29 @@ def _origin(train_val: Mapping[str, IntArray], locations: Mapping[str, IntArray]
     return LEAKING if np.array_equal(outside, np.sort(locations["test_seen"])) else _CUT
 
 
-def _zero_based(content: dict[str, Any], key: str) -> IntArray:
+def _zero_based(path: Path, content: Mapping[str, Value], key: str) -> IntArray:
     values = np.asarray(content[key])
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool(np.all(np.mod(values, 1) == 0)))
-    if not whole or values.size == 0:
-        raise DataError(
-            f"{content['path']}: {key} is not a list of indices",
-            expected="whole numbers from 1",
-            found=f"{values.dtype} of shape {values.shape}",
-            action=SOURCE,
-        )
+    is_number = values.dtype.kind in "iuf" and values.size > 0
+    in_range = is_number and bool(((values > -_LAST_WHOLE) & (values < _LAST_WHOLE)).all())
+    if not in_range or not (np.floor(values) == values).all():
+        expected, found = "whole numbers from 1", f"{values.dtype} of shape {values.shape}"
+        raise DataError(f"{path}: {key} is not a list of indices", expected=expected, found=found, action=SOURCE)
     return values.astype(np.int64).ravel() - 1
 
 
-def _strings(cells: NDArray[Any]) -> tuple[str, ...]:
-    """Unwraps MATLAB's cell array of strings: each cell is an array that holds one."""
-    return tuple(str(np.asarray(cell).ravel()[0]) if np.asarray(cell).size else "" for cell in cells.ravel())
+def _attributes(path: Path, values: Value) -> NDArray[np.float32]:
+    if isinstance(values, list) or values.ndim != 2 or not values.size:
+        raise DataError(f"{path}: att is no table of numbers", expected="(attributes, classes)", action=SOURCE)
+    if not (abs(values) <= _LARGEST).all():
+        raise DataError(f"{path}: att holds NaN or infinity or a number beyond {_LARGEST:g}", action=SOURCE)
+    return np.ascontiguousarray(values.T, dtype=np.float32)
+
+
+def _texts(path: Path, content: Mapping[str, Value], key: str, source: str = SOURCE) -> tuple[str, ...]:
+    texts = content[key]
+    if not isinstance(texts, list):
+        raise DataError(f"{path}: {key} is no list of texts", found=f"{texts.dtype} {texts.shape}", action=source)
+    return tuple(texts)
 
 
 def _check_sizes(split: ProposedSplit) -> None:
@@ -160,8 +158,6 @@ def _check_sizes(split: ProposedSplit) -> None:
     found_C = split.class_attributes_CK.shape[0]
     if found_C != C:
         raise DataError(f"{attributes}: att and allclasses_names disagree", expected=f"{C} classes", found=found_C)
-    if not np.isfinite(split.class_attributes_CK).all():
-        raise DataError(f"{attributes}: att holds NaN or infinity", action=SOURCE)
     if len(split.labels_N) != N:
         raise DataError(f"{images}: labels and image_files disagree", expected=f"{N} labels", found=len(split.labels_N))
     if split.labels_N.min() < 0 or split.labels_N.max() >= C:
@@ -192,7 +188,3 @@ def _check_splits(split: ProposedSplit) -> None:
         raise DataError(
             f"{path}: classes both seen and unseen", expected="none", found=f"{len(leaked)} ({names})", action=SOURCE
         )
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import pickle
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from msdn_lit.errors import DataError
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.models.weights import are_finite, load_tensors
 
 
 class RegionBackbone(nn.Module):
@@ -64,7 +63,7 @@ class RegionBackbone(nn.Module):
                 )
             except (OSError, RuntimeError) as error:
                 looked = f"{local} is missing and the" if local else "the"
-                raise _no_weights(model_name, f"{looked} download failed ({_one_line(error)})") from error
+                raise _no_weights(model_name, f"{looked} download failed ({one_line(error)})") from error
         if local and has_local:
             _load_weights(self.model, model_name, local)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -81,7 +80,7 @@ class RegionBackbone(nn.Module):
             result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
         except AssertionError as error:  # timm's way to refuse an image size
             action = "Set features.transform.image_size, or features.backbone.model_args={img_size: ...}."
-            raise DataError(f"The backbone refuses the images ({_one_line(error)})", action=action) from error
+            raise DataError(f"The backbone refuses the images ({one_line(error)})", action=action) from error
         output: Tensor = result[-1] if isinstance(result, list) else result
         return _as_map(output, self.model)
 
@@ -115,13 +114,9 @@ def _as_map(output: Tensor, model: nn.Module) -> Tensor:
 def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     remedy = "Take the weights of exactly this timm model, or set features.backbone.weights_file."
     try:
-        weights = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} cannot be read as weights ({_one_line(error)})", action=remedy) from error
+        weights = load_tensors(path)
+    except (SafetensorError, *READ_ERRORS) as error:
+        raise DataError(f"{path} cannot be read as weights ({one_line(error)})", action=remedy) from error
     wanted = _weights(model)
     missing = wanted.keys() - weights.keys()
     ignored = ("num_batches_tracked", "classifier.weight", "classifier.bias", "fc.weight", "fc.bias")
@@ -130,6 +125,8 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     if missing or foreign or differing:
         found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently shaped tensors"
         raise DataError(f"{path} is not of {model_name}", expected="its weights", found=found, action=remedy)
+    if not are_finite(weights[name] for name in wanted):
+        raise DataError(f"{path} holds NaN or infinity", action=remedy)
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
 
 
@@ -144,7 +141,3 @@ def _no_weights(model_name: str, reason: str) -> DataError:
         action="Put the file there, name another with features.backbone.weights_file=PATH, or choose features=... "
         "whose weights you have.",
     )
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,145 @@
+"""Damaged and hostile files of every format: each ends in a UserError or is read right, and nothing else happens.
+
+Read right means equal to the intact content; or, where a format has no checksum and only numbers were changed, of the
+right shape and type and finite. Every case is the same in every run: its seed is its format's name and its number.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from msdn_lit.errors import UserError
+from tests.mutated import apart, folders, hdf5, matlab, packed, pictures, stores, tables, weights
+from tests.mutated.damage import damaged
+from tests.mutated.format import TRACE, Format
+
+FAMILIES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (matlab, tables, stores, hdf5, pictures, folders, weights, packed)
+}
+DAMAGED = 20  # cases of each format
+GOOD = {"refused", "equal", "other numbers"}
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),  # of what it could decode nevertheless
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+    pytest.mark.filterwarnings("ignore:.*no model can tell"),  # our own, of classes with equal attributes
+    pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required"),
+    pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants"),
+    pytest.mark.filterwarnings("ignore:invalid escape sequence"),
+]
+
+
+@pytest.fixture(scope="module")
+def formats(tmp_path_factory):
+    """All formats by family."""
+    return {name: list(family.formats(tmp_path_factory.mktemp(name))) for name, family in FAMILIES.items()}
+
+
+def spoiled(form):
+    """The files of a format that are replaced by damaged or foreign ones."""
+    return form.spoiled or tuple(form.files)
+
+
+def random_damage(form):
+    for number in range(DAMAGED):
+        rng = random.Random(f"{form.name} {number}")
+        file = rng.choice(spoiled(form))
+        kind, data = damaged(form.files[file], rng)
+        yield f"damage {number} ({kind} {file})", {file: data}
+
+
+def examine(form, cases, place):
+    """Reads a format's cases and tells of those that did not end well."""
+    reference = form.read(written(form, {}, place))
+    told = apart.outcomes(lambda number: outcome(form, cases[number][1], place, reference), len(cases), form.megabytes)
+    print(form.name, dict(Counter(told)))  # shown by pytest -rP
+    return [f"{form.name}, {case[0]}: {end}" for case, end in zip(cases, told, strict=True) if end not in GOOD]
+
+
+def written(form, changed, place):
+    """Writes a format's files, some of them changed, into a folder that is emptied before."""
+    shutil.rmtree(place, ignore_errors=True)
+    for name, content in {**form.files, **changed}.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content(path) if callable(content) else path.write_bytes(content)
+    return place
+
+
+def outcome(form, changed, place, reference):
+    """Reads one case and says how it went; all that it leaves behind is told, too."""
+    os.chdir(written(form, changed, place))
+    before = tree(place)
+    try:
+        end = judged(form, form.read(place), reference)
+    except UserError as fault:
+        end = "refused" if "\n" not in str(fault) else f"more than a line: {fault}"
+    except BaseException as error:
+        end = f"{type(error).__name__}: {error}"
+    left = {name for name in tree(place) - before if end == "refused" or not name.startswith(packed.INTO)}
+    return f"left {left}" if left else end
+
+
+def judged(form, value, reference):
+    try:
+        np.testing.assert_equal(value, reference)
+        return "equal"
+    except AssertionError:
+        return "other numbers" if form.can_be_right(value) else f"wrong: {value!r:.200}"
+
+
+def tree(folder):
+    """Paths of all files below a folder, and of its empty folders."""
+    places = [(os.path.relpath(place, folder), folders, files) for place, folders, files in os.walk(folder)]
+    return {os.path.normpath(f"{place}/{name}") for place, folders, files in places for name in (*folders, *files)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_damaged_files(formats, family, tmp_path):
+    wrong = [line for form in formats[family] for line in examine(form, [*random_damage(form)], tmp_path / "case")]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "packed"])  # see test_archives
+def test_hostile_files(formats, family, tmp_path):
+    wrong = [line for form in formats[family] for line in examine(form, list(form.hostile), tmp_path / "case")]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_of_other_formats(formats, family, tmp_path):
+    """A .pkl in place of a .mat, and so on."""
+    others = [(form, form.files[name]) for forms in formats.values() for form in forms for name in spoiled(form)]
+    if family == "packed":  # for which NumPy's and PyTorch's zip archives are archives as well
+        others = [(form, data) for form, data in others if not data.startswith(b"PK")]
+    wrong = []
+    for form in formats[family]:
+        cases = [(f"content of {other.name}", {spoiled(form)[0]: data}) for other, data in others if other is not form]
+        wrong += examine(form, cases, tmp_path / "case")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_whatever_a_reader_does_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "SECONDS", 1)
+    ends = (
+        *(lambda: 1, lambda: 2, lambda: os.mkdir(TRACE), lambda: 1 / 0, lambda: os._exit(3), lambda: time.sleep(9)),
+        *(lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: len(bytearray(2**28)), lambda: bytearray(2**40)),
+    )
+    form = Format("x", {"x": b""}, lambda folder: None, lambda value: False)
+    told = apart.outcomes(
+        lambda number: outcome(replace(form, read=lambda folder: ends[number]()), {}, tmp_path / "case", 1),
+        len(ends),
+        megabytes=200,
+    )
+    assert told[:2] == ["equal", "wrong: 2"]
+    assert told[2:4] == ["left {'trace'}", "ZeroDivisionError: division by zero"]
+    assert told[4:7] == ["ended by an exit", "ended by SIGALRM", "ended by SIGKILL"]
+    assert told[7].startswith("took 2")
+    assert told[8].startswith("MemoryError")
