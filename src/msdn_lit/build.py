@@ -1,5 +1,6 @@
 """From a config to objects: the only file that calls Hydra's instantiate."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from msdn_lit.data.images import ImageFiles, ImageTransform
 from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import ConfigError, UserError
+from msdn_lit.errors import ConfigError, LeakError, UserError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
@@ -146,6 +147,31 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
     )
+
+
+def selection(cfg: DictConfig) -> dict[str, Any] | None:
+    """What msdn-select chose for this run, if the config names it.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+        LeakError: A setting is not the chosen one.
+    """
+    if not cfg.protocol.selection:
+        return None
+    path = Path(cfg.protocol.selection)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        settings = dict(content["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no record of msdn-select ({error})", action="Write it again.") from error
+    for key, chosen in settings.items():
+        found = OmegaConf.select(cfg, key)
+        found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+        if found != chosen:
+            raise LeakError(
+                f"{key} is not what {path} chose", expected=chosen, found=found, action="msdn-select says how."
+            )
+    return content
 
 
 def trainer(cfg: DictConfig) -> Trainer:

@@ -1,5 +1,6 @@
 """The record of a run: what was done, with what, and what came out; result.json for machines, RESULT.md for people."""
 
+import copy
 import json
 import platform
 import resource
@@ -32,10 +33,12 @@ class RunRecord:
 
     Args:
         cfg: The run's config; its folder is `paths.run_dir`.
+        selection: How its settings were chosen, if msdn-select chose them.
     """
 
-    def __init__(self, cfg: DictConfig) -> None:
-        self.cfg, self.folder = cfg, Path(cfg.paths.run_dir)
+    def __init__(self, cfg: DictConfig, selection: Mapping[str, Any] | None = None) -> None:
+        self.cfg = copy.deepcopy(cfg)  # instantiating resolves references in the original
+        self.folder, self.selection = Path(cfg.paths.run_dir), selection
         self.code, self.started = code_version(), time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -69,6 +72,7 @@ class RunRecord:
             "protocol": cfg.protocol.name,
             "stage": cfg.protocol.stage,
             "seed": cfg.seed,
+            "selection": self.selection,
             "scores": scores,
             "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
             "data": _data(module),

@@ -25,7 +25,7 @@ def run(cfg: DictConfig) -> float | None:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
     if cfg.objective and cfg.objective.startswith("test/") and not cfg.protocol.test_chooses:
         raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
-    record = RunRecord(cfg)
+    record = RunRecord(cfg, build.selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
     task = build.task(cfg, datamodule.semantics, datamodule.visual_dim)

@@ -1,0 +1,95 @@
+"""msdn-select: chooses on validation scores, and its choice is what trains."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msdn_lit import build, select, train
+from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.selection import choose, fusion_grid
+from msdn_lit.errors import ConfigError, LeakError
+
+FUSIONS = list(fusion_grid(2, 4))
+
+
+def random_cache(seed, step):
+    rng = np.random.default_rng([seed, step])
+    labels = np.arange(60) % 6
+    logits = rng.standard_normal((2, 60, 6)).astype(np.float32) + np.eye(6)[labels].astype(np.float32)
+    ids = (np.arange(4), np.arange(4, 6))
+    return ScoreCache(logits, labels, np.arange(60), *ids, ("a", "b"), (0.5, 0.5), 1.0, "val", step)
+
+
+def test_the_grid_sums_to_one():
+    assert FUSIONS == [(0, 1), (0.25, 0.75), (0.5, 0.5), (0.75, 0.25), (1, 0)]
+    assert list(fusion_grid(1, 4)) == [(1,)]
+
+
+def test_no_other_step_fusion_or_calibration_is_better():
+    runs = [[random_cache(seed, step) for step in (5, 10, 15)] for seed in range(3)]
+    choice = choose(runs, FUSIONS)
+    achieved = [
+        cache.scores(choice.fusion, choice.calibration) for run in runs for cache in run if cache.step == choice.step
+    ]
+    assert choice.harmonic_mean == pytest.approx(np.mean([float(scores.harmonic_mean) for scores in achieved]))
+    for step in range(3):
+        for fusion in FUSIONS:
+            for calibration in np.linspace(-2, 2, 21):
+                others = [float(run[step].scores(fusion, calibration).harmonic_mean) for run in runs]
+                assert np.mean(others) <= choice.harmonic_mean + 0.01  # the calibrations tried are a grid of 400
+
+
+def test_steps_that_a_seed_lacks_do_not_count():
+    runs = [[random_cache(0, 5), random_cache(0, 10)], [random_cache(1, 10)]]
+    assert choose(runs, FUSIONS).step == 10
+
+
+@pytest.fixture
+def tuned(mini_config, tmp_path):
+    """Validation runs of two settings and two seeds."""
+    for number, (lr, seed) in enumerate([(0.001, 0), (0.001, 1), (0.00001, 0), (0.00001, 1)]):
+        folder = tmp_path / "tuning" / str(number)
+        train.run(mini_config("protocol=validation", f"optimizer.lr={lr}", f"seed={seed}", f"paths.run_dir={folder}"))
+    return tmp_path / "tuning"
+
+
+def run_select(folder, output):
+    select.run(argparse.Namespace(runs=[folder], output=output))
+    return json.loads(output.read_text())
+
+
+def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config):
+    selection = run_select(tuned, tmp_path / "selection.json")
+    assert (selection["candidates"], selection["runs"], selection["validation"]["n"]) == (2, 4, 2)
+    assert "optimizer.lr" in selection["settings"]
+    module = build.datamodule(mini_config("protocol=validation"))
+    growth = len(module.locations["trainval"]) / len(module.locations["train"])
+    assert selection["settings"]["trainer.max_steps"] == round(selection["validation"]["step"] * growth)
+    overrides = [f"{key}={value}" for key, value in selection["settings"].items()]
+    honest = [*overrides, "protocol=honest", f"protocol.selection={tmp_path / 'selection.json'}"]
+    cfg = mini_config(*honest, f"paths.run_dir={tmp_path / 'honest'}")
+    train.run(cfg)
+    result = json.loads((Path(cfg.paths.run_dir) / "result.json").read_text())
+    assert result["selection"] == selection
+    with pytest.raises(LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"):
+        train.run(mini_config(*honest, "optimizer.lr=0.5"))
+
+
+def test_nothing_to_choose_from(mini_config, tmp_path):
+    cfg = mini_config()  # a run on test splits
+    train.run(cfg)
+    with pytest.raises(ConfigError, match="1 runs, none with scores of protocol=validation"):
+        run_select(Path(cfg.paths.run_dir), tmp_path / "selection.json")
+    assert not (tmp_path / "selection.json").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"settings": 5}'])
+def test_a_damaged_record(mini_config, tmp_path, content):
+    path = tmp_path / "selection.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=r"selection.json is no record of msdn-select"):
+        build.selection(mini_config("protocol=honest", f"protocol.selection={path}"))
