@@ -7,7 +7,7 @@ ARGS     ?=
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo test test-full lint type bench reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo test test-full lint type bench kills reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -35,9 +35,14 @@ lint: setup ## ruff
 type: setup ## mypy --strict
 	$(BIN)/mypy
 
-bench: setup ## speed and memory, next to the release's order of computation
+bench: setup ## speed and memory, next to the release's order of computation and the machine's limits
 	$(BIN)/python -m tests.benchmarks.train_step
 	$(BIN)/python -m tests.benchmarks.memory
+	$(BIN)/python -m tests.benchmarks.data --data-dir $(DATA_DIR)
+
+kills: setup ## kills downloads and extractions at 200 random moments each, compares every byte (4 minutes)
+	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200
+	$(BIN)/python -m tests.benchmarks.kill_extract --kills 200
 
 reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=...
 	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)

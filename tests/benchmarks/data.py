@@ -112,7 +112,10 @@ def main():
         loads, copies, first = loading_speeds(Path(folder))
     show("loading", loads, copies, "GB/s")
     print(f"first batch of an epoch: {first:.2f} s")
-    for features in args.features:
+    has_images = (Path(args.data_dir) / "CUB_200_2011" / "images").is_dir()
+    if not has_images:
+        print(f"extraction: not measured, {args.data_dir} has no CUB_200_2011; name a folder with --data-dir")
+    for features in args.features if has_images else []:
         bare, whole = extraction_speeds(args.data_dir, features, args.images)
         show(f"extraction, {features}", whole, bare, "images/s")
 
