@@ -188,3 +188,21 @@ def test_a_disk_that_gets_full(tmp_path, into):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert tree(into) == {"mine.txt": b"mine"}
+
+
+def test_a_zip_that_lost_an_entry_is_damaged(tmp_path):
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in "abc":
+            file.writestr(name, name)
+    data = archive.read_bytes()
+    second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
+    first = data.index(b"PK\x01\x02")
+    comment_length = first + 32  # of the first entry of the directory: it swallows the second as its comment
+    spoiled = bytearray(data)
+    spoiled[comment_length : comment_length + 2] = (data.index(b"PK\x01\x02", second + 1) - second).to_bytes(
+        2, "little"
+    )
+    archive.write_bytes(spoiled)
+    with pytest.raises(DataError, match=r"2 of 3 entries"):
+        unpack(archive, tmp_path / "into")

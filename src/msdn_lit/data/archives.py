@@ -26,6 +26,8 @@ MAX_ENTRIES = 200_000  # the largest benchmark has about 37,400
 MAX_DEPTH = 32  # folders in each other
 HEADER_BYTES = 2**16  # of one tar header with all that belongs to it; a bomb's can be gigabytes
 CHUNK = 2**20
+_END_BYTES = 22 + 2**16  # a zip's end record and the longest comment
+_COUNTED_ELSEWHERE = 0xFFFF  # in a zip of that many entries or more
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error),
     *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),  # so the readers speak of damage, too
@@ -143,7 +145,10 @@ def _members(file: BinaryIO) -> Iterator[_Member]:
 
 
 def _zip_members(file: BinaryIO) -> Iterator[_Member]:
+    promised = _promised_entries(file)
     with zipfile.ZipFile(file) as archive:
+        if promised not in (len(archive.infolist()), _COUNTED_ELSEWHERE):
+            raise zipfile.BadZipFile(f"it has {len(archive.infolist())} of {promised} entries")
         for info in archive.infolist():
             mode = stat.S_IFMT(info.external_attr >> 16)
             kind = "folder" if info.orig_filename.endswith("/") else "file"
@@ -155,6 +160,14 @@ def _zip_members(file: BinaryIO) -> Iterator[_Member]:
                 kind = "the link or device"
             # orig_filename is the name as stored; zipfile cuts the other one at a zero byte
             yield _Member(info.orig_filename, kind, info.file_size, partial(archive.open, info))
+
+
+def _promised_entries(file: BinaryIO) -> int:
+    """How many entries a zip's end record promises: a damaged entry can swallow the next, which zipfile overlooks."""
+    file.seek(max(file.seek(0, 2) - _END_BYTES, 0))
+    tail = file.read()
+    start = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[start + 10 : start + 12], "little") if start >= 0 else _COUNTED_ELSEWHERE
 
 
 def _tar_members(file: BinaryIO) -> Iterator[_Member]:
