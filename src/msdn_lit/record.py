@@ -149,6 +149,7 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
         "skipped_images": len(manifest.skipped),
         "regions": list(manifest.shape),
         "num_train": len(module.locations[module.train_split]),
+        "num_trainval": len(module.locations["trainval"]),
     }
 
 

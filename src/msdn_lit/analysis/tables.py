@@ -14,10 +14,14 @@ def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
     Args:
         result: Content of a result.json.
     """
-    stage = result["stage"]
-    labels = {"last": "last step"} | {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
-    rows = [_row(labels.get(name, name), scores) for name, scores in result["scores"].items()]
+    rows = [_row(evaluation_label(name, result["stage"]), scores) for name, scores in result["scores"].items()]
     return [*rows, _row("chance", result["chance"])]
+
+
+def evaluation_label(evaluation: str, stage: str) -> str:
+    """What an evaluation is called: "peak_acc_czsl" is the "peak T1 on test" where the stage is "test"."""
+    labels = {"last": "last step"} | {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
+    return labels.get(evaluation, evaluation)
 
 
 def result_table(result: Mapping[str, Any]) -> Table:

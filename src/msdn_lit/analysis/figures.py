@@ -1,0 +1,159 @@
+"""Which figures a report has, and the numbers in them."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from zlib import crc32
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from msdn_lit.analysis import report_plots as plots
+from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.references import REPORTED
+from msdn_lit.analysis.report_plots import ClassAccuracies, CurveLine
+from msdn_lit.analysis.runs import is_number
+from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.tables import SCORES
+from msdn_lit.errors import ConfigError
+from msdn_lit.metrics.curve import scores_at
+from msdn_lit.metrics.functional import predict
+
+_MAX_CURVES = 7
+_MIN_VALUES = 3  # of a setting, for a curve
+_LAST = "last"
+_WEIGHTS = np.linspace(0, 1, 21)
+
+
+def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -> Iterator[tuple[str, Figure]]:
+    """Draws all that the runs' files give. All but the peaks' bars and the history shows the last step.
+
+    Args:
+        groups: Ordered, as by `group_runs`.
+        class_names: By class id; None takes the ids.
+
+    Yields:
+        Name of the file without its ending, and figure.
+
+    Raises:
+        ConfigError: The class names are not as many as the classes.
+    """
+
+    def place(group: Group) -> tuple[str, str, str]:
+        return group.benchmark, group.features, group.protocol
+
+    for (benchmark, features, protocol), members in groupby(sorted(groups, key=place), place):
+        shown = list(members)
+        where, title = _slug(benchmark, features, protocol), f"{benchmark}, {features}, {protocol} protocol"
+        yield from _figures_of_groups(shown, where, title)
+        for group in shown:
+            yield from _figures_of_group(group, f"{where}_{_slug(group.name)}", f"{title}\n{group.name}", class_names)
+
+
+def numeric_settings(groups: Sequence[Group]) -> Iterator[tuple[str, list[tuple[float, Group]]]]:
+    """Finds groups that differ in one number alone, three of them at least: the number's name and its values."""
+    names = {name for group in groups for name, value in group.settings.items() if is_number(value)}
+    for name in sorted(names):
+        alike: dict[str, list[tuple[float, Group]]] = {}
+        for group in groups:
+            others = {key: value for key, value in group.settings.items() if key != name}
+            if is_number(group.settings.get(name)):
+                point = (group.settings[name], group)
+                alike.setdefault(json.dumps(others, sort_keys=True, default=str), []).append(point)
+        for points in alike.values():
+            if len(points) >= _MIN_VALUES:
+                yield name, sorted(points, key=lambda point: point[0])
+
+
+def _figures_of_groups(groups: Sequence[Group], where: str, title: str) -> Iterator[tuple[str, Figure]]:
+    for way, evaluations in REPORTED.items():
+        values = {
+            group.name: {score: _values(group, evaluations[score], score) for score in SCORES}
+            for group in groups
+            if set(evaluations.values()) <= set(group.evaluations)
+        }
+        if values:
+            label = f"peak on {groups[0].stage}" if way == "peak" else "last step"
+            yield f"bars_{way}_{where}", plots.plot_bars(values, f"{title}, {label}")
+    areas = {group.name: [run.curves[_LAST].ausuc for run in group.runs if _LAST in run.curves] for group in groups}
+    cached = [group for group in groups if areas[group.name]]
+    best = sorted(cached, key=lambda group: float(np.mean(areas[group.name])), reverse=True)[:_MAX_CURVES]
+    if best:
+        some = f", the best {len(best)} of {len(cached)} groups" if len(best) < len(cached) else ""
+        lines = [_curve_line(group) for group in cached if group in best]
+        yield f"curves_{where}", plots.plot_curves(lines, f"{title}, last step{some}")
+    for index, (name, points) in enumerate(numeric_settings(groups)):
+        scores = {score: [_values(group, _LAST, score) for _, group in points] for score in SCORES}
+        figure = plots.plot_sensitivity(name, [value for value, _ in points], scores, f"{title}, last step")
+        yield f"sensitivity_{where}_{_slug(name)}_{index}", figure
+
+
+def _figures_of_group(
+    group: Group, where: str, title: str, class_names: Sequence[str] | None
+) -> Iterator[tuple[str, Figure]]:
+    caches = _caches(group)
+    if caches:
+        yield f"prediction_{where}", _prediction_figure(caches, f"{title}, last step")
+        yield f"classes_{where}", _class_figure(caches, f"{title}, last step", class_names)
+    histories = [run.history for run in group.runs if run.history]
+    steps = sorted(set.intersection(*map(set, histories))) if histories else []
+    if len(steps) > 1:
+        scores = {score: [[history[step][score] for history in histories] for step in steps] for score in SCORES}
+        yield f"history_{where}", plots.plot_histories(steps, scores, group.stage, title)
+
+
+def _caches(group: Group) -> list[ScoreCache]:
+    return [run.cache(_LAST) for run in group.runs if _LAST in run.curves]
+
+
+def _curve_line(group: Group) -> CurveLine:
+    caches = _caches(group)
+    return CurveLine(group.name, [cache.curve() for cache in caches], [cache.calibration for cache in caches])
+
+
+def _prediction_figure(caches: Sequence[ScoreCache], title: str) -> Figure:
+    own, curves, fusion = caches[0], [cache.curve() for cache in caches], None
+    if len(own.subnets) == 2:
+        tried = [[cache.scores((weight, 1 - weight)) for cache in caches] for weight in _WEIGHTS]
+        scores = {name: [[float(getattr(s, name)) for s in seeds] for seeds in tried] for name in SCORES}
+        fusion = (own.subnets[0].replace("_", " "), _WEIGHTS, scores, own.fusion[0] / sum(own.fusion))
+    thresholds = torch.cat([curve.thresholds_T for curve in curves])
+    low, high = (float(thresholds.quantile(part)) for part in (0.02, 0.98))
+    grid = np.linspace(min(low, own.calibration), max(high, own.calibration), 201)
+    read = [scores_at(curve, torch.from_numpy(grid)) for curve in curves]
+    scores = {name: list(torch.stack([getattr(r, name) for r in read]).numpy().T) for name in list(SCORES)[1:]}
+    return plots.plot_prediction_settings(fusion, (grid, scores, own.calibration), title)
+
+
+def _class_figure(caches: Sequence[ScoreCache], title: str, class_names: Sequence[str] | None) -> Figure:
+    C = caches[0].logits_SNC.shape[2]
+    if class_names is not None and len(class_names) != C:
+        raise ConfigError("The class names do not fit", expected=f"{C} classes", found=len(class_names))
+    names = class_names or [str(c) for c in range(C)]
+    sides = []
+    for label, ids in (("seen", caches[0].seen), ("unseen", caches[0].unseen)):
+        present = np.intersect1d(ids, caches[0].labels_N)
+        values_nC = np.array([_class_accuracies(cache, present) for cache in caches])
+        sides.append(ClassAccuracies(label, [names[c] for c in present], values_nC))
+    return plots.plot_class_accuracies(sides, title)
+
+
+def _class_accuracies(cache: ScoreCache, classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of the given classes, among all classes."""
+    candidates = torch.from_numpy(np.concatenate([cache.seen, cache.unseen]))
+    is_right_N = predict(cache.fused(calibration=cache.calibration), candidates).numpy() == cache.labels_N
+    return np.array([is_right_N[cache.labels_N == c].mean() for c in classes])
+
+
+def _values(group: Group, evaluation: str, score: str) -> list[float]:
+    return [run.scores[evaluation][score] for run in group.having(evaluation)]
+
+
+def _slug(*texts: str) -> str:
+    """A part of a file's name; what had to be changed or cut stays apart by a number made of all of it."""
+    text = "_".join(texts).replace(", ", "_")
+    plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", text)[:60]
+    return plain if plain == text else f"{plain}-{crc32(text.encode()):08x}"

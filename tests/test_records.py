@@ -1,0 +1,129 @@
+"""Records tell all and betray nothing; the index is what they say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import msdn_lit
+from msdn_lit import report
+from msdn_lit.analysis.records import write_index
+from msdn_lit.errors import ConfigError
+from tests.run_folders import evaluation, write_run
+
+EXPERIMENTS = Path(msdn_lit.__file__).parents[2] / "experiments"
+
+
+@pytest.fixture
+def record(load_config, tmp_path):
+    """A record of two seeds and a variant."""
+    cfg = load_config("paths.data_dir=/home/me/data", "paths.feature_dir=/home/me/data/features", "logger=wandb")
+    for cfg.seed, cfg.loss.lambda_cal in ((0, 0.1), (1, 0.1), (0, 0.2)):
+        write_run(tmp_path / "logs" / f"{cfg.loss.lambda_cal}_{cfg.seed}", cfg)
+    (tmp_path / "logs" / "unfinished").mkdir()
+    (tmp_path / "logs" / "unfinished" / "config.yaml").write_text("{}")
+    folder = tmp_path / "experiments" / "2026-11-24_cub_trial"
+    report.run([str(tmp_path / "logs"), "--record", str(folder)])
+    return folder
+
+
+class TestRecord:
+    def test_its_files(self, record):
+        names = {path.relative_to(record).as_posix() for path in record.rglob("*") if path.is_file()}
+        figures = {name for name in names if re.fullmatch(r"figures/\w+_CUB-resnet101-448-paper.*\.png", name)}
+        assert names - figures == {"README.md", "metrics.json", "config.yaml"}
+        assert len(figures) == 9
+        assert all((record / name).stat().st_size > 5000 for name in figures)
+
+    def test_every_seeds_scores(self, record, tmp_path):
+        groups = json.loads((record / "metrics.json").read_text())["groups"]
+        assert [list(group["seeds"]) for group in groups] == [["0", "1"], ["0"]]
+        for seed, evaluations in groups[0]["seeds"].items():
+            result = json.loads((tmp_path / "logs" / f"0.1_{seed}" / "result.json").read_text())
+            for name, scores in result["scores"].items():
+                assert scores.items() <= evaluations[name].items()
+                assert {"ausuc", "best_harmonic_mean", "best_calibration"} <= set(evaluations[name])
+        assert [run["code"] for run in groups[0]["runs"]] == ["abc", "abc"]
+
+    def test_what_is_needed_to_repeat_it(self, record):
+        page = (record / "README.md").read_text()
+        assert page.startswith("# 2026-11-24: cub trial\n")
+        assert "`msdn-train -m trainer=cpu seed=0,1 paths.data_dir=DATA`" in page
+        assert "`msdn-train trainer=cpu seed=0 paths.data_dir=DATA`" in page
+        assert "Versions: python 3.11.7, torch 2.15.0" in page
+        assert "| abc " in page
+        assert "| peak H on test " in page
+        for name in re.findall(r"!\[.*\]\((.*)\)", page):
+            assert (record / name).is_file()
+
+    def test_no_path_of_the_machine(self, record, tmp_path):
+        for path in record.rglob("*.*"):
+            if path.suffix in (".md", ".json", ".yaml"):
+                text = path.read_text()
+                assert str(tmp_path) not in text
+                assert re.findall(r"(?:^|[\s'\"=`(])/\w+", text) == []
+                assert "unfinished" not in text
+        config = yaml.safe_load((record / "config.yaml").read_text())
+        assert config["paths"]["data_dir"] == "DATA"
+        assert config["paths"]["feature_dir"] == "FEATURES"
+        assert config["data"]["data_dir"] == "${paths.data_dir}"
+        assert config["protocol"]["stage"] == "test"
+
+    def test_is_not_written_over(self, record, tmp_path):
+        with pytest.raises(ConfigError, match="is there already"):
+            report.run([str(tmp_path / "logs"), "--record", str(record)])
+
+    @pytest.mark.parametrize("name", ["trial", "2026-11-24", "2026-11-24_CUB trial"])
+    def test_other_names(self, load_config, tmp_path, name):
+        write_run(tmp_path / "run", load_config(), {"last": evaluation()})
+        with pytest.raises(ConfigError, match="expected YYYY-MM-DD_slug"):
+            report.run([str(tmp_path / "run"), "--record", str(tmp_path / name)])
+        assert not (tmp_path / name).exists()
+
+
+class TestIndex:
+    def test_of_a_record(self, record, capsys):
+        report.run(["--index", str(record.parent)])
+        lines = (record.parent / "README.md").read_text().splitlines()
+        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+        assert [row[0] for row in cells[2:]] == [f"[{record.name}]({record.name})", "", "", ""]
+        assert [row[4] for row in cells[2:]] == ["peak on test", "last step"] * 2
+        assert [row[-1] for row in cells[2:]] == ["2", "2", "1", "1"]
+        seeds = json.loads((record / "metrics.json").read_text())["groups"][0]["seeds"].values()
+        T1 = [run["peak_acc_czsl"]["acc_czsl"] for run in seeds]
+        assert cells[2][5].startswith(f"{50 * sum(T1):.1f} ± ")
+        assert capsys.readouterr().out == f"{record.parent / 'README.md'}\n"
+
+    @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"groups": [{}]}', '{"groups": [1]}'])
+    def test_of_a_damaged_record(self, tmp_path, content):
+        (tmp_path / "2026-11-24_x").mkdir()
+        (tmp_path / "2026-11-24_x" / "metrics.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"metrics.json is damaged"):
+            write_index(tmp_path)
+
+    def test_the_committed_one_is_up_to_date(self, tmp_path):
+        for path in EXPERIMENTS.glob("*/metrics.json"):
+            copy = tmp_path / path.parent.name / path.name
+            copy.parent.mkdir()
+            copy.write_bytes(path.read_bytes())
+        write_index(tmp_path)
+        assert (tmp_path / "README.md").read_text() == (EXPERIMENTS / "README.md").read_text(), (
+            "msdn-report --index writes experiments/README.md"
+        )
+
+    def test_every_committed_record_is_in_it(self):
+        records = {path.name for path in EXPERIMENTS.iterdir() if path.is_dir()}
+        index = (EXPERIMENTS / "README.md").read_text()
+        assert all(f"[{name}]({name})" in index for name in records)
+
+    def test_the_first_records_kept_their_numbers(self):
+        """As experiments/README.md had them when it was written by hand."""
+        rows = re.sub(" +", " ", (EXPERIMENTS / "README.md").read_text())
+        assert "| peak on test | 53.7 | 42.5 | 49.0 | 45.5 | 1 |" in rows
+        assert "| last step | 50.9 | 38.4 | 49.4 | 43.2 | 1 |" in rows
+        assert "| last step, median | 92.7 | 80.7 | 90.0 | 85.7 | 5 |" in rows
+        result = json.loads((EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "result.json").read_text())
+        metrics = json.loads((EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "metrics.json").read_text())
+        assert metrics["groups"][0]["seeds"]["214"] == result["scores"]

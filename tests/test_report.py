@@ -1,0 +1,235 @@
+"""Which runs belong together, what the tables say of them, and how they stand beside published numbers."""
+
+import os
+import statistics
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.references import REFERENCES, references_for, verdict
+from msdn_lit.analysis.report import protocol_table, reference_table, report_tables, score_table
+from msdn_lit.analysis.runs import find_runs
+from tests.run_folders import evaluation, made_up_cache, write_run
+
+PEAKS = {"peak_harmonic_mean": evaluation(), "peak_acc_czsl": evaluation()}
+
+
+@pytest.fixture
+def make(load_config, tmp_path):
+    """Writes a run: make("folder", "override", ..., scores=..., changes=...)."""
+    return lambda name, *overrides, scores=None, **others: write_run(
+        tmp_path / "logs" / name, load_config(*overrides), scores, **others
+    )
+
+
+def groups(tmp_path):
+    found = find_runs([tmp_path / "logs"])
+    assert (found.unfinished, found.faults) == ([], [])
+    return group_runs(found.runs)[0]
+
+
+def rows(table):
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+
+
+class TestGroups:
+    def test_runs_that_differ_in_their_seed_and_machine_are_one(self, make, tmp_path):
+        last = {"last": evaluation()}
+        make("a/0", "seed=0", scores=last)
+        make(
+            "b",
+            "seed=1",
+            "trainer=cpu",
+            "paths.data_dir=/other",
+            "callbacks=figures",
+            "logger=tensorboard",
+            scores=last,
+        )
+        make("a/deep/er", "seed=2", "data.residence=disk", "features.device=cpu", "task_name=x", scores=last)
+        (group,) = groups(tmp_path)
+        assert [run.seed for run in group.runs] == [0, 1, 2]
+        assert group.name == "model=msdn"
+
+    def test_names_say_what_differs(self, make, tmp_path):
+        last = {"last": evaluation()}
+        make("a", scores=last)
+        make("b", "loss.lambda_cal=0.2", scores=last)
+        choices = {"model": "attribute_to_visual", "loss": "release"}
+        make("c", "model=attribute_to_visual", scores=last, changes={"choices": choices})
+        make("d", "trainer=ddp", scores=last)
+        assert {group.name for group in groups(tmp_path)} == {
+            "model=msdn, loss.lambda_cal=0.1, trainer.devices=1, trainer.strategy=auto",
+            "model=msdn, loss.lambda_cal=0.2, trainer.devices=1, trainer.strategy=auto",
+            "model=attribute_to_visual, loss.lambda_cal=0.1, trainer.devices=1, trainer.strategy=auto",
+            "model=msdn, loss.lambda_cal=0.1, trainer.devices=2, trainer.strategy=ddp",
+        }
+
+    def test_benchmark_backbone_and_protocol_are_columns_not_names(self, make, tmp_path):
+        for number, override in enumerate(
+            ("data=cub", "data=sun", "features=resnet101_224", "protocol=honest", "protocol=validation")
+        ):
+            make(str(number), override, scores={"last": evaluation()})
+        shown = {(group.benchmark, group.features, group.protocol, group.name) for group in groups(tmp_path)}
+        assert shown == {
+            ("CUB", "resnet101_448", "paper", "model=msdn"),
+            ("SUN", "resnet101_448", "paper", "model=msdn"),
+            ("CUB", "resnet101_224", "paper", "model=msdn"),
+            ("CUB", "resnet101_448", "honest", "model=msdn"),
+            ("CUB", "resnet101_448", "validation", "model=msdn"),
+        }
+
+    def test_other_data_under_the_same_config(self, make, tmp_path):
+        last = {"last": evaluation()}
+        for name, weights in (("a", "1" * 64), ("b", "2" * 64)):
+            make(name, scores=last, changes={"data": {"weights": weights}})
+        assert [group.name for group in groups(tmp_path)] == ["weights=11111111", "weights=22222222"]
+
+    def test_a_setting_that_older_code_did_not_have(self, make, tmp_path):
+        last = {"last": evaluation()}
+        make("old", "seed=0", "~data.val_classes", scores=last, changes={"code": "old"})
+        make("new", "seed=1", scores=last)
+        (group,) = groups(tmp_path)
+        assert any("CAUTION: the seeds of CUB" in note for note in score_table([group]).notes)
+        make("other", "seed=2", "data.val_classes.seed=5", scores=last)
+        assert len(groups(tmp_path)) == 3  # now nobody knows what the old code did
+
+    def test_a_null_is_no_setting_that_was_not_there(self, make, tmp_path):
+        make(
+            "control", "seed=0", "data.semantics.shuffle_seed=0", scores={"last": evaluation()}, changes={"code": "old"}
+        )
+        make("full", "seed=1", scores={"last": evaluation()})
+        assert len(groups(tmp_path)) == 2
+
+    def test_of_two_runs_of_one_seed_the_newer_one_counts(self, make, tmp_path):
+        for name, time in (("a", 2_000_000_000), ("b", 1_000_000_000)):
+            os.utime(make(name, scores={"last": evaluation(step=time)}) / "result.json", (time, time))
+        (group,), repeated = group_runs(find_runs([tmp_path / "logs", tmp_path / "logs" / "a"]).runs)
+        assert [run.folder.name for run in group.runs] == ["a"]
+        assert len(repeated) == 1
+        assert "logs/b is left out" in repeated[0]
+
+
+class TestScores:
+    def test_against_an_independent_recomputation(self, make, tmp_path):
+        for seed in range(3):
+            make(str(seed), f"seed={seed}")
+        row = rows(score_table(groups(tmp_path)))[0]
+        scores = [brute_force(made_up_cache(seed)) for seed in range(3)]
+        for name, values in zip(("T1", "U", "S", "H", "AUSUC", "best H"), zip(*scores, strict=True), strict=True):
+            assert row[name].mean == pytest.approx(statistics.mean(values), abs=1e-6), name
+            assert row[name].std == pytest.approx(statistics.stdev(values), abs=1e-6), name
+        H = [values[3] for values in scores]
+        assert row["H 95 %"] == pytest.approx(tuple(stats.ttest_1samp(H, 0).confidence_interval()), abs=1e-6)
+        assert (row["n"], row["step"], row["protocol"], row["features"]) == (3, "300", "paper", "resnet101_448")
+
+    def test_evaluations_are_labelled(self, make, tmp_path):
+        make("a", scores={"last": evaluation()} | PEAKS)
+        make("b", "protocol=validation", scores={"last": evaluation()} | PEAKS)
+        labels = [row["evaluation"] for row in rows(score_table(groups(tmp_path)))]
+        assert labels == [
+            "last step",
+            "peak H on test",
+            "peak T1 on test",
+            "last step",
+            "peak H on val",
+            "peak T1 on val",
+        ]
+
+    def test_steps_of_peaks(self, make, tmp_path):
+        for seed, step in enumerate((300, 100, 200)):
+            make(str(seed), f"seed={seed}", scores={"last": evaluation(), "peak_harmonic_mean": evaluation(step=step)})
+        assert [row["step"] for row in rows(score_table(groups(tmp_path)))] == ["300", "100 to 300"]
+
+    def test_two_protocols_side_by_side(self, make, tmp_path):
+        peaks = {"peak_harmonic_mean": evaluation(0.49, acc_czsl=0.1), "peak_acc_czsl": evaluation(0.1, acc_czsl=0.55)}
+        make("paper", scores={"last": evaluation(0.45)} | peaks)
+        (row,) = rows(protocol_table(groups(tmp_path)))
+        assert [row[f"peak {name}"].mean for name in ("T1", "H")] == [0.55, 0.49]
+        assert (row["last H"].mean, row["last step of"]) == (0.45, "paper")
+        make("honest", "protocol=honest", scores={"last": evaluation(0.44)})
+        (row,) = rows(protocol_table(groups(tmp_path)))
+        assert (row["last H"].mean, row["last step of"]) == (0.44, "honest")
+
+    def test_validation_scores_are_no_results(self, make, tmp_path):
+        make("a", "protocol=validation", scores={"last": evaluation()} | PEAKS)
+        assert [table.slug for table in report_tables(groups(tmp_path))] == ["scores", "runs"]
+
+    def test_an_unknown_split_is_shouted(self, make, tmp_path):
+        make("a", scores={"last": evaluation()}, changes={"data": {"split_variant": "unknown 1234"}})
+        assert all(row["benchmark"] == "CUB (UNOFFICIAL SPLIT)" for row in rows(score_table(groups(tmp_path))))
+
+
+class TestReferences:
+    @pytest.mark.parametrize(
+        ("H", "expected"),
+        [(0.681, "within"), (0.6711, "within"), (0.691, "within"), (0.6699, "below"), (0.6921, "above")],
+    )
+    def test_verdicts(self, make, tmp_path, H, expected):
+        make("a", scores={"last": evaluation()} | PEAKS | {"peak_harmonic_mean": evaluation(H)})
+        (group,) = groups(tmp_path)
+        (reference,) = references_for(group)
+        assert verdict(reference, group, "harmonic_mean") == expected
+
+    @pytest.mark.parametrize(
+        ("overrides", "changes", "reason"),
+        [
+            (("features=mobilenetv2_448",), {}, "other backbone"),
+            ((), {"data": {"split_variant": "unknown 1"}}, "other split"),
+            (("protocol=honest",), {}, "no peak on test"),
+        ],
+    )
+    def test_what_does_not_compare(self, make, tmp_path, overrides, changes, reason):
+        peaks = {} if "protocol=honest" in overrides else PEAKS
+        make("a", *overrides, scores={"last": evaluation()} | peaks, changes=changes)
+        (row,) = rows(reference_table(groups(tmp_path)))
+        assert row["verdict"] == f"not comparable: {reason}"
+        assert row["theirs"] == "76.1 68.7 67.5 68.1"
+
+    def test_the_released_code_is_held_against_our_run_of_its_seed(self, make, tmp_path):
+        for seed, H in ((214, 0.45), (0, 0.1)):
+            scores = {"last": evaluation(H), "peak_harmonic_mean": evaluation(H), "peak_acc_czsl": evaluation(H)}
+            make(str(seed), f"seed={seed}", "features=mobilenetv2_224", scores=scores)
+        table = rows(reference_table(groups(tmp_path)))
+        mine = [row for row in table if row["score"] == "H"]
+        assert [row["evaluation"] for row in mine] == ["peak on test, seed 214", "last step, seed 214"]
+        assert [(row["ours"].mean, row["n"], row["verdict"]) for row in mine] == [
+            (0.45, 1, "within"),  # of 46.8
+            (0.45, 1, "within"),  # of 44.6
+        ]
+
+    def test_the_figures_are_those_of_the_sources(self):
+        values = {(r.benchmark, r.features, r.reported): tuple(r.percent.values()) for r in REFERENCES}
+        assert values == {
+            ("CUB", "resnet101_448", "peak"): (76.1, 68.7, 67.5, 68.1),
+            ("SUN", "resnet101_448", "peak"): (65.8, 52.2, 34.2, 41.3),
+            ("AWA2", "resnet101_448", "peak"): (70.1, 62.0, 74.5, 67.7),
+            ("CUB", "mobilenetv2_224", "peak"): (54.5, 43.6, 50.5, 46.8),
+            ("CUB", "mobilenetv2_224", "last"): (52.6, 40.5, 49.5, 44.6),
+        }
+
+
+def brute_force(cache):
+    """T1, U, S, H, AUSUC and best H, by loops over images and a walk along all margins that matter."""
+    fused = sum(weight * logits.astype(float) for weight, logits in zip(cache.fusion, cache.logits_SNC, strict=True))
+    is_unseen = np.isin(np.arange(fused.shape[1]), cache.unseen)
+
+    def accuracies(margin, *, czsl=False):
+        right = {}
+        for logits, label in zip(fused, cache.labels_N, strict=True):
+            shown = logits + np.where(is_unseen, margin, -margin)
+            if czsl:
+                shown = np.where(is_unseen, shown, -np.inf)
+            right.setdefault(label, []).append(shown.argmax() == label)
+        means = {label: np.mean(values) for label, values in right.items()}
+        return [np.mean([means[label] for label in ids]) for ids in (cache.unseen, cache.seen)]
+
+    (T1, _), (U, S) = accuracies(cache.calibration, czsl=True), accuracies(cache.calibration)
+    borders = sorted((row[~is_unseen].max() - row[is_unseen].max()) / 2 for row in fused)
+    margins = [borders[0] - 1, *[(a + b) / 2 for a, b in pairwise(borders)], borders[-1] + 1]
+    points = [accuracies(margin) for margin in margins]
+    area = sum((s1 + s2) / 2 * (u2 - u1) for (u1, s1), (u2, s2) in pairwise(points))
+    best = max(2 * u * s / (u + s) for u, s in points if u + s)
+    return T1, U, S, 2 * U * S / (U + S), area, best

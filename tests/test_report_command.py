@@ -1,0 +1,251 @@
+"""msdn-report as it is typed: notations, figures, and what it says of damaged folders and wrong commands."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msdn_lit import report, train
+from msdn_lit.analysis.formats import Share, Table, comma_separated, latex, markdown, page
+from msdn_lit.analysis.runs import find_runs
+from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.statistics import summarise
+from tests.run_folders import made_up_cache, write_run
+
+HOSTILE = Table(
+    "hostile",
+    "A | B & <i>C</i>",
+    ["name_1", "T1", "H 95 %", "p", "n"],
+    [
+        ["<b>a|b</b> & 50 % _x_ {y} \\z #1 $2 ~^", summarise([0.5, 0.6]), (0.1, 0.9), 0.0123, 2],
+        ["plain", summarise([0.25]), None, None, 1],
+        ["share", Share(0.5), None, 1.0, 1],
+    ],
+    ["100 % of <all>"],
+)
+
+
+@pytest.fixture
+def logs(load_config, tmp_path):
+    """Four runs of three values of a setting, one of them with two seeds."""
+    cfg = load_config()
+    for name, cfg.seed, cfg.loss.lambda_cal in (("0", 0, 0.1), ("1", 1, 0.1), ("b", 0, 0.2), ("c", 0, 0.4)):
+        write_run(tmp_path / "logs" / name, cfg)
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["msdn-report", *map(str, arguments)])
+        code = 0
+        try:
+            report.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+class TestNotations:
+    def test_markdown_has_as_many_cells_in_every_row(self):
+        text = markdown([HOSTILE], "title", ["a.png"])
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {6}
+        assert len({len(line) for line in lines}) == 1
+        assert "55.0 ± 7.1 | 10.0 to 90.0" in lines[2]
+        assert "![a.png](a.png)" in text
+
+    def test_latex_is_balanced_and_escaped(self):
+        text = latex([HOSTILE], "title")
+        assert re.findall(r"\\(begin|end){(\w+)}", text) == [
+            ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
+        ]  # fmt: skip
+        body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+        rows = [row for row in body.split(r"\\") if row.strip()]
+        assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [4, 4, 4]
+        assert re.search(r"\\begin{tabular}{lrrrr}", text)
+        assert r"\& 50 \% \_x\_ \{y\} \textbackslash{}z \#1 \$2 \textasciitilde{}\textasciicircum{}" in rows[0]
+        without = re.sub(r"\\[&%$#_{}]|\\[a-z]+", "", text)
+        assert without.count("{") == without.count("}")
+        assert without.count("$") % 2 == 0
+
+    def test_html_is_balanced_and_escaped(self):
+        class Parser(HTMLParser):
+            open, cells, text = (), 0, ""
+
+            def handle_starttag(self, tag, attributes):
+                if tag not in ("meta", "img"):
+                    self.open += (tag,)
+                self.cells += tag == "td"
+
+            def handle_endtag(self, tag):
+                assert self.open[-1] == tag
+                self.open = self.open[:-1]
+
+            def handle_data(self, data):
+                self.text += data
+
+        parser = Parser()
+        parser.feed(page([HOSTILE], "a < b", ['x".png']))
+        assert (parser.open, parser.cells) == ((), 15)
+        assert HOSTILE.rows[0][0] in parser.text
+        assert HOSTILE.title in parser.text
+
+    def test_csv_parses_back_in_full_precision(self):
+        first, second, third = csv.DictReader(comma_separated(HOSTILE).splitlines())
+        assert first["name_1"] == HOSTILE.rows[0][0]
+        assert float(first["T1"]) == pytest.approx(0.55, abs=1e-15)
+        assert float(first["T1 std"]) == HOSTILE.rows[0][1].std
+        assert (float(first["H 95 % low"]), float(first["H 95 % high"])) == (0.1, 0.9)
+        assert (second["T1 std"], second["H 95 % low"], second["T1 n"]) == ("", "", "1")
+        assert float(third["T1"]) == 0.5
+
+    @pytest.mark.parametrize("notation", ["md", "latex", "html", "csv"])
+    def test_every_notation_has_the_numbers(self, logs, call, notation):
+        code, out, err = call(logs, "--format", notation)
+        assert (code, err) == (0, "")
+        last = [json.loads((logs / name / "result.json").read_text())["scores"]["last"] for name in "01"]
+        H = summarise([scores["harmonic_mean"] for scores in last])
+        assert (repr(H.mean) if notation == "csv" else f"{100 * H.mean:.1f}") in out
+
+    def test_files(self, logs, call, tmp_path):
+        code, out, _ = call(logs, "--format", "csv", "--output", tmp_path / "out")
+        assert code == 0
+        names = {"scores.csv", "protocols.csv", "references.csv", "runs.csv"}
+        assert {path.name for path in (tmp_path / "out").iterdir()} == names
+        assert {line.rpartition("/")[2] for line in out.splitlines()} == names
+
+
+def test_figures(logs, call, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"Bird {c}" for c in range(10)))
+    code, _, err = call(logs, "--output", tmp_path / "out", "--figures", "--class-names", names)
+    assert (code, err) == (0, "")
+    kinds = {}
+    for path in (tmp_path / "out").glob("*.png"):
+        kinds.setdefault(path.name.partition("_")[0], []).append(path)
+        assert np.asarray(Image.open(path).convert("L")).std() > 5  # not empty
+        assert path.name in (tmp_path / "out" / "report.md").read_text()
+    numbers = {"bars": 2, "curves": 1, "sensitivity": 1, "prediction": 3, "classes": 3, "history": 3}
+    assert {kind: len(paths) for kind, paths in kinds.items()} == numbers
+
+
+def test_class_names_that_do_not_fit(logs, call, tmp_path):
+    (tmp_path / "names.txt").write_text("one\n")
+    code, _, err = call(logs, "--output", tmp_path / "out", "--figures", "--class-names", tmp_path / "names.txt")
+    assert (code, err) == (2, "msdn-report: The class names do not fit: expected 10 classes, found 1.\n")
+
+
+DAMAGES = {
+    "result.json": [
+        (b"{", r"result.json is damaged"),
+        (b"\xff", r"result.json is damaged"),
+        (b"[]", r"result.json is damaged: expected names and values"),
+        (b"{}", r"result.json has no benchmark"),
+        (b"[" * 100_000, r"result.json is damaged"),
+    ],
+    "config.yaml": [(b"a: [", r"config.yaml is damaged"), (b"1", r"config.yaml is damaged: expected names and values")],
+    "scores/last.npz": [(b"no zip", r"last.npz cannot be read as scores")],
+    "metrics/version_0/metrics.csv": [
+        (b"step,test/acc_czsl,test/acc_unseen,test/acc_seen,test/harmonic_mean\n1,x,1,1,1", r"metrics.csv is damaged"),
+        (b"\xff\xfe", r"metrics.csv is damaged"),
+    ],
+}
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("file", "content", "says"), [(f, *case) for f, cases in DAMAGES.items() for case in cases]
+    )
+    def test_is_one_row_and_the_rest_is_done(self, logs, call, file, content, says):
+        (logs / "c" / file).write_bytes(content)
+        code, out, err = call(logs)
+        assert (code, err) == (0, "")
+        assert len(re.findall(rf"\| damaged +\| .*logs/c/.*{says}", out)) == 1
+        assert ("lambda_cal=0.4" in out) == (not file.endswith(("json", "yaml")))  # what can be told is told
+
+    def test_scores_that_are_no_numbers(self, logs, call):
+        path = logs / "c" / "result.json"
+        for wrong in (float("nan"), None, "0.5", True):
+            result = json.loads(path.read_text())
+            result["scores"]["last"]["acc_seen"] = wrong
+            path.write_text(json.dumps(result))
+            assert "scores of last are no numbers" in call(logs)[1]
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({"step": 12}, "is of another evaluation: expected step 300, found 12"),
+            ({"logits_SNC": np.full((2, 120, 10), np.nan, dtype=np.float32)}, "holds NaN or infinity"),
+            ({"labels_N": np.zeros(3, dtype=np.int64)}, "does not fit together"),
+            ({"unseen": np.array([99])}, "does not fit together"),
+        ],
+    )
+    def test_score_caches_of_something_else(self, logs, call, change, says):
+        cache = made_up_cache()
+        ScoreCache(**{**{name: getattr(cache, name) for name in cache.__dataclass_fields__}, **change}).save(
+            logs / "c" / "scores" / "last.npz"
+        )
+        assert f"logs/c/scores/last.npz {says}" in call(logs)[1]
+
+    def test_unfinished_runs_are_listed(self, logs, call):
+        (logs / "c" / "result.json").unlink()
+        assert re.search(r"\| unfinished \| \S*logs/c ", call(logs)[1])
+
+    def test_only_run_folders_are_runs(self, logs):
+        (logs / "c" / ".hydra").mkdir()
+        for folder in (logs / "c" / ".hydra", logs / "c" / "evaluations" / "1"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_text("{}")
+        (logs / "record").mkdir()
+        for name in ("config.yaml", "metrics.json"):
+            (logs / "record" / name).write_text("{}")
+        found = find_runs([logs])
+        assert [run.folder.name for run in found.runs] == ["0", "1", "b", "c"]
+        assert (found.unfinished, found.faults) == ([], [])
+
+
+def test_the_history_is_counted_as_the_result_is(logs):
+    (run, *_) = find_runs([logs]).runs
+    assert list(run.history) == [100, 200, 300]
+    for scores in run.scores.values():
+        assert run.history[scores["step"]]["harmonic_mean"] == pytest.approx(scores["harmonic_mean"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name run folders, or --index alone"),
+        (["nowhere"], "nowhere is no folder"),
+        (["."], "There is no finished run: found 1 unfinished"),
+        ([".", "--figures"], "--figures needs --output DIR"),
+        ([".", "--compare"], "--compare takes two paths, not 1"),
+        ([".", "--format", "pdf"], "invalid choice: 'pdf'"),
+        ([".", "--index"], "name run folders, or --index alone"),
+        (["--index", "."], "holds no records"),
+    ],
+)
+def test_wrong_commands_end_in_one_line(call, tmp_path, arguments, says):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("{}")
+    code, out, err = call(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+
+
+def test_a_run_of_the_real_command_is_read(mini_config, call):
+    cfg = mini_config()
+    train.run(cfg)
+    code, out, _ = call(cfg.paths.run_dir)
+    assert code == 0
+    scores = json.loads((Path(cfg.paths.run_dir) / "result.json").read_text())["scores"]["last"]
+    assert f"last step       |   12 | {100 * scores['acc_czsl']:4.1f} |" in out
+    assert "| AUSUC |" in out
+    assert find_runs([Path(cfg.paths.run_dir)]).runs[0].history.keys() == {5, 10, 12}
