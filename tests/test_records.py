@@ -6,42 +6,47 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
 import msdn_lit
 from msdn_lit import report
 from msdn_lit.analysis.records import write_index
+from msdn_lit.cli import config_dir
 from msdn_lit.errors import ConfigError
 from tests.run_folders import evaluation, write_run
 
 EXPERIMENTS = Path(msdn_lit.__file__).parents[2] / "experiments"
 
 
-@pytest.fixture
-def record(load_config, tmp_path):
-    """A record of two seeds and a variant."""
-    cfg = load_config("paths.data_dir=/home/me/data", "paths.feature_dir=/home/me/data/features", "logger=wandb")
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record of two seeds and a variant; logs/ lies beside experiments/."""
+    root = tmp_path_factory.mktemp("records")
+    overrides = ["paths.data_dir=/home/me/data", "paths.feature_dir=/home/me/data/features", "logger=wandb"]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides)
     for cfg.seed, cfg.loss.lambda_cal in ((0, 0.1), (1, 0.1), (0, 0.2)):
-        write_run(tmp_path / "logs" / f"{cfg.loss.lambda_cal}_{cfg.seed}", cfg)
-    (tmp_path / "logs" / "unfinished").mkdir()
-    (tmp_path / "logs" / "unfinished" / "config.yaml").write_text("{}")
-    folder = tmp_path / "experiments" / "2026-11-24_cub_trial"
-    report.run([str(tmp_path / "logs"), "--record", str(folder)])
+        write_run(root / "logs" / f"{cfg.loss.lambda_cal}_{cfg.seed}", cfg)
+    (root / "logs" / "unfinished").mkdir()
+    (root / "logs" / "unfinished" / "config.yaml").write_text("{}")
+    folder = root / "experiments" / "2026-11-24_cub_trial"
+    report.run([str(root / "logs"), "--record", str(folder)])
     return folder
 
 
 class TestRecord:
     def test_its_files(self, record):
         names = {path.relative_to(record).as_posix() for path in record.rglob("*") if path.is_file()}
-        figures = {name for name in names if re.fullmatch(r"figures/\w+_CUB-resnet101-448-paper.*\.png", name)}
+        figures = {name for name in names if re.fullmatch(r"figures/\w+_CUB_resnet101_448_paper.*\.png", name)}
         assert names - figures == {"README.md", "metrics.json", "config.yaml"}
         assert len(figures) == 9
         assert all((record / name).stat().st_size > 5000 for name in figures)
 
-    def test_every_seeds_scores(self, record, tmp_path):
+    def test_every_seeds_scores(self, record):
         groups = json.loads((record / "metrics.json").read_text())["groups"]
         assert [list(group["seeds"]) for group in groups] == [["0", "1"], ["0"]]
         for seed, evaluations in groups[0]["seeds"].items():
-            result = json.loads((tmp_path / "logs" / f"0.1_{seed}" / "result.json").read_text())
+            result = json.loads((record.parents[1] / "logs" / f"0.1_{seed}" / "result.json").read_text())
             for name, scores in result["scores"].items():
                 assert scores.items() <= evaluations[name].items()
                 assert {"ausuc", "best_harmonic_mean", "best_calibration"} <= set(evaluations[name])
@@ -58,11 +63,11 @@ class TestRecord:
         for name in re.findall(r"!\[.*\]\((.*)\)", page):
             assert (record / name).is_file()
 
-    def test_no_path_of_the_machine(self, record, tmp_path):
+    def test_no_path_of_the_machine(self, record):
         for path in record.rglob("*.*"):
             if path.suffix in (".md", ".json", ".yaml"):
                 text = path.read_text()
-                assert str(tmp_path) not in text
+                assert str(record.parents[1]) not in text
                 assert re.findall(r"(?:^|[\s'\"=`(])/\w+", text) == []
                 assert "unfinished" not in text
         config = yaml.safe_load((record / "config.yaml").read_text())
@@ -71,9 +76,9 @@ class TestRecord:
         assert config["data"]["data_dir"] == "${paths.data_dir}"
         assert config["protocol"]["stage"] == "test"
 
-    def test_is_not_written_over(self, record, tmp_path):
+    def test_is_not_written_over(self, record):
         with pytest.raises(ConfigError, match="is there already"):
-            report.run([str(tmp_path / "logs"), "--record", str(record)])
+            report.run([str(record.parents[1] / "logs"), "--record", str(record)])
 
     @pytest.mark.parametrize("name", ["trial", "2026-11-24", "2026-11-24_CUB trial"])
     def test_other_names(self, load_config, tmp_path, name):

@@ -147,6 +147,8 @@ class TestTable:
     def test_the_same_settings_by_two_versions_of_the_code(self, make):
         table = compared(make("a", 0.1, {0: 0.5}), make("b", 0.1, {0: 0.4}, changes={"code": "new"}))
         assert table.rows[3][4].mean == pytest.approx(0.1)
+        for note, name in zip(table.notes, "AB", strict=False):
+            assert note.endswith(f"model=msdn ({name}), paper protocol")
 
     @pytest.mark.parametrize(
         ("seeds", "overrides", "says"),

@@ -80,10 +80,10 @@ def _figures_of_groups(groups: Sequence[Group], where: str, title: str) -> Itera
             yield f"bars_{way}_{where}", plots.plot_bars(values, f"{title}, {label}")
     areas = {group.name: [run.curves[_LAST].ausuc for run in group.runs if _LAST in run.curves] for group in groups}
     cached = [group for group in groups if areas[group.name]]
-    best = sorted(cached, key=lambda group: float(np.mean(areas[group.name])), reverse=True)[:_MAX_CURVES]
+    best = sorted((group.name for group in cached), key=lambda name: -float(np.mean(areas[name])))[:_MAX_CURVES]
     if best:
         some = f", the best {len(best)} of {len(cached)} groups" if len(best) < len(cached) else ""
-        lines = [_curve_line(group) for group in cached if group in best]
+        lines = [_curve_line(group) for group in cached if group.name in best]
         yield f"curves_{where}", plots.plot_curves(lines, f"{title}, last step{some}")
     for index, (name, points) in enumerate(numeric_settings(groups)):
         scores = {score: [_values(group, _LAST, score) for _, group in points] for score in SCORES}

@@ -1,7 +1,7 @@
 """Groups of runs that differ in their seed alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msdn_lit.analysis.runs import RESULT, Run
 from msdn_lit.analysis.settings import Settings, Variant, name_of, variants_of
@@ -91,7 +91,10 @@ def pair_of_groups(first: Sequence[Run], second: Sequence[Run]) -> tuple[Group, 
                 f"The {name} path holds {len(found)} groups: {'; '.join(found) or 'no run'}", action=action
             )
     rivals = [members[0] for members in both]
-    return _named(rivals[0], rivals), _named(rivals[1], rivals)
+    one, other = (_named(variants, rivals) for variants in rivals)
+    if one.name == other.name:
+        return replace(one, name=f"{one.name} (A)"), replace(other, name=f"{other.name} (B)")
+    return one, other
 
 
 def _members(variants: Sequence[Variant]) -> tuple[list[list[Variant]], list[str]]:

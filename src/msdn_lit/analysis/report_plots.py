@@ -182,8 +182,7 @@ def plot_class_accuracies(sides: Sequence[ClassAccuracies], title: str) -> Figur
         mean_C, n = 100 * side.values_nC.mean(axis=0), len(side.values_nC)
         std_C = 100 * side.values_nC.std(axis=0, ddof=1) if n > 1 else None
         label = f"{side.label}: {len(mean_C)} classes, mean {mean_C.mean():.1f} %"
-        look = {"color": colour, "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.4, "elinewidth": 0.6}
-        axes.errorbar(places_C, mean_C, std_C, None, mark, label=label, **look)
+        axes.errorbar(places_C, mean_C, std_C, fmt=mark, color=colour, ms=5, mec="white", mew=0.4, lw=0.6, label=label)
     ordered, label = [names[index] for index in order], "class, sorted by accuracy"
     if len(names) <= 40:
         axes.set_xticks(np.arange(len(names)), ordered, rotation=90, fontsize=7)
