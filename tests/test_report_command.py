@@ -212,6 +212,15 @@ class TestDamage:
         assert (found.unfinished, found.faults) == ([], [])
 
 
+def test_links_are_followed_but_no_run_counts_twice(logs, tmp_path):
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "one").symlink_to(logs / "c")
+    (tmp_path / "chosen" / "again").symlink_to(logs / "c")
+    (tmp_path / "chosen" / "round").symlink_to(tmp_path / "chosen")
+    assert len(find_runs([tmp_path / "chosen"]).runs) == 1
+    assert len(find_runs([tmp_path / "chosen", logs, logs / "c"]).runs) == 4
+
+
 def test_the_history_is_counted_as_the_result_is(logs):
     (run, *_) = find_runs([logs]).runs
     assert list(run.history) == [100, 200, 300]

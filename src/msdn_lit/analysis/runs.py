@@ -101,14 +101,12 @@ def find_runs(paths: Sequence[Path]) -> Found:
     Raises:
         CheckpointError: There is no such folder.
     """
-    found, known = Found([], [], []), set()
+    found = Found([], [], [])
+    known: set[str] = set()
     for path in paths:
         if not path.is_dir():
             raise CheckpointError(f"{path} is no folder", action="Name run folders, or folders that contain some.")
-        for folder in _run_folders(path):
-            if folder.resolve() in known:
-                continue
-            known.add(folder.resolve())
+        for folder in _run_folders(path, known):
             if not (folder / RESULT).exists():
                 found.unfinished.append(folder)
                 continue
@@ -159,8 +157,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _run_folders(root: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(root):
+def _run_folders(root: Path, known: set[str]) -> Iterator[Path]:
+    """Looks below a folder, through links too, but at no folder twice."""
+    for place, folders, files in os.walk(root, followlinks=True):
+        if os.path.realpath(place) in known:
+            folders.clear()
+            continue
+        known.add(os.path.realpath(place))
         folders[:] = sorted(name for name in folders if not name.startswith("."))  # .hydra holds a config.yaml, too
         if CONFIG in files and (RESULT in files or RECORD not in files):
             folders.clear()
