@@ -78,3 +78,12 @@ def mini_config(load_config, store_dir, data_dir, tmp_path, monkeypatch):
         )
 
     return load
+
+
+@pytest.fixture
+def into(tmp_path):
+    """A folder with a file of the user's own, to unpack into."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mine.txt").write_bytes(b"mine")
+    return folder

@@ -1,11 +1,17 @@
 """An HTTP server on the loopback interface that misbehaves as it is told."""
 
+import hashlib
+import random
 import re
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DATA = random.Random(0).randbytes(300_000)
+OTHER = random.Random(1).randbytes(300_000)
+SHA256 = "sha256:" + hashlib.sha256(DATA).hexdigest()
 
 
 @dataclass
@@ -137,3 +143,16 @@ def serving():
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def partial(target):
+    return target.with_name(target.name + ".partial")
+
+
+def offer(server, name="file.bin", data=DATA, **behaviour):
+    server.resources[name] = Resource(data, **behaviour)
+    return server.url(name)
+
+
+def ranges(server):
+    return [headers.get("Range") for _, _, headers in server.log]

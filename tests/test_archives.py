@@ -80,14 +80,6 @@ def refused(archive, into, match, **limits):
     assert tree(into) == before
 
 
-@pytest.fixture
-def into(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "mine.txt").write_bytes(b"mine")
-    return folder
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prefix", ["", "./"])
 def test_everything_is_put_into_place(tmp_path, into, kind, prefix):

@@ -14,15 +14,6 @@ from msdn_lit.data.archives import unpack
 from msdn_lit.errors import DataError
 from tests.test_archives import FILES, KINDS, add, pack, refused, tree
 
-
-@pytest.fixture
-def into(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "mine.txt").write_bytes(b"mine")
-    return folder
-
-
 BAD_NAMES = ["/etc/passwd", "../up", "a/../../up", "a\\..\\b", "C:evil", "C:/evil", "//host/share/x", "d/" * 40 + "x"]
 
 

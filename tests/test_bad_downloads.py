@@ -1,7 +1,6 @@
 """What servers and disks refuse: the next mirror, or one line that says what to do."""
 
 import hashlib
-import random
 import resource
 import shutil
 import socket
@@ -12,11 +11,7 @@ import pytest
 from msdn_lit.data import download as module
 from msdn_lit.data.download import download, probe
 from msdn_lit.errors import DataError
-from tests.loopback import Resource, serving
-
-DATA = random.Random(0).randbytes(300_000)
-OTHER = random.Random(1).randbytes(300_000)
-SHA256 = "sha256:" + hashlib.sha256(DATA).hexdigest()
+from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 
 
 @pytest.fixture(autouse=True)
@@ -33,19 +28,6 @@ def server():
 @pytest.fixture
 def target(tmp_path):
     return tmp_path / "folder" / "file.bin"
-
-
-def partial(target):
-    return target.with_name(target.name + ".partial")
-
-
-def offer(server, name="file.bin", data=DATA, **behaviour):
-    server.resources[name] = Resource(data, **behaviour)
-    return server.url(name)
-
-
-def ranges(server):
-    return [headers.get("Range") for _, _, headers in server.log]
 
 
 def test_not_found_goes_to_the_next_mirror_and_all_are_named_in_the_end(server, target):

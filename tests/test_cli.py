@@ -79,7 +79,7 @@ def test_failing_job_of_a_multirun_does_not_stop_the_others(run, tmp_path):
 
 def test_each_job_of_a_multirun_has_its_own_run_folder(tmp_path, monkeypatch):
     folders = []
-    monkeypatch.setattr(cli, "_report", pytest.fail)
+    monkeypatch.setattr(cli, "tell", pytest.fail)
     job = cli.command("train", lambda cfg: folders.append(cfg.paths.run_dir))
     monkeypatch.setattr(sys, "argv", ["msdn-train", "-m", "seed=1,2", f"paths.log_dir={tmp_path}"])
     job()

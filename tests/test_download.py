@@ -10,11 +10,8 @@ import pytest
 from msdn_lit.data import download as module
 from msdn_lit.data.download import download
 from msdn_lit.errors import DataError
-from tests.loopback import Resource, serving
+from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 
-DATA = random.Random(0).randbytes(300_000)
-OTHER = random.Random(1).randbytes(300_000)
-SHA256 = "sha256:" + hashlib.sha256(DATA).hexdigest()
 DATE = "Mon, 02 Jan 2012 03:04:05 GMT"
 
 
@@ -32,19 +29,6 @@ def server():
 @pytest.fixture
 def target(tmp_path):
     return tmp_path / "folder" / "file.bin"
-
-
-def partial(target):
-    return target.with_name(target.name + ".partial")
-
-
-def offer(server, name="file.bin", data=DATA, **behaviour):
-    server.resources[name] = Resource(data, **behaviour)
-    return server.url(name)
-
-
-def ranges(server):
-    return [headers.get("Range") for _, _, headers in server.log]
 
 
 def break_off(url, target, monkeypatch, **known):

@@ -11,10 +11,8 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from msdn_lit.errors import UserError
+from msdn_lit.errors import USER_FAULT, UserError, tell
 from msdn_lit.overrides import check_overrides
-
-USER_FAULT = 2
 
 
 def config_dir() -> Path:
@@ -45,7 +43,7 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
                 return run(cfg)
             except UserError as fault:  # the other jobs of a multirun go on
                 faults.append(fault)
-                _report(config_name, fault)
+                tell(f"msdn-{config_name}", fault)
                 return None
 
         try:
@@ -55,16 +53,12 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
             raise
         except (UserError, HydraException, OmegaConfBaseException) as fault:
             faults.append(fault)
-            _report(config_name, fault)
+            tell(f"msdn-{config_name}", fault)
         if faults:
             sys.exit(USER_FAULT)
 
     main.__doc__ = run.__doc__
     return main
-
-
-def _report(config_name: str, fault: Exception) -> None:
-    print(f"msdn-{config_name}: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 def _settle_paths(cfg: DictConfig) -> None:

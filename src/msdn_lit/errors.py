@@ -5,9 +5,12 @@ An entry point prints their text as one line, without a traceback; every other e
 
 import pickle
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
+
+USER_FAULT = 2  # exit code of a command that ends with one
 
 
 class UserError(Exception):
@@ -24,6 +27,11 @@ class UserError(Exception):
         details = [f"{name} {value}" for name, value in (("expected", expected), ("found", found)) if value is not None]
         message = problem if not details else f"{problem}: {', '.join(details)}"
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
+
+
+def tell(program: str, fault: object) -> None:
+    """Prints one line on standard error, as every command does."""
+    print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 class DataError(UserError):

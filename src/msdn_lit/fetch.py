@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from msdn_lit.data.sources import SOURCES, Source
-from msdn_lit.errors import ConfigError, DataError, UserError
+from msdn_lit.errors import USER_FAULT, ConfigError, DataError, UserError, tell
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.data.download import Progress
     from msdn_lit.data.fetching import Fetcher
 
-USER_FAULT, INTERRUPTED = 2, 130
+INTERRUPTED = 130
 _EPILOG = (
     "Files that are there already are left alone, and an interrupted command continues where it stopped. "
     "For a dataset of your own, msdn-fetch init-folder DIR writes a template to be filled."
@@ -32,10 +32,10 @@ def main() -> None:
     try:
         sys.exit(run(sys.argv[1:]))
     except UserError as fault:
-        _report(fault)
+        tell("msdn-fetch", fault)
         sys.exit(USER_FAULT)
     except KeyboardInterrupt:
-        _report("Interrupted; the same command continues where it stopped.")
+        tell("msdn-fetch", "Interrupted; the same command continues where it stopped.")
         sys.exit(INTERRUPTED)
 
 
@@ -145,7 +145,7 @@ def _fetch(sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher",
                 fetcher.fetch(source, progress)
             console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
         except UserError as fault:
-            _report(fault)
+            tell("msdn-fetch", fault)
             code = USER_FAULT
     for benchmark in benchmarks:
         if all(map(fetcher.is_complete, SOURCES[benchmark])):
@@ -227,10 +227,6 @@ def _size(source: Source) -> str:
     size = source.size or source.unpacked
     text = f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
     return text if source.size else f"about {text}"
-
-
-def _report(fault: object) -> None:
-    print(f"msdn-fetch: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

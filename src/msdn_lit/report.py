@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from msdn_lit.errors import CheckpointError, ConfigError, UserError
+from msdn_lit.errors import USER_FAULT, CheckpointError, ConfigError, UserError, tell
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.runs import Found
 
-USER_FAULT = 2
 _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 _EPILOG = (
     "Runs whose settings differ in the seed alone form a group, a row of the tables. Examples: msdn-report logs; "
@@ -29,7 +28,7 @@ def main() -> None:
     try:
         run(sys.argv[1:])
     except UserError as fault:
-        print(f"msdn-report: {' '.join(str(fault).split())}", file=sys.stderr)
+        tell("msdn-report", fault)
         sys.exit(USER_FAULT)
 
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdn_lit.errors import ConfigError, UserError
+from msdn_lit.errors import USER_FAULT, ConfigError, UserError, tell
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.selection import Choice
 
-USER_FAULT = 2
 FUSION_INTERVALS = 10
 
 
@@ -26,7 +25,7 @@ def main() -> None:
     try:
         run(parser.parse_args())
     except UserError as fault:
-        print(f"msdn-select: {' '.join(str(fault).split())}", file=sys.stderr)
+        tell("msdn-select", fault)
         sys.exit(USER_FAULT)
 
 
