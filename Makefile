@@ -3,11 +3,14 @@ PYTHON   ?= python3
 BIN      := .venv/bin
 DATA_DIR ?= data
 ARGS     ?=
+# Seeds 0 to SEEDS - 1; without it the release's own.
+SEEDS    ?=
+RUNS     := $(or $(MSDN_LOG_DIR),logs)/reproduce/$(shell date +%Y-%m-%d_%H-%M-%S)
 # The field's backbone, unless the data folder brings only MobileNetV2's weights.
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo test test-full lint type bench kills reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo test test-full lint type bench kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -44,9 +47,13 @@ kills: setup ## kills downloads and extractions at 200 random moments each, comp
 	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200
 	$(BIN)/python -m tests.benchmarks.kill_extract --kills 200
 
-reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=...
+reproduce: reproduce-cub reproduce-sun reproduce-awa2 ## all three benchmarks
+
+reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=... SEEDS=5
 	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
-	$(BIN)/msdn-train experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures $(ARGS)
+	$(BIN)/msdn-train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
+	  $(if $(SEEDS),'seed=range($(SEEDS))') hydra.sweep.dir=$(RUNS)/$* $(ARGS)
+	$(BIN)/msdn-report $(RUNS)/$*
 
 clean: ## removes .venv, caches and build outputs; data/ and logs/ stay
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -46,18 +46,21 @@ def evaluation(harmonic_mean=0.48, acc_czsl=0.5, acc_unseen=0.4, acc_seen=0.6, s
     return {"step": step, **scores}
 
 
-def write_run(folder, cfg, scores=None, *, changes=None, **of_cache):
+def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache):
     """A finished run of a composed config, with the given scores; or with those of made-up caches, which it keeps.
 
     Args:
         changes: To the content of result.json.
+        recipe: Choice of experiment.
     """
     folder.mkdir(parents=True)
     cfg.paths.run_dir = str(folder)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     if scores is None:
         scores = _write_evaluations(folder, cfg, {step: made_up_cache(cfg.seed, step, **of_cache) for step in STEPS})
-    (folder / "result.json").write_text(json.dumps(result(cfg, scores) | (changes or {}), indent=2))
+    content = result(cfg, scores) | (changes or {})
+    content["choices"]["experiment"] = recipe
+    (folder / "result.json").write_text(json.dumps(content, indent=2))
     return folder
 
 

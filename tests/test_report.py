@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from msdn_lit.analysis.groups import group_runs
-from msdn_lit.analysis.references import REFERENCES, references_for, verdict
-from msdn_lit.analysis.report import protocol_table, reference_table, report_tables, score_table
+from msdn_lit.analysis.references import REFERENCES
+from msdn_lit.analysis.report import protocol_table, report_tables, reproduction_table, score_table
 from msdn_lit.analysis.runs import find_runs
 from tests.run_folders import evaluation, made_up_cache, write_run
 
@@ -162,43 +162,50 @@ class TestScores:
         assert all(row["benchmark"] == "CUB (UNOFFICIAL SPLIT)" for row in rows(score_table(groups(tmp_path))))
 
 
-class TestReferences:
+class TestReproduction:
     @pytest.mark.parametrize(
         ("H", "expected"),
         [(0.681, "within"), (0.6711, "within"), (0.691, "within"), (0.6699, "below"), (0.6921, "above")],
     )
     def test_verdicts(self, make, tmp_path, H, expected):
-        make("a", scores={"last": evaluation()} | PEAKS | {"peak_harmonic_mean": evaluation(H)})
-        (group,) = groups(tmp_path)
-        (reference,) = references_for(group)
-        assert verdict(reference, group, "harmonic_mean") == expected
+        peaks = PEAKS | {"peak_harmonic_mean": evaluation(H)}
+        make("a", scores={"last": evaluation()} | peaks, recipe="cub_gzsl")
+        table = rows(reproduction_table(groups(tmp_path)))
+        assert [row["score"] for row in table[:4]] == ["T1", "U", "S", "H"]
+        assert [row["published"] for row in table[:4]] == pytest.approx([0.761, 0.687, 0.675, 0.681])
+        assert table[3]["against published"] == expected
+        assert {row["against published"] for row in table[4:]} == {None}  # the published numbers are peaks
 
     @pytest.mark.parametrize(
         ("overrides", "changes", "reason"),
         [
             (("features=mobilenetv2_448",), {}, "other backbone"),
             ((), {"data": {"split_variant": "unknown 1"}}, "other split"),
-            (("protocol=honest",), {}, "no peak on test"),
         ],
     )
     def test_what_does_not_compare(self, make, tmp_path, overrides, changes, reason):
-        peaks = {} if "protocol=honest" in overrides else PEAKS
-        make("a", *overrides, scores={"last": evaluation()} | peaks, changes=changes)
-        (row,) = rows(reference_table(groups(tmp_path)))
-        assert row["verdict"] == f"not comparable: {reason}"
-        assert row["theirs"] == "76.1 68.7 67.5 68.1"
+        make("a", *overrides, scores={"last": evaluation()} | PEAKS, changes=changes, recipe="cub_gzsl")
+        table = rows(reproduction_table(groups(tmp_path)))
+        assert {row["against published"] for row in table[:4]} == {f"not comparable: {reason}"}
+
+    def test_honest_runs_have_no_peak(self, make, tmp_path):
+        make("a", "protocol=honest", scores={"last": evaluation()}, recipe="cub_gzsl")
+        table = rows(reproduction_table(groups(tmp_path)))
+        assert [row["protocol"] for row in table] == 4 * ["honest: last step"]
+
+    @pytest.mark.parametrize("recipe", [None, "demo", "[cub_gzsl,ablation/no_distillation]"])
+    def test_other_experiments_reproduce_nothing(self, make, tmp_path, recipe):
+        make("a", scores={"last": evaluation()} | PEAKS, recipe=recipe)
+        assert reproduction_table(groups(tmp_path)).rows == []
 
     def test_the_released_code_is_held_against_our_run_of_its_seed(self, make, tmp_path):
         for seed, H in ((214, 0.45), (0, 0.1)):
             scores = {"last": evaluation(H), "peak_harmonic_mean": evaluation(H), "peak_acc_czsl": evaluation(H)}
-            make(str(seed), f"seed={seed}", "features=mobilenetv2_224", scores=scores)
-        table = rows(reference_table(groups(tmp_path)))
-        mine = [row for row in table if row["score"] == "H"]
-        assert [row["evaluation"] for row in mine] == ["peak on test, seed 214", "last step, seed 214"]
-        assert [(row["ours"].mean, row["n"], row["verdict"]) for row in mine] == [
-            (0.45, 1, "within"),  # of 46.8
-            (0.45, 1, "within"),  # of 44.6
-        ]
+            make(str(seed), f"seed={seed}", "features=mobilenetv2_224", scores=scores, recipe="cub_gzsl")
+        mine = [row for row in rows(reproduction_table(groups(tmp_path))) if row["score"] == "H"]
+        assert [(row["against released code"], row["n"]) for row in mine] == 2 * [("within (seed 214: 45.0)", 2)]
+        assert [row["released code"] for row in mine] == pytest.approx([0.468, 0.446])
+        assert [row["ours"].mean for row in mine] == pytest.approx([0.275, 0.275])
 
     def test_the_figures_are_those_of_the_sources(self):
         values = {(r.benchmark, r.features, r.reported): tuple(r.percent.values()) for r in REFERENCES}

@@ -35,7 +35,7 @@ def logs(load_config, tmp_path):
     """Four runs of three values of a setting, one of them with two seeds."""
     cfg = load_config()
     for name, cfg.seed, cfg.loss.lambda_cal in (("0", 0, 0.1), ("1", 1, 0.1), ("b", 0, 0.2), ("c", 0, 0.4)):
-        write_run(tmp_path / "logs" / name, cfg)
+        write_run(tmp_path / "logs" / name, cfg, recipe="cub_gzsl")
     return tmp_path / "logs"
 
 
@@ -118,7 +118,7 @@ class TestNotations:
     def test_files(self, logs, call, tmp_path):
         code, out, _ = call(logs, "--format", "csv", "--output", tmp_path / "out")
         assert code == 0
-        names = {"scores.csv", "protocols.csv", "references.csv", "runs.csv"}
+        names = {"scores.csv", "protocols.csv", "reproduction.csv", "runs.csv"}
         assert {path.name for path in (tmp_path / "out").iterdir()} == names
         assert {line.rpartition("/")[2] for line in out.splitlines()} == names
 

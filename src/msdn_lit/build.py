@@ -24,13 +24,14 @@ from msdn_lit.data.feature_store import Manifest, hash_image_list
 from msdn_lit.data.images import ImageFiles, ImageTransform
 from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
+from msdn_lit.data.semisynthetic import AttributeRegions
 from msdn_lit.data.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError, LeakError, UserError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
 
-_THIS_MACHINE = {"_target_", "weights_file", "pretrained"}
+_NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
 _EXPECTED_WARNINGS = (
     r".*does not have many workers",  # a batch is one gather from a memory map: workers would only cost
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
@@ -40,14 +41,20 @@ _EXPECTED_WARNINGS = (
 
 
 def feature_source(cfg: DictConfig) -> dict[str, Any]:
-    """What identifies a feature store: name, backbone and transform, without what belongs to this machine."""
+    """What identifies a feature store: name, backbone and transform, without what belongs to this machine.
+
+    Of regions that are drawn and not computed: name and all that they are drawn with.
+    """
     features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
-    backbone, transform = (
-        {key: value for key, value in features[part].items() if key not in _THIS_MACHINE}
-        for part in ("backbone", "transform")
-    )
-    backbone["random_weights"] = not (features["backbone"]["weights_file"] or features["backbone"]["pretrained"])
-    return {"name": features["name"], "backbone": backbone, "transform": transform}
+    source = {
+        part: {key: value for key, value in features[part].items() if key not in _NO_IDENTITY}
+        for part in ("backbone", "transform", "regions")
+        if part in features
+    }
+    if "backbone" in source:
+        weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
+        source["backbone"]["random_weights"] = not weights
+    return {"name": features["name"]} | source
 
 
 def backbone(cfg: DictConfig) -> RegionBackbone:
@@ -67,11 +74,14 @@ def extraction(
     """Where region features come from, the manifest of the store that they shall make, and its batch size.
 
     Raises:
-        ConfigError: There is no such device or precision.
+        ConfigError: There is no such device or precision, or no regions can be drawn with such numbers.
         DataError: The images, the weights or the official feature file are not what they must be.
     """
     features, names = cfg.features, benchmark.relative_paths(split)
     source, images_sha256 = feature_source(cfg), hash_image_list(names)
+    if "regions" in features:
+        drawn: AttributeRegions = _finish(features.regions, split.class_attributes_CK, split.labels_N)
+        return drawn, drawn.manifest(source, images_sha256, versions), features.batch_size
     if features.hdf5:
         official = OfficialFeatures(Path(features.hdf5), source, images_sha256)
         official.check_split(split)
@@ -146,6 +156,7 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
         fusion=_fusion(cfg),
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
+        scheduler=_make(cfg.scheduler) if cfg.get("scheduler") else None,
     )
 
 

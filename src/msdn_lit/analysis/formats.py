@@ -5,6 +5,7 @@ import html
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from msdn_lit.analysis.statistics import Interval, Summary
@@ -50,7 +51,7 @@ class Table(NamedTuple):
 def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
     """A page to be read as plain text, too."""
     lines = [f"# {title}", ""]
-    for table in tables:
+    for table in map(_concise, tables):
         lines += [f"## {table.title}", "", *markdown_lines(table), ""]
         lines += [*(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
     lines += [f"![{name}]({name})\n" for name in figures]
@@ -70,7 +71,7 @@ def markdown_lines(table: Table) -> list[str]:
 def latex(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
     r"""Tables for \input into a document that loads booktabs, and graphicx if there are figures."""
     lines = [f"% {' '.join(title.split())}; needs \\usepackage{{booktabs}}"]
-    for table in tables:
+    for table in map(_concise, tables):
         columns = "".join("l" if is_text else "r" for is_text in _text_columns(table))
         rows = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *_texts(table))]
         caption = rf"\caption{{{_latex(table.title)}}}\label{{tab:{table.slug}}}"
@@ -85,7 +86,7 @@ def page(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> st
     """One HTML page that needs no other file but its figures."""
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     lines = ["<!doctype html>", f'<html lang="en"><head>{head}</head><body>', f"<h1>{html.escape(title)}</h1>"]
-    for table in tables:
+    for table in map(_concise, tables):
         classes = [' class="t"' if is_text else "" for is_text in _text_columns(table)]
         lines += [f"<h2>{html.escape(table.title)}</h2>", "<table>"]
         for tag, row in [("th", table.header), *(("td", texts) for texts in _texts(table))]:
@@ -103,6 +104,15 @@ def comma_separated(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows(zip(*(values for column in columns for values in column), strict=True))
     return text.getvalue()
+
+
+def _concise(table: Table) -> Table:
+    """Says once, in the title, what the first columns say in every one of several rows."""
+    columns = list(zip(*_texts(table), strict=True))[:-1]
+    repeated = takewhile(lambda column: len(column) > 1 and len(set(column)) == 1, columns)
+    said = [column[0] for column in repeated]
+    rows, header = [row[len(said) :] for row in table.rows], table.header[len(said) :]
+    return table._replace(title=": ".join(filter(None, [table.title, ", ".join(said)])), header=header, rows=rows)
 
 
 def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:

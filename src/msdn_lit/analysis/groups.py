@@ -45,6 +45,11 @@ class Group:
         return str(self.runs[0].result["protocol"])
 
     @property
+    def recipe(self) -> str:
+        """The experiment's file, "" without one; of several, as on the command line."""
+        return str(self.runs[0].result["choices"].get("experiment") or "")
+
+    @property
     def stage(self) -> str:
         """The splits that were looked at: "test" or "val"."""
         return str(self.runs[0].result["stage"])

@@ -60,6 +60,7 @@ def _title(result: Mapping[str, Any]) -> str:
     parts = (result["benchmark"], result["features"], result["choices"].get("model"), f"{result['protocol']} protocol")
     variant = result["data"].get("split_variant", "")
     warning = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
+    warning += ["SEMI-SYNTHETIC FEATURES"] if "semi_synthetic" in result["data"].get("features", {}) else []
     return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warning])
 
 

@@ -85,7 +85,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         benchmark: Name, e.g. "CUB".
         data_dir: Holds xlsa17/, w2v/ and the images.
         store_dir: The feature store, or an official feature file (.hdf5).
-        source: What the store must have been made from (name, backbone, transform).
+        source: What the store must have been made from (name, backbone, transform; or name, regions).
         train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
             and the classes of test_unseen no candidates.
         eval_splits: Evaluated during and after training: test_seen, test_unseen; val_seen, val.
@@ -163,8 +163,10 @@ class ZSLDataModule(lightning.LightningDataModule):
         """What the backbone saw of the image in one row of the store: pixels in [0, 1], (size, size, 3).
 
         Raises:
-            DataError: The image is not there.
+            DataError: The image is not there, or the features were not made from images.
         """
+        if "transform" not in self.source:
+            raise DataError(f"{self.source['name']} features were not made from images")
         paths = self.benchmark.image_paths(self.split, self.data_dir)
         boxes = self.benchmark.image_boxes(self.split, self.data_dir)
         image = open_image(paths[row], boxes[row] if boxes else None)

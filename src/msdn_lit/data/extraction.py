@@ -48,7 +48,7 @@ class RegionBatch:
 
 
 class RegionSource(Protocol):
-    """Where region features come from: a backbone that looks at images, or a file of features."""
+    """Where region features come from: a backbone that looks at images, a file of features, or a draw."""
 
     def batches(self, claims: Iterator[range]) -> Iterable[RegionBatch]:
         """Gives the regions of the claimed batches, in order."""

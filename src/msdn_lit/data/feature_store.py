@@ -28,11 +28,12 @@ class Manifest:
     """How a store was made.
 
     Attributes:
-        source: Name, backbone and transform, as the features config states them; a store serves only its own source.
+        source: Name, backbone and transform, as the features config states them, or name and regions where there are
+            no images; a store serves only its own source.
         images_sha256: Hash of the image list, in order.
         shape: (N, R, D).
         grid: (H, W), with H * W = R.
-        weights_sha256: Hash of the backbone's weights.
+        weights_sha256: Hash of the backbone's weights, or of the class attributes and labels that regions show.
         versions: Versions of the libraries that computed it.
         computation: What else can change the last digits: device, precision and batch size, or the file it came from.
         regions_sha256: Hash of the features.

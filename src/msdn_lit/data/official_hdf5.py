@@ -149,10 +149,11 @@ def _is_complete(array: h5py.Dataset) -> bool:
 
 
 def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) -> None:
-    model_name, size = source["backbone"]["model_name"], source["transform"]["image_size"]
+    model_name = source.get("backbone", {}).get("model_name", source["name"])
     if not model_name.startswith("resnet101"):
         action = "Choose features=resnet101_448."
         raise DataError(f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action)
+    size = source["transform"]["image_size"]
     expected = (size // STRIDE, size // STRIDE)
     if grid != expected:
         is_dazle = grid == (7, 7)

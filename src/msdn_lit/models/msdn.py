@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from msdn_lit.errors import ConfigError
 from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
 
 Attend = Callable[[Tensor], Tensor]
@@ -83,16 +84,22 @@ class VisualToAttribute(SubNet):
     Args:
         attribute_dim: E.
         visual_dim: D.
+        effective_regions: Takes so many times the mean over the regions instead of the sum over all R, whose scores are
+            far larger than the other sub-net's; None is the sum (release).
     """
 
-    def __init__(self, attribute_dim: int, visual_dim: int) -> None:
+    def __init__(self, attribute_dim: int, visual_dim: int, effective_regions: float | None = None) -> None:
         super().__init__(0, 2, attribute_dim, visual_dim)
+        self.effective_regions = effective_regions
 
     def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
         """Maps: v_r^T W_3 a_k and a_k^T W_4 v_r."""
         values_KBR, compatibility_KBR = maps_MKBR
         gamma_KBR = over_attributes(compatibility_KBR)
-        return (gamma_KBR * values_KBR).sum(dim=2).T, gamma_KBR
+        scores_BK = (gamma_KBR * values_KBR).sum(dim=2).T
+        if self.effective_regions is not None:
+            scores_BK = scores_BK * (self.effective_regions / values_KBR.shape[2])
+        return scores_BK, gamma_KBR
 
 
 class VisualToAttributePaper(SubNet):
@@ -119,6 +126,32 @@ class VisualToAttributePaper(SubNet):
         return (carriers_KBR * region_scores_BR).sum(dim=2).T, gamma_KBR
 
 
+class RegionDropout(nn.Module):
+    """Lets a net train on a random part of each image's regions, and see all of them afterwards.
+
+    Args:
+        dropped: Share of the regions that a training step leaves out, in [0, 1); one region is always left.
+
+    Raises:
+        ConfigError: There is no such share.
+    """
+
+    def __init__(self, dropped: float) -> None:
+        super().__init__()
+        if not 0 <= dropped < 1:
+            raise ConfigError("model.region_dropout is wrong", expected="a share in [0, 1)", found=dropped)
+        self.dropped = dropped
+
+    def forward(self, regions_BRD: Tensor) -> Tensor:
+        """Regions (B, R', D) with R' <= R, other ones of each image."""
+        if not (self.training and self.dropped):
+            return regions_BRD
+        B, R, _ = regions_BRD.shape
+        order_BR = torch.rand(B, R, device=regions_BRD.device).argsort(dim=1)
+        kept_BR = order_BR[:, : max(1, int(R * (1 - self.dropped)))]
+        return regions_BRD[torch.arange(B, device=kept_BR.device)[:, None], kept_BR]
+
+
 class MSDN(nn.Module):
     """Sub-nets that share the trainable attribute vectors; both directions make MSDN, one alone is an ablation.
 
@@ -128,6 +161,7 @@ class MSDN(nn.Module):
         visual_dim: D.
         subnets: By name, each made from (E, D); the output has their order.
         renormalize: Normalise the attribute vectors in every forward pass (the release on AWA2).
+        region_dropout: Share of each image's regions that a training step leaves out (release: none).
     """
 
     class_attributes_CK: Tensor
@@ -140,6 +174,7 @@ class MSDN(nn.Module):
         *,
         subnets: Mapping[str, Callable[[int, int], SubNet]],
         renormalize: bool = False,
+        region_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         attribute_dim = attribute_vectors_KE.shape[1]
@@ -147,6 +182,7 @@ class MSDN(nn.Module):
         self.register_buffer("class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False)
         self.subnets = nn.ModuleDict({name: make(attribute_dim, visual_dim) for name, make in subnets.items()})
         self.renormalize = renormalize
+        self.region_dropout = RegionDropout(region_dropout)
 
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput, ...]:
         """Computes every sub-net's logits, attribute scores and attention.
@@ -158,7 +194,7 @@ class MSDN(nn.Module):
             One output per sub-net, in the order of `subnets`.
         """
         a_KE = normalize(self.attribute_vectors_KE, dim=1) if self.renormalize else self.attribute_vectors_KE
-        v_BRD = normalize(regions_BRD.float(), dim=2)
+        v_BRD = normalize(self.region_dropout(regions_BRD).float(), dim=2)
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
         maps_MKBR = bilinear_maps(a_KE, torch.cat(weights), v_BRD)

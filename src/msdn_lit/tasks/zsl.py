@@ -5,8 +5,10 @@ from typing import Protocol, runtime_checkable
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
@@ -32,6 +34,7 @@ class ZSLTask(lightning.LightningModule):
         fusion: Weight of each sub-net in the prediction.
         calibration: Margin of the prediction, + on unseen and - on seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
+        scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps it constant.
     """
 
     def __init__(
@@ -44,21 +47,26 @@ class ZSLTask(lightning.LightningModule):
         fusion: Sequence[float],
         calibration: float,
         stage: str,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
     ) -> None:
         super().__init__()
         self.net, self.loss, self.metric, self.optimizer = net, loss, metric, optimizer
         self.fusion, self.calibration, self.stage = tuple(fusion), calibration, stage
+        self.scheduler = scheduler
 
-    def configure_optimizers(self) -> Optimizer:
-        """Every parameter of the net in one group.
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Every parameter of the net in one group, and the schedule of its learning rate.
 
         Raises:
             ConfigError: The optimizer refuses its settings.
         """
         try:
-            return self.optimizer(self.net.parameters())
+            optimizer = self.optimizer(self.net.parameters())
         except ValueError as error:
             raise ConfigError(f"The optimizer refuses its config ({error})") from error
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
 
     def on_fit_start(self) -> None:
         """Solves a net that has a closed form; nothing is left to train then."""
