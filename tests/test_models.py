@@ -6,11 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from msdn_lit.errors import ConfigError
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute, VisualToAttributePaper
 from msdn_lit.models.attention import over_attributes, over_regions
+from msdn_lit.models.msdn import RegionDropout
 from tests import reference
 
 
@@ -248,6 +251,51 @@ def test_every_matrix_leaves_its_initial_value_within_two_steps(form):
     for parameter, before in zip(net.parameters(), initial, strict=True):
         moved = (parameter - before).abs()
         assert (moved.amax(dim=(-2, -1)) > 1e-6).all()
+
+
+@pytest.mark.parametrize("R", [1, 4, 9])
+def test_effective_regions_scale_the_scores_to_so_many_means(R):
+    net, regions_BRD = make_net("release"), make_regions(Sizes(R=R))
+    expected = net(regions_BRD)[1]
+    net.subnets["visual_to_attribute"].effective_regions = 2.5
+    found = net(regions_BRD)[1]
+    close(found.attribute_scores_BK, expected.attribute_scores_BK * 2.5 / R)
+    close(found.logits_BC, expected.logits_BC * 2.5 / R)
+    close(found.attention_BKR, expected.attention_BKR)
+
+
+class TestRegionDropout:
+    REGIONS_BRD = torch.arange(64 * 10).reshape(64, 10, 1).expand(-1, -1, 3)  # no two alike
+
+    @pytest.mark.parametrize(("dropped", "kept"), [(0.8, 2), (0.5, 5), (0.999, 1), (0.0, 10)])
+    def test_keeps_other_regions_of_each_image_and_none_twice(self, dropped, kept):
+        found_BR = RegionDropout(dropped)(self.REGIONS_BRD)[:, :, 0]
+        assert found_BR.shape == (64, kept)
+        assert (found_BR // 10 == torch.arange(64)[:, None]).all()  # of its own image
+        assert all(len(set(row)) == kept for row in found_BR.tolist())
+        if 1 < kept < 10:
+            assert len({tuple(sorted(row)) for row in (found_BR % 10).tolist()}) > 10
+
+    def test_each_region_as_often_as_any_other(self):
+        torch.manual_seed(0)
+        counts_R = torch.bincount(RegionDropout(0.7)(self.REGIONS_BRD)[:, :, 0].flatten() % 10)
+        assert counts_R.sum() == 64 * 3
+        assert stats.chisquare(counts_R.numpy()).pvalue > 1e-4
+
+    def test_evaluation_sees_every_region(self):
+        assert RegionDropout(0.8).eval()(self.REGIONS_BRD) is self.REGIONS_BRD
+
+    def test_the_net_drops_only_while_it_trains(self):
+        net, regions_BRD = make_net("release"), make_regions()
+        expected = net(regions_BRD)
+        net.region_dropout = RegionDropout(0.5)
+        assert net(regions_BRD)[0].attention_BKR.shape[2] == 2
+        assert_outputs_close(net.eval()(regions_BRD), [[t.detach() for t in output] for output in expected])
+
+    @pytest.mark.parametrize("dropped", [-0.1, 1.0, float("nan")])
+    def test_what_is_no_share(self, dropped):
+        with pytest.raises(ConfigError, match="region_dropout is wrong"):
+            RegionDropout(dropped)
 
 
 def test_initial_matrices_of_the_release():

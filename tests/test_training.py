@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -61,14 +63,31 @@ def test_same_seed_same_weights_and_other_seed_other_weights(mini_config, tmp_pa
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_learning_rate_falls_along_half_a_cosine(mini_config, monkeypatch):
+    class Rates(Callback):
+        seen: ClassVar[list[float]] = []
+
+        def on_train_batch_end(self, trainer, *_):
+            self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    original = build.trainer
+    monkeypatch.setattr(build, "trainer", lambda cfg: _with_callback(original(cfg), Rates()))
+    train.run(mini_config("scheduler=cosine", "optimizer.lr=0.1"))
+    assert Rates.seen == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(1, 13)])
+
+
 AFTER_EVALUATION = []  # the default: at 5 and 10
 EVERY_3_STEPS = ["callbacks.last.every_n_epochs=null", "+callbacks.last.every_n_train_steps=3"]
+DROPS_AND_SLOWS = ["model.region_dropout=0.5", "scheduler=cosine"]  # randomness and a schedule have a state, too
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "class_balanced", "epoch"])
 @pytest.mark.parametrize(
     ("saves", "crash_at"),
-    [(EVERY_3_STEPS, 4), (EVERY_3_STEPS, 8), (EVERY_3_STEPS, 11), (AFTER_EVALUATION, 6), (AFTER_EVALUATION, 11)],
+    [
+        *((EVERY_3_STEPS, 4), (EVERY_3_STEPS, 8), (EVERY_3_STEPS, 11), (AFTER_EVALUATION, 6), (AFTER_EVALUATION, 11)),
+        ([*EVERY_3_STEPS, *DROPS_AND_SLOWS], 8),
+    ],
 )
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, saves, crash_at):
     def config(name, *overrides):

@@ -232,8 +232,10 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def _loader_args(self) -> dict[str, Any]:
         # A batch arrives complete from __getitems__, so there is nothing left to collate.
+        # Its own generator: an iterator draws a seed when it begins, and a resumed run begins one more.
         on_gpu = self.settled_residence == "gpu"
         return {
+            "generator": torch.Generator(),
             "num_workers": 0 if on_gpu else self.num_workers,
             "collate_fn": _as_is,
             "pin_memory": torch.cuda.is_available() and not on_gpu,

@@ -148,7 +148,7 @@ class RegionDropout(nn.Module):
             return regions_BRD
         B, R, _ = regions_BRD.shape
         order_BR = torch.rand(B, R, device=regions_BRD.device).argsort(dim=1)
-        kept_BR = order_BR[:, : max(1, int(R * (1 - self.dropped)))]
+        kept_BR = order_BR[:, : max(1, round(R * (1 - self.dropped)))]
         return regions_BRD[torch.arange(B, device=kept_BR.device)[:, None], kept_BR]
 
 
