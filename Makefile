@@ -5,7 +5,7 @@ DATA_DIR ?= data
 ARGS     ?=
 # Seeds 0 to SEEDS - 1; without it the release's own.
 SEEDS    ?=
-RUNS     := $(or $(MSDN_LOG_DIR),logs)/reproduce/$(shell date +%Y-%m-%d_%H-%M-%S)
+SWEEPS    = $(or $(MSDN_LOG_DIR),logs)/sweeps
 # The field's backbone, unless the data folder brings only MobileNetV2's weights.
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
@@ -19,7 +19,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps]'
 	@touch $@
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
@@ -52,8 +52,8 @@ reproduce: reproduce-cub reproduce-sun reproduce-awa2 ## all three benchmarks
 reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=... SEEDS=5
 	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
 	$(BIN)/msdn-train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
-	  $(if $(SEEDS),'seed=range($(SEEDS))') hydra.sweep.dir=$(RUNS)/$* $(ARGS)
-	$(BIN)/msdn-report $(RUNS)/$*
+	  $(if $(SEEDS),'seed=range($(SEEDS))') sweep_name=reproduce_$*_$(FEATURES) $(ARGS)
+	$(BIN)/msdn-report $(SWEEPS)/reproduce_$*_$(FEATURES)
 
 clean: ## removes .venv, caches and build outputs; data/ and logs/ stay
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

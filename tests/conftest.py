@@ -1,6 +1,7 @@
 """Shared fixtures: the real configs, and a miniature benchmark on disk."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = (
     "1"  # read when huggingface_hub is imported: a test that asks for a download fails at once
@@ -56,28 +57,45 @@ def load_config():
 
 
 @pytest.fixture
-def mini_config(load_config, store_dir, data_dir, tmp_path, monkeypatch):
-    """The real training config, pointed at the miniature benchmark."""
+def mini_overrides(store_dir, data_dir, tmp_path, monkeypatch):
+    """What points the real training config at the miniature benchmark."""
     monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: miniature.SOURCE)
+    return [
+        "data.benchmark=MINI",
+        "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
+        "sampler.batch_size=10",
+        f"data.store_dir={store_dir}",
+        f"paths.data_dir={data_dir}",
+        f"paths.run_dir={tmp_path / 'run'}",
+        "trainer=cpu",
+        "trainer.max_steps=12",
+        "trainer.val_check_interval=5",
+        "trainer.log_every_n_steps=1",
+        "~callbacks.progress",
+        "+trainer.enable_progress_bar=false",
+    ]
 
-    def load(*overrides):
-        return load_config(
-            "data.benchmark=MINI",
-            "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
-            "sampler.batch_size=10",
-            f"data.store_dir={store_dir}",
-            f"paths.data_dir={data_dir}",
-            f"paths.run_dir={tmp_path / 'run'}",
-            "trainer=cpu",
-            "trainer.max_steps=12",
-            "trainer.val_check_interval=5",
-            "trainer.log_every_n_steps=1",
-            "~callbacks.progress",
-            "+trainer.enable_progress_bar=false",
-            *overrides,
-        )
 
-    return load
+@pytest.fixture
+def mini_config(load_config, mini_overrides):
+    """The real training config, pointed at the miniature benchmark."""
+    return lambda *overrides: load_config(*mini_overrides, *overrides)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs a command in this process: (exit code, standard output, standard error)."""
+
+    def call(module, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"msdn-{module.__name__.rpartition('.')[2]}", *arguments])
+        try:
+            module.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

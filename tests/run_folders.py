@@ -51,7 +51,7 @@ def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache
 
     Args:
         changes: To the content of result.json.
-        recipe: Choice of experiment.
+        recipe: Choice of experiment on the command line.
     """
     folder.mkdir(parents=True)
     cfg.paths.run_dir = str(folder)
@@ -59,7 +59,7 @@ def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache
     if scores is None:
         scores = _write_evaluations(folder, cfg, {step: made_up_cache(cfg.seed, step, **of_cache) for step in STEPS})
     content = result(cfg, scores) | (changes or {})
-    content["choices"]["experiment"] = recipe
+    content["command"] += f" experiment={recipe}" if recipe else ""
     (folder / "result.json").write_text(json.dumps(content, indent=2))
     return folder
 

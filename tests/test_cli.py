@@ -12,33 +12,17 @@ from msdn_lit import cli, evaluate, extract, train
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process: (exit code, standard output, standard error)."""
-
-    def call(command, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"msdn-{command.__name__.rpartition('.')[2]}", *arguments])
-        try:
-            command.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.mark.parametrize("command", [train, extract])
-def test_missing_data_says_what_where_and_what_next(run, command, tmp_path):
-    code, out, err = run(command, f"paths.data_dir={tmp_path / 'none'}")
+@pytest.mark.parametrize("module", [train, extract])
+def test_missing_data_says_what_where_and_what_next(command, module, tmp_path):
+    code, out, err = command(module, f"paths.data_dir={tmp_path / 'none'}")
     assert code == 2
     assert "xlsa17/data/CUB/att_splits.mat is missing. Take xlsa17.zip" in err
     assert "Traceback" not in out + err
     assert err.count("\n") == 1
 
 
-def test_missing_features_name_the_next_command(run, data_dir, monkeypatch):
-    code, _, err = run(
+def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
+    code, _, err = command(
         train, "data.benchmark=MINI", "data.semantics.word_vectors=w2v/MINI_attribute.pkl", f"paths.data_dir={data_dir}"
     )
     assert (code, err.count("\n")) == (2, 1)
@@ -56,25 +40,28 @@ def test_missing_features_name_the_next_command(run, data_dir, monkeypatch):
         (["ckpt_path=last"], ""),
     ],
 )
-def test_wrong_arguments_end_in_one_line(run, arguments, message):
-    code, out, err = run(train, *arguments)
+def test_wrong_arguments_end_in_one_line(command, arguments, message):
+    code, out, err = command(train, *arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err
     assert err.count("\n") == 1
 
 
-def test_evaluate_without_a_run(run, tmp_path):
-    assert run(evaluate)[0] == 2
-    code, _, err = run(evaluate, f"run_dir={tmp_path}")
+def test_evaluate_without_a_run(command, tmp_path):
+    assert command(evaluate)[0] == 2
+    code, _, err = command(evaluate, f"run_dir={tmp_path}")
     assert code == 2
     assert "no run folder: config.yaml is missing" in err
 
 
-def test_failing_job_of_a_multirun_does_not_stop_the_others(run, tmp_path):
-    code, _, err = run(train, "-m", "seed=1,2", f"paths.data_dir={tmp_path}", f"paths.log_dir={tmp_path / 'logs'}")
-    assert code == 2
+def test_failing_job_of_a_multirun_does_not_stop_the_others(command, tmp_path):
+    code, out, err = command(
+        train, "-m", "seed=1,2", f"paths.data_dir={tmp_path}", f"paths.log_dir={tmp_path / 'logs'}"
+    )
+    assert code == 1
     assert err.count("att_splits.mat is missing") == 2
+    assert "2 trials" in out
 
 
 def test_each_job_of_a_multirun_has_its_own_run_folder(tmp_path, monkeypatch):
@@ -83,11 +70,13 @@ def test_each_job_of_a_multirun_has_its_own_run_folder(tmp_path, monkeypatch):
     job = cli.command("train", lambda cfg: folders.append(cfg.paths.run_dir))
     monkeypatch.setattr(sys, "argv", ["msdn-train", "-m", "seed=1,2", f"paths.log_dir={tmp_path}"])
     job()
-    assert [Path(folder).name for folder in folders] == ["0", "1"]
+    (sweep,) = (tmp_path / "sweeps").iterdir()
+    assert {Path(folder).parent for folder in folders} == {sweep}
+    assert len(set(folders)) == 2
 
 
-def test_cfg_job_prints_the_config_without_running(run):
-    code, out, _ = run(train, "--cfg", "job", "experiment=awa2_gzsl")
+def test_cfg_job_prints_the_config_without_running(command):
+    code, out, _ = command(train, "--cfg", "job", "experiment=awa2_gzsl")
     assert code == 0
     assert "max_steps: 23527" in out
 

@@ -76,6 +76,16 @@ class TestRecord:
         assert config["data"]["data_dir"] == "${paths.data_dir}"
         assert config["protocol"]["stage"] == "test"
 
+    def test_with_a_base(self, record, tmp_path):
+        logs = record.parents[1] / "logs"
+        paths = [str(path) for path in sorted(logs.glob("0.1_*"))]
+        folder = tmp_path / "2026-11-25_cub_paired"
+        report.run([*paths, "--against", str(logs / "0.2_0"), "--record", str(folder)])
+        page, groups = (folder / "README.md").read_text(), json.loads((folder / "metrics.json").read_text())["groups"]
+        assert page.index("## Paired with loss.lambda_cal=0.2") < page.index("## Scores")
+        assert "Base: CUB, resnet101_448, loss.lambda_cal=0.2, paper protocol." in page
+        assert [group["settings"] for group in groups] == ["loss.lambda_cal=0.1", "loss.lambda_cal=0.2"]
+
     def test_is_not_written_over(self, record):
         with pytest.raises(ConfigError, match="is there already"):
             report.run([str(record.parents[1] / "logs"), "--record", str(record)])

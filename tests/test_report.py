@@ -81,6 +81,17 @@ class TestGroups:
             ("CUB", "resnet101_448", "validation", "model=msdn"),
         }
 
+    def test_experiments_stand_for_all_that_they_set(self, make, tmp_path):
+        last = {"last": evaluation()}
+        make("a", "experiment=cub_best", scores=last, recipe="cub_best")
+        make("b", "experiment=[cub_gzsl,ablation/baseline]", scores=last, recipe="[cub_gzsl,ablation/baseline]")
+        make("c", "experiment=cub_gzsl", scores=last, recipe="cub_gzsl")
+        make("d", "experiment=cub_gzsl", "loss.lambda_cal=0.2", scores=last, recipe="cub_gzsl")
+        names = ["cub_best", "cub_gzsl + ablation/baseline", "cub_gzsl, loss.lambda_cal=0.1"]
+        assert {group.name for group in groups(tmp_path)} == {*names, "cub_gzsl, loss.lambda_cal=0.2"}
+        make("e", "model=dazle", scores=last)  # one without
+        assert not any("cub_best" in group.name for group in groups(tmp_path))
+
     def test_other_data_under_the_same_config(self, make, tmp_path):
         last = {"last": evaluation()}
         for name, weights in (("a", "1" * 64), ("b", "2" * 64)):
@@ -102,6 +113,30 @@ class TestGroups:
         )
         make("full", "seed=1", scores={"last": evaluation()})
         assert len(groups(tmp_path)) == 2
+
+    def test_a_run_is_not_named_by_a_setting_that_it_lacks(self, make, tmp_path):
+        last = {"last": evaluation()}
+        make("old", "~model.region_dropout", scores=last, changes={"code": "old"})
+        make("new", scores=last)
+        make("dropped", "model.region_dropout=0.8", scores=last)
+        names = {run.folder.name: group.name for group in groups(tmp_path) for run in group.runs}
+        assert names == {"old": "model=msdn", "new": "model.region_dropout=0.0", "dropped": "model.region_dropout=0.8"}
+
+    def test_a_null_that_was_set_is_named(self, make, tmp_path):
+        for name, value in (("control", 0), ("full", "null")):
+            make(name, f"data.semantics.shuffle_seed={value}", scores={"last": evaluation()})
+        assert [group.name for group in groups(tmp_path)] == [
+            "data.semantics.shuffle_seed=0",
+            "data.semantics.shuffle_seed=null",
+        ]
+
+    def test_a_lacking_setting_is_null_where_it_alone_tells_two_apart(self, make, tmp_path):
+        make("a", "+model.extra=x", scores={"last": evaluation()})
+        make("b", "+model.extra._target_=x", scores={"last": evaluation()})  # named "model.extra", too
+        assert [group.name for group in groups(tmp_path)] == [
+            "model.extra=null, model.extra=x",
+            "model.extra=x, model.extra=null",
+        ]
 
     def test_of_two_runs_of_one_seed_the_newer_one_counts(self, make, tmp_path):
         for name, time in (("a", 2_000_000_000), ("b", 1_000_000_000)):

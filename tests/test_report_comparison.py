@@ -1,101 +1,19 @@
-"""Two groups paired by seeds and test images: against scipy, the comparison of single runs, and loops."""
+"""Groups paired by seeds and test images, two of them or all with one base: against scipy, and as it is typed."""
 
-from dataclasses import replace
+import csv
+import os
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from msdn_lit import report
+from msdn_lit.analysis.comparison import comparison_table
 from msdn_lit.analysis.groups import pair_of_groups
-from msdn_lit.analysis.pairing import compare_caches, over_classes, over_images
-from msdn_lit.analysis.report import comparison_table
+from msdn_lit.analysis.pairing import compare_caches, over_images
 from msdn_lit.analysis.runs import find_runs
-from msdn_lit.analysis.statistics import compare_on_images
-from msdn_lit.analysis.statistics import over_classes as one_over_classes
-from msdn_lit.analysis.statistics import over_images as one_over_images
-from msdn_lit.errors import CheckpointError, ConfigError
-from tests.run_folders import evaluation, made_up_cache, write_run
-
-SCORES = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
-both = pytest.mark.parametrize("resample", [over_images, over_classes])
-
-
-def right(cache, candidates):
-    """Whether each image is right among the candidates, by loops."""
-    margins = np.where(np.isin(np.arange(cache.logits_SNC.shape[2]), cache.unseen), 1, -1) * cache.calibration
-    fused = sum(w * (logits + margins) for w, logits in zip(cache.fusion, cache.logits_SNC, strict=True))
-    return np.array([max(candidates, key=row.__getitem__) == c for row, c in zip(fused, cache.labels_N, strict=True)])
-
-
-def scores_of(cache, weights):
-    """T1, U, S and H, each image counted as often as its weight says."""
-    everything = np.concatenate([cache.seen, cache.unseen])
-
-    def accuracy(candidates, role):
-        hits = right(cache, candidates)
-        return np.mean([np.average(hits[cache.labels_N == c], weights=weights[cache.labels_N == c]) for c in role])
-
-    T1, U = accuracy(cache.unseen, cache.unseen), accuracy(everything, cache.unseen)
-    S = accuracy(everything, cache.seen)
-    return np.array([T1, U, S, 2 * U * S / (U + S)])
-
-
-class TestBootstrap:
-    @both
-    def test_the_difference_is_the_mean_over_the_seeds(self, resample):
-        first, second = ([made_up_cache(seed, skill=skill) for seed in range(3)] for skill in (2.0, 1.6))
-        ones = np.ones(len(first[0].labels_N))
-        expected = np.mean(
-            [scores_of(a, ones) - scores_of(b, ones) for a, b in zip(first, second, strict=True)], axis=0
-        )
-        found = compare_caches(first, second, resample)
-        assert [found[score].difference for score in SCORES] == pytest.approx(list(expected))
-
-    @pytest.mark.parametrize(("ours", "theirs"), [(over_images, one_over_images), (over_classes, one_over_classes)])
-    def test_one_seed_is_the_comparison_of_two_runs(self, ours, theirs):
-        first, second = (made_up_cache(seed, skill=2 - seed / 4, per_class=61) for seed in (0, 1))
-        found = compare_caches([first], [second], ours)
-        everything = np.concatenate([first.seen, first.unseen])
-        for score, candidates, roles in (
-            ("acc_czsl", first.unseen, [first.unseen]),
-            ("acc_unseen", everything, [first.unseen]),
-            ("acc_seen", everything, [first.seen]),
-            ("harmonic_mean", everything, [first.unseen, first.seen]),
-        ):
-            hits = (right(first, candidates), right(second, candidates))
-            one = compare_on_images(*hits, first.labels_N, roles, resample=theirs, num_resamples=10_000, seed=1)
-            assert found[score].difference == pytest.approx(one.difference)
-            assert found[score].interval == pytest.approx(one.interval, abs=0.01)
-            assert found[score].p_value == pytest.approx(one.p_value, abs=0.03)
-            assert found[score][3:] == one[3:]  # images, classes, resamples
-
-    def test_all_seeds_are_scored_on_the_same_images(self):
-        """By loops: were the seeds drawn apart, the interval would be narrower."""
-        first, second = ([made_up_cache(seed, skill=skill) for seed in range(2)] for skill in (2.0, 1.6))
-        first[1], second[1] = first[0], second[0]  # two seeds that agree: their mean is as uncertain as one
-        rng, labels, drawn = np.random.default_rng(0), first[0].labels_N, []
-        for _ in range(200):
-            weights = np.zeros(len(labels))
-            for c in np.unique(labels):
-                rows = np.flatnonzero(labels == c)
-                weights += np.bincount(rng.choice(rows, len(rows)), minlength=len(labels))
-            drawn.append(scores_of(first[0], weights) - scores_of(second[0], weights))
-        for score, values in zip(SCORES, np.array(drawn).T, strict=True):
-            low, high = compare_caches(first, second, over_images)[score].interval
-            assert (high - low) / (2 * 1.96) == pytest.approx(values.std(), rel=0.2)
-
-    @both
-    def test_equal_methods(self, resample):
-        caches = [made_up_cache(seed) for seed in range(3)]
-        for found in compare_caches(caches, caches, resample).values():
-            assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
-
-    @pytest.mark.parametrize("name", ["rows_N", "labels_N"])
-    def test_other_images(self, name):
-        cache = made_up_cache()
-        with pytest.raises(CheckpointError, match="not tested on the same images"):
-            compare_caches([cache], [replace(cache, **{name: getattr(cache, name)[::-1]})], over_images)
+from msdn_lit.errors import ConfigError
+from tests.run_folders import evaluation, write_run
 
 
 @pytest.fixture
@@ -116,7 +34,7 @@ def compared(first, second):
     return comparison_table(*pair_of_groups(find_runs([first]).runs, find_runs([second]).runs))
 
 
-class TestTable:
+class TestTwoGroups:
     def test_against_scipy_on_the_common_seeds(self, make):
         one, two = {0: 0.5, 1: 0.52, 2: 0.49, 7: 0.9}, {2: 0.45, 1: 0.5, 0: 0.47, 9: 0.1}
         table = compared(make("a", 0.1, one), make("b", 0.2, two))
@@ -167,3 +85,144 @@ class TestTable:
         make("both/b", 0.2, {0: 0.5})
         with pytest.raises(ConfigError, match=r"first path holds 2 groups: .*lambda_cal=0.1\); .*lambda_cal=0.2\)"):
             compared(tmp_path / "both", make("c", 0.3, {0: 0.5}))
+
+
+@pytest.fixture
+def against(capsys, tmp_path):
+    """against("full", "logs", ...) types the command and reads a table of it, a dictionary for each row."""
+
+    def against(base, *paths, table="against"):
+        folders = [str(tmp_path / path) for path in paths]
+        arguments = ["--against", str(tmp_path / base), "--format", "csv", "--output", str(tmp_path / "out")]
+        report.run([*folders, *arguments])
+        capsys.readouterr()
+        return list(csv.DictReader((tmp_path / "out" / f"{table}.csv").read_text().splitlines()))
+
+    return against
+
+
+def page(capsys, *arguments):
+    report.run([str(argument) for argument in arguments])
+    return capsys.readouterr().out
+
+
+class TestAgainst:
+    def test_against_scipy_on_the_common_seeds(self, make, against):
+        base, ours = {0: 0.5, 1: 0.52, 2: 0.49, 7: 0.9}, {2: 0.45, 1: 0.5, 0: 0.47, 9: 0.1}
+        make("full", 0.1, base)
+        make("ablations/a", 0.2, ours)
+        *_, row = rows = against("full", "ablations")
+        assert [(row["settings"], row["protocol"], row["score"]) for row in rows] == [
+            ("loss.lambda_cal=0.2", "paper", score)
+            for score in ("T1", "U", "S", "H")  # without caches no AUSUC
+        ]
+        values = [[group[seed] for seed in range(3)] for group in (ours, base)]
+        test = stats.ttest_rel(*values)
+        for name, expected in (
+            ("ours", np.mean(values[0])),
+            ("base", np.mean(values[1])),
+            ("base std", np.std(values[1], ddof=1)),
+            ("ours - base", np.mean(values[0]) - np.mean(values[1])),
+            ("95 % seeds low", test.confidence_interval().low),
+            ("95 % seeds high", test.confidence_interval().high),
+            ("p (t)", test.pvalue),
+        ):
+            assert float(row[name]) == pytest.approx(expected), name
+        assert (row["n"], row["p images"]) == ("3", "")
+
+    def test_with_caches(self, make, against):
+        folders = make("full", 0.1, {0: None, 1: None, 2: None}, skill=2.5), make("a", 0.2, dict.fromkeys(range(3)))
+        rows = {row["score"]: row for row in against("full", "a")}
+        assert list(rows) == ["T1", "U", "S", "H", "AUSUC"]
+        base, ours = (find_runs([folder]).runs for folder in folders)
+        areas = [[run.curves["last"].ausuc for run in runs] for runs in (ours, base)]
+        assert float(rows["AUSUC"]["ours - base"]) == pytest.approx(np.mean(areas[0]) - np.mean(areas[1]))
+        assert float(rows["AUSUC"]["p (t)"]) == pytest.approx(stats.ttest_rel(*areas).pvalue)
+        images = compare_caches(*([run.cache("last") for run in runs] for runs in (ours, base)), over_images)
+        for name, score in (("T1", "acc_czsl"), ("U", "acc_unseen"), ("S", "acc_seen"), ("H", "harmonic_mean")):
+            row, found = rows[name], images[score]
+            assert float(row["ours - base"]) == pytest.approx(found.difference)
+            assert float(row["ours - base"]) < 0  # the base is better
+            assert [float(row[f"95 % images {end}"]) for end in ("low", "high")] == pytest.approx(found.interval)
+            assert float(row["p images"]) == found.p_value
+        assert rows["AUSUC"]["p images"] == ""
+
+    def test_a_seed_without_a_cache(self, make, against):
+        make("full", 0.1, dict.fromkeys(range(3)))
+        (make("a", 0.2, dict.fromkeys(range(3))) / "1" / "scores" / "last.npz").unlink()
+        rows = {row["score"]: row for row in against("full", "a")}
+        assert (rows["AUSUC"]["n"], rows["H"]["n"], rows["H"]["p images"]) == ("2", "3", "")
+
+    def test_the_base_is_a_group_of_the_report_and_counts_once(self, make, against, tmp_path):
+        make("logs/full", 0.1, {0: 0.5, 1: 0.51})
+        make("logs/a", 0.2, {0: 0.4, 1: 0.42})
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links" / "full").symlink_to(tmp_path / "logs" / "full")
+        expected = against("logs/full", "logs/a")
+        shown = [row["settings"] for row in against("logs/full", "logs/a", table="scores")]
+        assert shown == ["loss.lambda_cal=0.1", "loss.lambda_cal=0.2"]
+        for base, *paths in (("logs/full", "logs"), ("links", "logs"), ("logs/full", "links", "logs/a", "logs/full")):
+            assert against(base, *paths) == expected
+        assert not (tmp_path / "out" / "left_out.csv").exists()
+
+    def test_a_newer_run_of_the_bases_settings_is_paired_not_merged(self, make, against, tmp_path):
+        make("full", 0.1, {0: 0.5, 1: 0.51}, changes={"code": "old"})
+        for folder in (tmp_path / "full").iterdir():
+            os.utime(folder / "result.json", (1, 1))
+        make("logs", 0.1, {0: 0.52, 1: 0.53, 2: 0.9})
+        *_, row = against("full", "logs")
+        assert (row["settings"], row["n"]) == ("model=msdn", "2")
+        assert float(row["ours - base"]) == pytest.approx(0.02)
+        assert [row["settings"] for row in against("full", "logs", table="scores")] == [
+            "model=msdn",
+            "model=msdn (base)",
+        ]
+
+    def test_another_protocol_is_named_as_such(self, make, against):
+        make("full", 0.1, {0: 0.5}, "protocol=honest")
+        make("logs", 0.1, {0: 0.52})
+        *_, row = against("full", "logs")
+        assert (row["settings"], row["protocol"]) == ("model=msdn", "paper")
+        assert {row["settings"] for row in against("full", "logs", table="scores")} == {"model=msdn"}
+
+    def test_what_does_not_pair_is_named_or_of_another_table(self, make, capsys, tmp_path):
+        base = make("full", 0.1, dict.fromkeys((0, 1)))
+        make("logs/a", 0.2, dict.fromkeys((0, 1)))
+        make("logs/other_seeds", 0.3, {5: 0.5})
+        make("logs/other_images", 0.5, {0: None}, num_seen=5)
+        make("logs/sun", 0.6, {0: 0.5}, "data=sun")
+        make("logs/features", 0.7, {0: 0.5}, "features=vit_base_224")
+        make("logs/val", 0.8, {0: 0.5}, "protocol=validation")
+        table = page(capsys, tmp_path / "logs", "--against", base).split("## ")[1]
+        assert table.startswith("Paired with loss.lambda_cal=0.1: CUB, resnet101_448, loss.lambda_cal=0.2, paper\n")
+        assert "Base: CUB, resnet101_448, loss.lambda_cal=0.1, paper protocol." in table
+        assert "the test set chose it" in table
+        assert table.rstrip().endswith(
+            "- Left out: loss.lambda_cal=0.3 (no common seed); loss.lambda_cal=0.5 "
+            "(The two methods were not tested on the same images. Compare others)."
+        )
+
+    @pytest.mark.parametrize("notation", ["md", "latex", "html"])
+    def test_every_notation_has_it(self, make, capsys, notation):
+        base, ours = make("full", 0.1, {0: 0.5, 1: 0.52}), make("a", 0.2, {0: 0.45, 1: 0.5})
+        out = page(capsys, ours, "--against", base, "--format", notation)
+        assert "51.0 ± 1.4" in out.replace("$\\pm$", "±")
+        assert "-3.5 ± 2.1" in out.replace("$\\pm$", "±")
+
+    @pytest.mark.parametrize(
+        ("base", "says"),
+        [
+            ("a", r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); loss.lambda_cal=0.3 \(no com"),
+            ("sun", "found no other group of its benchmark, features and stage"),
+            ("two", r"--against path holds 2 groups: .*lambda_cal=0.2\); .*lambda_cal=0.3\)"),
+            ("empty", "--against path holds 0 groups: no run"),
+        ],
+    )
+    def test_what_is_no_base(self, make, tmp_path, base, says):
+        make("a", 0.1, {0: 0.5})
+        make("two/b", 0.2, {1: 0.5})
+        make("two/c", 0.3, {2: 0.5})
+        make("sun", 0.1, {0: 0.5}, "data=sun")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ConfigError, match=says):
+            report.run([str(tmp_path / "two"), "--against", str(tmp_path / base)])

@@ -8,6 +8,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,6 +40,8 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
         def job(cfg: DictConfig) -> float | None:
             _settle_paths(cfg)
+            if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
+                return run(cfg)  # SweepCallback takes its faults
             try:
                 return run(cfg)
             except UserError as fault:  # the other jobs of a multirun go on

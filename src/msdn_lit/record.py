@@ -51,13 +51,16 @@ class RunRecord:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CONFIG).write_text(OmegaConf.to_yaml(self.cfg))
 
-    def write_result(self, module: ZSLDataModule, scores: Mapping[str, Scores], device: torch.device) -> dict[str, Any]:
+    def write_result(
+        self, module: ZSLDataModule, scores: Mapping[str, Scores], device: torch.device, objective: float | None = None
+    ) -> dict[str, Any]:
         """Writes result.json and RESULT.md.
 
         Args:
             module: The run's data, set up.
             scores: Evaluations to report, by name.
             device: Where it ran.
+            objective: What a sweep maximises.
 
         Returns:
             The content of result.json.
@@ -74,6 +77,7 @@ class RunRecord:
             "seed": cfg.seed,
             "selection": self.selection,
             "scores": scores,
+            "objective": objective,
             "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
             "data": _data(module),
             "code": self.code,
@@ -83,8 +87,10 @@ class RunRecord:
             "peak_memory_gb": peak_memory_gb(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
         (self.folder / "RESULT.md").write_text(result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True)))
+        part = self.folder / f".{RESULT}.part"
+        part.write_text(json.dumps(result, indent=2) + "\n")
+        part.replace(self.folder / RESULT)  # whole or not at all: a run that has it is finished
         return result
 
 

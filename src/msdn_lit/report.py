@@ -19,6 +19,7 @@ _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 _EPILOG = (
     "Runs whose settings differ in the seed alone form a group, a row of the tables. Examples: msdn-report logs; "
     "msdn-report logs --output report --figures; msdn-report logs/full logs/ablated --compare; "
+    "msdn-report logs/ablations --against logs/full; "
     "msdn-report logs --record experiments/2026-11-24_cub_ablation; msdn-report --index experiments"
 )
 
@@ -45,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
         write_index(options.index)
         print(options.index / "README.md")
         return
-    groups, tables, left_out = _read(options.paths, compare=options.compare)
+    groups, tables, left_out = _read(options)
     if not options.record:
         _show([*tables, *left_out], groups, options)
         return
@@ -68,11 +69,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
     option("--figures", action="store_true", help="draw figures, too; needs --output")
     option("--class-names", type=Path, metavar="FILE", help="one name a line, by class id, for the figures")
-    option("--compare", action="store_true", help="compare the groups of two paths by their seeds and test images")
+    pairing = parser.add_mutually_exclusive_group().add_argument
+    pairing("--compare", action="store_true", help="compare the groups of two paths by their seeds and test images")
+    pairing("--against", type=Path, metavar="PATH", help="compare every group with the one whose runs PATH holds")
     option("--record", type=Path, metavar="DIR", help="write a dated record, e.g. experiments/2026-11-24_cub_ablation")
     option("--index", type=Path, nargs="?", const="experiments", metavar="DIR", help="write DIR/README.md, all records")
     options = parser.parse_args(arguments)
-    if bool(options.paths) == bool(options.index):
+    if bool(options.paths) == bool(options.index) or (options.index and options.against):
         parser.error("name run folders, or --index alone")
     if options.compare and len(options.paths) != 2:
         parser.error(f"--compare takes two paths, not {len(options.paths)}")
@@ -83,26 +86,35 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _read(paths: Sequence[Path], *, compare: bool) -> "tuple[list[Group], list[Table], list[Table]]":
+def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[Table]]":
     """The groups, their tables, and a table of what was left out, if anything was.
 
     Raises:
-        UserError: There is no finished run, or the two to compare do not compare.
+        UserError: There is no finished run, or those to compare do not compare.
     """
-    from msdn_lit.analysis.groups import group_runs, pair_of_groups
-    from msdn_lit.analysis.report import comparison_table, report_tables
+    from msdn_lit.analysis.comparison import against_table, comparison_table
+    from msdn_lit.analysis.groups import group_runs, groups_with_base, pair_of_groups
+    from msdn_lit.analysis.report import report_tables
     from msdn_lit.analysis.runs import find_runs
 
-    found = [find_runs([path]) for path in paths] if compare else [find_runs(paths)]
+    base = [options.against] if options.against else []
+    found = [find_runs([path]) for path in options.paths] if options.compare else [find_runs([*base, *options.paths])]
     if not any(part.runs for part in found):
         faults = [fault for part in found for fault in part.faults]
         reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
         raise CheckpointError("There is no finished run", found=reason, action="Name folders that msdn-train wrote.")
-    if compare:
+    compared: list[Table] = []
+    repeated: list[str] = []
+    if options.compare:
         groups = list(pair_of_groups(found[0].runs, found[1].runs))
-        return groups, [comparison_table(*groups), *report_tables(groups)], _left_out(found, [])
-    groups, repeated = group_runs(found[0].runs)
-    return groups, report_tables(groups), _left_out(found, repeated)
+        compared = [comparison_table(*groups)]
+    elif base:
+        size = len(find_runs(base).runs)  # they come first
+        first, groups, repeated = groups_with_base(found[0].runs[:size], found[0].runs[size:])
+        compared = [against_table(first, groups)]
+    else:
+        groups, repeated = group_runs(found[0].runs)
+    return groups, [*compared, *report_tables(groups)], _left_out(found, repeated)
 
 
 def _left_out(found: "Iterable[Found]", repeated: Iterable[str]) -> "list[Table]":

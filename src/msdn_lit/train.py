@@ -46,10 +46,11 @@ def run(cfg: DictConfig) -> float | None:
         trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
     finally:
         build.close_loggers(trainer)
+    objective = history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
     if trainer.is_global_zero:
-        result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device)
+        result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
-    return history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
+    return objective
 
 
 main = command("train", run)

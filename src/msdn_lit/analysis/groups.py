@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from msdn_lit.analysis.runs import RESULT, Run
-from msdn_lit.analysis.settings import Settings, Variant, name_of, variants_of
+from msdn_lit.analysis.settings import Settings, Variant, names_of, variants_of
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError
+
+PLACE = ("benchmark", "features", "settings")  # header of `Group.place`
+Members = tuple[list[list[Variant]], list[str]]  # runs of each group by seed; sentences on those left out
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Group:
     name: str
     settings: Settings
     runs: tuple[Run, ...]
+
+    def __str__(self) -> str:
+        """All that tables name it by."""
+        return f"{', '.join(self.place)}, {self.protocol} protocol"
 
     @property
     def benchmark(self) -> str:
@@ -45,9 +52,14 @@ class Group:
         return str(self.runs[0].result["protocol"])
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Benchmark, backbone and name, with which every row of a table begins."""
+        return self.benchmark, self.features, self.name
+
+    @property
     def recipe(self) -> str:
-        """The experiment's file, "" without one; of several, as on the command line."""
-        return str(self.runs[0].result["choices"].get("experiment") or "")
+        """Its experiments, "" without one."""
+        return self.runs[0].recipe
 
     @property
     def stage(self) -> str:
@@ -76,8 +88,24 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
         The groups, and a sentence for each run that was left out since a newer one repeats it.
     """
     members, repeated = _members(variants_of(runs))
-    groups = [_named(variants, members) for variants in members]
-    return sorted(groups, key=lambda group: (group.benchmark, group.features, group.name, group.protocol)), repeated
+    return _sorted(_named(members)), repeated
+
+
+def groups_with_base(base: Sequence[Run], others: Sequence[Run]) -> tuple[Group, list[Group], list[str]]:
+    """Makes one group of a base's runs, and sorts others into groups; none joins the base, not even of its settings.
+
+    Returns:
+        The base; it and the others, in the order of `group_runs`; a sentence for each run that a newer one repeats.
+
+    Raises:
+        ConfigError: The base's runs are not of one group.
+    """
+    (of_base, repeated), (of_others, also_repeated) = _apart(base, others)
+    _check_is_one(of_base, "--against")
+    first, *groups = _named([*of_base, *of_others])
+    if str(first) in map(str, groups):  # the same settings, of other seeds or code
+        first = replace(first, name=f"{first.name} (base)")
+    return first, _sorted([first, *groups]), [*repeated, *also_repeated]
 
 
 def pair_of_groups(first: Sequence[Run], second: Sequence[Run]) -> tuple[Group, Group]:
@@ -86,23 +114,29 @@ def pair_of_groups(first: Sequence[Run], second: Sequence[Run]) -> tuple[Group, 
     Raises:
         ConfigError: One of the lists is not of one group.
     """
-    variants = variants_of([*first, *second])
-    both = [_members(part)[0] for part in (variants[: len(first)], variants[len(first) :])]
-    for members, name in zip(both, ("first", "second"), strict=True):
-        if len(members) != 1:
-            found = [f"{one[0].run.folder} ({_named(one, members).name})" for one in members]
-            action = "Name a folder that holds the runs of one group."
-            raise ConfigError(
-                f"The {name} path holds {len(found)} groups: {'; '.join(found) or 'no run'}", action=action
-            )
-    rivals = [members[0] for members in both]
-    one, other = (_named(variants, rivals) for variants in rivals)
+    both = [members for members, _ in _apart(first, second)]
+    for members, path in zip(both, ("first", "second"), strict=True):
+        _check_is_one(members, path)
+    one, other = _named([members[0] for members in both])
     if one.name == other.name:
         return replace(one, name=f"{one.name} (A)"), replace(other, name=f"{other.name} (B)")
     return one, other
 
 
-def _members(variants: Sequence[Variant]) -> tuple[list[list[Variant]], list[str]]:
+def _apart(first: Sequence[Run], second: Sequence[Run]) -> tuple[Members, Members]:
+    """The members of two lists of runs, each for itself."""
+    variants = variants_of([*first, *second])
+    return _members(variants[: len(first)]), _members(variants[len(first) :])
+
+
+def _check_is_one(members: Sequence[Sequence[Variant]], path: str) -> None:
+    if len(members) != 1:
+        found = [f"{group.runs[0].folder} ({group.name})" for group in _named(members)]
+        action = "Name a folder that holds the runs of one group."
+        raise ConfigError(f"The {path} path holds {len(found)} groups: {'; '.join(found) or 'no run'}", action=action)
+
+
+def _members(variants: Sequence[Variant]) -> Members:
     """The runs of each group by seed, and what `group_runs` says of repeated ones."""
     by_key: dict[str, dict[int, Variant]] = {}
     repeated = []
@@ -115,7 +149,13 @@ def _members(variants: Sequence[Variant]) -> tuple[list[list[Variant]], list[str
     return [[variant for _, variant in sorted(seeds.items())] for seeds in by_key.values()], repeated
 
 
-def _named(variants: Sequence[Variant], members: Sequence[Sequence[Variant]]) -> Group:
-    first = variants[0]
-    name = name_of(first, [other[0] for other in members])
-    return Group(name, first.settings, tuple(variant.run for variant in variants))
+def _named(members: Sequence[Sequence[Variant]]) -> list[Group]:
+    names = names_of([variants[0] for variants in members])
+    return [
+        Group(name, variants[0].settings, tuple(variant.run for variant in variants))
+        for name, variants in zip(names, members, strict=True)
+    ]
+
+
+def _sorted(groups: Sequence[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: (*group.place, group.protocol))

@@ -4,17 +4,19 @@ The seeds' models are held fixed. Every resample is drawn once and scored by all
 images: T1, U, S and H of each seed and method, then the mean over the seeds of the differences. So the intervals say
 what other test images (or classes) would tell of these seeds; what other seeds would tell is `compare_seeds`'s to say.
 
-Letters: V the 2 tasks (T1, GZSL) x 2 methods x seeds, N images, n of one class, C classes of a role, X resamples.
+Letters: V the 2 tasks (T1, GZSL) x 2 methods x seeds, N images, n of one class, P kinds of them that all V judge alike,
+C classes of a role, X resamples.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from msdn_lit.analysis.scores import ScoreCache
-from msdn_lit.analysis.statistics import ImageComparison
+from msdn_lit.analysis.statistics import Interval
 from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.functional import predict
 
@@ -24,6 +26,24 @@ Resample = Callable[[Sequence[Right], int, np.random.Generator], Means]
 
 NUM_RESAMPLES = 10_000  # p-values to about 0.005
 _SEED = 0
+
+
+class ImageComparison(NamedTuple):
+    """First minus second method on the same test images.
+
+    Attributes:
+        difference: As observed.
+        interval: 95 % percentile interval of the resampled differences.
+        p_value: Twice the smaller part of the resampled differences on either side of zero, zeros on both.
+        num_images: Images of the classes compared.
+        num_classes: Classes compared, those without images left out.
+    """
+
+    difference: float
+    interval: Interval
+    p_value: float
+    num_images: int
+    num_classes: int
 
 
 def over_images(classes: Sequence[Right], num_resamples: int, rng: np.random.Generator) -> Means:
@@ -39,9 +59,8 @@ def over_images(classes: Sequence[Right], num_resamples: int, rng: np.random.Gen
     """
     total_XV = np.zeros((num_resamples, len(classes[0])))
     for right_Vn in classes:
-        patterns, counts = np.unique(right_Vn, axis=1, return_counts=True)  # images that all models judge alike
-        n = counts.sum()
-        total_XV += rng.multinomial(n, counts / n, num_resamples) @ patterns.T / n
+        patterns_VP, counts_P = np.unique(right_Vn, axis=1, return_counts=True)  # images that all models judge alike
+        total_XV += _draw(counts_P, num_resamples, rng) @ patterns_VP.T.astype(float) / counts_P.sum()
     return total_XV / len(classes)
 
 
@@ -77,11 +96,22 @@ def compare_caches(
     seen, unseen = (
         [right_VN[:, one.labels_N == c] for c in np.intersect1d(ids, one.labels_N)] for ids in (one.seen, one.unseen)
     )
+    assert all((seen, unseen)), "a role has no images"
     rng, shape = np.random.default_rng(_SEED), (-1, 2, 2, len(first))
     observed = _differences(*(np.mean([r.mean(axis=1) for r in c], axis=0).reshape(shape) for c in (seen, unseen)))
     drawn = _differences(*(resample(c, NUM_RESAMPLES, rng).reshape(shape) for c in (seen, unseen)))
     parts = {"acc_czsl": unseen, "acc_unseen": unseen, "acc_seen": seen, "harmonic_mean": [*seen, *unseen]}
     return {score: _comparison(observed[score][0], drawn[score], classes) for score, classes in parts.items()}
+
+
+def _draw(counts_P: NDArray[np.int64], num_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each pattern is among as many images as there are, drawn with replacement, (X, P)."""
+    n, P = int(counts_P.sum()), len(counts_P)
+    if n > 6 * P:  # a binomial draw takes as long as six images
+        return rng.multinomial(n, counts_P / n, num_resamples)
+    pattern_n, first_X1 = np.repeat(np.arange(P), counts_P), P * np.arange(num_resamples)[:, None]
+    drawn_Xn = first_X1 + pattern_n[rng.integers(n, size=(num_resamples, n))]
+    return np.bincount(drawn_Xn.ravel(), minlength=num_resamples * P).reshape(-1, P)
 
 
 def _right(cache: ScoreCache) -> Right:
@@ -110,5 +140,4 @@ def _comparison(observed: float, drawn_X: Means, classes: Sequence[Right]) -> Im
         p_value=min(1.0, 2 * float(min(tails)) / (len(drawn_X) + 1)),
         num_images=sum(right_Vn.shape[1] for right_Vn in classes),
         num_classes=len(classes),
-        num_resamples=len(drawn_X),
     )

@@ -8,6 +8,7 @@ import csv
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,12 @@ class Run:
         """Of initialisation and batches."""
         seed: int = self.result["seed"]
         return seed
+
+    @property
+    def recipe(self) -> str:
+        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one. (Hydra's choices leave lists out.)"""
+        words = [word for word in shlex.split(str(self.result.get("command", ""))) if word.startswith("experiment=")]
+        return " + ".join(words[-1].partition("=")[2].strip("[]").split(",")) if words else ""
 
     @property
     def scores(self) -> Mapping[str, Scores]:

@@ -12,7 +12,7 @@ Settings = dict[str, Any]
 # Changes no score, or belongs to a machine or to one run. (trainer.devices and trainer.strategy do change scores: among
 # several processes the self-calibration is another number.)
 _NO_SETTING = (
-    *("seed", "paths", "ckpt_path", "task_name", "objective", "callbacks", "logger", "debug"),
+    *("seed", "paths", "ckpt_path", "task_name", "sweep_name", "resume", "objective", "callbacks", "logger", "debug"),
     *("data.data_dir", "data.store_dir", "data.residence", "data.num_workers", "data.eval_batch_size"),
     *("features.device", "features.batch_size", "features.num_workers", "features.backbone.weights_file"),
     *("trainer.accelerator", "trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly"),
@@ -58,18 +58,33 @@ def variants_of(runs: Sequence[Run]) -> list[Variant]:
     return [Variant(variant.run, variant.settings | more) for variant, more in zip(variants, added, strict=True)]
 
 
-def name_of(variant: Variant, others: Sequence[Variant]) -> str:
-    """The choices and settings in which a variant differs from others, e.g. "model=msdn, loss.lambda_cal=0.1"."""
+def names_of(variants: Sequence[Variant]) -> list[str]:
+    """What each differs in from others at its place, e.g. "cub_gzsl, loss.lambda_cal=0.1" or "model=msdn".
+
+    Where all have experiments, and not all the same, these come first, and stand for all that they set.
+    A setting that a variant lacks, as runs of older code do, is not named; but null where it alone tells two apart.
+    """
+    names = [(v.place, _name(v, variants, nulls=False), _name(v, variants, nulls=True)) for v in variants]
+    return [
+        full if any(other[:2] == (place, brief) and other[2] != full for other in names) else brief
+        for place, brief, full in names
+    ]
+
+
+def _name(variant: Variant, others: Sequence[Variant], *, nulls: bool) -> str:
     rivals = [other for other in others if other.place == variant.place]
+    recipes, parts = {rival.run.recipe for rival in rivals}, []
+    if len(recipes) > 1 and "" not in recipes:
+        rivals = [rival for rival in rivals if rival.run.recipe == variant.run.recipe]
+        parts.append(variant.run.recipe)
     names = {name for rival in rivals for name in rival.settings}
-    parts = []
     for name in sorted(names, key=lambda name: (not name.startswith("model."), name)):
         group, mine = name.partition(".")[0], variant.settings.get(name)
         different = [rival for rival in rivals if rival.settings.get(name) != mine]
         is_other_choice = [rival.choice(group) != variant.choice(group) for rival in different]
         if any(is_other_choice) and group not in _COLUMNS:
             parts.append(f"{group}={variant.choice(group)}")
-        if not all(is_other_choice):
+        if not all(is_other_choice) and (nulls or name in variant.settings):
             parts.append(f"{name.removesuffix('._target_')}={_short(mine)}")
     return ", ".join(dict.fromkeys(parts)) or f"model={variant.choice('model') or 'the only one'}"
 

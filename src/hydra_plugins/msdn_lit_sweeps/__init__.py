@@ -1,0 +1,1 @@
+"""What Hydra finds of ours by itself: a launcher that skips finished trials."""
