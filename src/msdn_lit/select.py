@@ -81,10 +81,11 @@ def _settings(group: "Group", choice: "Choice", groups: Sequence["Group"]) -> di
     }
     data = group.runs[0].result["data"]
     steps = round(choice.step * data["num_trainval"] / data["num_train"])  # as many passes over the images
+    length = {"trainer.max_steps": steps} if steps else {}  # a closed form takes none
     names = list(group.runs[0].config["model"].get("subnets", []))
     weights = zip(names, choice.fusion, strict=False) if len(names) > 1 else ()
     fusion = {f"prediction.fusion.{name}": weight for name, weight in weights}
-    return {**differing, "trainer.max_steps": steps, **fusion, "prediction.calibration": round(choice.calibration, 4)}
+    return {**differing, **length, **fusion, "prediction.calibration": round(choice.calibration, 4)}
 
 
 if __name__ == "__main__":

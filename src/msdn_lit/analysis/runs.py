@@ -73,7 +73,7 @@ class Run:
 
     @property
     def recipe(self) -> str:
-        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one. (Hydra's choices leave lists out.)"""
+        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one; Hydra's choices leave lists out."""
         words = [word for word in shlex.split(str(self.result.get("command", ""))) if word.startswith("experiment=")]
         return " + ".join(words[-1].partition("=")[2].strip("[]").split(",")) if words else ""
 
