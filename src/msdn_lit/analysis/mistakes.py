@@ -74,10 +74,7 @@ def _row(name: str, judged: Judged) -> list[Cell]:
     best, (seen_lost, unseen_lost) = best_point(curve), judged.crossed()
     weights = " ".join(f"{weight:g}" for weight in judged.fusion or cache.fusion)
     scores = [Share(float(value)) for value in cache.scores(judged.fusion, judged.calibration)]
-    area = Share(float(seen_unseen_auc(curve)))
-    return [
-        *(name, cache.step, weights, judged.calibration, *scores),
-        *(area, float(best.calibration), Share(float(best.harmonic_mean))),
-        *(Share(judged.top_k(side)) for side in ("unseen", "seen")),
-        *(Share(unseen_lost), Share(seen_lost)),
-    ]
+    cells: list[Cell] = [name, cache.step, weights, judged.calibration, *scores]
+    cells += [Share(float(seen_unseen_auc(curve))), float(best.calibration), Share(float(best.harmonic_mean))]
+    shares = (judged.top_k("unseen"), judged.top_k("seen"), unseen_lost, seen_lost)
+    return [*cells, *map(Share, shares)]
