@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -187,11 +189,11 @@ def selection(cfg: DictConfig) -> dict[str, Any] | None:
 
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and cfg.trainer.strategy == "ddp":
-        action = "Use trainer.strategy=ddp_spawn, or single runs."
-        raise ConfigError(
-            "trainer.strategy=ddp starts its processes with the command line, so not under -m", action=action
+    if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
+        problem = (
+            "trainer.strategy=ddp starts its processes with the command line, which no worker of this launcher has"
         )
+        raise ConfigError(problem, action="Use launcher=serial, or give each trial one device.")
     if not cfg.trainer.val_check_interval > 0:
         found = cfg.trainer.val_check_interval
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
@@ -215,11 +217,23 @@ def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     return _make_trainer(config, callbacks=callbacks)
 
 
-def close_loggers(built: Trainer) -> None:
-    """Ends every W&B run, so that the next job of a multirun begins its own."""
-    for logger in built.loggers:
-        if isinstance(logger, WandbLogger) and built.is_global_zero:
-            logger.experiment.finish()
+@contextmanager
+def closing(built: Trainer) -> Iterator[None]:
+    """Ends every W&B run and the group of processes, so that the next job of a multirun begins its own."""
+    try:
+        yield
+    finally:
+        for logger in built.loggers:
+            if isinstance(logger, WandbLogger) and built.is_global_zero:
+                logger.experiment.finish()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _is_in_a_worker() -> bool:
+    """Whether this job of a sweep runs in a process that another program than the command began."""
+    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return is_sweep and str(HydraConfig.get().launcher._target_).endswith(("JoblibLauncher", "RayLauncher"))
 
 
 def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes
