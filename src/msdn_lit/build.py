@@ -190,9 +190,7 @@ def selection(cfg: DictConfig) -> dict[str, Any] | None:
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
     if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
-        problem = (
-            "trainer.strategy=ddp starts its processes with the command line, which no worker of this launcher has"
-        )
+        problem = "trainer.strategy=ddp starts its processes with the command line, which workers do not have"
         raise ConfigError(problem, action="Use launcher=serial, or give each trial one device.")
     if not cfg.trainer.val_check_interval > 0:
         found = cfg.trainer.val_check_interval

@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from msdn_lit.errors import USER_FAULT, UserError, tell
 from msdn_lit.overrides import check_overrides
 
-
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
