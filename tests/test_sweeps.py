@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit import build, train, trials
+from msdn_lit.cli import config_dir
 from msdn_lit.trials import Trials, trial_id, trials_in
 
 
@@ -122,6 +123,26 @@ def test_two_sweeps_in_one_folder(sweep, mini_config, folder):
         assert (code, err.count("\n")) == (2, 1)
         assert "Another sweep works in" in err
     assert sweep("seed=0")[0] == 0
+
+
+class TestGlob:
+    def run(self, sweep, folder, *arguments):
+        sweep(*arguments, "seed=-1")  # a seed that ends each trial at once
+        return {o[11:] for trial in trials_in(folder) for o in trial.overrides if o.startswith("experiment=")}
+
+    def test_files_in_a_subfolder(self, sweep, folder):
+        expected = {f"ablation/{path.stem}" for path in (config_dir() / "experiment" / "ablation").iterdir()}
+        assert len(expected) >= 7
+        assert self.run(sweep, folder, "experiment=glob(ablation/*)") == expected
+
+    def test_exclude_and_the_uppermost_folder(self, sweep, folder):
+        found = self.run(sweep, folder, "experiment=glob([cub_*,ablation/no_*],exclude=[*best,*czsl])")
+        assert found == {"cub_gzsl", "ablation/no_distillation", "ablation/no_self_calibration"}
+
+    def test_nothing_found(self, sweep):
+        code, _, err = sweep("experiment=glob(ablations/*)")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "experiment=glob(ablations/*) finds nothing" in err
 
 
 class TestSweep:
