@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -215,11 +216,20 @@ def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     return _make_trainer(config, callbacks=callbacks)
 
 
-def close_loggers(built: Trainer) -> None:
-    """Ends every W&B run, so that the next job of a multirun begins its own."""
+def open_loggers(built: Trainer, facts: Mapping[str, Any]) -> None:
+    """Opens W&B's run, if there is one to be, with what is known of it before the first step."""
     for logger in built.loggers:
-        if isinstance(logger, WandbLogger) and built.is_global_zero:
-            logger.experiment.finish()
+        if isinstance(logger, WandbLogger):
+            logger.log_hyperparams(dict(facts))  # on the first rank alone
+
+
+def close_loggers(built: Trainer) -> None:
+    """Ends W&B's run, so that the next job of a multirun begins its own; as failed where training broke off."""
+    if any(isinstance(logger, WandbLogger) for logger in built.loggers):
+        import wandb
+
+        if wandb.run is not None:
+            wandb.run.finish(exit_code=int(built.interrupted))
 
 
 def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes

@@ -153,13 +153,13 @@ def _show(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argpars
 def _figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "Iterator[tuple[str, Figure]]":
     from msdn_lit.analysis.figures import report_figures
 
-    names = None
-    if options.class_names:
-        try:
-            names = options.class_names.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{options.class_names} cannot be read ({error})") from error
-    return report_figures(groups, names)
+    return report_figures(groups, _class_names(options))
+
+
+def _class_names(options: argparse.Namespace) -> list[str] | None:
+    from msdn_lit.analysis.scores import read_class_names
+
+    return read_class_names(options.class_names) if options.class_names else None
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from zlib import crc32
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from msdn_lit.analysis import report_plots as plots
+from msdn_lit.analysis.classes import class_accuracies
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.report_plots import ClassAccuracies, CurveLine
@@ -20,7 +20,6 @@ from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.analysis.tables import SCORES
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics.curve import scores_at
-from msdn_lit.metrics.functional import predict
 
 _MAX_CURVES = 7
 _MIN_VALUES = 3  # of a setting, for a curve
@@ -136,16 +135,9 @@ def _class_figure(caches: Sequence[ScoreCache], title: str, class_names: Sequenc
     sides = []
     for label, ids in (("seen", caches[0].seen), ("unseen", caches[0].unseen)):
         present = np.intersect1d(ids, caches[0].labels_N)
-        values_nC = np.array([_class_accuracies(cache, present) for cache in caches])
+        values_nC = np.array([class_accuracies(cache, present) for cache in caches])
         sides.append(ClassAccuracies(label, [names[c] for c in present], values_nC))
     return plots.plot_class_accuracies(sides, title)
-
-
-def _class_accuracies(cache: ScoreCache, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of the given classes, among all classes."""
-    candidates = torch.from_numpy(np.concatenate([cache.seen, cache.unseen]))
-    is_right_N = predict(cache.fused(calibration=cache.calibration), candidates).numpy() == cache.labels_N
-    return np.array([is_right_N[cache.labels_N == c].mean() for c in classes])
 
 
 def _values(group: Group, evaluation: str, score: str) -> list[float]:

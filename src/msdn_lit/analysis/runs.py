@@ -73,9 +73,8 @@ class Run:
 
     @property
     def recipe(self) -> str:
-        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one; Hydra's choices leave lists out."""
-        words = [word for word in shlex.split(str(self.result.get("command", ""))) if word.startswith("experiment=")]
-        return " + ".join(words[-1].partition("=")[2].strip("[]").split(",")) if words else ""
+        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one."""
+        return recipe_of(shlex.split(str(self.result.get("command", ""))))
 
     @property
     def scores(self) -> Mapping[str, Scores]:
@@ -152,6 +151,12 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
     except CheckpointError as error:
         faults.append(str(error))
     return Run(folder, result, config, curves, history), faults
+
+
+def recipe_of(words: Sequence[str]) -> str:
+    """The experiments among the words of a command, as `Run.recipe`; Hydra's own choices leave lists out."""
+    chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    return " + ".join(chosen[-1].strip("[]").split(",")) if chosen else ""
 
 
 def cache_path(folder: Path, evaluation: str) -> Path:
