@@ -3,6 +3,7 @@
 Predictions are among all classes, with the run's own fusion and calibration. Letters: N images, C classes.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +13,35 @@ from torch import Tensor
 
 from msdn_lit.analysis.formats import Cell, Share, Table
 from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.errors import ConfigError
 from msdn_lit.metrics.confusion import confusion_counts, domain_confusion
 from msdn_lit.metrics.functional import harmonic_mean, predict
 
 NUM_PAIRS = 20
 _MAX_POINTS = 200  # of a curve; W&B draws no more than 10,000 rows of all runs together
+
+
+def readable_names(names: Sequence[str] | None, cache: ScoreCache) -> list[str]:
+    """Names by class id without the benchmark's spelling: "002.Laysan_Albatross" -> "Laysan Albatross".
+
+    Args:
+        names: As the benchmark has them; None takes the ids.
+        cache: Of an evaluation of the same classes.
+
+    Raises:
+        ConfigError: The names are not as many as the classes.
+    """
+    C = cache.logits_SNC.shape[2]
+    if names is None:
+        return [str(c) for c in range(C)]
+    if len(names) != C:
+        raise ConfigError("The class names do not fit", expected=f"{C} classes", found=len(names))
+    return [short_name(name) for name in names]
+
+
+def short_name(class_name: str) -> str:
+    """One name, without its number."""
+    return re.sub(r"^\d+\.", "", class_name).replace("_", " ")
 
 
 def predictions(cache: ScoreCache) -> Tensor:
@@ -64,8 +89,9 @@ def confusion_table(caches: Sequence[ScoreCache], names: Sequence[str], num_pair
         images = int(totals_C[truth]) // len(caches)
         share = Share(wrong_CC[pair] / totals_C[truth])
         rows.append([names[truth], sides[truth], names[guess], sides[guess], share, images])
-    header = ["class", "side", "taken for", "side of that", "of its images", "images"]
-    return Table("confusions", "Most confused pairs", header, rows, [_across_the_border(caches)])
+    header = ["class", "side", "taken for", "its side", "share", "images"]
+    notes = ["Share: of the images of the class, in percent.", _across_the_border(caches)]
+    return Table("confusions", "Most confused pairs", header, rows, notes)
 
 
 def curve_points(cache: ScoreCache) -> list[list[float]]:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from msdn_lit.analysis.classes import short_name
 from msdn_lit.analysis.plots import AttentionMap, AttentionRow
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.models import MSDN
@@ -39,7 +40,7 @@ def attention_rows(task: ZSLTask, data: ZSLDataModule, num_images: int, num_attr
         for row, label in enumerate(predicted):
             strongest = _strongest(scores_BK[row], data.semantics.class_attributes_CK[label], num_attributes)
             maps[row] += _maps(strongest, scores_BK[row], attention_BKR[row], data, _direction(name))
-    names = [_short(name) for name in data.semantics.class_names]
+    names = [short_name(name) for name in data.semantics.class_names]
     titles = [f"{names[label]}\n→ {names[guess]}" for label, guess in zip(labels_B.tolist(), predicted, strict=True)]
     return [AttentionRow(*row) for row in zip(titles, pictures, maps, strict=True)]
 
@@ -57,11 +58,6 @@ def _maps(
     for k in attributes:
         weights_HW: NDArray[np.float32] = attention_KR[k].float().reshape(data.store.manifest.grid).numpy()
         yield AttentionMap(f"{direction} {_readable(data.attribute_names[k])}\n{scores_K[k]:.2f}", weights_HW)
-
-
-def _short(class_name: str) -> str:
-    """A class name without its number: "002.Laysan_Albatross" -> "Laysan Albatross"."""
-    return class_name.rpartition(".")[2].replace("_", " ")
 
 
 def _readable(attribute: str) -> str:

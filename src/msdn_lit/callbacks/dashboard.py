@@ -8,7 +8,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
-from msdn_lit.analysis.classes import class_table, confusion_table, curve_points
+from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.formats import Table
 from msdn_lit.analysis.plots import plot_attention
 from msdn_lit.analysis.scores import ScoreCache
@@ -59,12 +59,12 @@ class Dashboard(Callback):
         logger, history = _wandb_logger(trainer), EvaluationHistory.of(trainer)
         if logger is None or pl_module.global_step not in history.scores_at:
             return
-        names = _data(trainer).semantics.class_names
         for evaluation, scores in history.summary().items():
             cache = ScoreCache.load(self.folder / f"{evaluation}.npz")
             told = {**scores, "ausuc": float(seen_unseen_auc(cache.curve()))}
             logger.experiment.summary.update({f"{evaluation}/{name}": value for name, value in told.items()})
         last = ScoreCache.load(self.folder / "last.npz")
+        names = readable_names(_data(trainer).semantics.class_names, last)
         for table in (class_table([last], names), confusion_table([last], names)):
             logger.log_table(table.slug, *_plain(table), step=trainer.global_step)
         logger.experiment.log({"seen_unseen_curve": _curve(last), "trainer/global_step": trainer.global_step})
