@@ -11,7 +11,7 @@ import torch
 import wandb
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit import build, train
+from msdn_lit import build, dashboard, train
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.checkpoint import find_checkpoint
 from msdn_lit.data.datamodule import ZSLDataModule
@@ -89,7 +89,8 @@ def test_a_finished_run_can_be_read_back(mini_config, folder):
             assert found == recorded["scores"][evaluation][name] == pytest.approx(float(getattr(cache.scores(), name)))
     assert (len(run.logged("train/distillation")), len(run.logged("test/harmonic_mean"))) == (12, 3)
     assert run.exit_code == 0
-    assert "stats" in run.kinds  # of the machine
+    assert {f"system/{name}" for name in run.machine} >= {"system/cpu", "system/proc.memory.rssMB"}  # as shown
+    assert {f"train/{name}" for name in dashboard.LOSSES} <= {name for row in run.history for name in row}
     check_class_tables(folder, caches["last"])
     check_curve(folder, recorded["scores"]["last"]["acc_czsl"])
 
@@ -98,18 +99,22 @@ def check_class_tables(folder, cache):
     pairs = list(zip(predicted_in_loops(cache), cache.labels_N.tolist(), strict=True))
     header, rows = table(folder, "classes")
     assert header[:4] == ["class", "side", "images", "accuracy"]
-    assert {int(name[:3]) - 1 for name, *_ in rows} == set(cache.labels_N.tolist())
+    assert {class_id(name) for name, *_ in rows} == set(cache.labels_N.tolist())
     for name, side, images, accuracy, _ in rows:
-        c = int(name[:3]) - 1
+        c = class_id(name)
         assert side == ("unseen" if c in miniature.UNSEEN else "seen")
         right = [guess == c for guess, label in pairs if label == c]
         assert (images, accuracy) == (len(right), pytest.approx(sum(right) / len(right)))
     header, rows = table(folder, "confusions")
     for truth, _, guess, _, share, images in rows:
-        c, d = int(truth[:3]) - 1, int(guess[:3]) - 1
+        c, d = class_id(truth), class_id(guess)
         assert c != d
         assert pairs.count((d, c)) == pytest.approx(share * images)
     assert sum(share * images for *_, share, images in rows) == pytest.approx(sum(p != c for p, c in pairs))
+
+
+def class_id(name):
+    return int(name.removeprefix("class "))
 
 
 def check_curve(folder, acc_czsl):

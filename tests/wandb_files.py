@@ -15,6 +15,7 @@ class RunFile:
         run: The first record of the run: id, group, job type, tags.
         config, summary: As W&B would show them.
         history: What was logged, in order.
+        machine: Names of what was measured of the machine.
         exit_code: None of a run that was not ended.
     """
 
@@ -22,11 +23,10 @@ class RunFile:
         from wandb.proto import wandb_internal_pb2
 
         self.config, self.summary, self.history, self.exit_code, self.run = {}, {}, [], None, None
-        self.kinds = set()
+        self.machine = set()
         for data in _records(path.read_bytes()):
             record = wandb_internal_pb2.Record.FromString(data)
             kind = record.WhichOneof("record_type")
-            self.kinds.add(kind)
             if kind == "run":
                 self.run = self.run or record.run
                 self.config |= _items(record.run.config.update)
@@ -36,6 +36,8 @@ class RunFile:
                 self.summary |= _items(record.summary.update)
             elif kind == "history":
                 self.history.append(_items(record.history.item))
+            elif kind == "stats":
+                self.machine |= {item.key for item in record.stats.item}
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
 

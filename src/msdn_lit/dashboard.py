@@ -71,8 +71,7 @@ def workspace(entity: str, project: str, name: str) -> "Workspace":
 
 def spec(built: "Workspace") -> str:
     """What would be saved, as JSON."""
-    view = built._model.model_dump(by_alias=True, exclude_none=True)  # save() sends this, too
-    return json.dumps(view, indent=2)
+    return json.dumps(built._spec, indent=2)
 
 
 def save(built: "Workspace") -> str:

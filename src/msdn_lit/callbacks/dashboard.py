@@ -1,6 +1,7 @@
 """What W&B shows of a run beside its scores and losses over the steps."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,24 @@ class Dashboard(Callback):
         if logger is None or pl_module.global_step not in history.scores_at:
             return
         for evaluation, scores in history.summary().items():
-            cache = ScoreCache.load(self.folder / f"{evaluation}.npz")
-            told = {**scores, "ausuc": float(seen_unseen_auc(cache.curve()))}
-            logger.experiment.summary.update({f"{evaluation}/{name}": value for name, value in told.items()})
-        last = ScoreCache.load(self.folder / "last.npz")
-        names = readable_names(_data(trainer).semantics.class_names, last)
-        for table in (class_table([last], names), confusion_table([last], names)):
-            logger.log_table(table.slug, *_plain(table), step=trainer.global_step)
-        logger.experiment.log({"seen_unseen_curve": _curve(last), "trainer/global_step": trainer.global_step})
+            cache = self._cache(evaluation)
+            area = {"ausuc": float(seen_unseen_auc(cache.curve()))} if cache and cache.step == scores["step"] else {}
+            told = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
+            logger.experiment.summary.update(told)
+        last = self._cache("last")
+        if last and last.step == pl_module.global_step:
+            self._log_classes(logger, last, _data(trainer).semantics.class_names)
+
+    def _cache(self, evaluation: str) -> ScoreCache | None:
+        """None for a peak before the checkpoint of another folder, from which the training went on."""
+        path = self.folder / f"{evaluation}.npz"
+        return ScoreCache.load(path) if path.is_file() else None
+
+    def _log_classes(self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]) -> None:
+        names = readable_names(class_names, cache)
+        for table in (class_table([cache], names), confusion_table([cache], names)):
+            logger.log_table(table.slug, *_plain(table), step=cache.step)
+        logger.experiment.log({"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step})
 
 
 def _wandb_logger(trainer: Trainer) -> WandbLogger | None:
