@@ -211,6 +211,24 @@ def test_a_killed_trial_goes_on_from_its_last_checkpoint(sweep, folder, with_cal
 
 
 @pytest.mark.slow
+def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
+    length = ["seed=0", "trainer.max_steps=120", "trainer.val_check_interval=3"]
+    sweep(*length, "sweep_name=whole")
+    (whole,) = trials_in(folder.parent / "whole")
+    rng, plug = random.Random(1), Interrupt(None, 0)
+    with_callback(plug)
+    for start in range(4, 104, 5):  # each kill comes after the last one, so that every start gets somewhere
+        plug.step = start + rng.randrange(5)
+        assert sweep(*length)[0] == 9
+        (trial,) = trials_in(folder)
+        assert trial.state == "interrupted"
+    plug.step = None
+    assert sweep(*length)[0] == 0
+    assert trial.result["scores"] == whole.result["scores"]
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(trial).items())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["serial", "joblib"])
 def test_a_sweep_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path, launcher):
     rng = random.Random(0)

@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -188,11 +189,9 @@ def selection(cfg: DictConfig) -> dict[str, Any] | None:
 
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and cfg.trainer.strategy == "ddp":
-        action = "Use trainer.strategy=ddp_spawn, or single runs."
-        raise ConfigError(
-            "trainer.strategy=ddp starts its processes with the command line, so not under -m", action=action
-        )
+    if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
+        problem = "trainer.strategy=ddp starts its processes with the command line, which workers do not have"
+        raise ConfigError(problem, action="Use launcher=serial, or give each trial one device.")
     if not cfg.trainer.val_check_interval > 0:
         found = cfg.trainer.val_check_interval
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
@@ -223,13 +222,28 @@ def open_loggers(built: Trainer, facts: Mapping[str, Any]) -> None:
             logger.log_hyperparams(dict(facts))  # on the first rank alone
 
 
-def close_loggers(built: Trainer) -> None:
-    """Ends W&B's run, so that the next job of a multirun begins its own; as failed where training broke off."""
-    if any(isinstance(logger, WandbLogger) for logger in built.loggers):
-        import wandb
+@contextmanager
+def closing(built: Trainer) -> Iterator[None]:
+    """Ends W&B's run and the group of processes, so that the next job of a multirun begins its own.
 
-        if wandb.run is not None:
-            wandb.run.finish(exit_code=int(built.interrupted))
+    The run of a training that broke off ends as failed.
+    """
+    try:
+        yield
+    finally:
+        if any(isinstance(logger, WandbLogger) for logger in built.loggers):
+            import wandb
+
+            if wandb.run is not None:
+                wandb.run.finish(exit_code=int(built.interrupted))
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _is_in_a_worker() -> bool:
+    """Whether this job of a sweep runs in a process that another program than the command began."""
+    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return is_sweep and str(HydraConfig.get().launcher._target_).endswith(("JoblibLauncher", "RayLauncher"))
 
 
 def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes

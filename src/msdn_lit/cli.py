@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -14,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit.errors import USER_FAULT, UserError, tell
 from msdn_lit.overrides import check_overrides
+
+_SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 def config_dir() -> Path:
@@ -62,6 +65,24 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
     main.__doc__ = run.__doc__
     return main
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Makes a job of a sweep look like a run of its own to the processes that Lightning starts for it.
+
+    They begin with this process's command line; with the sweep's they would begin sweeps of their own. Afterwards the
+    environment is as before, so that the next job starts processes, too.
+    """
+    argv, environment = sys.argv, {name: os.environ.get(name) for name in _SET_BY_LIGHTNING}
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        sys.argv = [argv[0], *HydraConfig.get().overrides.task]
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        for name in (name for name, value in environment.items() if value is None):
+            os.environ.pop(name, None)
 
 
 def _settle_paths(cfg: DictConfig) -> None:

@@ -177,7 +177,8 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
 
 def _command() -> str:
     """The command of this run; under -m, of this job alone."""
-    job = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+    job = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
+    job = [override for override in job if not override.startswith("paths.run_dir=")]
     program = Path(sys.argv[0])  # train.py under python -m
     return shlex.join([f"msdn-{program.stem}" if program.suffix == ".py" else program.name, *job])
 

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from msdn_lit.cli import command
+from msdn_lit.cli import alone, command
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -39,14 +39,12 @@ def run(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero:
         record.write_config()
 
-    try:
+    with alone(), build.closing(trainer):
         build.open_loggers(trainer, record.beginning(datamodule))
         trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
         if task.global_step not in history.scores_at:
             trainer.validate(task, datamodule, verbose=False, weights_only=True)
         trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
-    finally:
-        build.close_loggers(trainer)
     objective = history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)

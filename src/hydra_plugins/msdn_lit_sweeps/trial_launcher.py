@@ -1,5 +1,6 @@
 """The launcher that every sweep goes through: it runs what is not finished, by means of another launcher."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ class TrialLauncher(Launcher):
         for trial in {trial.folder: trial for trial in trials}.values():  # one of those that come to the same
             goes_on = ["ckpt_path=last"] if self.config.resume and trial.state == "interrupted" else []
             open_trial(trial)
-            jobs.append([*trial.overrides, *goes_on, f"hydra.sweep.subdir={trial.folder.name}"])
+            place = [f"paths.run_dir={json.dumps(str(trial.folder))}", f"hydra.sweep.subdir={trial.folder.name}"]
+            jobs.append([*trial.overrides, *goes_on, *place])
         if jobs:
             self.inner.launch(jobs, initial_job_idx)
 

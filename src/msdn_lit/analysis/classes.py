@@ -4,18 +4,17 @@ Predictions are among all classes, with the run's own fusion and calibration. Le
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from msdn_lit.analysis.formats import Cell, Share, Table
+from msdn_lit.analysis.mistakes import Judged
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.errors import ConfigError
-from msdn_lit.metrics.confusion import confusion_counts, domain_confusion
-from msdn_lit.metrics.functional import harmonic_mean, predict
+from msdn_lit.metrics.functional import harmonic_mean
 
 NUM_PAIRS = 20
 _MAX_POINTS = 200  # of a curve; W&B draws no more than 10,000 rows of all runs together
@@ -44,19 +43,6 @@ def short_name(class_name: str) -> str:
     return re.sub(r"^\d+\.", "", class_name).replace("_", " ")
 
 
-def predictions(cache: ScoreCache) -> Tensor:
-    """Predicted class ids, (N,)."""
-    candidates = torch.from_numpy(np.concatenate([cache.seen, cache.unseen]))
-    return predict(cache.fused(calibration=cache.calibration), candidates)
-
-
-def class_accuracies(cache: ScoreCache, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Accuracies of the given classes, NaN where one has no image."""
-    counts_CC = _counts(cache).double()
-    accuracies_C: NDArray[np.float64] = (counts_CC.diagonal() / counts_CC.sum(dim=1)).numpy()
-    return accuracies_C[classes]
-
-
 def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
     """Every class that has images, the worst first.
 
@@ -64,12 +50,11 @@ def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
         caches: One for each seed, of the same images.
         names: By class id.
     """
-    classes = np.unique(caches[0].labels_N)
-    accuracies_nC = np.array([class_accuracies(cache, classes) for cache in caches])
     images, sides = np.bincount(caches[0].labels_N), _sides(caches[0])
+    accuracies = [Judged(cache).accuracies() for cache in caches]
+    values = {c: np.array([of_seed[c] for of_seed in accuracies]) for c in sorted(accuracies[0])}
     rows: list[list[Cell]] = []
-    for index in np.argsort(accuracies_nC.mean(axis=0), kind="stable"):
-        values_n, c = accuracies_nC[:, index], int(classes[index])
+    for c, values_n in sorted(values.items(), key=lambda item: float(item[1].mean())):
         std = Share(values_n.std(ddof=1)) if len(caches) > 1 else None
         rows.append([names[c], sides[c], int(images[c]), Share(values_n.mean()), std])
     header = ["class", "side", "images", "accuracy", "std over seeds"]
@@ -78,19 +63,22 @@ def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
 
 def confusion_table(caches: Sequence[ScoreCache], names: Sequence[str], num_pairs: int = NUM_PAIRS) -> Table:
     """The pairs of class and wrong prediction with the most images, counted over all seeds; arguments as above."""
-    counts_CC = torch.stack([_counts(cache) for cache in caches]).sum(dim=0)
-    totals_C = counts_CC.sum(dim=1)
-    wrong_CC = counts_CC.masked_fill(torch.eye(len(counts_CC), dtype=torch.bool), 0).flatten()
-    order = torch.argsort(wrong_CC, descending=True, stable=True)[:num_pairs]
+    images, sides = np.bincount(caches[0].labels_N), _sides(caches[0])
+    judged = [Judged(cache) for cache in caches]
+    counts: Counter[tuple[int, int]] = Counter()
+    for evaluation in judged:
+        counts.update({(label, guess): count for label, guess, count in evaluation.confused()})
     rows: list[list[Cell]] = []
-    sides = _sides(caches[0])
-    for pair in order[wrong_CC[order] > 0].tolist():
-        truth, guess = divmod(pair, len(counts_CC))
-        images = int(totals_C[truth]) // len(caches)
-        share = Share(wrong_CC[pair] / totals_C[truth])
-        rows.append([names[truth], sides[truth], names[guess], sides[guess], share, images])
+    for (label, guess), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:num_pairs]:
+        share = Share(count / len(caches) / images[label])
+        rows.append([names[label], sides[label], names[guess], sides[guess], share, int(images[label])])
+    seen_lost, unseen_lost = 100 * np.mean([evaluation.crossed() for evaluation in judged], axis=0)
+    notes = [
+        "Share: of the images of the class, in percent.",
+        f"Across the border: {unseen_lost:.1f} % of the unseen classes' images are taken for a seen class, "
+        f"{seen_lost:.1f} % of the seen classes' for an unseen one.",
+    ]
     header = ["class", "side", "taken for", "its side", "share", "images"]
-    notes = ["Share: of the images of the class, in percent.", _across_the_border(caches)]
     return Table("confusions", "Most confused pairs", header, rows, notes)
 
 
@@ -104,10 +92,6 @@ def curve_points(cache: ScoreCache) -> list[list[float]]:
     return rows
 
 
-def _counts(cache: ScoreCache) -> Tensor:
-    return confusion_counts(predictions(cache), torch.from_numpy(cache.labels_N), cache.logits_SNC.shape[2])
-
-
 def _sides(cache: ScoreCache) -> list[str]:
     """By class id; "" of a class that is no candidate."""
     sides = [""] * cache.logits_SNC.shape[2]
@@ -115,14 +99,3 @@ def _sides(cache: ScoreCache) -> list[str]:
         for c in ids.tolist():
             sides[c] = side
     return sides
-
-
-def _across_the_border(caches: Sequence[ScoreCache]) -> str:
-    seen, unseen = (torch.from_numpy(ids) for ids in (caches[0].seen, caches[0].unseen))
-    labels_N = torch.from_numpy(caches[0].labels_N)
-    counts_22 = torch.stack([domain_confusion(predictions(cache), labels_N, seen, unseen) for cache in caches]).sum(0)
-    of_seen, of_unseen = (100 * counts_22[i, 1 - i] / counts_22[i].sum().clamp_min(1) for i in (0, 1))
-    return (
-        f"Across the border: {of_unseen:.1f} % of the unseen classes' images are taken for a seen class, "
-        f"{of_seen:.1f} % of the seen classes' for an unseen one."
-    )

@@ -12,8 +12,9 @@ import torch
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis import report_plots as plots
-from msdn_lit.analysis.classes import class_accuracies, readable_names
+from msdn_lit.analysis.classes import readable_names
 from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.mistakes import Judged
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.report_plots import ClassAccuracies, CurveLine
 from msdn_lit.analysis.runs import is_number
@@ -158,10 +159,11 @@ def _prediction_figure(caches: Sequence[ScoreCache], title: str) -> Figure:
 
 def _class_figure(caches: Sequence[ScoreCache], title: str, class_names: Sequence[str] | None) -> Figure:
     names = readable_names(class_names, caches[0])
+    accuracies = [Judged(cache).accuracies() for cache in caches]
     sides = []
     for label, ids in (("seen", caches[0].seen), ("unseen", caches[0].unseen)):
         present = np.intersect1d(ids, caches[0].labels_N)
-        values_nC = np.array([class_accuracies(cache, present) for cache in caches])
+        values_nC = np.array([[found[c] for c in present.tolist()] for found in accuracies])
         sides.append(ClassAccuracies(label, [names[c] for c in present], values_nC))
     return plots.plot_class_accuracies(sides, title)
 

@@ -61,18 +61,3 @@ def domain_confusion(predicted_N: Tensor, labels_N: Tensor, seen: Tensor, unseen
         torch.stack([torch.isin(ids_N, role) for role in (seen, unseen)]) for ids_N in (labels_N, predicted_N)
     )
     return (truth_2N[:, None] & guess_2N[None]).sum(dim=2)
-
-
-def confusion_counts(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
-    """Counts images by their class and their prediction.
-
-    Args:
-        predicted_N: Predicted class ids, (N,).
-        labels_N: Class ids, (N,).
-        num_classes: C.
-
-    Returns:
-        Whole numbers, (C, C): rows are the truth, columns the prediction.
-    """
-    C = num_classes
-    return torch.bincount(labels_N * C + predicted_N, minlength=C * C).reshape(C, C)

@@ -1,0 +1,96 @@
+"""What msdn-scores reads from a cache, held against loops over images."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from msdn_lit import scores
+from msdn_lit.analysis.mistakes import Judged, cache_table
+from tests.run_folders import made_up_cache
+
+
+def guess(cache, n, fusion, margin):
+    """All classes of image n, best first."""
+    fused = {
+        c: sum(
+            w * (cache.logits_SNC[s, n, c] + (margin if c in cache.unseen else -margin)) for s, w in enumerate(fusion)
+        )
+        for c in range(cache.logits_SNC.shape[2])
+    }
+    return sorted(fused, key=fused.get, reverse=True)
+
+
+@pytest.fixture(scope="module")
+def cache():
+    return made_up_cache(skill=1.5)
+
+
+@pytest.fixture(params=[((0.9, 0.1), 0.5), ((0.3, 0.7), 0.0), ((1.0, 0.0), 2.0)], ids=str, scope="module")
+def judged(cache, request):
+    fusion, margin = request.param
+    ranked = [guess(cache, n, fusion, margin) for n in range(len(cache.labels_N))]
+    return Judged(cache, fusion, margin), ranked
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_top_k(cache, judged, k):
+    evaluation, ranked = judged
+    for side in ("seen", "unseen"):
+        by_class = {c: [c in r[:k] for r, y in zip(ranked, cache.labels_N, strict=True) if y == c]
+                    for c in getattr(cache, side)}  # fmt: skip
+        assert evaluation.top_k(side, k) == pytest.approx(np.mean([np.mean(hits) for hits in by_class.values()]))
+
+
+def test_border_crossings(cache, judged):
+    evaluation, ranked = judged
+    for side, crossed in zip(("seen", "unseen"), evaluation.crossed(), strict=True):
+        ours = [r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, side)]
+        assert crossed == pytest.approx(np.mean([g not in getattr(cache, side) for g in ours]))
+
+
+def test_class_accuracies_and_confusions(cache, judged):
+    evaluation, ranked = judged
+    right = Counter(y for r, y in zip(ranked, cache.labels_N, strict=True) if r[0] == y)
+    found = evaluation.accuracies()
+    assert found == pytest.approx({c: right[c] / 12 for c in range(10)})
+    assert list(found.values()) == sorted(found.values())
+    wrong = Counter((y, r[0]) for r, y in zip(ranked, cache.labels_N, strict=True) if r[0] != y)
+    pairs = evaluation.confused(most=4)
+    assert [n for _, _, n in pairs] == sorted(wrong.values(), reverse=True)[:4]
+    assert all(wrong[y, g] == n for y, g, n in pairs)
+
+
+def test_the_table_has_the_scores_of_the_run(cache):
+    table = cache_table({"last": Judged(cache)})
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert [row[name] for name in ("T1", "U", "S", "H")] == pytest.approx([float(v) for v in cache.scores()])
+    assert (row["step"], row["gamma"], row["fusion"]) == (300, 0.5, "0.9 0.1")
+    assert row["oracle H"] >= row["H"]
+
+
+class TestCommand:
+    @pytest.fixture
+    def folder(self, cache, tmp_path):
+        for name in ("last", "peak_harmonic_mean"):
+            cache.save(tmp_path / "run" / "scores" / f"{name}.npz")
+        return tmp_path / "run"
+
+    def test_a_run_folder(self, command, folder):
+        code, out, _ = command(scores, str(folder), "--fusion", "1", "0", "--calibration", "0.25", "--classes", "2")
+        assert code == 0
+        assert "| last " in out
+        assert "| peak_harmonic_mean " in out
+        assert "  0.25 |" in out
+        assert out.count("Most frequent mistakes: ") == 2
+
+    @pytest.mark.parametrize("weights", [["1"], ["0.2", "0.3", "0.5"], ["0", "0"]])
+    def test_other_weights_than_sub_nets(self, command, folder, weights):
+        code, _, err = command(scores, str(folder), "--fusion", *weights)
+        assert code == 2
+        assert "expected 2 numbers with a positive sum, for attribute_to_visual, visual_to_attribute" in err
+
+    def test_no_cache(self, command, tmp_path):
+        code, _, err = command(scores, str(tmp_path))
+        assert code == 2
+        assert "holds no score cache" in err
