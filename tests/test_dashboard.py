@@ -48,6 +48,7 @@ class TestSearch:
         assert set(dashboard.SEARCHED) == set(sweep["parameters"]) - {"seed"}
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic V1 style")  # wandb-workspaces 0.4
 class TestWorkspace:
     @pytest.fixture(autouse=True)
     def _needs_the_extra(self, monkeypatch):

@@ -87,7 +87,7 @@ def save(built: "Workspace") -> str:
     import wandb
 
     try:
-        built.save()
+        built.save()  # type: ignore[no-untyped-call]
         return str(built.url)
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
         action = "Log in (wandb login), name an entity of yours with --entity, or look at it with --dry-run."
@@ -112,7 +112,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _scores() -> "Section":
     """T1, U, S and H over the steps, with the spread of a group's seeds, and the seen-unseen curve."""
     from wandb_workspaces import workspaces as ws
-    from wandb_workspaces.reports import v2 as wr
+    from wandb_workspaces.reports.v2 import interface as wr
 
     lines = [
         wr.LinePlot(
@@ -137,7 +137,7 @@ def _scores() -> "Section":
 
 def _losses() -> "Section":
     from wandb_workspaces import workspaces as ws
-    from wandb_workspaces.reports import v2 as wr
+    from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [
         wr.LinePlot(title=name.replace("_", " "), x=_STEP, y=[f"train/{name}"], groupby_rangefunc="stddev")
@@ -149,7 +149,7 @@ def _losses() -> "Section":
 def _classes() -> "Section":
     """The tables of the last step, and where the model looks."""
     from wandb_workspaces import workspaces as ws
-    from wandb_workspaces.reports import v2 as wr
+    from wandb_workspaces.reports.v2 import interface as wr
 
     tables = [wr.WeavePanelSummaryTable(table_name=name) for name in ("classes", "confusions")]
     attention = wr.MediaBrowser(title="Attention", media_keys=["attention"], num_columns=1)
@@ -159,7 +159,7 @@ def _classes() -> "Section":
 def _search() -> "Section":
     """What mattered in a search, by the validation score that leads it."""
     from wandb_workspaces import workspaces as ws
-    from wandb_workspaces.reports import v2 as wr
+    from wandb_workspaces.reports.v2 import interface as wr
 
     objective = "val/harmonic_mean"
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in SEARCHED]
@@ -173,7 +173,7 @@ def _search() -> "Section":
 
 def _machine() -> "Section":
     from wandb_workspaces import workspaces as ws
-    from wandb_workspaces.reports import v2 as wr
+    from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [wr.LinePlot(title=title, x="_runtime", metric_regex=regex) for title, regex in _MACHINE.items()]
     return ws.Section(name="System", panels=panels)
