@@ -10,11 +10,13 @@ from msdn_lit.analysis.tables import SCORES
 from msdn_lit.errors import USER_FAULT, ConfigError, UserError, one_line, tell
 
 if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2.interface import PanelTypes
     from wandb_workspaces.workspaces import Section, Workspace
 
 STAGES = ("test", "val")
 LOSSES = ("loss", "cross_entropy", "self_calibration", "distillation")
 SEARCHED = ("loss.lambda_cal", "loss.lambda_distill", "optimizer.lr", "model.region_dropout")  # conf/wandb/
+_OPEN = ("Scores", "Losses", "Classes")  # sections
 _STEP = "trainer/global_step"
 _MACHINE = {
     "GPU (%)": r"^system/gpu\.\d+\.gpu$",
@@ -87,6 +89,7 @@ def save(built: "Workspace") -> str:
     import wandb
 
     try:
+        built.entity = built.entity or wandb.Api().default_entity
         built.save()  # type: ignore[no-untyped-call]
         return str(built.url)
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
@@ -111,7 +114,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _scores() -> "Section":
     """T1, U, S and H over the steps, with the spread of a group's seeds, and the seen-unseen curve."""
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports.v2 import interface as wr
 
     lines = [
@@ -132,51 +134,53 @@ def _scores() -> "Section":
         chart_fields={"x": "U", "y": "S", "stroke": "name"},
         chart_strings={"title": "Seen-unseen curve, last step"},
     )
-    return ws.Section(name="Scores", panels=[*lines, curve], is_open=True)
+    return _section("Scores", [*lines, curve])
 
 
 def _losses() -> "Section":
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [
         wr.LinePlot(title=name.replace("_", " "), x=_STEP, y=[f"train/{name}"], groupby_rangefunc="stddev")
         for name in LOSSES
     ]
-    return ws.Section(name="Losses", panels=panels, is_open=True)
+    return _section("Losses", panels)
 
 
 def _classes() -> "Section":
     """The tables of the last step, and where the model looks."""
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports.v2 import interface as wr
 
     tables = [wr.WeavePanelSummaryTable(table_name=name) for name in ("classes", "confusions")]
     attention = wr.MediaBrowser(title="Attention", media_keys=["attention"], num_columns=1)
-    return ws.Section(name="Classes", panels=[*tables, attention], is_open=True)
+    return _section("Classes", [*tables, attention])
 
 
 def _search() -> "Section":
     """What mattered in a search, by the validation score that leads it."""
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports.v2 import interface as wr
 
     objective = "val/harmonic_mean"
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in SEARCHED]
     columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(objective), display_name="H on val"))
-    panels = [
+    panels: list[PanelTypes] = [
         wr.ParameterImportancePlot(with_respect_to=objective),
         wr.ParallelCoordinatesPlot(columns=columns, title="Settings and H on val"),
     ]
-    return ws.Section(name="Search", panels=panels)
+    return _section("Search", panels)
 
 
 def _machine() -> "Section":
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [wr.LinePlot(title=title, x="_runtime", metric_regex=regex) for title, regex in _MACHINE.items()]
-    return ws.Section(name="System", panels=panels)
+    return _section("System", panels)
+
+
+def _section(name: str, panels: "Sequence[PanelTypes]") -> "Section":
+    from wandb_workspaces import workspaces as ws
+
+    return ws.Section(name=name, panels=list(panels), is_open=name in _OPEN)
 
 
 if __name__ == "__main__":
