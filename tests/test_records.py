@@ -39,7 +39,7 @@ class TestRecord:
         names = {path.relative_to(record).as_posix() for path in record.rglob("*") if path.is_file()}
         figures = {name for name in names if re.fullmatch(r"figures/\w+_CUB_resnet101_448_paper.*\.png", name)}
         assert names - figures == {"README.md", "metrics.json", "config.yaml"}
-        assert len(figures) == 9
+        assert len(figures) == 11
         assert all((record / name).stat().st_size > 5000 for name in figures)
 
     def test_every_seeds_scores(self, record):

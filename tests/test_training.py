@@ -213,13 +213,6 @@ def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
         train.run(mini_config("model=attribute_to_visual", f"ckpt_path={path}", f"paths.run_dir={tmp_path / 'other'}"))
 
 
-def test_wandb_logs_offline_without_an_account(mini_config, monkeypatch):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    cfg = mini_config("logger=wandb")
-    train.run(cfg)
-    assert list(Path(cfg.paths.run_dir).glob("wandb/offline-run-*/*.wandb"))
-
-
 def test_tensorboard_writes_events(mini_config):
     pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
     cfg = mini_config("logger=tensorboard")

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -215,15 +215,27 @@ def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     return _make_trainer(config, callbacks=callbacks)
 
 
+def open_loggers(built: Trainer, facts: Mapping[str, Any]) -> None:
+    """Opens W&B's run, if there is one to be, with what is known of it before the first step."""
+    for logger in built.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_hyperparams(dict(facts))  # on the first rank alone
+
+
 @contextmanager
 def closing(built: Trainer) -> Iterator[None]:
-    """Ends every W&B run and the group of processes, so that the next job of a multirun begins its own."""
+    """Ends W&B's run and the group of processes, so that the next job of a multirun begins its own.
+
+    The run of a training that broke off ends as failed.
+    """
     try:
         yield
     finally:
-        for logger in built.loggers:
-            if isinstance(logger, WandbLogger) and built.is_global_zero:
-                logger.experiment.finish()
+        if any(isinstance(logger, WandbLogger) for logger in built.loggers):
+            import wandb
+
+            if wandb.run is not None:
+                wandb.run.finish(exit_code=int(built.interrupted))
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 

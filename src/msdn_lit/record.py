@@ -11,13 +11,14 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.tables import result_markdown
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import CheckpointError
@@ -51,6 +52,16 @@ class RunRecord:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CONFIG).write_text(OmegaConf.to_yaml(self.cfg))
 
+    def beginning(self, module: ZSLDataModule) -> dict[str, Any]:
+        """What is known before the first step: the resolved config, the choices, code and data.
+
+        Folders are left out, which belong to the machine and tell of its user.
+        """
+        config = cast(dict[str, Any], OmegaConf.to_container(self.cfg, resolve=True))
+        facts = {**config, "choices": _choices(), "code": self.code, "fingerprint": _data(module)}
+        known: dict[str, Any] = json.loads(without_paths(json.dumps(facts, ensure_ascii=False), config["paths"]))
+        return known
+
     def write_result(
         self, module: ZSLDataModule, scores: Mapping[str, Scores], device: torch.device, objective: float | None = None
     ) -> dict[str, Any]:
@@ -66,10 +77,9 @@ class RunRecord:
             The content of result.json.
         """
         cfg = self.cfg
-        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
         result = {
             "command": _command(),
-            "choices": {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
+            "choices": _choices(),
             "benchmark": cfg.data.benchmark,
             "features": cfg.features.name,
             "protocol": cfg.protocol.name,
@@ -140,6 +150,12 @@ def peak_memory_gb() -> dict[str, float]:
     if torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in peaks.items()}
+
+
+def _choices() -> dict[str, Any]:
+    """The file of each config group."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
 
 
 def _data(module: ZSLDataModule) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser("msdn-report", description="Tables, figures, comparisons and records of runs.", epilog=_EPILOG)
     option = parser.add_argument
     option("paths", nargs="*", type=Path, metavar="PATH", help="run folders, or folders that contain some at any depth")
-    option("--format", choices=list(_ENDINGS), default="md", help="of the tables; now %(default)s")
+    option("--format", choices=list(_ENDINGS), default="md", help="html is one page with all figures; now %(default)s")
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
     option("--figures", action="store_true", help="draw figures, too; needs --output")
     option("--class-names", type=Path, metavar="FILE", help="one name a line, by class id, for the figures")
@@ -136,11 +136,13 @@ def _show(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argpars
     for name, figure in _figures(groups, options) if options.figures else ():
         names.append(f"{name}.png")
         figure.savefig(options.output / names[-1], dpi=150)
-    render = {"md": formats.markdown, "latex": formats.latex, "html": formats.page}.get(options.format)
-    if render:
-        pages = {"report": render(tables, "Results", names)}
-    else:
+    if options.format == "csv":
         pages = {table.slug: formats.comma_separated(table) for table in tables}
+    elif options.format == "html":
+        pages = {"report": _page(tables, groups, options)}
+    else:
+        render = {"md": formats.markdown, "latex": formats.latex}[options.format]
+        pages = {"report": render(tables, "Results", names)}
     if not options.output:
         print("\n".join(pages.values()), end="")
         return
@@ -150,16 +152,23 @@ def _show(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argpars
         print(path)
 
 
+def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> str:
+    from msdn_lit.analysis.page import report_page
+
+    title = f"Results of {', '.join(path.resolve().name for path in options.paths)}"
+    return report_page(title, groups, tables, _class_names(options), options.output or Path())
+
+
 def _figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "Iterator[tuple[str, Figure]]":
     from msdn_lit.analysis.figures import report_figures
 
-    names = None
-    if options.class_names:
-        try:
-            names = options.class_names.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{options.class_names} cannot be read ({error})") from error
-    return report_figures(groups, names)
+    return report_figures(groups, _class_names(options))
+
+
+def _class_names(options: argparse.Namespace) -> list[str] | None:
+    from msdn_lit.analysis.scores import read_class_names
+
+    return read_class_names(options.class_names) if options.class_names else None
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def run(cfg: DictConfig) -> float | None:
         record.write_config()
 
     with alone(), build.closing(trainer):
+        build.open_loggers(trainer, record.beginning(datamodule))
         trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
         if task.global_step not in history.scores_at:
             trainer.validate(task, datamodule, verbose=False, weights_only=True)

@@ -4,28 +4,42 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from msdn_lit.analysis import report_plots as plots
+from msdn_lit.analysis.classes import readable_names
 from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.mistakes import Judged
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.report_plots import ClassAccuracies, CurveLine
 from msdn_lit.analysis.runs import is_number
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.analysis.tables import SCORES
-from msdn_lit.errors import ConfigError
 from msdn_lit.metrics.curve import scores_at
-from msdn_lit.metrics.functional import predict
 
 _MAX_CURVES = 7
 _MIN_VALUES = 3  # of a setting, for a curve
 _LAST = "last"
 _WEIGHTS = np.linspace(0, 1, 21)
+
+
+class Place(NamedTuple):
+    """Benchmark, backbone and protocol.
+
+    Attributes:
+        slug: Part of the names of its figures.
+        title: Begins the titles of its figures.
+        groups: At least one.
+    """
+
+    slug: str
+    title: str
+    groups: Sequence[Group]
 
 
 def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -> Iterator[tuple[str, Figure]]:
@@ -41,16 +55,21 @@ def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -
     Raises:
         ConfigError: The class names are not as many as the classes.
     """
+    for place in places_of(groups):
+        yield from figures_of_place(place)
+        for group in place.groups:
+            yield from figures_of_group(group, place, class_names)
 
-    def place(group: Group) -> tuple[str, str, str]:
+
+def places_of(groups: Sequence[Group]) -> Iterator[Place]:
+    """The groups that share their figures."""
+
+    def key(group: Group) -> tuple[str, str, str]:
         return group.benchmark, group.features, group.protocol
 
-    for (benchmark, features, protocol), members in groupby(sorted(groups, key=place), place):
-        shown = list(members)
-        where, title = _slug(benchmark, features, protocol), f"{benchmark}, {features}, {protocol} protocol"
-        yield from _figures_of_groups(shown, where, title)
-        for group in shown:
-            yield from _figures_of_group(group, f"{where}_{_slug(group.name)}", f"{title}\n{group.name}", class_names)
+    for (benchmark, features, protocol), members in groupby(sorted(groups, key=key), key):
+        title = f"{benchmark}, {features}, {protocol} protocol"
+        yield Place(_slug(benchmark, features, protocol), title, list(members))
 
 
 def numeric_settings(groups: Sequence[Group]) -> Iterator[tuple[str, list[tuple[float, Group]]]]:
@@ -68,7 +87,9 @@ def numeric_settings(groups: Sequence[Group]) -> Iterator[tuple[str, list[tuple[
                 yield name, sorted(points, key=lambda point: point[0])
 
 
-def _figures_of_groups(groups: Sequence[Group], where: str, title: str) -> Iterator[tuple[str, Figure]]:
+def figures_of_place(place: Place) -> Iterator[tuple[str, Figure]]:
+    """What compares the groups of one place: bars_*, curves_*, sensitivity_*."""
+    where, title, groups = place
     for way, evaluations in REPORTED.items():
         values = {
             group.name: {score: _values(group, evaluations[score], score) for score in SCORES}
@@ -91,26 +112,34 @@ def _figures_of_groups(groups: Sequence[Group], where: str, title: str) -> Itera
         yield f"sensitivity_{where}_{_slug(name)}_{index}", figure
 
 
-def _figures_of_group(
-    group: Group, where: str, title: str, class_names: Sequence[str] | None
-) -> Iterator[tuple[str, Figure]]:
-    caches = _caches(group)
+def figures_of_group(group: Group, place: Place, class_names: Sequence[str] | None) -> Iterator[tuple[str, Figure]]:
+    """What shows one group: prediction_*, classes_*, history_*, losses_*."""
+    where, title = f"{place.slug}_{_slug(group.name)}", f"{place.title}\n{group.name}"
+    caches = caches_of(group)
     if caches:
         yield f"prediction_{where}", _prediction_figure(caches, f"{title}, last step")
-        yield f"classes_{where}", _class_figure(caches, f"{title}, last step", class_names)
+        yield f"classes_{where}", _class_figure(caches, f"{title}, last step", class_names or group.runs[0].class_names)
     histories = [run.history for run in group.runs if run.history]
     steps = sorted(set.intersection(*map(set, histories))) if histories else []
     if len(steps) > 1:
         scores = {score: [[history[step][score] for history in histories] for step in steps] for score in SCORES}
         yield f"history_{where}", plots.plot_histories(steps, scores, group.stage, title)
+    logged = [run.losses for run in group.runs if run.losses]
+    steps = sorted(set.intersection(*map(set, logged))) if logged else []
+    if len(steps) > 1:
+        found = set.intersection(*(set(losses[step]) for losses in logged for step in steps))
+        terms = sorted(found, key=lambda name: (name != "loss", name))  # the whole before its parts
+        losses = {term: [[losses[step][term] for losses in logged] for step in steps] for term in terms}
+        yield f"losses_{where}", plots.plot_losses(steps, losses, title)
 
 
-def _caches(group: Group) -> list[ScoreCache]:
+def caches_of(group: Group) -> list[ScoreCache]:
+    """The last step's, of each seed that has it."""
     return [run.cache(_LAST) for run in group.runs if _LAST in run.curves]
 
 
 def _curve_line(group: Group) -> CurveLine:
-    caches = _caches(group)
+    caches = caches_of(group)
     return CurveLine(group.name, [cache.curve() for cache in caches], [cache.calibration for cache in caches])
 
 
@@ -129,23 +158,14 @@ def _prediction_figure(caches: Sequence[ScoreCache], title: str) -> Figure:
 
 
 def _class_figure(caches: Sequence[ScoreCache], title: str, class_names: Sequence[str] | None) -> Figure:
-    C = caches[0].logits_SNC.shape[2]
-    if class_names is not None and len(class_names) != C:
-        raise ConfigError("The class names do not fit", expected=f"{C} classes", found=len(class_names))
-    names = class_names or [str(c) for c in range(C)]
+    names = readable_names(class_names, caches[0])
+    accuracies = [Judged(cache).accuracies() for cache in caches]
     sides = []
     for label, ids in (("seen", caches[0].seen), ("unseen", caches[0].unseen)):
         present = np.intersect1d(ids, caches[0].labels_N)
-        values_nC = np.array([_class_accuracies(cache, present) for cache in caches])
+        values_nC = np.array([[found[c] for c in present.tolist()] for found in accuracies])
         sides.append(ClassAccuracies(label, [names[c] for c in present], values_nC))
     return plots.plot_class_accuracies(sides, title)
-
-
-def _class_accuracies(cache: ScoreCache, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of the given classes, among all classes."""
-    candidates = torch.from_numpy(np.concatenate([cache.seen, cache.unseen]))
-    is_right_N = predict(cache.fused(calibration=cache.calibration), candidates).numpy() == cache.labels_N
-    return np.array([is_right_N[cache.labels_N == c].mean() for c in classes])
 
 
 def _values(group: Group, evaluation: str, score: str) -> list[float]:

@@ -1,7 +1,6 @@
-"""Tables in four notations: Markdown, LaTeX, CSV and HTML. A cell is text, a number, a `Summary` or an interval."""
+"""Tables as Markdown, LaTeX and CSV (HTML: `page`). A cell is text, a number, a `Summary` or an interval."""
 
 import csv
-import html
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +19,6 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"$<$",
     ">": r"$>$",
 }
-_STYLE = (
-    "body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}img{max-width:60em;display:block}"
-    "td,th{padding:.2em .7em;border:solid #bbb;border-width:1px 0;text-align:right}td.t,th.t{text-align:left}"
-)
 
 
 class Share(float):
@@ -51,7 +46,7 @@ class Table(NamedTuple):
 def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
     """A page to be read as plain text, too."""
     lines = [f"# {title}", ""]
-    for table in map(_concise, tables):
+    for table in map(concise, tables):
         lines += [f"## {table.title}", "", *markdown_lines(table), ""]
         lines += [*(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
     lines += [f"![{name}]({name})\n" for name in figures]
@@ -60,9 +55,9 @@ def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -
 
 def markdown_lines(table: Table) -> list[str]:
     """The table alone, its columns aligned."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *_texts(table))]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *texts(table))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    sides = [str.ljust if is_text else str.rjust for is_text in _text_columns(table)]
+    sides = [str.ljust if is_text else str.rjust for is_text in text_columns(table)]
     rule = ["-" * w if side is str.ljust else "-" * (w - 1) + ":" for w, side in zip(widths, sides, strict=True)]
     padded = [[side(cell, w) for side, cell, w in zip(sides, row, widths, strict=True)] for row in rows]
     return ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
@@ -71,30 +66,15 @@ def markdown_lines(table: Table) -> list[str]:
 def latex(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
     r"""Tables for \input into a document that loads booktabs, and graphicx if there are figures."""
     lines = [f"% {' '.join(title.split())}; needs \\usepackage{{booktabs}}"]
-    for table in map(_concise, tables):
-        columns = "".join("l" if is_text else "r" for is_text in _text_columns(table))
-        rows = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *_texts(table))]
+    for table in map(concise, tables):
+        columns = "".join("l" if is_text else "r" for is_text in text_columns(table))
+        rows = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *texts(table))]
         caption = rf"\caption{{{_latex(table.title)}}}\label{{tab:{table.slug}}}"
         lines += [r"\begin{table}", r"\centering", caption]
         lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
         lines += [r"\end{tabular}", *(rf"\par {_latex(note)}" for note in table.notes), r"\end{table}", ""]
     lines += [rf"\includegraphics[width=\linewidth]{{{name}}}" for name in figures]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def page(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
-    """One HTML page that needs no other file but its figures."""
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
-    lines = ["<!doctype html>", f'<html lang="en"><head>{head}</head><body>', f"<h1>{html.escape(title)}</h1>"]
-    for table in map(_concise, tables):
-        classes = [' class="t"' if is_text else "" for is_text in _text_columns(table)]
-        lines += [f"<h2>{html.escape(table.title)}</h2>", "<table>"]
-        for tag, row in [("th", table.header), *(("td", texts) for texts in _texts(table))]:
-            cells = (f"<{tag}{c}>{html.escape(text)}</{tag}>" for text, c in zip(row, classes, strict=True))
-            lines.append(f"<tr>{''.join(cells)}</tr>")
-        lines += ["</table>", *(f"<p>{html.escape(note)}</p>" for note in table.notes)]
-    lines += [f'<img src="{html.escape(name)}" alt="{html.escape(name)}">' for name in figures]
-    return "\n".join([*lines, "</body></html>"]) + "\n"
 
 
 def comma_separated(table: Table) -> str:
@@ -106,9 +86,9 @@ def comma_separated(table: Table) -> str:
     return text.getvalue()
 
 
-def _concise(table: Table) -> Table:
+def concise(table: Table) -> Table:
     """Says once, in the title, what the first columns say in every one of several rows."""
-    columns = list(zip(*_texts(table), strict=True))[:-1]
+    columns = list(zip(*texts(table), strict=True))[:-1]
     repeated = takewhile(lambda column: len(column) > 1 and len(set(column)) == 1, columns)
     said = [column[0] for column in repeated]
     rows, header = [row[len(said) :] for row in table.rows], table.header[len(said) :]
@@ -128,7 +108,8 @@ def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:
         yield [name, *cells]
 
 
-def _texts(table: Table) -> Iterator[list[str]]:
+def texts(table: Table) -> Iterator[list[str]]:
+    """The rows as they are read; the number of seeds goes without saying where a column has it."""
     for row in table.rows:
         n = dict(zip(table.header, row, strict=True)).get("n")
         yield [_text(cell).removesuffix(f" (n={n})") for cell in row]
@@ -146,9 +127,9 @@ def _text(cell: Cell) -> str:
     return f"{cell:.2g}" if isinstance(cell, float) else str(cell)
 
 
-def _text_columns(table: Table) -> list[bool]:
+def text_columns(table: Table) -> list[bool]:
     """Which columns hold words, and are therefore set to the left."""
-    columns = zip(*_texts(table), strict=True) if table.rows else [()] * len(table.header)
+    columns = zip(*texts(table), strict=True) if table.rows else [()] * len(table.header)
     return [not all(_IS_NUMBER.fullmatch(text) for text in column) for column in columns]
 
 

@@ -51,8 +51,8 @@ class Judged:
         found = {int(c): float(is_right_N[self.cache.labels_N == c].mean()) for c in np.unique(self.cache.labels_N)}
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
-    def confused(self, most: int) -> list[tuple[int, int, int]]:
-        """The most frequent mistakes: true class, predicted class, how many images."""
+    def confused(self, most: int | None = None) -> list[tuple[int, int, int]]:
+        """The most frequent mistakes, or all: true class, predicted class, how many images."""
         guesses = predict(self.logits_NC, self.candidates).tolist()
         wrong = Counter(pair for pair in zip(self.cache.labels_N.tolist(), guesses, strict=True) if pair[0] != pair[1])
         return [(label, guess, count) for (label, guess), count in wrong.most_common(most)]

@@ -7,7 +7,7 @@ figures. The index of all records is made from their metrics.json alone.
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from statistics import median
 from typing import Any
@@ -18,14 +18,13 @@ from msdn_lit.analysis.formats import Cell, Share, Table, markdown, markdown_lin
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.runs import CONFIG, RECORD, Run
+from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.analysis.tables import SCORES
 from msdn_lit.errors import ConfigError
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
-_PLACEHOLDERS = {"run_dir": "LOGS/RUN", "feature_dir": "FEATURES", "data_dir": "DATA", "log_dir": "LOGS"}
-_ABSOLUTE = re.compile(r"(?<![\w.}/:])/[\w.+@~-]+(?:/[\w.+@~-]+)*")
 _NEEDED = {"benchmark", "features", "stage", "settings", "seeds"}
 _LABELS = {
     "SYNTHETIC": "drawn birds",
@@ -67,7 +66,7 @@ def write_record(
         README: page.replace("\n", f"\n\n{_how(groups)}", 1),
     }
     for name, text in files.items():
-        (folder / name).write_text(without_paths(text, run), encoding="utf-8")
+        (folder / name).write_text(without_paths(text, run.config.get("paths")), encoding="utf-8")
 
 
 def write_index(experiments: Path) -> None:
@@ -82,15 +81,6 @@ def write_index(experiments: Path) -> None:
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
     (experiments / README).write_text("\n".join([_INDEX, *lines]) + "\n", encoding="utf-8")
-
-
-def without_paths(text: str, run: Run) -> str:
-    """Replaces the folders that a run names: DATA, FEATURES, LOGS; and any other absolute path by PATH and its end."""
-    paths = run.config.get("paths")
-    places = {paths.get(name): word for name, word in _PLACEHOLDERS.items()} if isinstance(paths, Mapping) else {}
-    for place in sorted((p for p in places if isinstance(p, str) and p.startswith("/")), key=len, reverse=True):
-        text = text.replace(place, places[place])
-    return _ABSOLUTE.sub(lambda match: f"PATH/{match[0].rpartition('/')[2]}", text)
 
 
 def _content(group: Group) -> dict[str, Any]:

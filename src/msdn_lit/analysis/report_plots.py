@@ -212,6 +212,25 @@ def plot_histories(steps: Sequence[int], scores: Seeds, stage: str, title: str) 
     return figure
 
 
+def plot_losses(steps: Sequence[int], losses: Seeds, title: str) -> Figure:
+    """Draws the training loss and its terms over the steps, each on a scale of its own.
+
+    Args:
+        steps: At which all seeds logged them, ascending, (X,).
+        losses: Name of each -> for each step, one value per seed.
+        title: What they belong to.
+    """
+    figure = Figure(figsize=(1.2 + 2.6 * len(losses), 3), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    panels = figure.subplots(1, len(losses), squeeze=False)[0]
+    for axes, (name, columns), style in zip(panels, losses.items(), cycle(_STYLES), strict=False):
+        _draw_band(axes, steps, columns, style, name, scale=1)
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.grid(alpha=0.3)
+    figure.supxlabel("training step", fontsize=9)
+    return figure
+
+
 def _axes(size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -220,15 +239,17 @@ def _axes(size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_band(axes: Axes, places: ArrayLike, columns: Sequence[ArrayLike], style: Style, label: str) -> None:
-    """Draws the mean over the seeds, and its band where there are several; columns as in `Seeds`."""
+def _draw_band(
+    axes: Axes, places: ArrayLike, columns: Sequence[ArrayLike], style: Style, label: str, scale: float = 100
+) -> None:
+    """Draws the mean over the seeds, and its band where there are several; columns as in `Seeds`, in percent."""
     colour, dashes, mark = style
-    percent = [100 * np.asarray(seeds, dtype=np.float64) for seeds in columns]
-    means_X = np.array([seeds.mean() for seeds in percent])
-    every = max(1, len(percent) // 8)
+    scaled = [scale * np.asarray(seeds, dtype=np.float64) for seeds in columns]
+    means_X = np.array([seeds.mean() for seeds in scaled])
+    every = max(1, len(scaled) // 8)
     axes.plot(places, means_X, color=colour, linestyle=dashes, marker=mark, ms=5, markevery=every, label=label)
-    if any(len(seeds) > 1 for seeds in percent):
-        std_X = np.array([seeds.std(ddof=1) if len(seeds) > 1 else 0.0 for seeds in percent])
+    if any(len(seeds) > 1 for seeds in scaled):
+        std_X = np.array([seeds.std(ddof=1) if len(seeds) > 1 else 0.0 for seeds in scaled])
         axes.fill_between(places, means_X - std_X, means_X + std_X, color=colour, alpha=0.15, lw=0)
 
 

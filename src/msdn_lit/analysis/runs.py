@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.scores import CLASS_NAMES, ScoreCache, read_class_names
 from msdn_lit.analysis.tables import SCORES
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
@@ -57,6 +57,7 @@ class Run:
         config: Content of its config.yaml, with references as they are written.
         curves: Of each evaluation whose score cache is there and whole.
         history: Scores of every evaluation by training step; none where metrics/ is not there or not whole.
+        losses: The training loss and its terms by step, as far as they were logged.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Run:
     config: Mapping[str, Any]
     curves: Mapping[str, CurvePoint]
     history: Mapping[int, Scores]
+    losses: Mapping[int, Scores]
 
     @property
     def seed(self) -> int:
@@ -73,15 +75,20 @@ class Run:
 
     @property
     def recipe(self) -> str:
-        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one; Hydra's choices leave lists out."""
-        words = [word for word in shlex.split(str(self.result.get("command", ""))) if word.startswith("experiment=")]
-        return " + ".join(words[-1].partition("=")[2].strip("[]").split(",")) if words else ""
+        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one."""
+        return recipe_of(shlex.split(str(self.result.get("command", ""))))
 
     @property
     def scores(self) -> Mapping[str, Scores]:
         """Evaluation -> step and scores as fractions."""
         scores: Mapping[str, Scores] = self.result["scores"]
         return scores
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names by class id, if the run left them beside its caches."""
+        path = cache_path(self.folder, "last").with_name(CLASS_NAMES)
+        return read_class_names(path) if path.is_file() else None
 
     def cache(self, evaluation: str) -> ScoreCache:
         """The score cache of an evaluation that is among `curves`."""
@@ -140,6 +147,7 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
     _check_result(folder / RESULT, result)
     curves: dict[str, CurvePoint] = {}
     history: Mapping[int, Scores] = {}
+    losses: Mapping[int, Scores] = {}
     faults = []
     for evaluation, scores in result["scores"].items():
         if cache_path(folder, evaluation).exists():
@@ -148,10 +156,18 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
             except CheckpointError as error:
                 faults.append(str(error))
     try:
-        history = _read_history(folder, f"{result['stage']}/", result["scores"].get("last"))
+        rows = _read_metrics(folder)
+        history = _history(rows, f"{result['stage']}/", result["scores"].get("last"))
+        losses = {int(row["step"]) + 1: found for row in rows if (found := _losses(row))}
     except CheckpointError as error:
         faults.append(str(error))
-    return Run(folder, result, config, curves, history), faults
+    return Run(folder, result, config, curves, history, losses), faults
+
+
+def recipe_of(words: Sequence[str]) -> str:
+    """The experiments among the words of a command, as `Run.recipe`; Hydra's own choices leave lists out."""
+    chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    return " + ".join(chosen[-1].strip("[]").split(",")) if chosen else ""
 
 
 def cache_path(folder: Path, evaluation: str) -> Path:
@@ -217,18 +233,33 @@ def _read_curve(path: Path, step: float) -> CurvePoint:
     return CurvePoint(float(seen_unseen_auc(curve)), float(best.harmonic_mean), float(best.calibration))
 
 
-def _read_history(folder: Path, prefix: str, last: Scores | None) -> dict[int, Scores]:
-    """Reads metrics/. Lightning counts evaluations during training from step zero, and the one after it from one."""
-    history: dict[int, Scores] = {}
+def _read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Reads metrics/: what has a value in each row.
+
+    Raises:
+        CheckpointError: A file is damaged.
+    """
+    rows: list[dict[str, float]] = []
     for path in sorted(folder.glob("metrics/version_*/metrics.csv")):  # a resumed run goes on in the next version
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-            for row in rows:
-                scores = {name: float(row[prefix + name]) for name in SCORES if prefix + name in row}
-                if len(scores) == len(SCORES):
-                    step = int(row["step"]) + 1
-                    history[min(step, int(last["step"])) if last else step] = scores
+                known = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+            rows += [row for row in known if int(row["step"]) >= 0]
         except (*READ_ERRORS, csv.Error) as error:
             raise CheckpointError(f"{path} is damaged ({one_line(error)})", action="Delete it.") from error
+    return rows
+
+
+def _history(rows: Sequence[Scores], prefix: str, last: Scores | None) -> dict[int, Scores]:
+    """Lightning counts evaluations during training from step zero, and the one after it from one."""
+    history: dict[int, Scores] = {}
+    for row in rows:
+        scores = {name: row[prefix + name] for name in SCORES if prefix + name in row}
+        if len(scores) == len(SCORES):
+            step = int(row["step"]) + 1
+            history[min(step, int(last["step"])) if last else step] = scores
     return history
+
+
+def _losses(row: Scores) -> Scores:
+    return {name.removeprefix("train/"): value for name, value in row.items() if name.startswith("train/")}

@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse
 from msdn_lit.metrics.zsl import ZSLScores
+
+CLASS_NAMES = "classes.txt"
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,21 @@ class ScoreCache:
         weights = np.asarray(self.fusion if fusion is None else fusion, dtype=np.float64)
         ids = (torch.from_numpy(values) for values in (self.labels_N, self.seen, self.unseen))
         return seen_unseen_curve(self.fused((weights / weights.sum()).tolist()), *ids)
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Writes the names of all C classes beside the caches, one a line, by class id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CLASS_NAMES).write_text("".join(f"{' '.join(name.split())}\n" for name in names), encoding="utf-8")
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Reads what `write_class_names` wrote, or a user's file like it.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error})") from error

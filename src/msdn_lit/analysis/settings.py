@@ -1,6 +1,7 @@
-"""What tells one run from another, besides its seed; and how to say so briefly."""
+"""What tells one run from another, besides its seed; how to say so briefly, and without naming a machine's folders."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ _NO_SETTING = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("protocol.selection", "protocol.keeps_every_score"),
 )
+_PLACEHOLDERS = {"run_dir": "LOGS/RUN", "feature_dir": "FEATURES", "data_dir": "DATA", "log_dir": "LOGS"}
+_ABSOLUTE = re.compile(r"(?<![\w.}/:])/[\w.+@~-]+(?:/[\w.+@~-]+)*")
 _COLUMNS = {"data": "benchmark", "features": "features", "protocol": "protocol"}  # choices that every table names
 
 
@@ -96,6 +99,19 @@ def flatten(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def without_paths(text: str, paths: object) -> str:
+    """Replaces folders by words: DATA, FEATURES, LOGS; and any other absolute path by PATH and its end.
+
+    Args:
+        text: Anything.
+        paths: A config's `paths`; of what is no mapping nothing is known.
+    """
+    places = {paths.get(name): word for name, word in _PLACEHOLDERS.items()} if isinstance(paths, Mapping) else {}
+    for place in sorted((p for p in places if isinstance(p, str) and p.startswith("/")), key=len, reverse=True):
+        text = text.replace(place, places[place])
+    return _ABSOLUTE.sub(lambda match: f"PATH/{match[0].rpartition('/')[2]}", text)
 
 
 def _settings(run: Run) -> Settings:

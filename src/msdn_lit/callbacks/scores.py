@@ -1,4 +1,4 @@
-"""Writes the score caches of evaluations."""
+"""Writes the score caches of evaluations, and what their classes are called."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.scores import ScoreCache, write_class_names
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import Batch
 from msdn_lit.tasks import ZSLTask
@@ -66,6 +66,7 @@ class ScoreFiles(Callback):
         names = [name for name, scores in reported if scores["step"] == cache.step]
         for name in [*names, f"step_{cache.step:06d}"] if self.every else names:
             cache.save(self.folder / f"{name}.npz")
+        write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
 
     def _all(self, trainer: Trainer) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Logits, labels and rows of all images that any rank has seen, in the order of the rows."""
