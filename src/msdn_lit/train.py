@@ -23,8 +23,12 @@ def run(cfg: DictConfig) -> float | None:
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
-    if cfg.objective and cfg.objective.startswith("test/") and not cfg.protocol.test_chooses:
+    stage, _, score = (cfg.objective or "").partition("/")
+    if stage == "test" and not cfg.protocol.test_chooses:
         raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
+    if stage and stage != cfg.protocol.stage:
+        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
     record = RunRecord(cfg, build.selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
@@ -46,7 +50,7 @@ def run(cfg: DictConfig) -> float | None:
         trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
     finally:
         build.close_loggers(trainer)
-    objective = history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
+    objective = history.best(score) if cfg.objective else None
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
