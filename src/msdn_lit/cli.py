@@ -1,5 +1,6 @@
 """What every command shares: where its config is, and how it ends."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -12,8 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from msdn_lit.errors import USER_FAULT, UserError, tell
+from msdn_lit.errors import USER_FAULT, ConfigError, FullDiskError, UserError, tell
 from msdn_lit.overrides import check_overrides
+
+_EXTRAS = {  # package -> the extra that installs it
+    **dict.fromkeys(("hydra_joblib_launcher", "hydra_submitit_launcher", "joblib", "submitit", "optuna"), "sweeps"),
+    "ray": "ray",
+}
 
 
 def config_dir() -> Path:
@@ -41,9 +47,9 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         def job(cfg: DictConfig) -> float | None:
             _settle_paths(cfg)
             if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
-                return run(cfg)  # SweepCallback takes its faults
+                return _within_disk(run, cfg)  # SweepCallback takes its faults
             try:
-                return run(cfg)
+                return _within_disk(run, cfg)
             except UserError as fault:  # the other jobs of a multirun go on
                 faults.append(fault)
                 tell(f"msdn-{config_name}", fault)
@@ -52,8 +58,12 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         try:
             check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-        except InstantiationException:
-            raise
+        except (InstantiationException, ImportError) as error:
+            fault = _missing_extra(error)
+            if fault is None:
+                raise
+            faults.append(fault)
+            tell(f"msdn-{config_name}", fault)
         except (UserError, HydraException, OmegaConfBaseException) as fault:
             faults.append(fault)
             tell(f"msdn-{config_name}", fault)
@@ -62,6 +72,28 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
     main.__doc__ = run.__doc__
     return main
+
+
+def _within_disk(run: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | None:
+    """Runs, and makes one line of a full disk, whoever was writing: log, checkpoint or result."""
+    try:
+        return run(cfg)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or HydraConfig.get().runtime.output_dir
+        action = "Make room; a sweep of the same name then goes on, a single run with ckpt_path=last."
+        raise FullDiskError(f"No space is left for {where}", action=action) from error
+
+
+def _missing_extra(error: BaseException | None) -> ConfigError | None:
+    """The user's fault behind an error: an optional package that a launcher or a search needs is not installed."""
+    while error is not None:
+        package = (getattr(error, "name", None) or "").rpartition("hydra_plugins.")[2].partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in _EXTRAS:
+            return ConfigError(f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"')
+        error = error.__cause__
+    return None
 
 
 def _settle_paths(cfg: DictConfig) -> None:
