@@ -60,7 +60,12 @@ def start(mini_overrides, tmp_path):
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
         )
         started.append(child)
         return child
@@ -131,7 +136,13 @@ class TestSlots:
 
     @pytest.mark.parametrize(
         ("named", "number", "devices"),
-        [(None, 0, ()), (None, 3, ("0", "1", "2")), ("2,5", 2, ("2", "5")), ("GPU-a,GPU-b", 2, ("GPU-a", "GPU-b")), ("", 0, ())],
+        [
+            (None, 0, ()),
+            (None, 3, ("0", "1", "2")),
+            ("2,5", 2, ("2", "5")),
+            ("GPU-a,GPU-b", 2, ("GPU-a", "GPU-b")),
+            ("", 0, ()),
+        ],
     )
     def test_devices(self, monkeypatch, named, number, devices):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)

@@ -58,13 +58,8 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         try:
             check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-        except (InstantiationException, ImportError) as error:
-            fault = _missing_extra(error)
-            if fault is None:
-                raise
-            faults.append(fault)
-            tell(f"msdn-{config_name}", fault)
-        except (UserError, HydraException, OmegaConfBaseException) as fault:
+        except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
+            fault = _fault_behind(error)
             faults.append(fault)
             tell(f"msdn-{config_name}", fault)
         if faults:
@@ -86,14 +81,17 @@ def _within_disk(run: Callable[[DictConfig], float | None], cfg: DictConfig) -> 
         raise FullDiskError(f"No space is left for {where}", action=action) from error
 
 
-def _missing_extra(error: BaseException | None) -> ConfigError | None:
-    """The user's fault behind an error: an optional package that a launcher or a search needs is not installed."""
-    while error is not None:
-        package = (getattr(error, "name", None) or "").rpartition("hydra_plugins.")[2].partition(".")[0]
-        if isinstance(error, ModuleNotFoundError) and package in _EXTRAS:
+def _fault_behind(error: Exception) -> Exception:
+    """What to tell the user: the error, or that an optional package is missing; our own fault is raised again."""
+    cause: BaseException | None = error
+    while cause is not None:
+        package = (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.").partition(".")[0]
+        if isinstance(cause, ModuleNotFoundError) and package in _EXTRAS:
             return ConfigError(f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"')
-        error = error.__cause__
-    return None
+        cause = cause.__cause__
+    if isinstance(error, InstantiationException | ImportError):
+        raise error
+    return error
 
 
 def _settle_paths(cfg: DictConfig) -> None:

@@ -23,12 +23,7 @@ def run(cfg: DictConfig) -> float | None:
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
-    stage, _, score = (cfg.objective or "").partition("/")
-    if stage == "test" and not cfg.protocol.test_chooses:
-        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
-    if stage and stage != cfg.protocol.stage:
-        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
-        raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
+    score = _objective(cfg)
     record = RunRecord(cfg, build.selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
@@ -50,11 +45,24 @@ def run(cfg: DictConfig) -> float | None:
         trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
     finally:
         build.close_loggers(trainer)
-    objective = history.best(score) if cfg.objective else None
+    objective = history.best(score) if score else None
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
     return objective
+
+
+def _objective(cfg: DictConfig) -> str:
+    """The name of the score that a sweep maximises, "" where it maximises none; held to what the protocol measures."""
+    from msdn_lit.errors import ConfigError, LeakError
+
+    stage, _, score = (cfg.objective or "").partition("/")
+    if stage == "test" and not cfg.protocol.test_chooses:
+        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
+    if stage and stage != cfg.protocol.stage:
+        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
+    return str(score)
 
 
 main = command("train", run)

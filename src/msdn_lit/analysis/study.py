@@ -31,8 +31,8 @@ class Suggestion(NamedTuple):
 class Search:
     """Says which trials to run next until so many have finished, whenever and by whichever process.
 
-    Each suggestion is drawn with a seed of its own and follows from what the study holds: a search of one trial at a
-    time that is killed and goes on makes the trials that it would have made.
+    Each value is drawn with a seed of its own and follows from what the study holds: a search of one trial at a time
+    that is killed, even between two values, and goes on makes the trials that it would have made.
 
     Args:
         path: The study's journal.
@@ -81,18 +81,25 @@ class Search:
             self.study.tell(number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
 
     def _ask(self) -> Suggestion:
-        self.study.sampler = self.sampler(len(self.study.trials))
+        self._seed(len(self.study.trials), 0)
         return self._suggestion(self.study.ask())
 
     def _again(self, number: int) -> Suggestion:
-        """What was suggested for a trial; a search may be killed before it has noted every value."""
+        """What was suggested for a trial, and what had not been noted of it when the search was killed."""
         import optuna
 
-        self.study.sampler = self.sampler(number)
+        self._seed(number, 0)
         return self._suggestion(optuna.Trial(self.study, self.study.trials[number]._trial_id))
 
     def _suggestion(self, trial: "optuna.Trial") -> Suggestion:
-        return Suggestion(trial.number, {name: trial._suggest(name, values) for name, values in self.space.items()})
+        values = {}
+        for position, (name, distribution) in enumerate(self.space.items()):
+            self._seed(trial.number, position)
+            values[name] = trial._suggest(name, distribution)
+        return Suggestion(trial.number, values)
+
+    def _seed(self, number: int, position: int) -> None:
+        self.study.sampler = self.sampler(number * len(self.space) + position)
 
     def _queue_failed(self) -> None:
         """Suggests again what has failed and was not repeated since."""

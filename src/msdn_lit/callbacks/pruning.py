@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from msdn_lit.analysis.study import open_study
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.errors import Pruned
-from msdn_lit.analysis.study import open_study
 
 if TYPE_CHECKING:
     import optuna
