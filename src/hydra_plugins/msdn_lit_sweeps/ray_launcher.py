@@ -1,7 +1,7 @@
 """Trials on a Ray cluster.
 
-hydra-ray-launcher needs boto3, whose dependencies do not go with this project's (python-dateutil below 3), and the whole of
-ray[default]; this launcher needs ray alone.
+hydra-ray-launcher 1.2.2 needs boto3, whose dependencies do not go with this project's (python-dateutil below 3), and
+the whole of ray[default]; this launcher needs ray alone.
 """
 
 import os
