@@ -100,8 +100,7 @@ class TestOtherStudies:
     @pytest.mark.parametrize(
         ("name", "direction"), [("msdn-lit", "minimize"), ("msdn-lit", "maximize"), ("x", "maximize")]
     )
-    def test_of_another_program(self, tmp_path, name_and_direction):
-        name, direction = name_and_direction
+    def test_of_another_program(self, tmp_path, name, direction):
         storage = JournalStorage(JournalFileBackend(str(tmp_path / "study")))
         optuna.create_study(storage=storage, study_name=name, direction=direction).add_trial(
             optuna.trial.create_trial(value=1.0)
