@@ -86,6 +86,9 @@ class SearchSweeper(Sweeper):
 
         if not space:
             raise ConfigError("A search needs something to vary", action='E.g. "optimizer.lr=interval(1e-5,1e-3)".')
+        if "seed" in space:
+            action = "Search with one seed, then train the chosen settings with several."
+            raise ConfigError("A search would choose the luckiest seed", action=action)
         asked = {
             "objective": self.config.objective,
             "space": ", ".join(f"{name}: {values}" for name, values in sorted(space.items())),

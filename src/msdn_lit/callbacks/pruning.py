@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.analysis.study import open_study
 from msdn_lit.callbacks.history import EvaluationHistory
-from msdn_lit.errors import Pruned
+from msdn_lit.errors import ConfigError, Pruned
 
 if TYPE_CHECKING:
     import optuna
@@ -22,12 +22,17 @@ class Pruning(Callback):
 
     Args:
         study: The search's journal.
-        number: The trial's number in it.
+        number: The trial's number in it, which the sweeper gives.
         objective: The score that the search maximises, e.g. val/harmonic_mean.
         pruner: Says whether a trial is hopeless.
+
+    Raises:
+        ConfigError: It is no search that runs.
     """
 
-    def __init__(self, *, study: str, number: int, objective: str, pruner: "optuna.pruners.BasePruner") -> None:
+    def __init__(self, *, study: str, number: int | None, objective: str, pruner: "optuna.pruners.BasePruner") -> None:
+        if number is None:
+            raise ConfigError("This is a single run, and hparams_search a search", action="Use msdn-train -m.")
         self.path, self.number, self.pruner = Path(study), number, pruner
         self.score = objective.partition("/")[2]
 
