@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -11,11 +11,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
-
 if TYPE_CHECKING:
     import optuna
 
+    from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
     from msdn_lit.analysis.study import Search, Suggestion
 
 
@@ -59,8 +58,7 @@ class SearchSweeper(Sweeper):
         if not objective.startswith("val/"):
             raise ConfigError("A search needs an objective", found=f"objective={config.objective}", action=action)
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
-        assert isinstance(launcher, TrialLauncher)
-        self.launcher, self.loader = launcher, hydra_context.config_loader
+        self.launcher, self.loader = cast("TrialLauncher", launcher), hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs trials until so many have finished."""

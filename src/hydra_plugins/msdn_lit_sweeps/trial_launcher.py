@@ -1,7 +1,6 @@
 """The launcher that every sweep goes through: it runs what is not finished, by means of another launcher."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,9 @@ class TrialLauncher(Launcher):
 
     def __init__(self, inner: DictConfig, slots: int | None = 1, pins: bool = False) -> None:
         self.inner_config, self.asked_slots, self.pins = inner, slots, pins
+        # Not cached_property: its lock, in Python 3.11, keeps submitit from pickling this class when it requeues a job.
+        self._devices: tuple[str, ...] | None = None
+        self._inner: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes the sweep's folder."""
@@ -36,31 +38,35 @@ class TrialLauncher(Launcher):
         folder = Path(str(config.hydra.sweep.dir)).expanduser().resolve()
         self.trials = Trials(folder, lambda overrides: loader.load_sweep_config(config, list(overrides)))
 
-    @cached_property
+    @property
     def devices(self) -> tuple[str, ...]:
         """The GPUs to give away; asking for them imports torch, so only where something is left to run."""
         from msdn_lit.worker import visible_devices
 
-        return visible_devices() if self.pins else ()
+        if self._devices is None:
+            self._devices = visible_devices() if self.pins else ()
+        return self._devices
 
     @property
     def slots(self) -> int:
         """Trials at once."""
         return self.asked_slots or self.inner_config.get("n_jobs") or len(self.devices) or 2
 
-    @cached_property
+    @property
     def inner(self) -> Launcher:
         """The launcher that runs trials."""
         from msdn_lit.worker import TrialJob
 
-        config = self.config.copy()
-        with open_dict(config):
-            config.hydra.launcher = self.inner_config
-            if "n_jobs" in self.inner_config:
-                config.hydra.launcher.n_jobs = self.slots
-            config.hydra.sweep.dir = str(self.trials.folder)  # a worker would read a clock of its own
-        job = TrialJob(self.task, self.devices)
-        return Plugins.instance().instantiate_launcher(self.context, job, config)
+        if self._inner is None:
+            config = self.config.copy()
+            with open_dict(config):
+                config.hydra.launcher = self.inner_config
+                if "n_jobs" in self.inner_config:
+                    config.hydra.launcher.n_jobs = self.slots
+                config.hydra.sweep.dir = str(self.trials.folder)  # a worker would read a clock of its own
+            job = TrialJob(self.task, self.devices)
+            self._inner = Plugins.instance().instantiate_launcher(self.context, job, config)
+        return self._inner
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch; every job of it has a return, with the objective, or None where there is none."""
