@@ -93,18 +93,17 @@ def whole(start, sweeps):
 
 
 @pytest.fixture
-def ray_cluster():
+def ray_cluster(monkeypatch):
     """Two nodes of one slot each, on this machine."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read when ray is imported
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    os.environ["PYTHONPATH"] = path
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
-    del os.environ["PYTHONPATH"]
 
 
 def worker_of(folder, seed="0"):

@@ -35,6 +35,7 @@ class RayLauncher(Launcher):
         """Runs a batch and waits for all of it; a job whose process died too often has no return."""
         import ray
 
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
         if not ray.is_initialized():
             ray.init(**self.init)
         shipped = ray.put((self.shipped, os.getcwd(), _environment(), Singleton.get_state()))
