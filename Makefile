@@ -10,7 +10,7 @@ SWEEPS    = $(or $(MSDN_LOG_DIR),logs)/sweeps
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo test test-full lint type bench kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo test test-full lint type bench bench-sweeps kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -19,7 +19,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,wandb]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb]'
 	@touch $@
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
@@ -42,6 +42,9 @@ bench: setup ## speed and memory, next to the release's order of computation and
 	$(BIN)/python -m tests.benchmarks.train_step
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.data --data-dir $(DATA_DIR)
+
+bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
+	$(BIN)/python -m tests.benchmarks.sweeps
 
 kills: setup ## kills downloads and extractions at 200 random moments each, compares every byte (4 minutes)
 	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200

@@ -18,7 +18,11 @@ GROUPS = ("data", "features", "sampler", "model", "loss", "optimizer", "protocol
 EXPERIMENTS = sorted(
     p.relative_to(config_dir() / "experiment").with_suffix("") for p in config_dir().glob("experiment/**/*.yaml")
 )
-CHOICES = [(g, p.stem) for g in (*GROUPS, "debug") for p in sorted((config_dir() / g).glob("*.yaml"))]
+CHOICES = [
+    (g, p.stem)
+    for g in (*GROUPS, "debug", "launcher", "hparams_search")
+    for p in sorted((config_dir() / g).glob("*.yaml"))
+]
 MODELS = ["msdn", "msdn_paper", "attribute_to_visual", "visual_to_attribute", "dazle", "pooled", "eszsl"]
 # the table of method.md, section 5
 SETTINGS = {

@@ -1,6 +1,7 @@
 """Sweeps: who a trial is, what is done again and what is not, what a failure leaves, and what the end tells."""
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -199,7 +200,29 @@ class TestSweep:
         assert json.loads(path.read_text())["scores"] == whole["scores"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+class FullDisk(Callback):
+    """Stands for whatever writes to a disk that is full: the logger, say."""
+
+    is_full = True
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if self.is_full and pl_module.global_step == 7:
+            raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+
+def test_a_full_disk(sweep, folder, with_callback):
+    disk = FullDisk()
+    with_callback(disk)
+    code, _, err = sweep("seed=0")
+    (trial,) = trials_in(folder)
+    assert (code, err.count("\n"), trial.state) == (1, 1, "interrupted")
+    assert "No space is left for metrics.csv. Make room" in err
+    disk.is_full = False
+    assert sweep("seed=0")[0] == 0
+    assert trial.state == "finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callback, number):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")

@@ -1,5 +1,6 @@
 """What every command shares: where its config is, and how it ends."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +14,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from msdn_lit.errors import USER_FAULT, UserError, tell
+from msdn_lit.errors import USER_FAULT, ConfigError, FullDiskError, UserError, tell
 from msdn_lit.overrides import check_overrides
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+_EXTRAS = {  # package -> the extra that installs it
+    **dict.fromkeys(("hydra_joblib_launcher", "hydra_submitit_launcher", "joblib", "submitit", "optuna"), "sweeps"),
+    "ray": "ray",
+}
 
 
 def config_dir() -> Path:
@@ -44,9 +49,9 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         def job(cfg: DictConfig) -> float | None:
             _settle_paths(cfg)
             if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
-                return run(cfg)  # SweepCallback takes its faults
+                return _within_disk(run, cfg)  # SweepCallback takes its faults
             try:
-                return run(cfg)
+                return _within_disk(run, cfg)
             except UserError as fault:  # the other jobs of a multirun go on
                 faults.append(fault)
                 tell(f"msdn-{config_name}", fault)
@@ -55,9 +60,8 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         try:
             check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-        except InstantiationException:
-            raise
-        except (UserError, HydraException, OmegaConfBaseException) as fault:
+        except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
+            fault = _fault_behind(error)
             faults.append(fault)
             tell(f"msdn-{config_name}", fault)
         if faults:
@@ -68,7 +72,7 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def own_command_line(cfg: DictConfig) -> Iterator[None]:
     """Makes a job of a sweep look like a run of its own to the processes that Lightning starts for it.
 
     They begin with this process's command line; with the sweep's they would begin sweeps of their own. Afterwards the
@@ -76,13 +80,39 @@ def alone() -> Iterator[None]:
     """
     argv, environment = sys.argv, {name: os.environ.get(name) for name in _SET_BY_LIGHTNING}
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        sys.argv = [argv[0], *HydraConfig.get().overrides.task]
+        typed = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
+        sys.argv = [argv[0], *typed, f"ckpt_path={cfg.ckpt_path or 'null'}"]  # the worker knows where a trial goes on
     try:
         yield
     finally:
         sys.argv = argv
         for name in (name for name, value in environment.items() if value is None):
             os.environ.pop(name, None)
+
+
+def _within_disk(run: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | None:
+    """Runs, and makes one line of a full disk, whoever was writing: log, checkpoint or result."""
+    try:
+        return run(cfg)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or HydraConfig.get().runtime.output_dir
+        action = "Make room; a sweep of the same name then goes on, a single run with ckpt_path=last."
+        raise FullDiskError(f"No space is left for {where}", action=action) from error
+
+
+def _fault_behind(error: Exception) -> Exception:
+    """What to tell the user: the error, or that an optional package is missing; our own fault is raised again."""
+    cause: BaseException | None = error
+    while cause is not None:
+        package = (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.").partition(".")[0]
+        if isinstance(cause, ModuleNotFoundError) and package in _EXTRAS:
+            return ConfigError(f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"')
+        cause = cause.__cause__
+    if isinstance(error, InstantiationException | ImportError):
+        raise error
+    return error
 
 
 def _settle_paths(cfg: DictConfig) -> None:

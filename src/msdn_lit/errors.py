@@ -50,6 +50,14 @@ class LeakError(UserError):
     """A test image, class or score would have a part in training or in a choice."""
 
 
+class FullDiskError(UserError):
+    """Nothing more can be written."""
+
+
+class Pruned(Exception):
+    """Ends a trial that a search gives up; nobody's fault."""
+
+
 # What libraries raise when a file is damaged or not of the form that they expect: in practice anything but NameError.
 # To be caught around their calls only, never around our own code.
 READ_ERRORS = (

@@ -11,8 +11,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from msdn_lit.errors import UserError, tell
-from msdn_lit.trials import FAILURE, Trial, trials_in
+from msdn_lit.errors import FullDiskError, Pruned, UserError, tell
+from msdn_lit.trials import FAILURE, PRUNED, Trial, trials_in
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,26 +31,32 @@ class SweepCallback(Callback):
         folder = Path(config.hydra.runtime.output_dir)
         if isinstance(error, UserError):
             tell(f"trial {folder.name}", error)
-            text = f"{error}\n"
-        else:
-            text = "".join(traceback.format_exception(error))
-            print(text, file=sys.stderr)
-        (folder / FAILURE).write_text(text)
+        elif not isinstance(error, Pruned):
+            print("".join(traceback.format_exception(error)), file=sys.stderr)
+        if not isinstance(error, FullDiskError):  # such a trial stays interrupted, and goes on
+            _write_end(folder, error)
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
         """Prints the table of all trials in the sweep's folder.
 
         Raises:
-            SystemExit: Some have failed.
+            SystemExit: Some have failed, or were left unfinished by workers that died.
         """
         from rich.console import Console
 
         folder = Path(str(config.hydra.sweep.dir))
         trials = sorted(trials_in(folder), key=lambda trial: trial.overrides)
         Console().print(_table(trials, config.objective), f"[bold]{folder}[/bold]")
-        if any(trial.state == "failed" for trial in trials):
+        if any(trial.state not in ("finished", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
+
+
+def _write_end(folder: Path, error: BaseException) -> None:
+    """Marks a trial as failed or pruned, with a user's fault as its line and our own as its traceback."""
+    is_known = isinstance(error, UserError | Pruned)
+    text = f"{error}\n" if is_known else "".join(traceback.format_exception(error))
+    (folder / (PRUNED if isinstance(error, Pruned) else FAILURE)).write_text(text)
 
 
 def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
@@ -59,7 +65,7 @@ def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
 
     from msdn_lit.analysis.tables import SCORES
 
-    common = set.intersection(*(set(trial.overrides) for trial in trials)) if len(trials) > 1 else set()
+    common = set.intersection(*(set(trial.settings) for trial in trials)) if len(trials) > 1 else set()
     scored = [trial for trial in trials if trial.objective is not None]
     best = max(scored, key=lambda trial: trial.objective or 0.0, default=None)
     table = Table(title=f"{len(trials)} trials (%)", title_justify="left")
@@ -73,6 +79,6 @@ def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
         if objective:
             value = "" if trial.objective is None else f"{100 * trial.objective:.1f}"
             numbers.append(f"{value} best" if trial is best else value)
-        settings = " ".join(override for override in trial.overrides if override not in common)
+        settings = " ".join(override for override in trial.settings if override not in common)
         table.add_row(trial.folder.name, settings, trial.failure or trial.state, *numbers)
     return table

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from msdn_lit.cli import alone, command
+from msdn_lit.cli import command, own_command_line
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -23,8 +23,7 @@ def run(cfg: DictConfig) -> float | None:
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
-    if cfg.objective and cfg.objective.startswith("test/") and not cfg.protocol.test_chooses:
-        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
+    score = _objective(cfg)
     record = RunRecord(cfg, build.selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
@@ -39,17 +38,30 @@ def run(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero:
         record.write_config()
 
-    with alone(), build.closing(trainer):
+    with own_command_line(cfg), build.closing(trainer):
         build.open_loggers(trainer, record.beginning(datamodule))
         trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
         if task.global_step not in history.scores_at:
             trainer.validate(task, datamodule, verbose=False, weights_only=True)
         trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
-    objective = history.best(cfg.objective.partition("/")[2]) if cfg.objective else None
+    objective = history.best(score) if score else None
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
     return objective
+
+
+def _objective(cfg: DictConfig) -> str:
+    """The name of the score that a sweep maximises, "" where it maximises none; held to what the protocol measures."""
+    from msdn_lit.errors import ConfigError, LeakError
+
+    stage, _, score = (cfg.objective or "").partition("/")
+    if stage == "test" and not cfg.protocol.test_chooses:
+        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
+    if stage and stage != cfg.protocol.stage:
+        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
+    return str(score)
 
 
 main = command("train", run)

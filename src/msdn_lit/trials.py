@@ -7,6 +7,7 @@ bears that name; so the same command finds what it has done, whatever order or m
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,8 @@ from msdn_lit.cli import config_dir
 from msdn_lit.errors import ConfigError
 
 TRIAL, FAILURE, RESULT, CHECKPOINT = "trial.json", "failure.txt", "result.json", "checkpoints/last.ckpt"
+PRUNED = "pruned.txt"
+GOES_ON = ("interrupted", "pruned")  # states in which the last checkpoint is worth something
 _LOCK, _NAMES = ".lock", ".names.json"
 # Changes no score: where things are, and what is written about a run.
 _NO_IDENTITY = ("paths", "ckpt_path", "task_name", "sweep_name", "resume", "callbacks", "logger", "debug", "hydra")
@@ -38,11 +41,12 @@ class Trial(NamedTuple):
 
     @property
     def state(self) -> str:
-        """finished, failed (no process works on it: its sweep said so), interrupted, or new."""
+        """finished, pruned (a search gave it up), failed (its sweep said so), interrupted, or new."""
         if self.result is not None:
             return "finished"
-        if (self.folder / FAILURE).is_file():
-            return "failed"
+        for state, mark in (("pruned", PRUNED), ("failed", FAILURE)):
+            if (self.folder / mark).is_file():
+                return state
         return "interrupted" if (self.folder / CHECKPOINT).is_file() else "new"
 
     @property
@@ -54,6 +58,11 @@ class Trial(NamedTuple):
     def objective(self) -> float | None:
         """What its sweep maximises, as a fraction; None before it has finished."""
         return (self.result or {}).get("objective")
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Its overrides that can change a score."""
+        return tuple(o for o in self.overrides if re.split(r"[.=]", o.lstrip("+~"), maxsplit=1)[0] not in _NO_IDENTITY)
 
     @property
     def failure(self) -> str:
@@ -73,22 +82,30 @@ class Trials:
     def __init__(self, folder: Path, compose: Callable[[Sequence[str]], DictConfig]) -> None:
         self.folder, self.compose = folder, compose
         self._names: dict[str, dict[str, Any]] = _read(folder / _NAMES) or {}
+        self._is_held = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other sweeps out of the folder.
+        """Keeps other sweeps out of the folder; a search holds it around its batches, each of which asks again.
 
         Raises:
-            ConfigError: Another one works there.
+            ConfigError: Another one works there, or the folder is not a sweep's.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._is_held:
+            yield
+            return
+        _make_folder(self.folder)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 action = "Wait for it, or give this one another sweep_name."
                 raise ConfigError(f"Another sweep works in {self.folder}", action=action) from None
-            yield
+            self._is_held = True
+            try:
+                yield
+            finally:
+                self._is_held = False
 
     def of(self, all_overrides: Sequence[Sequence[str]]) -> list[Trial]:
         """The trials of some lists of overrides; names are remembered, since composing a config takes 0.1 s."""
@@ -107,11 +124,26 @@ class Trials:
         return str(entry["trial"])
 
 
-def open_trial(trial: Trial) -> None:
-    """Makes a trial's folder and forgets how it failed before."""
+def open_trial(trial: Trial, *, goes_on: bool) -> None:
+    """Makes a trial's folder and forgets how it ended before.
+
+    Args:
+        trial: The trial.
+        goes_on: Keep its last checkpoint, from which a worker goes on (see worker.py); else it begins anew.
+    """
     trial.folder.mkdir(parents=True, exist_ok=True)
-    (trial.folder / FAILURE).unlink(missing_ok=True)
+    for name in (FAILURE, PRUNED) if goes_on else (FAILURE, PRUNED, RESULT, CHECKPOINT):
+        (trial.folder / name).unlink(missing_ok=True)
     _write(trial.folder / TRIAL, {"overrides": list(trial.overrides)})
+
+
+@contextmanager
+def alone(trial: Trial) -> Iterator[None]:
+    """Waits until no other process works on a trial: a killed sweep's workers may still be at it."""
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    with (trial.folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def trials_in(folder: Path) -> list[Trial]:
@@ -141,6 +173,17 @@ def data_files(cfg: DictConfig) -> Iterator[Path]:
         yield data_dir / cfg.data.semantics.word_vectors
     if cfg.data.folder:
         yield from sorted(path for path in Path(cfg.data.folder).iterdir() if path.is_file())
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a sweep's folder; refuses one that holds something else."""
+    action = "Give this sweep another sweep_name, or the folder another name."
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", expected="a sweep's folder, or none", action=action)
+    foreign = sorted({path.name for path in folder.glob("*")} - {"multirun.yaml"})  # Hydra has written that by now
+    if foreign and not (folder / _LOCK).exists():
+        raise ConfigError(f"{folder} is no sweep's folder: it holds {', '.join(foreign[:3])}", action=action)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _surroundings() -> list[str]:

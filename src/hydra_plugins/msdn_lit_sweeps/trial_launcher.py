@@ -20,28 +20,57 @@ class TrialLauncher(Launcher):
 
     Args:
         inner: The launcher that runs the others: Hydra's own, joblib's, submitit's or Ray's.
+        slots: Trials at once; without a number one for each GPU of this machine, or two on CPU.
+        pins: Give each process of the inner launcher a GPU of this machine for its own. Schedulers do so themselves.
     """
 
-    def __init__(self, inner: DictConfig) -> None:
-        self.inner_config = inner
+    def __init__(self, inner: DictConfig, slots: int | None = 1, pins: bool = False) -> None:
+        self.inner_config, self.asked_slots, self.pins = inner, slots, pins
+        # Not cached_property: its lock, in Python 3.11, keeps submitit from pickling this class when it requeues a job.
+        self._devices: tuple[str, ...] | None = None
+        self._inner: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Takes the sweep's folder, and sets up the inner launcher."""
+        """Takes the sweep's folder."""
         from msdn_lit.trials import Trials
 
         loader, self.config = hydra_context.config_loader, config
+        self.context, self.task = hydra_context, task_function
         folder = Path(str(config.hydra.sweep.dir)).expanduser().resolve()
         self.trials = Trials(folder, lambda overrides: loader.load_sweep_config(config, list(overrides)))
-        inner = config.copy()
-        with open_dict(inner):
-            inner.hydra.launcher = self.inner_config
-            inner.hydra.sweep.dir = str(folder)  # a worker would read a clock of its own
-        self.inner = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=inner
-        )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The GPUs to give away; asking for them imports torch, so only where something is left to run."""
+        from msdn_lit.worker import visible_devices
+
+        if self._devices is None:
+            self._devices = visible_devices() if self.pins else ()
+        return self._devices
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        return self.asked_slots or self.inner_config.get("n_jobs") or len(self.devices) or 2
+
+    @property
+    def inner(self) -> Launcher:
+        """The launcher that runs trials."""
+        from msdn_lit.worker import TrialJob
+
+        if self._inner is None:
+            config = self.config.copy()
+            with open_dict(config):
+                config.hydra.launcher = self.inner_config
+                if "n_jobs" in self.inner_config:
+                    config.hydra.launcher.n_jobs = self.slots
+                config.hydra.sweep.dir = str(self.trials.folder)  # a worker would read a clock of its own
+            job = TrialJob(self.task, self.devices)
+            self._inner = Plugins.instance().instantiate_launcher(self.context, job, config)
+        return self._inner
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch; every job of it has a return, with the objective, or None where it failed."""
+        """Runs a batch; every job of it has a return, with the objective, or None where there is none."""
         with self.trials.held():
             trials = self.trials.of(job_overrides)
             self._run(
@@ -50,18 +79,22 @@ class TrialLauncher(Launcher):
             return [_returned(trial) for trial in trials]
 
     def _run(self, trials: "Sequence[Trial]", initial_job_idx: int) -> None:
-        from msdn_lit.trials import open_trial
+        from msdn_lit.errors import one_line, tell
+        from msdn_lit.trials import GOES_ON, open_trial
 
         jobs = []
         for trial in {trial.folder: trial for trial in trials}.values():  # one of those that come to the same
-            goes_on = ["ckpt_path=last"] if self.config.resume and trial.state == "interrupted" else []
-            open_trial(trial)
+            open_trial(trial, goes_on=self.config.resume and trial.state in GOES_ON)
             place = [f"paths.run_dir={json.dumps(str(trial.folder))}", f"hydra.sweep.subdir={trial.folder.name}"]
-            jobs.append([*trial.overrides, *goes_on, *place])
-        if jobs:
-            self.inner.launch(jobs, initial_job_idx)
+            jobs.append([*trial.overrides, *place])
+        try:
+            if jobs:
+                self.inner.launch(jobs, initial_job_idx)
+        except RuntimeError as error:  # joblib's, submitit's: trials write their own failures down
+            tell("msdn-train", f"A worker died ({one_line(error)}). The same command goes on from what is done.")
 
 
 def _returned(trial: "Trial") -> JobReturn:
-    """As Hydra has it, from what the trial left; Optuna takes None for a failure, Hydra's own sweeper goes on."""
-    return JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED, _return_value=trial.objective)
+    """As Hydra has it, from what the trial left; Hydra's own sweeper goes on after a failure."""
+    folder, status = str(trial.folder), JobStatus.COMPLETED
+    return JobReturn(overrides=trial.overrides, working_dir=folder, status=status, _return_value=trial.objective)

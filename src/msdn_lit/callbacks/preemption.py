@@ -8,11 +8,12 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # what schedulers send before they take a machine away
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what schedulers send before they take a machine away
+REQUEUES = signal.SIGUSR2  # under submitit, whose handler puts the job back into the queue and ends the program
 
 
 class Preemption(Callback):
-    """After SIGTERM or SIGUSR1, saves a checkpoint at the end of the step and ends the program.
+    """After SIGTERM, SIGUSR1 or SIGUSR2, saves a checkpoint at the end of the step and ends the program.
 
     With ckpt_path=last, or as a trial of a sweep of the same name, the run goes on with the next step.
 
@@ -23,12 +24,12 @@ class Preemption(Callback):
     def __init__(self, checkpoint: str) -> None:
         self.checkpoint = checkpoint
         self.received = 0
+        self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens in Lightning's place, which puts every handler back when it is done."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._note)
+            self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning's
         """Ends the run between two steps.
@@ -38,6 +39,8 @@ class Preemption(Callback):
         """
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             trainer.save_checkpoint(self.checkpoint, weights_only=False)
+            if self.received == REQUEUES and callable(self.before[REQUEUES]):
+                self.before[REQUEUES](REQUEUES, None)
             raise SystemExit(128 + (self.received or signal.SIGTERM))
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,99 @@
+"""What sweeps cost besides their trials: seconds a job for each launcher, and for a sweep that has nothing left to do.
+
+    python -m tests.benchmarks.sweeps [--jobs 64] [--launchers serial joblib ray submitit_local]
+
+A job sleeps for a second and writes a result, so all that goes beyond `jobs / slots` seconds is the launcher's: its
+start, its workers' imports, the composing of configs. "A further job" is the slope between half of the jobs and all of
+them, without the start. Each job says its process and whether torch had been imported there before it came.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOTS = {"serial": 1, "joblib": 2, "ray": 2, "submitit_local": 2}
+OPTIONS = {"ray": ["hydra.launcher.inner.init.num_cpus=2"]}
+PACKAGES = {"joblib": "hydra_plugins.hydra_joblib_launcher", "ray": "ray", "submitit_local": "submitit"}
+
+
+def sleep(cfg):
+    """A job of one second, by the clock of a process that has torch."""
+    was_warm = "torch" in sys.modules
+    import torch  # noqa: F401 - what a worker pays for once
+
+    time.sleep(float(os.environ.get("SWEEP_SECONDS", "1")))
+    content = {"scores": {"last": {}}, "objective": None, "pid": os.getpid(), "was_warm": was_warm}
+    (Path(cfg.paths.run_dir) / "result.json").write_text(json.dumps(content))
+
+
+def sweep(folder: Path, name, launcher, jobs):
+    """Seconds that a sweep of so many seeds takes, all in all."""
+    options = [f"launcher={launcher}", f"hydra.launcher.slots={SLOTS[launcher]}", *OPTIONS.get(launcher, [])]
+    options += ["experiment=demo", f"seed=range({jobs})", f"paths.log_dir={folder}", f"sweep_name={name}"]
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", "tests.benchmarks.sweeps", "--job", "-m", *options]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return seconds
+
+
+def results(folder: Path):
+    return [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
+
+
+def overhead(folder: Path, launcher, jobs):
+    """Prints what a job costs beyond its second, with the launcher's start and without."""
+    slots = SLOTS[launcher]
+    half, whole = (sweep(folder, f"{launcher}_{number}", launcher, number) for number in (jobs // 2, jobs))
+    done = results(folder / "sweeps" / f"{launcher}_{jobs}")
+    assert len(done) == jobs
+    processes, imports = len({job["pid"] for job in done}), sum(not job["was_warm"] for job in done)
+    each, further = (slots * whole - jobs) / jobs, (slots * (whole - half) - jobs / 2) / (jobs / 2)
+    print(
+        f"{launcher}: {jobs} jobs on {slots} slots in {whole:.1f} s: {each:.2f} s a job beside its own, a further job "
+        f"{further:.2f} s; {processes} processes, torch imported {imports} times",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--finished", type=int, default=200)
+    parser.add_argument("--launchers", nargs="*", default=list(SLOTS))
+    args = parser.parse_args()
+    print(f"load of the machine when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for launcher in args.launchers:
+            if launcher in PACKAGES and importlib.util.find_spec(PACKAGES[launcher]) is None:
+                print(f"{launcher}: not measured, {PACKAGES[launcher]} is not installed")
+            elif args.jobs:
+                overhead(folder, launcher, args.jobs)
+        if args.finished:
+            os.environ["SWEEP_SECONDS"] = "0"
+            sweep(folder, "finished", "serial", args.finished)
+            times = [sweep(folder, "finished", "serial", args.finished) for _ in range(3)]
+            print(
+                f"{args.finished} finished trials: {min(times):.1f} to {max(times):.1f} s to see that nothing is left"
+            )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--job"]:
+        from msdn_lit.cli import command
+
+        sys.argv[:2] = ["msdn-train"]
+        command("train", sleep)()
+    else:
+        main()

@@ -1,0 +1,239 @@
+"""Launchers for real: each gives the results of one process, and what dies goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
+from msdn_lit import worker
+from msdn_lit.trials import trials_in
+from tests.mini_train import testimony
+
+ROOT = Path(__file__).resolve().parents[1]
+slow = pytest.mark.slow
+
+
+def by_seed(folder):
+    return {next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial for trial in trials_in(folder)}
+
+
+def weights(trial):
+    return torch.load(trial.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def same_results(folder, other):
+    first, second = by_seed(folder), by_seed(other)
+    assert first.keys() == second.keys()
+    for seed, trial in first.items():
+        assert trial.folder.name == second[seed].folder.name
+        assert trial.result["scores"] == second[seed].result["scores"]
+        assert all(torch.equal(value, weights(second[seed])[name]) for name, value in weights(trial).items())
+
+
+def wait_for(condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "nothing came of it"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def start(mini_overrides, tmp_path):
+    """Starts a sweep of seeds 0 and 1 in a process group of its own; whatever is left of it is killed in the end."""
+    started = []
+
+    def begin(name, *more, seconds=0.0, **environment):
+        unwanted = ("paths.run_dir", "~callbacks.progress", "+trainer.enable_progress_bar")
+        overrides = [o for o in mini_overrides if not o.startswith(unwanted)]
+        target = "_target_: tests.mini_train.Witness, folder: '${paths.run_dir}'"
+        witness = f"+callbacks.witness={{{target}, seconds: {seconds}}}"
+        places = [f"paths.log_dir={tmp_path / 'logs'}", f"sweep_name={name}", "seed=0,1", witness]
+        command = [sys.executable, "-m", "tests.mini_train", "-m", *overrides, *places, *more]
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    return tmp_path / "logs" / "sweeps"
+
+
+@pytest.fixture
+def whole(start, sweeps):
+    """What one process makes of it, undisturbed."""
+    child = start("whole")
+    out, _ = child.communicate()
+    assert child.returncode == 0, out
+    return sweeps / "whole"
+
+
+@pytest.fixture
+def ray_cluster(monkeypatch):
+    """Two nodes of one slot each, on this machine."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read when ray is imported
+    pytest.importorskip("ray", reason="needs the extra ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def worker_of(folder, seed="0"):
+    """The process that trains a seed and has a checkpoint to go on from."""
+    trial = wait_for(lambda: by_seed(folder).get(seed))
+    wait_for(lambda: trial.state == "interrupted")
+    return testimony(trial.folder)[-1]["pid"]
+
+
+class TestSlots:
+    def test_each_process_has_its_own_until_it_ends(self, tmp_path):
+        code = "import sys, pathlib; from msdn_lit.worker import take_slot\n"
+        code += f"print(take_slot(pathlib.Path({str(tmp_path)!r})), flush=True); sys.stdin.read()"
+
+        def process():
+            environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            child = subprocess.Popen([sys.executable, "-c", code], **pipes, text=True, env=environment)
+            return child, int(child.stdout.readline())
+
+        children = [process() for _ in range(2)]
+        assert [slot for _, slot in children] == [0, 1]
+        children[0][0].kill()
+        children[0][0].communicate()
+        children.append(process())
+        assert children[2][1] == 0
+        for child, _ in children[1:]:
+            child.communicate("")
+
+    @pytest.mark.parametrize(
+        ("named", "number", "devices"),
+        [
+            (None, 0, ()),
+            (None, 3, ("0", "1", "2")),
+            ("2,5", 2, ("2", "5")),
+            ("GPU-a,GPU-b", 2, ("GPU-a", "GPU-b")),
+            ("", 0, ()),
+        ],
+    )
+    def test_devices(self, monkeypatch, named, number, devices):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if named is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert worker.visible_devices() == devices
+
+    @pytest.mark.parametrize(
+        ("inner", "asked", "devices", "slots"),
+        [
+            ({"n_jobs": None}, None, ("0",) * 8, 8),
+            ({"n_jobs": None}, None, (), 2),
+            ({"n_jobs": 5}, None, ("0",), 5),
+            ({"n_jobs": 16}, 16, ("0",) * 8, 16),
+            ({}, 1, (), 1),
+        ],
+    )
+    def test_trials_at_once(self, monkeypatch, inner, asked, devices, slots):
+        monkeypatch.setattr(worker, "visible_devices", lambda: devices)
+        assert TrialLauncher(inner, asked, pins=True).slots == slots
+
+
+@slow
+def test_joblib_pins(start, sweeps, whole):
+    child = start("joblib", "launcher=joblib", seconds=0.2, MINI_GPUS="2")
+    out, _ = child.communicate()
+    assert child.returncode == 0, out
+    same_results(sweeps / "joblib", whole)
+    seen = [testimony(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
+    assert {entry["gpu"] for entry in seen} == {"0", "1"}
+    assert {entry["threads"] for entry in seen} == {1}
+
+
+@slow
+def test_joblib_shares_the_cores(start, sweeps):
+    child = start("joblib", "launcher=joblib", "hydra.launcher.slots=1", OMP_NUM_THREADS="")
+    out, _ = child.communicate()
+    assert child.returncode == 0, out
+    seen = [testimony(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
+    assert {entry["threads"] for entry in seen} == {len(os.sched_getaffinity(0))}
+    assert len({entry["pid"] for entry in seen}) == 1  # one process served for both
+    assert {entry["gpu"] for entry in seen} == {None}
+
+
+@slow
+def test_a_joblib_worker_that_dies(start, sweeps, whole):
+    child = start("joblib", "launcher=joblib", seconds=0.3)
+    os.kill(worker_of(sweeps / "joblib"), signal.SIGKILL)
+    out, _ = child.communicate()
+    assert child.returncode == 1
+    assert out.count("A worker died") == 1
+    assert "Traceback" not in out
+    assert start("joblib", "launcher=joblib").wait() == 0
+    same_results(sweeps / "joblib", whole)
+
+
+@slow
+def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
+    child = start("joblib", "launcher=joblib", seconds=0.5)
+    orphan = psutil.Process(worker_of(sweeps / "joblib"))
+    child.kill()
+    second = start("joblib", "launcher=joblib")
+    out, _ = second.communicate()
+    assert second.returncode == 0, out
+    same_results(sweeps / "joblib", whole)
+    seen = testimony(by_seed(sweeps / "joblib")["0"].folder)
+    assert not orphan.is_running() or len(seen) == 1  # one after the other, or the first one alone
+    assert [entry["step"] for entry in seen] == sorted(entry["step"] for entry in seen)
+
+
+@slow
+def test_submitit(start, sweeps, whole):
+    pytest.importorskip("submitit", reason="needs the extra sweeps")
+    child = start("submitit", "launcher=submitit_local", seconds=0.3)
+    os.kill(worker_of(sweeps / "submitit"), signal.SIGUSR2)  # as SLURM does before it takes the machine away
+    out, _ = child.communicate()
+    assert child.returncode == 0, out
+    same_results(sweeps / "submitit", whole)
+    seen = testimony(by_seed(sweeps / "submitit")["0"].folder)
+    assert len(seen) == 2
+    assert seen[1]["step"] >= 5  # it went on from where the signal came, not from the beginning
+    logs = "".join(path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.err"))
+    assert "Requeued job" in logs
+
+
+@slow
+def test_ray_and_a_worker_that_dies(start, sweeps, whole, ray_cluster):
+    address = f"hydra.launcher.inner.init.address='{ray_cluster.address}'"
+    child = start("ray", "launcher=ray", address, seconds=0.3)
+    os.kill(worker_of(sweeps / "ray"), signal.SIGKILL)
+    out, _ = child.communicate()
+    assert child.returncode == 0, out
+    same_results(sweeps / "ray", whole)
+    assert len(testimony(by_seed(sweeps / "ray")["0"].folder)) == 2
