@@ -152,7 +152,7 @@ class TestRefused:
             (["objective=null"], "A search needs an objective"),
             (["seed=0,1"], "the luckiest seed"),
             (["~hydra.sweeper.params"], "A search needs something to vary"),
-            (["hydra.sweeper.n_trial=3"], "Did you mean hydra.sweeper.n_trials?"),
+            (["hydra.sweeper.n_trial=3"], "Did you mean hydra.sweeper.n_trials"),
             (["hydra/sweeper=nothing"], "Could not find 'hydra/sweeper/nothing'"),
             (["launcher=nothing"], "Could not find 'launcher/nothing'"),
             (["hparams_search=nothing"], "Could not find 'hparams_search/nothing'"),

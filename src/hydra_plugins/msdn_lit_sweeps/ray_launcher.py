@@ -25,7 +25,8 @@ class RayLauncher(Launcher):
     """
 
     def __init__(self, init: DictConfig, remote: DictConfig) -> None:
-        self.init, self.remote = (OmegaConf.to_container(part, resolve=True) for part in (init, remote))
+        plain: Any = [OmegaConf.to_container(part, resolve=True) for part in (init, remote)]
+        self.init, self.remote = plain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what every job needs."""
@@ -66,5 +67,4 @@ def _run(shipped: Any, overrides: list[str], index: int) -> JobReturn:  # noqa: 
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = f"{job.hydra.job.name}_{index}", index
     HydraConfig.instance().set_config(job)
-    where = {"job_dir_key": "hydra.sweep.dir", "job_subdir_key": "hydra.sweep.subdir"}
-    return run_job(task, job, hydra_context=context, **where)
+    return run_job(task, job, "hydra.sweep.dir", "hydra.sweep.subdir", context)

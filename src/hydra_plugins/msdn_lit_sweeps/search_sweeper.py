@@ -50,24 +50,24 @@ class SearchSweeper(Sweeper):
         """
         from msdn_lit.errors import ConfigError, LeakError
 
-        objective, self.config = str(config.objective), config
+        objective = self.objective = str(config.objective)
         action = "Use protocol=validation objective=val/harmonic_mean, as the files of hparams_search do."
         if objective.startswith("test/") or config.protocol.stage != "val":
-            found = f"objective={config.objective} protocol={config.protocol.name}"
+            found = f"objective={objective} protocol={config.protocol.name}"
             raise LeakError("A search chooses by what it sees, so never on test", found=found, action=action)
         if not objective.startswith("val/"):
-            raise ConfigError("A search needs an objective", found=f"objective={config.objective}", action=action)
+            raise ConfigError("A search needs an objective", found=f"objective={objective}", action=action)
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
-        self.launcher, self.loader = cast("TrialLauncher", launcher), hydra_context.config_loader
+        self.trial_launcher, self.loader = cast("TrialLauncher", launcher), hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs trials until so many have finished."""
         overrides = self._overrides(arguments)
         fixed = [override.input_line or "" for override in overrides if not override.is_sweep_override()]
         space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
-        with self.launcher.trials.held():
+        with self.trial_launcher.trials.held():
             search, index = self._search(fixed, space), 0
-            for batch in search.batches(self.launcher.slots):
+            for batch in search.batches(self.trial_launcher.slots):
                 self._run(search, batch, fixed, index)
                 index += len(batch)
 
@@ -75,7 +75,7 @@ class SearchSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         typed = parser.parse_overrides(arguments)
         keys = {override.get_key_element() for override in typed}
-        return typed + parser.parse_overrides([f"{k}={v}" for k, v in self.params.items() if k not in keys])
+        return typed + parser.parse_overrides([f"{k!s}={v}" for k, v in self.params.items() if k not in keys])
 
     def _search(self, fixed: list[str], space: "dict[str, optuna.distributions.BaseDistribution]") -> "Search":
         from msdn_lit.analysis.study import JOURNAL, Search
@@ -88,11 +88,11 @@ class SearchSweeper(Sweeper):
             action = "Search with one seed, then train the chosen settings with several."
             raise ConfigError("A search would choose the luckiest seed", action=action)
         asked = {
-            "objective": self.config.objective,
+            "objective": self.objective,
             "space": ", ".join(f"{name}: {values}" for name, values in sorted(space.items())),
-            "settings, code or data": trial_id(self.launcher.trials.compose(fixed)),
+            "settings, code or data": trial_id(self.trial_launcher.trials.compose(fixed)),
         }
-        return Search(self.launcher.trials.folder / JOURNAL, asked, space, self.sampler, self.n_trials)
+        return Search(self.trial_launcher.trials.folder / JOURNAL, asked, space, self.sampler, self.n_trials)
 
     def _run(self, search: "Search", batch: "list[Suggestion]", fixed: list[str], index: int) -> None:
         from msdn_lit.trials import Trial
@@ -101,7 +101,7 @@ class SearchSweeper(Sweeper):
             [*fixed, *(f"{name}={value}" for name, value in values.items()), f"callbacks.pruning.number={number}"]
             for number, values in batch
         ]
-        for suggestion, ended in zip(batch, self.launcher.launch(jobs, index), strict=True):
+        for suggestion, ended in zip(batch, self.trial_launcher.launch(jobs, index), strict=True):
             trial = Trial(Path(str(ended.working_dir)), tuple(ended.overrides or ()))
             search.tell(suggestion.number, trial.state, trial.objective)
 
@@ -110,8 +110,9 @@ def distribution(override: Override) -> "optuna.distributions.BaseDistribution":
     """What an override may be, as Optuna has it: intervals are numbers, all else are names without an order."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    sweep: Any = override.value()
+    sweep = override.value()
     if not isinstance(sweep, IntervalSweep):
         return CategoricalDistribution(tuple(override.sweep_string_iterator()))
-    kind = IntDistribution if isinstance(sweep.start, int) else FloatDistribution
-    return kind(sweep.start, sweep.end, log="log" in sweep.tags)
+    start, end, is_log = cast(Any, sweep.start), cast(Any, sweep.end), "log" in sweep.tags
+    kind = IntDistribution if isinstance(start, int) else FloatDistribution
+    return kind(start, end, log=is_log)
