@@ -10,6 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = (
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
 from msdn_lit.cli import config_dir
 from msdn_lit.data import benchmarks
@@ -24,6 +25,7 @@ def _quiet_environment(monkeypatch, tmp_path):
     for name in ("MSDN_DATA_DIR", "MSDN_FEATURE_DIR", "MSDN_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    HydraConfig.instance().cfg = None  # a command leaves its own behind
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
 

@@ -23,7 +23,7 @@ def finished(mini_config):
 
 def test_each_reported_evaluation_has_its_cache_with_its_scores(finished):
     folder, result = finished
-    assert {path.stem for path in (folder / "scores").iterdir()} == set(result["scores"])
+    assert {path.stem for path in (folder / "scores").glob("*.npz")} == set(result["scores"])
     for name, reported in result["scores"].items():
         cache = ScoreCache.load(folder / "scores" / f"{name}.npz")
         assert cache.step == reported["step"]

@@ -89,7 +89,7 @@ def save(built: "Workspace") -> str:
     import wandb
 
     try:
-        built.entity = built.entity or wandb.Api().default_entity
+        built.entity = built.entity or wandb.Api().default_entity or ""
         built.save()  # type: ignore[no-untyped-call]
         return str(built.url)
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
