@@ -38,7 +38,7 @@ class Witness(Callback):
         time.sleep(self.seconds)
 
 
-def testimony(folder):
+def witnessed(folder):
     """What the witness of a run wrote, one entry for each time that training began."""
     path = Path(folder) / "witness.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -14,7 +14,7 @@ import torch
 from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
 from msdn_lit import worker
 from msdn_lit.trials import trials_in
-from tests.mini_train import testimony
+from tests.mini_train import witnessed
 
 ROOT = Path(__file__).resolve().parents[1]
 slow = pytest.mark.slow
@@ -110,7 +110,7 @@ def worker_of(folder, seed="0"):
     """The process that trains a seed and has a checkpoint to go on from."""
     trial = wait_for(lambda: by_seed(folder).get(seed))
     wait_for(lambda: trial.state == "interrupted")
-    return testimony(trial.folder)[-1]["pid"]
+    return witnessed(trial.folder)[-1]["pid"]
 
 
 class TestSlots:
@@ -171,7 +171,7 @@ def test_joblib_pins(start, sweeps, whole):
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "joblib", whole)
-    seen = [testimony(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
+    seen = [witnessed(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
     assert {entry["gpu"] for entry in seen} == {"0", "1"}
     assert {entry["threads"] for entry in seen} == {1}
 
@@ -181,7 +181,7 @@ def test_joblib_shares_the_cores(start, sweeps):
     child = start("joblib", "launcher=joblib", "hydra.launcher.slots=1", OMP_NUM_THREADS="")
     out, _ = child.communicate()
     assert child.returncode == 0, out
-    seen = [testimony(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
+    seen = [witnessed(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
     assert {entry["threads"] for entry in seen} == {len(os.sched_getaffinity(0))}
     assert len({entry["pid"] for entry in seen}) == 1  # one process served for both
     assert {entry["gpu"] for entry in seen} == {None}
@@ -208,7 +208,7 @@ def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
     out, _ = second.communicate()
     assert second.returncode == 0, out
     same_results(sweeps / "joblib", whole)
-    seen = testimony(by_seed(sweeps / "joblib")["0"].folder)
+    seen = witnessed(by_seed(sweeps / "joblib")["0"].folder)
     assert not orphan.is_running() or len(seen) == 1  # one after the other, or the first one alone
     assert [entry["step"] for entry in seen] == sorted(entry["step"] for entry in seen)
 
@@ -221,7 +221,7 @@ def test_submitit(start, sweeps, whole):
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "submitit", whole)
-    seen = testimony(by_seed(sweeps / "submitit")["0"].folder)
+    seen = witnessed(by_seed(sweeps / "submitit")["0"].folder)
     assert len(seen) == 2
     assert seen[1]["step"] >= 5  # it went on from where the signal came, not from the beginning
     logs = "".join(path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.err"))
@@ -236,4 +236,4 @@ def test_ray_and_a_worker_that_dies(start, sweeps, whole, ray_cluster):
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "ray", whole)
-    assert len(testimony(by_seed(sweeps / "ray")["0"].folder)) == 2
+    assert len(witnessed(by_seed(sweeps / "ray")["0"].folder)) == 2
