@@ -57,9 +57,9 @@ def test_every_process_of_a_sweep_has_the_settings_of_the_job(run):
     run("train", "-m", *SHORT, *TWO, "seed=1,2", "optimizer.lr=1e-4,1e-2", "sweep_name=two")
     trials = trials_in(run.folder / "sweeps" / "two")
     assert len(trials) == 4
-    for trial in trials:
+    for number, trial in enumerate(trials):
         typed = [o for o in trial.overrides if o.startswith(("seed=", "optimizer.lr="))]
-        alone = run.folder / "_".join(typed)
+        alone = run.folder / f"alone_{number}"
         run("train", *SHORT, *TWO, *typed, f"paths.run_dir={alone}")
         assert result(trial.folder)["scores"] == result(alone)["scores"]
         assert all(torch.equal(value, weights(alone)[name]) for name, value in weights(trial.folder).items())
