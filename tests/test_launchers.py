@@ -224,7 +224,7 @@ def test_submitit(start, sweeps, whole):
     seen = witnesses(by_seed(sweeps / "submitit")["0"].folder)
     assert len(seen) == 2
     assert seen[1]["step"] >= 5  # it went on from where the signal came, not from the beginning
-    logs = "".join(path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.err"))
+    logs = "".join(path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.*"))
     assert "Requeued job" in logs
 
 
