@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from msdn_lit.analysis.tables import SCORES
-from msdn_lit.errors import USER_FAULT, ConfigError, UserError, one_line, tell
+from msdn_lit.errors import ConfigError, one_line, told_by
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -28,11 +28,8 @@ _MACHINE = {
 
 def main() -> None:
     """Makes the workspace; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    try:
+    with told_by("msdn-dashboard"):
         run(sys.argv[1:])
-    except UserError as fault:
-        tell("msdn-dashboard", fault)
-        sys.exit(USER_FAULT)
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ import sys
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 USER_FAULT = 2  # exit code of a command that ends with one
 
@@ -32,6 +34,16 @@ class UserError(Exception):
 def tell(program: str, fault: object) -> None:
     """Prints one line on standard error, as every command does."""
     print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
+
+
+@contextmanager
+def told_by(program: str) -> Iterator[None]:
+    """Ends a command at a user's fault: one line on standard error, exit code 2."""
+    try:
+        yield
+    except UserError as fault:
+        tell(program, fault)
+        sys.exit(USER_FAULT)
 
 
 class DataError(UserError):

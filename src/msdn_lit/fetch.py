@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from msdn_lit.data.sources import SOURCES, Source
-from msdn_lit.errors import USER_FAULT, ConfigError, DataError, UserError, tell
+from msdn_lit.errors import USER_FAULT, ConfigError, DataError, UserError, tell, told_by
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
@@ -30,10 +30,8 @@ _EPILOG = (
 def main() -> None:
     """Fetches benchmarks; a user's fault ends in one line on standard error and exit code 2, as in every command."""
     try:
-        sys.exit(run(sys.argv[1:]))
-    except UserError as fault:
-        tell("msdn-fetch", fault)
-        sys.exit(USER_FAULT)
+        with told_by("msdn-fetch"):
+            sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         tell("msdn-fetch", "Interrupted; the same command continues where it stopped.")
         sys.exit(INTERRUPTED)

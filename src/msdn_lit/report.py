@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from msdn_lit.errors import USER_FAULT, CheckpointError, ConfigError, UserError, tell
+from msdn_lit.errors import CheckpointError, ConfigError, told_by
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
@@ -26,11 +26,8 @@ _EPILOG = (
 
 def main() -> None:
     """Reports; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    try:
+    with told_by("msdn-report"):
         run(sys.argv[1:])
-    except UserError as fault:
-        tell("msdn-report", fault)
-        sys.exit(USER_FAULT)
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -1,11 +1,10 @@
 """msdn-scores: all that score caches tell, at any fusion and calibration, without features, weights or a GPU."""
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msdn_lit.errors import USER_FAULT, CheckpointError, ConfigError, UserError, tell
+from msdn_lit.errors import CheckpointError, ConfigError, told_by
 
 
 def main() -> None:
@@ -15,11 +14,8 @@ def main() -> None:
     parser.add_argument("--fusion", nargs="+", type=float, help="weight of each sub-net; else the run's")
     parser.add_argument("--calibration", type=float, help="margin gamma; else the run's")
     parser.add_argument("--classes", type=int, default=0, metavar="N", help="show the N worst classes and confusions")
-    try:
+    with told_by("msdn-scores"):
         run(parser.parse_args())
-    except UserError as fault:
-        tell("msdn-scores", fault)
-        sys.exit(USER_FAULT)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,12 +3,11 @@
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdn_lit.errors import USER_FAULT, ConfigError, UserError, tell
+from msdn_lit.errors import ConfigError, told_by
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
@@ -22,11 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("msdn-select", description="Chooses settings on validation scores.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="PATH", help="runs under protocol=validation, or folders")
     parser.add_argument("--output", type=Path, default=Path("selection.json"), help="the record; now %(default)s")
-    try:
+    with told_by("msdn-select"):
         run(parser.parse_args())
-    except UserError as fault:
-        tell("msdn-select", fault)
-        sys.exit(USER_FAULT)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ class Judged:
         self.labels_N = torch.from_numpy(cache.labels_N)
         self.logits_NC = cache.fused(fusion, self.calibration)
         self.candidates = torch.cat([self.seen, self.unseen])
+        self.guesses_N = predict(self.logits_NC, self.candidates)
 
     def top_k(self, side: str, k: int = TOP_K) -> float:
         """Mean class accuracy of the best k among all classes, of "seen" or "unseen" images; as a fraction."""
@@ -41,20 +42,20 @@ class Judged:
 
     def crossed(self) -> tuple[float, float]:
         """Shares of seen-class images taken for an unseen class, and of unseen-class images taken for a seen one."""
-        counts = domain_confusion(predict(self.logits_NC, self.candidates), self.labels_N, self.seen, self.unseen)
+        counts = domain_confusion(self.guesses_N, self.labels_N, self.seen, self.unseen)
         shares = counts / counts.sum(dim=1, keepdim=True)
         return float(shares[0, 1]), float(shares[1, 0])
 
     def accuracies(self) -> Mapping[int, float]:
         """Accuracy of each class that has images, among all classes, by its id, lowest first."""
-        is_right_N = (predict(self.logits_NC, self.candidates) == self.labels_N).numpy()
+        is_right_N = (self.guesses_N == self.labels_N).numpy()
         found = {int(c): float(is_right_N[self.cache.labels_N == c].mean()) for c in np.unique(self.cache.labels_N)}
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def confused(self, most: int | None = None) -> list[tuple[int, int, int]]:
         """The most frequent mistakes, or all: true class, predicted class, how many images."""
-        guesses = predict(self.logits_NC, self.candidates).tolist()
-        wrong = Counter(pair for pair in zip(self.cache.labels_N.tolist(), guesses, strict=True) if pair[0] != pair[1])
+        pairs = zip(self.labels_N.tolist(), self.guesses_N.tolist(), strict=True)
+        wrong = Counter((label, guess) for label, guess in pairs if label != guess)
         return [(label, guess, count) for (label, guess), count in wrong.most_common(most)]
 
 
