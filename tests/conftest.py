@@ -25,6 +25,7 @@ def _quiet_environment(monkeypatch, tmp_path):
     for name in ("MSDN_DATA_DIR", "MSDN_FEATURE_DIR", "MSDN_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "120")  # seconds, on a busy machine
     HydraConfig.instance().cfg = None  # a command leaves its own behind
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)

@@ -72,7 +72,7 @@ def result(folder):
 
 
 def test_a_finished_run_can_be_read_back(mini_config, folder):
-    train.run(mini_config("logger=wandb", "loss.lambda_cal=0.3"))
+    train.run(mini_config("logger=wandb", "logger.wandb.settings.init_timeout=120", "loss.lambda_cal=0.3"))
     (run,) = run_files(folder)
     recorded, caches = result(folder), {path.stem: ScoreCache.load(path) for path in folder.glob("scores/*.npz")}
     assert (run.run.project, run.run.job_type, list(run.run.tags)) == ("msdn-lit", "train", ["MINI", BACKBONE, "paper"])
