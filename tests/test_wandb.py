@@ -72,7 +72,7 @@ def result(folder):
 
 
 def test_a_finished_run_can_be_read_back(mini_config, folder):
-    train.run(mini_config("logger=wandb", "logger.wandb.settings.init_timeout=120", "loss.lambda_cal=0.3"))
+    train.run(mini_config("logger=wandb", "loss.lambda_cal=0.3"))
     (run,) = run_files(folder)
     recorded, caches = result(folder), {path.stem: ScoreCache.load(path) for path in folder.glob("scores/*.npz")}
     assert (run.run.project, run.run.job_type, list(run.run.tags)) == ("msdn-lit", "train", ["MINI", BACKBONE, "paper"])
@@ -184,6 +184,15 @@ def test_a_training_that_begins_anew_has_a_new_run(mini_config, folder, monkeypa
     monkeypatch.setenv("WANDB_RUN_ID", "agent123")  # as an agent of `wandb sweep` sets it
     train.run(mini_config("logger=wandb", "trainer.max_steps=2"))
     assert run_files(folder)[-1].run.run_id == "agent123"
+
+
+def test_offline_holds_in_a_process_that_was_online(mini_config, folder, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    wandb.setup()
+    train.run(mini_config("logger=wandb", "trainer.max_steps=2"))
+    assert os.environ["WANDB_MODE"] == "online"
+    assert "not sent" not in capsys.readouterr().err
+    assert [path.name.startswith("offline-run-") for path in folder.glob("wandb/*run-*")] == [True]
 
 
 @pytest.fixture

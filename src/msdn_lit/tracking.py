@@ -27,6 +27,7 @@ class TrainingRun(WandbLogger):
         run_dir: The training's folder, which holds W&B's files, too.
         continued: The checkpoint from which the training goes on; if it is of this folder, so does the folder's run.
         group: None takes the experiments on the command line.
+        offline: Nothing is sent; `wandb sync` does it afterwards.
         settings: Whatever `WandbLogger` and `wandb.init` take.
     """
 
@@ -36,6 +37,7 @@ class TrainingRun(WandbLogger):
         *,
         continued: str | None = None,
         group: str | None = None,
+        offline: bool = False,
         **settings: Any,  # noqa: ANN401 - W&B's
     ) -> None:
         self.id_file = Path(run_dir) / RUN_ID
@@ -43,7 +45,9 @@ class TrainingRun(WandbLogger):
         run_id = self._saved_id() if continued else None
         # an agent of `wandb sweep` chooses the id
         run_id = run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-        super().__init__(save_dir=run_dir, id=run_id, group=group or recipe_of(words) or None, **settings)
+        # Lightning's `offline` sets the environment, which W&B reads once in a process, and which lasts
+        mode = "offline" if offline else None
+        super().__init__(save_dir=run_dir, id=run_id, group=group or recipe_of(words) or None, mode=mode, **settings)
 
     @property
     @rank_zero_experiment
