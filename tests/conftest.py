@@ -1,7 +1,10 @@
 """Shared fixtures: the real configs, and a miniature benchmark on disk."""
 
 import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = (
     "1"  # read when huggingface_hub is imported: a test that asks for a download fails at once
@@ -16,6 +19,7 @@ from msdn_lit.cli import config_dir
 from msdn_lit.data import benchmarks
 from tests import miniature
 
+ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # two threads on shared cores make tiny tests 20 times slower
 
 
@@ -99,6 +103,44 @@ def command(monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def start(mini_overrides, tmp_path):
+    """Starts a sweep of the miniature benchmark in a process group of its own, which is killed in the end."""
+    started = []
+
+    def begin(name, *more, seconds=0.0, **environment):
+        unwanted = ("paths.run_dir", "~callbacks.progress", "+trainer.enable_progress_bar")
+        overrides = [o for o in mini_overrides if not o.startswith(unwanted)]
+        target = "_target_: tests.mini_train.Witness, folder: '${paths.run_dir}'"
+        witness = f"+callbacks.witness={{{target}, seconds: {seconds}}}"
+        places = [f"paths.log_dir={tmp_path / 'logs'}", f"sweep_name={name}", witness]
+        command = [sys.executable, "-m", "tests.mini_train", "-m", *overrides, *places, *more]
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    return tmp_path / "logs" / "sweeps"
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import msdn_lit
 
 PACKAGE = Path(msdn_lit.__file__).parent
 LEAVES = {"data", "models", "losses", "metrics"}
-PLUMBING = {"cli", "overrides", "checkpoint", "record", "trials", "tracking"}
+PLUMBING = {"cli", "overrides", "checkpoint", "record", "trials", "tracking", "loggers"}
 # package -> packages of ours that it may import besides itself; everything may import errors
 MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},
     "tasks": {"losses", "metrics"},
     "callbacks": {"losses", "metrics", "models", "tasks", "analysis", "data"},  # figures of a task on its data
     "analysis": {"losses", "metrics"},
+    "inference": {"data", "models"},
 }
 EVERYTHING_BELOW = set(MAY_IMPORT)
 CONFIG_LIBRARIES = {"hydra", "omegaconf"}
@@ -47,8 +48,10 @@ def may_import(module):
     """What a module may import of ours: names directly below msdn_lit."""
     if len(module) > 1:
         return MAY_IMPORT.get(module[0], set()) | {module[0]}
-    if module[0] in ("errors", "__init__"):
+    if module[0] == "errors":
         return set()
+    if module[0] == "__init__":
+        return {"loading"}
     if module[0] in PLUMBING:
         return EVERYTHING_BELOW | PLUMBING
     if module[0] == "build":

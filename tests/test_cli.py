@@ -108,7 +108,10 @@ def test_wheel_holds_the_configs_and_finds_them(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     configs = {f"msdn_lit/conf/{path.relative_to(cli.config_dir())}" for path in cli.config_dir().rglob("*.yaml")}
-    assert configs <= set(names)
+    package = Path(cli.__file__).parent
+    assets = {f"msdn_lit/{path.relative_to(package)}" for path in package.rglob("*.*") if path.suffix != ".pyc"}
+    assert "msdn_lit/analysis/page.html" in assets
+    assert configs | assets <= set(names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = "from msdn_lit.cli import config_dir; print(config_dir()); from msdn_lit.train import main; main()"
     done = subprocess.run(

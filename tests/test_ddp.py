@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from msdn_lit.trials import trials_in
+from tests.trial_folders import same_weights, weights
+from tests.wandb_files import run_files
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu"]
 
@@ -38,18 +40,17 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def weights(folder):
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
 @pytest.mark.slow
 def test_two_processes_score_exactly_as_one(run):
     ours = run.folder / "two"
-    run("train", *SHORT, *TWO, "seed=3", f"paths.run_dir={ours}")
+    run("train", *SHORT, *TWO, "seed=3", "logger=wandb", f"paths.run_dir={ours}")
     run("evaluate", f"run_dir={ours}", f"output_dir={ours / 'again'}", "accelerator=cpu")
     assert result(ours)["scores"]["last"] == result(ours / "again")["scores"]["last"]
     assert not list(run.folder.glob("train/runs/*"))  # no rank has made a folder of its own
     assert [path.name for path in ours.glob("metrics/*")] == ["version_0"]
+    (logged,) = run_files(ours)
+    assert logged.exit_code == 0
+    assert logged.summary["last/harmonic_mean"] == result(ours)["scores"]["last"]["harmonic_mean"]
 
 
 @pytest.mark.slow
@@ -62,7 +63,7 @@ def test_every_process_of_a_sweep_has_the_settings_of_the_job(run):
         alone = run.folder / f"alone_{number}"
         run("train", *SHORT, *TWO, *typed, f"paths.run_dir={alone}")
         assert result(trial.folder)["scores"] == result(alone)["scores"]
-        assert all(torch.equal(value, weights(alone)[name]) for name, value in weights(trial.folder).items())
+        assert same_weights(trial.folder, alone)
 
 
 @pytest.mark.slow

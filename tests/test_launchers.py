@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,80 +12,18 @@ import torch
 
 from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
 from msdn_lit import worker
-from msdn_lit.trials import trials_in
 from tests.mini_train import witnesses
+from tests.trial_folders import by_seed, same_results, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 slow = pytest.mark.slow
-
-
-def by_seed(folder):
-    return {next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial for trial in trials_in(folder)}
-
-
-def weights(trial):
-    return torch.load(trial.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def same_results(folder, other):
-    first, second = by_seed(folder), by_seed(other)
-    assert first.keys() == second.keys()
-    for seed, trial in first.items():
-        assert trial.folder.name == second[seed].folder.name
-        assert trial.result["scores"] == second[seed].result["scores"]
-        assert all(torch.equal(value, weights(second[seed])[name]) for name, value in weights(trial).items())
-
-
-def wait_for(condition, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "nothing came of it"
-        time.sleep(0.05)
-    return found
-
-
-@pytest.fixture
-def start(mini_overrides, tmp_path):
-    """Starts a sweep of seeds 0 and 1 in a process group of its own; whatever is left of it is killed in the end."""
-    started = []
-
-    def begin(name, *more, seconds=0.0, **environment):
-        unwanted = ("paths.run_dir", "~callbacks.progress", "+trainer.enable_progress_bar")
-        overrides = [o for o in mini_overrides if not o.startswith(unwanted)]
-        target = "_target_: tests.mini_train.Witness, folder: '${paths.run_dir}'"
-        witness = f"+callbacks.witness={{{target}, seconds: {seconds}}}"
-        places = [f"paths.log_dir={tmp_path / 'logs'}", f"sweep_name={name}", "seed=0,1", witness]
-        command = [sys.executable, "-m", "tests.mini_train", "-m", *overrides, *places, *more]
-        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
-        child = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        started.append(child)
-        return child
-
-    yield begin
-    for child in started:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-
-
-@pytest.fixture
-def sweeps(tmp_path):
-    return tmp_path / "logs" / "sweeps"
+SEEDS = "seed=0,1"
 
 
 @pytest.fixture
 def whole(start, sweeps):
     """What one process makes of it, undisturbed."""
-    child = start("whole")
+    child = start("whole", SEEDS)
     out, _ = child.communicate()
     assert child.returncode == 0, out
     return sweeps / "whole"
@@ -167,7 +104,7 @@ class TestSlots:
 
 @slow
 def test_joblib_pins(start, sweeps, whole):
-    child = start("joblib", "launcher=joblib", seconds=0.2, MINI_GPUS="2")
+    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.2, MINI_GPUS="2")
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "joblib", whole)
@@ -178,7 +115,7 @@ def test_joblib_pins(start, sweeps, whole):
 
 @slow
 def test_joblib_shares_the_cores(start, sweeps):
-    child = start("joblib", "launcher=joblib", "hydra.launcher.slots=1", OMP_NUM_THREADS="")
+    child = start("joblib", SEEDS, "launcher=joblib", "hydra.launcher.slots=1", OMP_NUM_THREADS="")
     out, _ = child.communicate()
     assert child.returncode == 0, out
     seen = [witnesses(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
@@ -189,22 +126,22 @@ def test_joblib_shares_the_cores(start, sweeps):
 
 @slow
 def test_a_joblib_worker_that_dies(start, sweeps, whole):
-    child = start("joblib", "launcher=joblib", seconds=0.3)
+    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.3)
     os.kill(worker_of(sweeps / "joblib"), signal.SIGKILL)
     out, _ = child.communicate()
     assert child.returncode == 1
     assert out.count("A worker died") == 1
     assert "Traceback" not in out
-    assert start("joblib", "launcher=joblib").wait() == 0
+    assert start("joblib", SEEDS, "launcher=joblib").wait() == 0
     same_results(sweeps / "joblib", whole)
 
 
 @slow
 def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
-    child = start("joblib", "launcher=joblib", seconds=0.5)
+    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.5)
     orphan = psutil.Process(worker_of(sweeps / "joblib"))
     child.kill()
-    second = start("joblib", "launcher=joblib")
+    second = start("joblib", SEEDS, "launcher=joblib")
     out, _ = second.communicate()
     assert second.returncode == 0, out
     same_results(sweeps / "joblib", whole)
@@ -216,7 +153,7 @@ def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
 @slow
 def test_submitit(start, sweeps, whole):
     pytest.importorskip("submitit", reason="needs the extra sweeps")
-    child = start("submitit", "launcher=submitit_local", seconds=0.3)
+    child = start("submitit", SEEDS, "launcher=submitit_local", seconds=0.3)
     os.kill(worker_of(sweeps / "submitit"), signal.SIGUSR2)  # as SLURM does before it takes the machine away
     out, _ = child.communicate()
     assert child.returncode == 0, out
@@ -231,7 +168,7 @@ def test_submitit(start, sweeps, whole):
 @slow
 def test_ray_and_a_worker_that_dies(start, sweeps, whole, ray_cluster):
     address = f"hydra.launcher.inner.init.address='{ray_cluster.address}'"
-    child = start("ray", "launcher=ray", address, seconds=0.3)
+    child = start("ray", SEEDS, "launcher=ray", address, seconds=0.3)
     os.kill(worker_of(sweeps / "ray"), signal.SIGKILL)
     out, _ = child.communicate()
     assert child.returncode == 0, out

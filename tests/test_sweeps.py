@@ -1,13 +1,11 @@
 """Sweeps: who a trial is, what is done again and what is not, what a failure leaves, and what the end tells."""
 
-import contextlib
 import errno
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
+import time
 from itertools import count
 
 import pytest
@@ -17,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from msdn_lit import build, train, trials
 from msdn_lit.cli import config_dir
 from msdn_lit.trials import Trials, trial_id, trials_in
+from tests.trial_folders import by_seed, same_results, same_weights, wait_for
 
 
 class Interrupt(Callback):
@@ -59,15 +58,6 @@ def with_callback(monkeypatch):
         monkeypatch.setattr(build, "trainer", trainer)
 
     return add
-
-
-def by_seed(folder):
-    """Trials of a sweep by what was typed for the seed."""
-    return {next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial for trial in trials_in(folder)}
-
-
-def weights(trial):
-    return torch.load(trial.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 class TestIdentity:
@@ -237,7 +227,7 @@ def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callbac
     plug.step = None
     assert sweep("seed=0")[0] == 0
     assert trial.result["scores"] == whole.result["scores"]
-    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(trial).items())
+    assert same_weights(trial.folder, whole.folder)
 
 
 @pytest.mark.parametrize("step", [2, 5, 9, 11])
@@ -251,7 +241,7 @@ def test_a_killed_trial_goes_on_from_its_last_checkpoint(sweep, folder, with_cal
     assert trial.state == ("new" if step < 5 else "interrupted")
     plug.step = None
     assert sweep("seed=0")[0] == 0
-    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(trial).items())
+    assert same_weights(trial.folder, whole.folder)
 
 
 @pytest.mark.slow
@@ -269,38 +259,38 @@ def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
     plug.step = None
     assert sweep(*length)[0] == 0
     assert trial.result["scores"] == whole.result["scores"]
-    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(trial).items())
+    assert same_weights(trial.folder, whole.folder)
+
+
+SEARCH = [
+    "hparams_search=optuna_cub",
+    "hydra.sweeper.n_trials=4",
+    "hydra.sweeper.params={optimizer.lr: 'tag(log,interval(1e-4,1e-1))'}",
+    "callbacks.pruning.pruner={n_startup_trials: 2, n_warmup_steps: 0}",
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["serial", "joblib"])
-def test_a_sweep_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path, launcher):
-    rng = random.Random(0)
-    places = [f"paths.data_dir={tmp_path}", f"paths.feature_dir={tmp_path / 'features'}"]
-    demo = ["experiment=demo", "callbacks=default", *places]
-    subprocess.run([sys.executable, "-m", "msdn_lit.extract", *demo], check=True, capture_output=True)
-    arguments = ["-m", *demo, f"paths.log_dir={tmp_path}", "seed=0,1,2", "trainer.max_steps=60"]
-    arguments += ["trainer.val_check_interval=20", f"launcher={launcher}"]
+@pytest.mark.parametrize(
+    "arguments", [["seed=0,1,2"], ["seed=0,1,2", "launcher=joblib"], SEARCH], ids=["serial", "joblib", "search"]
+)
+def test_a_sweep_that_is_killed_again_and_again_ends_like_one_that_is_not(start, tmp_path, arguments):
+    """The first kill comes at any time; each further one some time after a checkpoint more."""
+    rng, folder = random.Random(0), tmp_path / "logs" / "sweeps"
 
-    def start(name):
-        command = [sys.executable, "-m", "msdn_lit.train", *arguments, f"sweep_name={name}"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    def checkpoints():
+        return {path: path.stat().st_mtime_ns for path in folder.glob("killed/*/checkpoints/last.ckpt")}
 
-    whole = start("whole")
-    assert whole.communicate()[0] is not None
-    assert whole.returncode == 0
-    for _ in range(4):
-        killed = start("killed")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            killed.communicate(timeout=rng.uniform(5, 15))
+    out, _ = (whole := start("whole", *arguments)).communicate()
+    assert whole.returncode == 0, out
+    for number in range(4):
+        before, killed = checkpoints(), start("killed", *arguments, seconds=0.1)
+        if number:
+            wait_for(lambda before=before: checkpoints() != before)
+        time.sleep(rng.uniform(0, 1 if number else 10))
         os.killpg(killed.pid, signal.SIGKILL)
-        killed.communicate()
-    last = start("killed")
-    assert last.communicate()[0] is not None
-    assert last.returncode == 0
-    expected, found = (by_seed(tmp_path / "sweeps" / name) for name in ("whole", "killed"))
-    assert expected.keys() == found.keys() == {"0", "1", "2"}
-    for seed, trial in expected.items():
-        assert found[seed].folder.name == trial.folder.name
-        assert found[seed].result["scores"] == trial.result["scores"]
-        assert all(torch.equal(value, weights(trial)[name]) for name, value in weights(found[seed]).items())
+        assert killed.wait() == -signal.SIGKILL
+    assert not all(trial.state == "finished" for trial in trials_in(folder / "killed"))
+    out, _ = (last := start("killed", *arguments)).communicate()
+    assert last.returncode == 0, out
+    same_results(folder / "killed", folder / "whole")

@@ -17,6 +17,7 @@ from msdn_lit.checkpoint import find_checkpoint
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError
 from tests import miniature
+from tests.trial_folders import by_seed
 from tests.wandb_files import run_files, table
 
 KEY = "0123456789abcdef" * 2 + "f00dcafe"
@@ -41,25 +42,25 @@ def folder(tmp_path):
 
 
 class Stop(Callback):
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, error):
+        self.step, self.error = step, error
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_step == self.step:
-            raise KeyError("stopped")
+            raise self.error
 
 
 @pytest.fixture
 def stop_at(monkeypatch):
     """Breaks off the training that is built next, at a step."""
 
-    def stop(step):
+    def stop(step, error):
         original = build.trainer
 
         def trainer(cfg):
             monkeypatch.setattr(build, "trainer", original)
             built = original(cfg)
-            built.callbacks.append(Stop(step))
+            built.callbacks.append(Stop(step, error))
             return built
 
         monkeypatch.setattr(build, "trainer", trainer)
@@ -164,7 +165,7 @@ def test_the_group_is_the_experiment(mini_overrides, command, folder):
 
 
 def test_a_resumed_training_goes_on_with_its_run(mini_config, folder, stop_at):
-    stop_at(8)
+    stop_at(8, KeyError("stopped"))
     with pytest.raises(KeyError, match="stopped"):
         train.run(mini_config("logger=wandb"))
     train.run(mini_config("logger=wandb", "ckpt_path=last"))
@@ -174,6 +175,18 @@ def test_a_resumed_training_goes_on_with_its_run(mini_config, folder, stop_at):
     assert [len(run.logged("test/acc_seen")) for run in (broken, whole)] == [1, 2]
     assert "last/acc_seen" in whole.summary
     assert "last/acc_seen" not in broken.summary
+
+
+def test_a_resumed_trial_goes_on_with_its_run(mini_overrides, command, tmp_path, stop_at):
+    overrides = [o for o in mini_overrides if not o.startswith("paths.run_dir")]
+    sweep = ["-m", *overrides, "logger=wandb", "seed=0,1", f"paths.log_dir={tmp_path}", "sweep_name=two"]
+    stop_at(8, SystemExit(9))
+    assert command(train, *sweep)[0] == 9
+    assert command(train, *sweep)[0] == 0
+    runs = [run_files(trial.folder) for trial in by_seed(tmp_path / "sweeps" / "two").values()]
+    assert sorted(len(parts) for parts in runs) == [1, 2]
+    assert [len({part.run.run_id for part in parts}) for parts in runs] == [1, 1]
+    assert [parts[-1].exit_code for parts in runs] == [0, 0]
 
 
 def test_a_training_that_begins_anew_has_a_new_run(mini_config, folder, monkeypatch):

@@ -2,8 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +12,6 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -28,7 +25,8 @@ from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.semisynthetic import AttributeRegions
 from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import ConfigError, LeakError, UserError
+from msdn_lit.errors import ConfigError, DataError, LeakError, UserError
+from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
@@ -187,6 +185,28 @@ def selection(cfg: DictConfig) -> dict[str, Any] | None:
     return content
 
 
+def predictor(cfg: DictConfig) -> Predictor:
+    """A predictor with an untrained net, for the classes of the config; it needs images' backbone, but no features.
+
+    Raises:
+        DataError: Split files, word vectors or the backbone's weights are missing, or the features are no backbone's.
+    """
+    if "backbone" not in cfg.features:
+        problem = f"{cfg.features.name} features are not made of images: there is nothing to show the model"
+        raise DataError(problem, action="Train on a backbone's features.")
+    module: ZSLDataModule = _make(cfg.data, source=feature_source(cfg), _convert_="all")
+    split = module.read_split()
+    semantics = module.read_semantics(split)
+    looks, does = backbone(cfg), transform(cfg)
+    D = looks.feature_map(torch.zeros(1, 3, does.image_size, does.image_size)).shape[1]
+    net = _finish(cfg.model, _attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK), D)
+    names = module.benchmark.attribute_names(module.data_dir, semantics.class_attributes_CK.shape[1])
+    fusion = dict(zip(cfg.model.get("subnets", ["image"]), _fusion(cfg), strict=True))
+    return Predictor(
+        looks, net.eval(), does, names, Candidates.of(semantics), fusion, float(cfg.prediction.calibration)
+    )
+
+
 def trainer(cfg: DictConfig) -> Trainer:
     """The Lightning trainer with its callbacks and loggers."""
     if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
@@ -213,31 +233,6 @@ def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     callbacks = [EvaluationHistory(peaks=False), ScoreFiles(f"{cfg.paths.run_dir}/scores")]
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes})
     return _make_trainer(config, callbacks=callbacks)
-
-
-def open_loggers(built: Trainer, facts: Mapping[str, Any]) -> None:
-    """Opens W&B's run, if there is one to be, with what is known of it before the first step."""
-    for logger in built.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_hyperparams(dict(facts))  # on the first rank alone
-
-
-@contextmanager
-def closing(built: Trainer) -> Iterator[None]:
-    """Ends W&B's run and the group of processes, so that the next job of a multirun begins its own.
-
-    The run of a training that broke off ends as failed.
-    """
-    try:
-        yield
-    finally:
-        if any(isinstance(logger, WandbLogger) for logger in built.loggers):
-            import wandb
-
-            if wandb.run is not None:
-                wandb.run.finish(exit_code=int(built.interrupted))
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 def _is_in_a_worker() -> bool:

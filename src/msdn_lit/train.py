@@ -19,6 +19,7 @@ def run(cfg: DictConfig) -> float | None:
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
     from msdn_lit.errors import ConfigError, LeakError
+    from msdn_lit.loggers import closing, open_loggers
     from msdn_lit.record import RunRecord
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
@@ -38,8 +39,8 @@ def run(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero:
         record.write_config()
 
-    with own_command_line(cfg), build.closing(trainer):
-        build.open_loggers(trainer, record.beginning(datamodule))
+    with own_command_line(cfg), closing(trainer):
+        open_loggers(trainer, record.beginning(datamodule))
         trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
         if task.global_step not in history.scores_at:
             trainer.validate(task, datamodule, verbose=False, weights_only=True)

@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 
 from msdn_lit import build
 from msdn_lit.cli import config_dir
-from msdn_lit.data.datamodule import SplitDataset, StepLoader
+from msdn_lit.data.batches import SplitDataset, StepLoader
 from msdn_lit.data.extraction import BackboneRegions, RegionBatch, write_store
 from msdn_lit.data.feature_store import FeatureStore, Manifest
 from msdn_lit.data.images import ImageFiles

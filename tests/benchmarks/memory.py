@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning import Trainer
 
-from msdn_lit.data.datamodule import SplitDataset, StepLoader
+from msdn_lit.data.batches import SplitDataset, StepLoader
 from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.residence import from_disk
 from msdn_lit.data.samplers import StepSampler, UniformDraw

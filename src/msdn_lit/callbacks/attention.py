@@ -9,6 +9,7 @@ from torch import Tensor
 
 from msdn_lit.analysis.classes import short_name
 from msdn_lit.analysis.plots import AttentionMap, AttentionRow
+from msdn_lit.data.attribute_words import readable_attribute
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
@@ -57,12 +58,7 @@ def _maps(
 ) -> Iterator[AttentionMap]:
     for k in attributes:
         weights_HW: NDArray[np.float32] = attention_KR[k].float().reshape(data.store.manifest.grid).numpy()
-        yield AttentionMap(f"{direction} {_readable(data.attribute_names[k])}\n{scores_K[k]:.2f}", weights_HW)
-
-
-def _readable(attribute: str) -> str:
-    """An attribute's name without the benchmark's spelling: "has_wing_color::black" -> "wing color: black"."""
-    return attribute.removeprefix("has_").replace("::", ": ").replace("_", " ")
+        yield AttentionMap(f"{direction} {readable_attribute(data.attribute_names[k])}\n{scores_K[k]:.2f}", weights_HW)
 
 
 def _direction(subnet: str) -> str:

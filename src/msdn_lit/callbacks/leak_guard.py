@@ -4,7 +4,8 @@ import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.data.datamodule import Batch, ZSLDataModule
+from msdn_lit.data.batches import Batch
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import LeakError
 
 TEST_SPLITS = ("test_seen", "test_unseen")

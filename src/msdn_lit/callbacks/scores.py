@@ -12,7 +12,7 @@ from torch import Tensor
 
 from msdn_lit.analysis.scores import ScoreCache, write_class_names
 from msdn_lit.callbacks.history import EvaluationHistory
-from msdn_lit.data.datamodule import Batch
+from msdn_lit.data.batches import Batch
 from msdn_lit.tasks import ZSLTask
 
 

@@ -37,6 +37,17 @@ _AWA2 = {
 }
 
 
+def readable_attribute(name: str) -> str:
+    """A name for people: "has_wing_color::black" -> "wing color: black"."""
+    return name.removeprefix("has_").replace("::", ": ").replace("_", " ")
+
+
+def spelling(name: str) -> str:
+    """What is left of a class's or an attribute's name when its spelling does not matter: "wing color black"."""
+    words = re.findall(r"[^\W_]+", re.sub(r"^\d+\.", "", name).lower())
+    return " ".join(words[words[:1] == ["has"] :])
+
+
 def cub_words(name: str) -> Words:
     """E.g. "has_size::large_(16_-_32_in)" is size, large."""
     words = re.sub(r"_|-|::", " ", name.partition("(")[0]).split()

@@ -4,15 +4,15 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from msdn_lit.data.batches import Batch, SplitDataset, StepLoader, as_it_is
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
 from msdn_lit.data.images import ImageTransform, open_image
@@ -25,55 +25,6 @@ from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
 UNSEEN_SPLIT = {"trainval": "test_unseen", "train": "val"}
-
-
-class Batch(NamedTuple):
-    """What a training or evaluation step gets.
-
-    Attributes:
-        regions_BRD: Region features as stored, fp16, (B, R, D).
-        labels_B: Class ids among all C, (B,).
-        rows_B: Which images these are, as rows of the feature store, (B,).
-    """
-
-    regions_BRD: Tensor
-    labels_B: Tensor
-    rows_B: Tensor
-
-
-class SplitDataset(Dataset[Batch]):
-    """The images of one split; reads a whole batch with one gather.
-
-    Args:
-        gather: Reads region features by row.
-        rows: The split's images, as rows of the store.
-        labels_N: Class of every image of the store.
-    """
-
-    def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
-        self.gather, self.rows, self.labels = gather, rows, labels_N[rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Batch:
-        return Batch(*(values[0] for values in self.__getitems__([index])))
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Reads the given positions of the split as one batch."""
-        rows = self.rows[indices]
-        return Batch(self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows))
-
-
-class StepLoader(DataLoader[Batch]):
-    """Loader of training steps; it resumes by itself, since its sampler begins at the trainer's step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing to save."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
 
 class ZSLDataModule(lightning.LightningDataModule):
@@ -181,18 +132,31 @@ class ZSLDataModule(lightning.LightningDataModule):
         """
         if self._store is not None:
             return
-        split = self.benchmark.read_split(self.data_dir, allow_unknown=self.allow_unknown_split)
-        if self.val_classes is not None:
-            split = with_train_and_val(split, **self.val_classes)
+        split = self.read_split()
         store = self._open_store(split)
         self.locations = {
             name: rows[~np.isin(rows, store.manifest.skipped)] for name, rows in self._locations(split).items()
         }
-        unseen_split = UNSEEN_SPLIT[self.train_split]
-        self.semantics = self.semantics_source.read(
-            split, self.benchmark, self.data_dir, self.train_split, unseen_split
-        )
+        self.semantics = self.read_semantics(split)
         self.split, self._store = split, store
+
+    def read_split(self) -> ProposedSplit:
+        """Reads the split files alone; a missing train and val are drawn.
+
+        Raises:
+            DataError: A file is missing, damaged or unknown.
+        """
+        split = self.benchmark.read_split(self.data_dir, allow_unknown=self.allow_unknown_split)
+        return split if self.val_classes is None else with_train_and_val(split, **self.val_classes)
+
+    def read_semantics(self, split: ProposedSplit) -> Semantics:
+        """Reads what is known of the split's classes; needs no features.
+
+        Raises:
+            DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
+        """
+        unseen_split = UNSEEN_SPLIT[self.train_split]
+        return self.semantics_source.read(split, self.benchmark, self.data_dir, self.train_split, unseen_split)
 
     def train_dataloader(self) -> StepLoader:
         """Batches of the training split from the trainer's current step to its last."""
@@ -237,7 +201,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         return {
             "generator": torch.Generator(),
             "num_workers": 0 if on_gpu else self.num_workers,
-            "collate_fn": _as_is,
+            "collate_fn": as_it_is,
             "pin_memory": torch.cuda.is_available() and not on_gpu,
         }
 
@@ -288,7 +252,3 @@ class ZSLDataModule(lightning.LightningDataModule):
                     action="Set protocol.train_split and protocol.eval_splits.",
                 )
         return locations
-
-
-def _as_is(batch: Batch) -> Batch:
-    return batch

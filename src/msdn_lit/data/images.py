@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
@@ -76,8 +76,13 @@ class ImageFiles(Dataset[Tensor | DataError]):
         return torch.from_numpy(np.array(self.transform.crop(image)))
 
 
-def open_image(path: Path, box: Box | None = None) -> Image.Image:
-    """Decodes an image file, or the part of it in a box, to RGB.
+def open_image(path: Path, box: Box | None = None, *, upright: bool = False) -> Image.Image:
+    """Decodes an image file, or the part of it in a box, to RGB; of an animation the first frame.
+
+    Args:
+        path: The file.
+        box: Part that is the picture, in the file's own pixels.
+        upright: Turn it as its EXIF tag says. The benchmarks' features are those of the pixels as they are stored.
 
     Raises:
         DataError: The file is missing, does not decode, is too large, or a hundred times as long as wide.
@@ -87,6 +92,8 @@ def open_image(path: Path, box: Box | None = None) -> Image.Image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels")
             image.load()
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
             picture = _to_rgb(image.crop(box) if box else image)
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None

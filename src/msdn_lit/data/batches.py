@@ -1,0 +1,64 @@
+"""The images of a split, read a batch at a time."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from msdn_lit.data.residence import Gather
+from msdn_lit.data.xlsa17 import IntArray
+
+
+class Batch(NamedTuple):
+    """What a training or evaluation step gets.
+
+    Attributes:
+        regions_BRD: Region features as stored, fp16, (B, R, D).
+        labels_B: Class ids among all C, (B,).
+        rows_B: Which images these are, as rows of the feature store, (B,).
+    """
+
+    regions_BRD: Tensor
+    labels_B: Tensor
+    rows_B: Tensor
+
+
+class SplitDataset(Dataset[Batch]):
+    """The images of one split; reads a whole batch with one gather.
+
+    Args:
+        gather: Reads region features by row.
+        rows: The split's images, as rows of the store.
+        labels_N: Class of every image of the store.
+    """
+
+    def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
+        self.gather, self.rows, self.labels = gather, rows, labels_N[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(values[0] for values in self.__getitems__([index])))
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Reads the given positions of the split as one batch."""
+        rows = self.rows[indices]
+        return Batch(self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows))
+
+
+class StepLoader(DataLoader[Batch]):
+    """Loader of training steps; it resumes by itself, since its sampler begins at the trainer's step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to save."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def as_it_is(batch: Batch) -> Batch:
+    """Collates a batch that has come complete."""
+    return batch
