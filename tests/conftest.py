@@ -1,5 +1,6 @@
 """Shared fixtures: the real configs, and a miniature benchmark on disk."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -33,6 +34,9 @@ def _quiet_environment(monkeypatch, tmp_path):
     HydraConfig.instance().cfg = None  # a command leaves its own behind
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
+    yield
+    for handler in [found for found in logging.root.handlers if type(found) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)  # a command's, to a stream that pytest closes
 
 
 @pytest.fixture

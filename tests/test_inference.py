@@ -1,0 +1,334 @@
+"""A trained model on pictures of one's own: its scores are the evaluation's, and every explanation adds up."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import msdn_lit
+from msdn_lit import build, predict, train
+from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.data.attribute_words import spelling
+from msdn_lit.data.images import open_image
+from msdn_lit.errors import CheckpointError, ConfigError, DataError
+from msdn_lit.inference import Candidates
+from msdn_lit.inference.candidates import describe
+from msdn_lit.inference.class_file import read_class_file
+from msdn_lit.inference.counterfactual import flips
+from tests import miniature
+
+NAMES = ("has_wing_color::black", "has_wing_color::red", "has_bill_shape::cone", "has_size::large_(16_-_32_in)")
+KNOWN = Candidates(
+    ("001.Black_Bird", "002.Red_Bird"), np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32), ("seen", "unseen")
+)
+
+
+class RowBackbone(torch.nn.Module):
+    """Looks at a picture's first pixel, which says the row of the store, and gives that row's regions."""
+
+    def __init__(self, regions_NRD):
+        super().__init__()
+        self.regions_NRD = torch.from_numpy(regions_NRD)
+
+    def feature_map(self, images_B3HW):
+        rows = images_B3HW[:, 0, 0, 0].mul(255).round().long().clamp(max=miniature.N - 1)
+        return self.regions_NRD[rows].float().transpose(1, 2).unflatten(2, (2, 2))
+
+    def weights_sha256(self):
+        return "none"  # as the miniature store says
+
+
+def picture_of(row):
+    return np.full((16, 16, 3), row, dtype=np.uint8)
+
+
+@pytest.fixture
+def trained(mini_config, data_dir, tmp_path, monkeypatch, capsys):
+    """A run folder whose pictures have the features of the store."""
+    regions_NRD = miniature.write_features(data_dir, tmp_path / "again")
+    transform = [
+        "features.transform.image_size=16",
+        "features.transform.mean=[0,0,0]",
+        "features.transform.std=[1,1,1]",
+    ]
+    train.run(mini_config(*transform, "prediction.calibration=0.3"))
+    monkeypatch.setattr(build, "backbone", lambda _: RowBackbone(regions_NRD))
+    return tmp_path / "run"
+
+
+def test_a_prediction_is_the_evaluations(trained):
+    model, cache = msdn_lit.load(trained), ScoreCache.load(trained / "scores" / "last.npz")
+    predictions = model.predict([picture_of(row) for row in cache.rows_N])
+    assert len(predictions) > 20
+    for n, found in enumerate(predictions):
+        margins = np.where(np.isin(np.arange(miniature.C), cache.unseen), 0.3, -0.3)
+        expected = sum(a * (z[n] + margins) for a, z in zip(cache.fusion, cache.logits_SNC, strict=True))
+        order = np.argsort(-expected)[:5]
+        assert [c.name for c in found.classes] == [f"{c + 1:03d}.class_{c}" for c in order]
+        assert [c.score for c in found.classes] == pytest.approx(expected[order].tolist(), abs=1e-5)
+        assert {c.name: c.side for c in found.classes}.items() <= {
+            f"{c + 1:03d}.class_{c}": "unseen" if c in miniature.UNSEEN else "seen" for c in range(miniature.C)
+        }.items()
+
+
+def test_every_score_is_the_sum_of_its_parts(trained):
+    found = msdn_lit.load(trained).predict(picture_of(3), top_k=8)
+    for part in found.classes:
+        assert part.contributions_K.sum() + part.margin == pytest.approx(part.score, abs=1e-5)
+    fused = 0.9 * found.subnet_scores["attribute_to_visual"] + 0.1 * found.subnet_scores["visual_to_attribute"]
+    np.testing.assert_allclose(found.attribute_scores_K, fused, rtol=1e-6)
+    assert found.attention["attribute_to_visual"].shape == (miniature.K, 2, 2)
+    np.testing.assert_allclose(found.attention["attribute_to_visual"].sum(axis=(1, 2)), 1, rtol=1e-5)
+    np.testing.assert_allclose(found.attention["visual_to_attribute"].sum(axis=0), 1, rtol=1e-5)
+    record = json.loads(json.dumps(found.to_dict()))
+    for part in record["classes"]:
+        total = sum(part["contributions"].values()) + part["other contributions"] + part["margin"]
+        assert total == pytest.approx(part["score"])
+
+
+def test_one_picture_or_many_in_any_form(trained, tmp_path):
+    model, file = msdn_lit.load(trained), tmp_path / "Vögel ä.png"
+    Image.fromarray(picture_of(7)).save(file)
+    scores = [model.predict(image).best.score for image in (file, str(file), Image.open(file), picture_of(7))]
+    assert scores == [scores[0]] * 4
+    assert [found.best.score for found in model.predict([file] * 40)] == pytest.approx([scores[0]] * 40, abs=1e-6)
+    assert model.predict([]) == []
+    with pytest.raises(DataError, match="is missing"):
+        model.predict([file, tmp_path / "none.png"])
+    with pytest.raises(DataError, match=r"expected bytes \(H, W, 3\), found float64 \(2, 2\)"):
+        model.predict(np.zeros((2, 2)))
+
+
+def test_classes_that_are_typed_for_one_call(trained):
+    model = msdn_lit.load(trained)
+    known = model.predict(picture_of(0), classes=["class 3", "001.class_0"], top_k=9)
+    assert {c.name for c in known.classes} == {"004.class_3", "001.class_0"}
+    values_K = model.classes.attributes_CK[3]
+    typed = dict(zip(model.attribute_names, (values_K / values_K.max() * 100).tolist(), strict=True))
+    found = model.predict(picture_of(0), classes={"mine": typed, "other": {"like": "class 0"}})
+    same = {c.name: c.score - c.margin for c in known.classes}
+    assert {c.name: c.score - c.margin for c in found.classes} == pytest.approx(
+        {"mine": same["004.class_3"], "other": same["001.class_0"]}, abs=1e-5
+    )
+    assert {c.side for c in found.classes} == {"new"}
+
+
+def test_a_run_that_does_not_fit(trained, tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="is no run folder"):
+        msdn_lit.load(tmp_path / "data")
+    with pytest.raises(CheckpointError, match=r"best\.ckpt is missing"):
+        msdn_lit.load(trained, checkpoint="best")
+    monkeypatch.setattr(RowBackbone, "weights_sha256", lambda _: "others")
+    with pytest.raises(DataError, match="The backbone has other weights: expected none, found others"):
+        msdn_lit.load(trained)
+
+
+def test_regions_without_a_backbone(load_config):
+    with pytest.raises(DataError, match="features are not made of images"):
+        build.predictor(load_config("features=semisynthetic"))
+
+
+def test_the_package_imports_no_torch_until_it_is_asked_for():
+    import subprocess
+    import sys
+
+    code = "import sys, msdn_lit; assert 'torch' not in sys.modules; msdn_lit.load; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        _ = msdn_lit.lode
+
+
+class TestDescribe:
+    def test_a_row_has_the_proportions_and_unit_length(self):
+        made = describe({"x": {"Wing color: red": 30, "bill shape cone": 40}}, NAMES, KNOWN)
+        np.testing.assert_allclose(made.attributes_CK, [[0, 0.6, 0.8, 0]])
+        assert (made.names, made.sides) == (("x",), ("new",))
+
+    def test_like_a_known_class(self):
+        made = describe({"x": {"like": "red bird", "wing color: black": True}}, NAMES, KNOWN)
+        np.testing.assert_allclose(made.attributes_CK[0], np.array([100, 75, 100, 0]) / np.sqrt(100**2 * 2 + 75**2))
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ({}, "No class is described"),
+            (["x"], "No class is described"),
+            ({"x": 3}, "Class 'x' has no attributes"),
+            ({"x": {"wing color: red": 101}}, "wing color: red of 'x' is out of range: expected 0 to 100"),
+            ({"x": {"wing color: red": -1}}, "out of range"),
+            ({"x": {"wing color: red": float("nan")}}, "out of range"),
+            ({"x": {"wing color: red": "much"}}, "out of range"),
+            ({"x": {"wing color: red": 0}}, "no attribute above zero"),
+            ({"x": {"wing colour: red": 5}}, "There is no attribute 'wing colour: red'. Did you mean wing color: red"),
+            ({"x": {"wing color: red": 5, "has_wing_color::red": 6}}, "gives has_wing_color::red twice"),
+            ({"x": {"like": "blue bird"}}, "There is no class 'blue bird'. Did you mean"),
+        ],
+    )
+    def test_what_makes_no_sense(self, content, message):
+        with pytest.raises(ConfigError, match=message):
+            describe(content, NAMES, KNOWN)
+
+    def test_names_that_are_taken(self):
+        with pytest.raises(ConfigError, match=r"There is a class '002\.Red_Bird' already"):
+            KNOWN + describe({"002.Red_Bird": {"like": "black bird"}}, NAMES, KNOWN)
+
+    def test_classes_that_cannot_be_told_apart(self):
+        same = {
+            "a": {"wing color: red": 60, "bill shape: cone": 80},
+            "b": {"wing color: red": 61, "bill shape: cone": 80},
+        }
+        assert describe(same, NAMES, KNOWN).alike() == [("a", "b")]
+        assert (KNOWN + describe({"c": {"like": "red bird"}}, NAMES, KNOWN)).alike() == [("002.Red_Bird", "c")]
+        assert KNOWN.alike() == []
+
+    def test_sides(self):
+        assert KNOWN.of_side("unseen").names == ("002.Red_Bird",)
+        with pytest.raises(ConfigError, match="No class is named"):
+            KNOWN.of_side("new")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spelling_knows_what_was_typed(name):
+    assert spelling(name) == spelling(name.removeprefix("has_").replace("::", ": ").replace("_", " ").upper())
+
+
+class TestClassFile:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: {x: 1}\na: {x: 2}\n", "'a' is given twice, line 1"),
+            ("a:\n  x: 1\n  x: 2\n", "'x' is given twice"),
+            ("a: {x: [}\n", "cannot be read as a class file"),
+            ("- a\n", "is no class file: expected class: {attribute: value}, found list"),
+            ("!!python/object/apply:os.system ['true']\n", "cannot be read as a class file"),
+            ("{[1]: 2}\n", "cannot be read as a class file"),
+        ],
+    )
+    def test_damaged(self, tmp_path, text, message):
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            read_class_file(tmp_path / "c.yaml")
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_class_file(tmp_path / "c.yaml")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 5))
+def test_flips_are_exact_and_none_is_smaller(seed, C, K):
+    rng = np.random.default_rng(seed)
+    scores_K, attributes_CK, margins_C = rng.normal(size=K), rng.normal(size=(C, K)), rng.normal(size=C)
+    found = flips(scores_K, attributes_CK, margins_C)
+    winner = int((attributes_CK @ scores_K + margins_C).argmax())
+
+    def lead(change_K, rival):
+        scores_C = attributes_CK @ (scores_K + change_K) + margins_C
+        return scores_C[winner] - scores_C[rival]
+
+    assert sorted(flip.rival for flip in found) == [c for c in range(C) if c != winner]
+    for flip in found:
+        one_K = flip.change * np.eye(K)[flip.attribute]
+        assert lead(one_K, flip.rival) == pytest.approx(0, abs=1e-9)
+        assert lead(1.01 * one_K, flip.rival) < 0
+        direction_K = attributes_CK[flip.rival] - attributes_CK[winner]
+        assert lead(flip.length * direction_K / np.linalg.norm(direction_K), flip.rival) == pytest.approx(0, abs=1e-9)
+    smallest = abs(found[0].change)
+    for k in range(K):  # whatever single score is changed by less, the prediction stays
+        for change in (-0.999 * smallest, 0.999 * smallest):
+            assert (attributes_CK @ (scores_K + change * np.eye(K)[k]) + margins_C).argmax() == winner
+
+
+class TestPictures:
+    def test_are_turned_upright(self, tmp_path):
+        pixels = np.zeros((8, 4, 3), dtype=np.uint8)
+        pixels[0] = 255  # the top row, once it is turned
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        Image.fromarray(np.rot90(pixels)).save(tmp_path / "a.png", exif=exif)
+        assert open_image(tmp_path / "a.png").size == (8, 4)
+        turned = np.asarray(open_image(tmp_path / "a.png", upright=True))
+        np.testing.assert_array_equal(turned, pixels)
+
+    @pytest.mark.parametrize(
+        ("mode", "size"), [("CMYK", (30, 20)), ("I;16", (30, 20)), ("RGBA", (30, 20)), ("P", (30, 20)), ("RGB", (1, 1))]
+    )
+    def test_of_any_kind(self, trained, tmp_path, mode, size):
+        path = tmp_path / ("a.tif" if mode != "P" else "a.gif")
+        Image.new(mode, size, 3 if mode in ("I;16", "P") else None).save(path)
+        assert msdn_lit.load(trained).predict(path).picture.shape == (16, 16, 3)
+
+    def test_animated(self, trained, tmp_path):
+        frames = [Image.fromarray(picture_of(row)) for row in (9, 1)]
+        frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+        model = msdn_lit.load(trained)
+        assert model.predict(tmp_path / "a.gif").best.score == model.predict(picture_of(9)).best.score
+
+
+class TestCommand:
+    @pytest.fixture
+    def photos(self, tmp_path):
+        folder = tmp_path / "photos"
+        (folder / "below").mkdir(parents=True)
+        for row, name in enumerate(("a.png", "b.PNG", "below/ö.png")):
+            Image.fromarray(picture_of(row)).save(folder / name)
+        (folder / "notes.txt").write_text("no picture")
+        return folder
+
+    def test_a_folder(self, command, trained, photos, tmp_path):
+        code, out, err = command(predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}")
+        assert (code, err) == (0, "")
+        content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        model = msdn_lit.load(trained)
+        found = model.predict([photos / name for name in ("a.png", "b.PNG", "below/ö.png")])
+        assert content == {"predictions": [prediction.to_dict() for prediction in found], "failures": {}}
+        rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+        assert rows[0] == "image,rank,class,side,score"
+        assert len(rows) == 1 + 3 * 5
+        assert all(name in out for name in ("a.png", "b.PNG", "ö.png"))
+
+    def test_what_cannot_be_read_leaves_the_rest_done(self, command, trained, photos, tmp_path):
+        (photos / "c.jpg").write_bytes(b"no picture")
+        (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:-30])
+        Image.new("1", (20_000, 20_000)).save(photos / "e.png")
+        Image.new("RGB", (20_000, 10)).save(photos / "f.png")
+        code, _, err = command(predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}")
+        lines = err.splitlines()
+        assert (code, len(lines)) == (2, 5)
+        assert all(f"{name} " in line for name, line in zip(("c.jpg", "d.png", "e.png", "f.png"), lines, strict=False))
+        assert lines[-1] == "msdn-predict: 4 of 7 pictures could not be read; the others are done."
+        content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert (len(content["predictions"]), len(content["failures"])) == (3, 4)
+
+    def test_typed_classes(self, command, trained, photos, tmp_path):
+        name = msdn_lit.load(trained).attribute_names[0]
+        (tmp_path / "mine.yaml").write_text(f'x: {{"{name}": 50}}\ny: {{"{name}": 100}}\nz: {{like: class 1}}\n')
+        arguments = [f"run_dir={trained}", f"images={photos / 'a.png'}", f"output_dir={tmp_path / 'out'}"]
+        code, _, err = command(predict, *arguments, f"classes={tmp_path / 'mine.yaml'}", "extend=true", "top_k=20")
+        assert code == 0
+        assert err.splitlines() == [
+            "msdn-predict: 002.class_1 and z cannot be told apart: their attributes are (nearly) the same.",
+            "msdn-predict: x and y cannot be told apart: their attributes are (nearly) the same.",
+        ]
+        assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 1 + miniature.C + 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["images=nowhere"], "nowhere is missing"),
+            (["images=empty"], "empty holds no picture"),
+            (["images=[]"], "No picture is named"),
+            (["images=empty", "top_k=0"], "top_k is wrong"),
+            (["images=photos", "classes=none.yaml"], "none.yaml cannot be read as a class file"),
+            (["images=photos", "classes=[class 9]"], "There is no class 'class 9'"),
+        ],
+    )
+    @pytest.mark.usefixtures("photos")
+    def test_bad_input(self, command, trained, tmp_path, arguments, message):
+        (tmp_path / "empty").mkdir()
+        code, _, err = command(predict, f"run_dir={trained}", *arguments)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
