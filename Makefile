@@ -5,7 +5,9 @@ DATA_DIR ?= data
 ARGS     ?=
 # Seeds 0 to SEEDS - 1; without it the release's own.
 SEEDS    ?=
-SWEEPS    = $(or $(MSDN_LOG_DIR),logs)/sweeps
+LOGS      = $(or $(MSDN_LOG_DIR),logs)
+SWEEPS    = $(LOGS)/sweeps
+DEMO      = $(LOGS)/demo
 # The field's backbone, unless the data folder brings only MobileNetV2's weights.
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
@@ -24,7 +26,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
 	$(BIN)/msdn-extract experiment=demo $(ARGS)
-	$(BIN)/msdn-train experiment=demo $(ARGS)
+	$(BIN)/msdn-train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
 
 test: setup ## the tests (2 minutes; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)

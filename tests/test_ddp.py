@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     def call(module, *arguments):
         command = [sys.executable, "-m", f"msdn_lit.{module}", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     call.folder = folder
