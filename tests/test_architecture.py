@@ -56,7 +56,7 @@ def may_import(module):
         return EVERYTHING_BELOW | PLUMBING
     if module[0] == "build":
         return EVERYTHING_BELOW
-    return EVERYTHING_BELOW | PLUMBING | {"build"}  # entry points
+    return EVERYTHING_BELOW | PLUMBING | {"build", "loading"}  # entry points
 
 
 def may_import_lightning(module):

@@ -209,6 +209,7 @@ def test_the_table_agrees_with_what_the_reader_expects():
         assert all(source.checksum is None or source.checksum[:4] in ("md5:", "sha2") for source in sources)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments():
     command = [sys.executable, "-m", "tests.benchmarks.kill_fetch", "--kills", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -115,6 +115,7 @@ def test_nothing_is_taken_for_markup(logs):
     assert all(text in parsed.text for text in ("a < b", HOSTILE.title, *HOSTILE.notes, "<name>"))
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_page(page, logs, tmp_path, command):
     command(report, str(logs), "--format", "html", "--output", str(tmp_path / "out"))
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == page

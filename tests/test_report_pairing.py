@@ -271,6 +271,7 @@ def equal_on_average(generator):
     return generator.dirichlet([3, 1, 1, 3], size=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resample", "draw_chances"), [(over_images, equal_in_each_class), (over_classes, equal_on_average)]
 )
@@ -283,6 +284,7 @@ def test_where_nothing_differs_intervals_cover_zero_and_p_values_are_uniform(sim
     assert 0.01 < np.mean(p_values < 0.05) < 0.09
 
 
+@pytest.mark.slow
 def test_where_methods_differ_the_interval_covers_the_difference_and_not_zero(simulate):
     draw_chances = fixed_chances(only_second=1, only_first=2)
     truth = (draw_chances(None)[:, 2] - draw_chances(None)[:, 1]).mean()

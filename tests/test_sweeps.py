@@ -212,7 +212,9 @@ def test_a_full_disk(sweep, folder, with_callback):
     assert trial.state == "finished"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGUSR1, signal.SIGUSR2))]
+)
 def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callback, number):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")
@@ -230,7 +232,7 @@ def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callbac
     assert same_weights(trial.folder, whole.folder)
 
 
-@pytest.mark.parametrize("step", [2, 5, 9, 11])
+@pytest.mark.parametrize("step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))])
 def test_a_killed_trial_goes_on_from_its_last_checkpoint(sweep, folder, with_callback, step):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")

@@ -85,8 +85,10 @@ DROPS_AND_SLOWS = ["model.region_dropout=0.5", "scheduler=cosine"]  # randomness
 @pytest.mark.parametrize(
     ("saves", "crash_at"),
     [
-        *((EVERY_3_STEPS, 4), (EVERY_3_STEPS, 8), (EVERY_3_STEPS, 11), (AFTER_EVALUATION, 6), (AFTER_EVALUATION, 11)),
+        (AFTER_EVALUATION, 6),
         ([*EVERY_3_STEPS, *DROPS_AND_SLOWS], 8),
+        *(pytest.param(EVERY_3_STEPS, step, marks=pytest.mark.slow) for step in (4, 8, 11)),
+        pytest.param(AFTER_EVALUATION, 11, marks=pytest.mark.slow),
     ],
 )
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, saves, crash_at):

@@ -164,6 +164,7 @@ def test_the_group_is_the_experiment(mini_overrides, command, folder):
     assert run.config["choices"]["loss"] == "release"
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_its_run(mini_config, folder, stop_at):
     stop_at(8, KeyError("stopped"))
     with pytest.raises(KeyError, match="stopped"):
@@ -214,6 +215,7 @@ def pictures(monkeypatch):
     monkeypatch.setattr(ZSLDataModule, "picture", lambda self, row: picture)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_the_logger_changes_no_weight(mini_config, tmp_path):
     weights = []
