@@ -19,7 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = {"serial": 1, "joblib": 2, "ray": 2, "submitit_local": 2}
-OPTIONS = {"ray": ["hydra.launcher.inner.init.num_cpus=2"]}
+OPTIONS = {
+    "ray": ["hydra.launcher.inner.init.num_cpus=2"],
+    "submitit_local": ["hydra.sweeper.max_batch_size=2"],  # it would start all jobs at once
+}
+SHARE = {"submitit_local": 4}  # a new process for each job: a quarter of the jobs will do
 PACKAGES = {"joblib": "hydra_plugins.hydra_joblib_launcher", "ray": "ray", "submitit_local": "submitit"}
 
 
@@ -79,7 +83,7 @@ def main():
             if launcher in PACKAGES and importlib.util.find_spec(PACKAGES[launcher]) is None:
                 print(f"{launcher}: not measured, {PACKAGES[launcher]} is not installed")
             elif args.jobs:
-                overhead(folder, launcher, args.jobs)
+                overhead(folder, launcher, args.jobs // SHARE.get(launcher, 1))
         if args.finished:
             os.environ["SWEEP_SECONDS"] = "0"
             sweep(folder, "finished", "serial", args.finished)
