@@ -190,6 +190,14 @@ class TestSweep:
         assert json.loads(path.read_text())["scores"] == whole["scores"]
 
 
+@pytest.mark.parametrize("name", ["6e7681770811", "012345678901", "123456789012"])
+def test_a_name_that_reads_as_a_number_is_a_name(sweep, folder, monkeypatch, name):
+    monkeypatch.setattr(trials, "trial_id", lambda cfg: name)
+    assert sweep("seed=0", "trainer.max_steps=2")[0] == 0
+    (trial,) = trials_in(folder)
+    assert (trial.folder, trial.state) == (folder / name, "finished")
+
+
 class FullDisk(Callback):
     """Stands for whatever writes to a disk that is full: the logger, say."""
 

@@ -85,7 +85,8 @@ class TrialLauncher(Launcher):
         jobs = []
         for trial in {trial.folder: trial for trial in trials}.values():  # one of those that come to the same
             open_trial(trial, goes_on=self.config.resume and trial.state in GOES_ON)
-            place = [f"paths.run_dir={json.dumps(str(trial.folder))}", f"hydra.sweep.subdir={trial.folder.name}"]
+            folder, name = json.dumps(str(trial.folder)), json.dumps(trial.folder.name)  # 6e7681770811 is no number
+            place = [f"paths.run_dir={folder}", f"hydra.sweep.subdir={name}"]
             jobs.append([*trial.overrides, *place])
         try:
             if jobs:
