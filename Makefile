@@ -21,7 +21,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,figures]'
 	@touch $@
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)

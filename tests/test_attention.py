@@ -1,0 +1,201 @@
+"""Attention held against where the attributes are: the measures, and the places they are held against."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from msdn_lit import attention, extract, train
+from msdn_lit.analysis.embedding import nearest_neighbour_accuracy
+from msdn_lit.data.parts import WHOLE, in_crop, read_parts
+from msdn_lit.errors import DataError
+from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
+
+GRID = (3, 4)
+BOXES = np.array([[[0.1, 0.2, 0.3, 0.9], [0.5, 0.0, 0.75, 1 / 3]], [[0.0, 0.0, 1.0, 1.0], [np.nan] * 4]])
+
+
+def cover_in_loops(boxes_N4, fine=240):
+    """By counting points of a fine lattice."""
+    counts = np.zeros(GRID)
+    points = (np.arange(fine) + 0.5) / fine
+    for y, x in product(points, points):
+        inside = any(left < x < right and upper < y < lower for left, upper, right, lower in boxes_N4)
+        counts[int(y * GRID[0]), int(x * GRID[1])] += inside
+    return counts / (fine * fine / (GRID[0] * GRID[1]))
+
+
+@pytest.fixture(scope="module")
+def covered():
+    return cover(torch.from_numpy(BOXES), GRID)
+
+
+@pytest.mark.parametrize("pair", [0, 1])
+def test_cover_counts_area(covered, pair):
+    np.testing.assert_allclose(covered[pair], cover_in_loops(BOXES[pair]), atol=0.02)
+
+
+def test_a_pair_without_a_box_is_not_covered():
+    assert cover(torch.full((1, 2, 4), float("nan")), GRID).abs().sum() == 0
+
+
+def test_attention_on_the_part_scores_one_and_elsewhere_nothing(covered):
+    for cell in range(12):
+        attention_PHW = torch.zeros(12).index_fill(0, torch.tensor(cell), 0.3).reshape(1, *GRID)
+        share = covered[:1].flatten()[cell]
+        assert bool(pointing_game(attention_PHW, covered[:1])) == bool(share > 0)
+        assert energy_inside(attention_PHW, covered[:1]).item() == pytest.approx(share.item())
+
+
+def test_even_attention_has_the_chance_of_energy(covered):
+    energy = energy_inside(torch.full((2, *GRID), 0.7), covered)
+    torch.testing.assert_close(energy, covered.mean(dim=(1, 2)))
+    assert energy[1] == pytest.approx(1)
+    areas = [(right - left) * (lower - upper) for left, upper, right, lower in BOXES[0]]
+    assert energy[0] == pytest.approx(sum(areas))
+
+
+def test_random_pointing_has_the_chance(covered):
+    generator = torch.Generator().manual_seed(0)
+    many = covered[:1].expand(20_000, *GRID)
+    hits = pointing_game(torch.rand(20_000, *GRID, generator=generator), many).double().mean()
+    assert hits == pytest.approx(pointing_chance(covered)[0].item(), abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "expected"),
+    [
+        ((0, 0, 100, 100), (100, 100), (0, 0, 1, 1)),
+        ((50, 0, 100, 50), (200, 100), (0, 0, 0.5, 0.5)),  # 50 px are cropped on both sides
+        ((0, 100, 100, 150), (100, 300), (0, 0, 1, 0.5)),
+        ((0, 0, 50, 100), (200, 100), None),
+        ((-10, 20, 1000, 80), (100, 100), (0, 0.2, 1, 0.8)),
+    ],
+)
+def test_boxes_follow_resize_and_crop(box, size, expected):
+    assert in_crop(box, size) == (expected and pytest.approx(expected))
+
+
+ATTRIBUTES = ("has_bill_shape::cone", "has_wing_color::red", "has_under_tail_color::black", "has_size::small")
+
+
+@pytest.fixture
+def cub(tmp_path):
+    folder = tmp_path / "CUB_200_2011"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "images.txt").write_text("1 a/x.jpg\n2 a/y.jpg\n")
+    (folder / "bounding_boxes.txt").write_text("1 60.0 27.0 325.0 304.0\n2 0.0 0.0 10.0 10.0\n")
+    Image.new("RGB", (500, 333)).save(tmp_path / "original.png")
+    Image.new("RGB", (384, 256)).save(tmp_path / "copy.png")
+    return folder
+
+
+class TestCub:
+    def test_boxes_of_an_original_and_of_a_copy(self, cub, tmp_path):
+        parts = read_parts("CUB", tmp_path, ATTRIBUTES)
+        assert (parts.kind, parts.of_image["a/x.jpg"]) == ("boxes", {WHOLE: (60, 27, 385, 331)})
+        original_KN4 = parts.of("a/x.jpg", tmp_path / "original.png")
+        left = (500 - 333) / 2
+        np.testing.assert_allclose(original_KN4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4)
+        np.testing.assert_allclose(parts.of("a/x.jpg", tmp_path / "copy.png"), original_KN4, atol=0.003)
+
+    def test_keypoints_where_they_are_there(self, cub, tmp_path):
+        names = {2: "beak", 9: "left wing", 13: "right wing", 14: "tail"}
+        (cub / "parts" / "parts.txt").write_text("".join(f"{number} {name}\n" for number, name in names.items()))
+        lines = ["1 2 250.0 160.0 1", "1 9 200.0 200.0 1", "1 13 0.0 0.0 0", "2 14 5.0 5.0 1"]
+        (cub / "parts" / "part_locs.txt").write_text("\n".join(lines))
+        parts = read_parts("CUB", tmp_path, ATTRIBUTES)
+        assert parts.kind == "keypoints"
+        assert parts.parts_of == [("beak",), ("left wing", "right wing"), ("tail",), ()]
+        boxes_KN4 = parts.of("a/x.jpg", tmp_path / "original.png")
+        centres = (boxes_KN4[..., :2] + boxes_KN4[..., 2:]) / 2
+        np.testing.assert_allclose(centres[0, 0], [0.5, 160 / 333], atol=1e-6)
+        np.testing.assert_allclose(centres[1, 0], [(200 - 83.5) / 333, 200 / 333], atol=1e-6)
+        assert np.isnan(boxes_KN4[1, 1]).all()  # not visible
+        assert np.isnan(boxes_KN4[2:]).all()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("1 2 3\n", "line 1 is damaged: expected 5 values"),
+            ("1 a b c d\n", "is damaged: expected numbers"),
+            (None, "cannot be read"),
+        ],
+    )
+    def test_damaged(self, cub, tmp_path, content, message):
+        (cub / "bounding_boxes.txt").unlink()
+        if content:
+            (cub / "bounding_boxes.txt").write_text(content)
+        with pytest.raises(DataError, match=message):
+            read_parts("CUB", tmp_path, ATTRIBUTES)
+
+    def test_another_benchmark(self, tmp_path):
+        with pytest.raises(DataError, match="SUN does not say where its attributes are"):
+            read_parts("SUN", tmp_path, ATTRIBUTES)
+
+
+def test_nearest_neighbours_in_loops():
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(30, 3)), rng.integers(0, 3, 30)
+    right = 0
+    for i in range(30):
+        others = [j for j in range(30) if j != i]
+        cosines = [points[i] @ points[j] / np.linalg.norm(points[i]) / np.linalg.norm(points[j]) for j in others]
+        right += labels[others[int(np.argmax(cosines))]] == labels[i]
+    assert nearest_neighbour_accuracy(points, labels) == pytest.approx(right / 30)
+
+
+def test_nothing_to_measure(command, mini_config, tmp_path):
+    train.run(mini_config())
+    code, _, err = command(attention, str(tmp_path / "run"))
+    assert (code, err) == (
+        2,
+        "msdn-attention: MINI does not say where its attributes are: expected SYNTHETIC or CUB.\n",
+    )
+    assert command(attention, str(tmp_path / "data"))[0] == 2
+
+
+@pytest.mark.slow
+def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
+    """The measures in the log are those of the command and of loops over the drawn discs; figures are drawn."""
+    pytest.importorskip("sklearn", reason="needs the extra figures")
+    monkeypatch.chdir(tmp_path)
+    assert command(extract, "experiment=demo")[0] == 0
+    short = ["trainer.max_steps=300", "trainer.val_check_interval=300", "~callbacks.progress"]
+    assert command(train, "experiment=demo", "paths.run_dir=logs/demo", *short)[0] == 0
+    logged = json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text())
+    metrics = (tmp_path / "logs" / "demo" / "metrics" / "version_0" / "metrics.csv").read_text()
+    assert "test/pointing_game/attribute_to_visual" in metrics
+    code, out, _ = command(attention, "logs/demo", "--figures", "figures")
+    assert code == 0
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"tsne.png", "attention.png"}
+    assert out.count("nearest neighbour") == 8
+    assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
+    assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(in_loops(tmp_path), abs=1e-9)
+
+
+def in_loops(folder):
+    """A->V's pointing game, from parts.csv alone: does the strongest cell's square meet the disc's?"""
+    options = type("Options", (), {"data_dir": None, "feature_dir": None, "checkpoint": "last"})
+    task, data = attention.load_run(folder / "logs" / "demo", options)
+    lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
+    discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}
+    names, hits = data.benchmark.relative_paths(data.split), []
+    H, W = data.store.manifest.grid
+    for split in data.eval_splits:
+        dataset = data.dataset(split)
+        for index in range(len(dataset)):
+            regions_BRD, labels_B, rows_B = dataset.__getitems__([index])
+            with torch.no_grad():
+                attention_KR = task.net(regions_BRD)[0].attention_BKR[0]
+            values_K = data.semantics.class_attributes_CK[labels_B[0]]
+            for k in np.flatnonzero(values_K >= values_K.max() / 2):
+                x, y, radius = (v / 112 for v in discs[names[rows_B[0]], data.attribute_names[k].split("::")[0]])
+                row, column = divmod(int(attention_KR[k].argmax()), W)
+                meets_x = max(x - radius, column / W) < min(x + radius, (column + 1) / W)
+                meets_y = max(y - radius, row / H) < min(y + radius, (row + 1) / H)
+                hits.append(meets_x and meets_y)
+    return np.mean(hits)
