@@ -12,7 +12,7 @@ DEMO      = $(LOGS)/demo
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo test test-full lint type bench bench-sweeps kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo test test-full lint type bench bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -21,7 +21,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,figures]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,figures,export]'
 	@touch $@
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
@@ -47,6 +47,9 @@ bench: setup ## speed and memory, next to the release's order of computation and
 
 bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
 	$(BIN)/python -m tests.benchmarks.sweeps
+
+bench-serving: setup ## latency of a prediction, and ONNX against the engine: make bench-serving RUN=... IMAGES=... (5 minutes)
+	$(BIN)/python -m tests.benchmarks.serving $(or $(RUN),$(DEMO)) --images $(or $(IMAGES),data/SYNTHETIC/images)
 
 kills: setup ## kills downloads and extractions at 200 random moments each, compares every byte (4 minutes)
 	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200

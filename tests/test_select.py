@@ -11,6 +11,7 @@ from msdn_lit import build, select, train
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.analysis.selection import choose, fusion_grid
 from msdn_lit.errors import ConfigError, LeakError
+from msdn_lit.selection import read_selection
 
 FUSIONS = list(fusion_grid(2, 4))
 
@@ -92,4 +93,4 @@ def test_a_damaged_record(mini_config, tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError, match=r"selection.json is no record of msdn-select"):
-        build.selection(mini_config("protocol=honest", f"protocol.selection={path}"))
+        read_selection(mini_config("protocol=honest", f"protocol.selection={path}"))

@@ -1,6 +1,5 @@
 """From a config to objects: the only file that calls Hydra's instantiate."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
 from msdn_lit.data.benchmarks import Benchmark, find_benchmark
@@ -25,8 +24,9 @@ from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.semisynthetic import AttributeRegions
 from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import ConfigError, DataError, LeakError, UserError
+from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
 from msdn_lit.inference import Candidates, Predictor
+from msdn_lit.inference.bundle import Bundle, load_part, read_transform
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
@@ -160,31 +160,6 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     )
 
 
-def selection(cfg: DictConfig) -> dict[str, Any] | None:
-    """What msdn-select chose for this run, if the config names it.
-
-    Raises:
-        ConfigError: The file is missing or damaged.
-        LeakError: A setting is not the chosen one.
-    """
-    if not cfg.protocol.selection:
-        return None
-    path = Path(cfg.protocol.selection)
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        settings = dict(content["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no record of msdn-select ({error})", action="Write it again.") from error
-    for key, chosen in settings.items():
-        found = OmegaConf.select(cfg, key)
-        found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-        if found != chosen:
-            raise LeakError(
-                f"{key} is not what {path} chose", expected=chosen, found=found, action="msdn-select says how."
-            )
-    return content
-
-
 def predictor(cfg: DictConfig) -> Predictor:
     """A predictor with an untrained net, for the classes of the config; it needs images' backbone, but no features.
 
@@ -195,16 +170,43 @@ def predictor(cfg: DictConfig) -> Predictor:
         problem = f"{cfg.features.name} features are not made of images: there is nothing to show the model"
         raise DataError(problem, action="Train on a backbone's features.")
     module: ZSLDataModule = _make(cfg.data, source=feature_source(cfg), _convert_="all")
-    split = module.read_split()
-    semantics = module.read_semantics(split)
+    semantics = module.read_semantics(module.read_split())
     looks, does = backbone(cfg), transform(cfg)
-    D = looks.feature_map(torch.zeros(1, 3, does.image_size, does.image_size)).shape[1]
-    net = _finish(cfg.model, _attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK), D)
-    names = module.benchmark.attribute_names(module.data_dir, semantics.class_attributes_CK.shape[1])
+    vectors_KE, classes_CK = _attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK)
+    net = _net_on(looks, does, cfg.model, vectors_KE, classes_CK)
+    names = module.benchmark.attribute_names(module.data_dir, classes_CK.shape[1])
     fusion = dict(zip(cfg.model.get("subnets", ["image"]), _fusion(cfg), strict=True))
-    return Predictor(
-        looks, net.eval(), does, names, Candidates.of(semantics), fusion, float(cfg.prediction.calibration)
-    )
+    return Predictor(looks, net, does, names, Candidates.of(semantics), fusion, float(cfg.prediction.calibration))
+
+
+def unbundled(bundle: Bundle, folder: Path) -> Predictor:
+    """The predictor of a bundle.
+
+    Raises:
+        CheckpointError: It does not fit together.
+    """
+    content, classes = bundle.content, bundle.classes
+    does = read_transform(content, folder)
+    model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
+    try:
+        looks: RegionBackbone = _make(looks_like, _convert_="all")
+        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
+        net = _net_on(looks, does, model, vectors_KE, bundle.weights["classes"])
+    except UserError as error:
+        raise CheckpointError(f"{folder} cannot be built ({error})") from error
+    load_part(looks, bundle.part("backbone"), folder)
+    load_part(net, bundle.part("net"), folder)
+    names, fusion = tuple(content["attribute_names"]), content["fusion"]
+    return Predictor(looks, net, does, names, classes, fusion, content["calibration"])
+
+
+def _net_on(
+    looks: RegionBackbone, does: ImageTransform, model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor
+) -> nn.Module:
+    """An untrained net for what a backbone makes of images."""
+    D = looks.feature_map(torch.zeros(1, 3, does.image_size, does.image_size)).shape[1]
+    net: nn.Module = _finish(model, vectors_KE, classes_CK, D)
+    return net.eval()
 
 
 def trainer(cfg: DictConfig) -> Trainer:

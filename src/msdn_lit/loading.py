@@ -9,15 +9,16 @@ from msdn_lit import build
 from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.errors import DataError
 from msdn_lit.inference import Predictor
+from msdn_lit.inference.bundle import CONTENT, read_bundle
 from msdn_lit.record import RESULT, read_config
 
 
 def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | None = None) -> Predictor:
-    """Loads the model of a run folder.
+    """Loads the model of a run folder, or of a bundle.
 
     Args:
-        path: The folder of a run of msdn-train.
-        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a file.
+        path: The folder of a run of msdn-train, or one that `msdn-export format=bundle` wrote, which needs no data.
+        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path: .ckpt, or the released code's .pth.
         data_dir: Where the split files, the word vectors and the backbone's weights are, if not where they were.
 
     Raises:
@@ -25,6 +26,8 @@ def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | N
         DataError: Split files or the backbone's weights are missing, or are not those that it was trained with.
     """
     folder = Path(path).expanduser()
+    if (folder / CONTENT).is_file():
+        return build.unbundled(read_bundle(folder), folder)
     cfg = read_config(folder)
     if data_dir is not None:
         cfg.paths.data_dir = str(Path(data_dir).expanduser().resolve())

@@ -21,11 +21,12 @@ def run(cfg: DictConfig) -> float | None:
     from msdn_lit.errors import ConfigError, LeakError
     from msdn_lit.loggers import closing, open_loggers
     from msdn_lit.record import RunRecord
+    from msdn_lit.selection import read_selection
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
     score = _objective(cfg)
-    record = RunRecord(cfg, build.selection(cfg))
+    record = RunRecord(cfg, read_selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)
     task = build.task(cfg, datamodule.semantics, datamodule.visual_dim)

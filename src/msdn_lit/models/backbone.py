@@ -75,6 +75,10 @@ class RegionBackbone(nn.Module):
         Raises:
             DataError: The model does not take images of this size, or has no map.
         """
+        return self.forward_map(images_B3HW)
+
+    def forward_map(self, images_B3HW: Tensor) -> Tensor:
+        """The same for those who trace it, which inference mode forbids."""
         features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
         try:
             result = features(images_B3HW.contiguous(memory_format=torch.channels_last))

@@ -1,0 +1,241 @@
+"""A trained model elsewhere: bundles without data and without code, ONNX and torch.export, the release's weights."""
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+
+import msdn_lit
+from msdn_lit import build, export
+from msdn_lit.checkpoint import load_checkpoint
+from msdn_lit.errors import CheckpointError
+from msdn_lit.inference.graph import Graph
+from tests import miniature
+from tests.test_parity import GOLDEN, Case
+
+TINY = ["features.backbone.model_name=test_resnet", "features.backbone.pretrained=false", "features.name=tiny"]
+TINY += ["features.backbone.weights_file=null", "features.transform.image_size=64"]
+
+
+@pytest.fixture
+def run_dir(mini_config, tmp_path):
+    """A run folder of a tiny backbone and a net whose weights are all random."""
+    cfg = mini_config(*TINY, "prediction.calibration=0.7")
+    predictor = build.predictor(cfg)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = {f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()}
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    return folder
+
+
+@pytest.fixture
+def pictures():
+    return list(np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def bundle(run_dir, command, tmp_path):
+    code, out, err = command(export, f"run_dir={run_dir}", f"output={tmp_path / 'bundle'}")
+    assert (code, err) == (0, "")
+    assert "bundle.json, weights.safetensors" in out
+    return tmp_path / "bundle"
+
+
+def scores(model, pictures):
+    return [[(c.name, c.side, c.score) for c in found.classes] for found in model.predict(pictures, top_k=8)]
+
+
+class TestBundle:
+    def test_needs_nothing_else_and_says_the_same(self, run_dir, bundle, pictures, tmp_path):
+        expected = scores(msdn_lit.load(run_dir), pictures)
+        moved = tmp_path / "elsewhere"
+        shutil.move(bundle, moved)
+        for name in ("run", "data", "features"):
+            shutil.rmtree(tmp_path / name)
+        assert scores(msdn_lit.load(moved), pictures) == expected
+        content = json.loads((moved / "bundle.json").read_text())
+        assert str(tmp_path) not in json.dumps(content)
+        assert content["origin"] == {"checkpoint": "last"}
+
+    @pytest.mark.parametrize("part", ["model", "backbone"])
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "os.system",
+            "msdn_lit.models.backbone.timm.create_model",
+            "msdn_lit.models.weights.torch.load",
+            "msdn_lit.cli.main",
+            "msdn_lit.models.backbone.Path.unlink",
+            "msdn_lit.models.weights.load_plain",
+            "msdn_lit.models.",
+            7,
+        ],
+    )
+    def test_runs_no_code_of_a_stranger(self, bundle, monkeypatch, part, target):
+        called = []
+        monkeypatch.setattr(os, "system", called.append)
+        content = json.loads((bundle / "bundle.json").read_text())
+        content[part] = {"_target_": "msdn_lit.models.MSDN", "deep": [{"_target_": target, "command": "true"}]}
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match="would run code that is no model of ours"):
+            msdn_lit.load(bundle)
+        assert called == []
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda c: c.update(version=2), "is of another version: expected 1, found 2"),
+            (lambda c: c.update(format="x"), "it is no msdn-lit bundle"),
+            (lambda c: c.pop("classes"), "classes is missing"),
+            (lambda c: c["classes"]["names"].pop(), "classes are incomplete"),
+            (lambda c: c["attribute_names"].pop(), r"classes have the shape \(8, 6\) instead of \(8, 5\)"),
+            (lambda c: c["transform"].update(std=[1, 1, 0]), "transform makes no sense"),
+            (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
+            (lambda c: c["backbone"].update(model_name="resnet9999"), "cannot be built .*timm knows no model"),
+            (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
+            (lambda c: c["model"].pop("subnets"), "cannot be built"),
+        ],
+    )
+    def test_content_that_does_not_fit(self, bundle, change, message):
+        content = json.loads((bundle / "bundle.json").read_text())
+        change(content)
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=message):
+            msdn_lit.load(bundle)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda w: w.pop("net.attribute_vectors_KE"), "does not fit its own settings"),
+            (lambda w: w.update({"net.more": torch.zeros(1)}), "does not fit its own settings: more"),
+            (lambda w: w.update({"net.attribute_vectors_KE": torch.zeros(7, 5)}), "its net has other attributes"),
+            (lambda w: w["classes"].fill_(float("nan")), "a weight is NaN or infinite"),
+            (lambda w: w.pop("classes"), "classes have the shape None"),
+        ],
+    )
+    def test_weights_that_do_not_fit(self, bundle, change, message):
+        weights = load_file(bundle / "weights.safetensors")
+        change(weights)
+        save_file(weights, bundle / "weights.safetensors")
+        with pytest.raises(CheckpointError, match=message):
+            msdn_lit.load(bundle)
+
+    @pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
+    def test_cut_off(self, bundle, name):
+        content = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(CheckpointError, match="is damaged"):
+            msdn_lit.load(bundle)
+
+
+def test_unknown_format(command, run_dir):
+    code, _, err = command(export, f"run_dir={run_dir}", "format=caffe")
+    assert (code, err) == (2, "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n")
+
+
+class TestGraph:
+    @staticmethod
+    def check(outputs, model, pictures):
+        """One picture or several; logits, scores and attention are the predictor's."""
+        graph = Graph(model)
+        named = dict(zip(graph.names, outputs, strict=True))
+        for n, found in enumerate(model.predict(pictures, top_k=8)):
+            logits = {model.classes.names[c]: value for c, value in enumerate(named["logits"][n].tolist())}
+            assert logits == pytest.approx({c.name: c.score for c in found.classes}, rel=1e-4, abs=1e-4)
+            for name, scores_K in found.subnet_scores.items():
+                np.testing.assert_allclose(named[f"scores_{name}"][n], scores_K, rtol=1e-3, atol=1e-4)
+                attention_KR = found.attention[name].reshape(miniature.K, -1)
+                np.testing.assert_allclose(named[f"attention_{name}"][n], attention_KR, rtol=1e-3, atol=1e-5)
+
+    def test_says_what_the_predictor_says(self, run_dir, pictures):
+        model = msdn_lit.load(run_dir)
+        with torch.no_grad():
+            self.check(Graph(model)(torch.from_numpy(np.stack(pictures))), model, pictures)
+
+    @pytest.mark.slow
+    def test_onnx(self, run_dir, command, pictures, tmp_path):
+        onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
+        code, _, err = command(export, f"run_dir={run_dir}", "format=onnx", f"output={tmp_path / 'onnx'}")
+        assert (code, err) == (0, "")
+        session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"))
+        model = msdn_lit.load(run_dir)
+        assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(model.classes.names)
+        for some in (pictures[:1], pictures):
+            self.check(session.run(None, {"pixels": np.stack(some)}), model, some)
+
+    @pytest.mark.slow
+    def test_torch_export(self, run_dir, command, pictures, tmp_path):
+        code, _, err = command(export, f"run_dir={run_dir}", "format=torch", f"output={tmp_path / 'torch'}")
+        assert (code, err) == (0, "")
+        files = {"attributes": ""}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's of its own file
+            program = torch.export.load(tmp_path / "torch" / "model.pt2", extra_files=files).module()
+        model = msdn_lit.load(run_dir)
+        assert json.loads(files["attributes"]) == list(model.attribute_names)
+        for some in (pictures[:1], pictures):
+            self.check([o.detach() for o in program(torch.from_numpy(np.stack(some)))], model, some)
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
+def released(request, tmp_path):
+    """A .pth as the released code saves it, of a golden case's final weights, and the case."""
+    case = Case(request.param)
+    golden = case.golden
+    weights = {name: golden[f"final.{name}"] for name in ("V", "W_1", "W_2", "W_1_1", "W_2_1")}
+    weights |= {"W_3": weights["W_2"], "W_3_1": weights["W_1_1"]}
+    C = len(golden["class_attributes"])
+    weights |= {"att": torch.nn.functional.normalize(golden["class_attributes"]), "weight_ce": torch.eye(C)}
+    weights |= {"bias": torch.tensor(1), "mask_bias": torch.ones(1, C), "prob_prune": torch.tensor(0)}
+    return case, weights, tmp_path / "release.pth"
+
+
+class TestRelease:
+    def test_logits_are_the_golden_ones(self, released):
+        case, weights, path = released
+        torch.save(weights, path)
+        module = torch.nn.ModuleDict({"net": case.net})
+        module.load_state_dict(load_checkpoint(path, module)["state_dict"])
+        regions_BRD = case.golden["eval.feature_maps"].flatten(2).transpose(1, 2)
+        seen, unseen = case.golden["seen"], case.golden["unseen"]
+        with torch.no_grad():
+            logits = [output.logits_BC for output in case.net(regions_BRD)]
+        margin = torch.zeros(logits[0].shape[1]).index_fill(0, unseen, 1).index_fill(0, seen, -1)
+        fused = sum(a * (z + margin) for a, z in zip(case.golden["fusion"], logits, strict=True))
+        torch.testing.assert_close(fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda w: w.pop("W_2_1"), "missing: W_2_1; foreign: none"),
+            (lambda w: w.update(W_4=torch.zeros(1)), "missing: none; foreign: W_4"),
+            (lambda w: w["att"].mul_(0.5), "are of other classes or attributes"),
+            (lambda w: w.update(att=w["att"][:-1]), "are of other classes or attributes"),
+            (lambda w: w.update(V=w["V"][:-1]), "is of another model: net.attribute_vectors_KE"),
+            (lambda w: w["W_1"].fill_(float("inf")), "holds NaN or infinity"),
+        ],
+    )
+    def test_is_strict(self, released, change, message):
+        case, weights, path = released
+        change(weights)
+        torch.save(weights, path)
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(path, torch.nn.ModuleDict({"net": case.net}))
+
+    def test_a_pickle_is_refused(self, released, tmp_path):
+        case, _, path = released
+        torch.save({"V": miniature.Exploit(tmp_path / "made")}, path)
+        with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+            load_checkpoint(path, torch.nn.ModuleDict({"net": case.net}))
+        assert not Path(tmp_path / "made").exists()
