@@ -12,7 +12,7 @@ DEMO      = $(LOGS)/demo
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo test test-full lint type bench bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo app test test-full lint type bench bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -21,12 +21,16 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,figures,export]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,app,figures,export]'
 	@touch $@
 
 demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
 	$(BIN)/msdn-extract experiment=demo $(ARGS)
 	$(BIN)/msdn-train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
+
+app: setup ## a local page to try a model: RUN=..., else the demo's, which is trained first (make app ARGS="--port 8001")
+	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
+	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples data/SYNTHETIC/images) $(ARGS)
 
 test: setup ## the tests (2 minutes; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)

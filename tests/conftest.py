@@ -15,7 +15,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
+from msdn_lit import build
 from msdn_lit.cli import config_dir
 from msdn_lit.data import benchmarks
 from tests import miniature
@@ -91,6 +93,23 @@ def mini_overrides(store_dir, data_dir, tmp_path, monkeypatch):
 def mini_config(load_config, mini_overrides):
     """The real training config, pointed at the miniature benchmark."""
     return lambda *overrides: load_config(*mini_overrides, *overrides)
+
+
+@pytest.fixture
+def tiny_run(mini_config, tmp_path):
+    """A run folder of a tiny backbone and a net whose weights are all random."""
+    backbone = {"model_name": "test_resnet", "pretrained": "false", "weights_file": "null"}
+    tiny = [f"features.backbone.{name}={value}" for name, value in backbone.items()]
+    cfg = mini_config(*tiny, "features.name=tiny", "features.transform.image_size=64", "prediction.calibration=0.7")
+    predictor = build.predictor(cfg)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = {f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()}
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    return folder
 
 
 @pytest.fixture

@@ -9,34 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 import msdn_lit
-from msdn_lit import build, export
+from msdn_lit import export
 from msdn_lit.checkpoint import load_checkpoint
 from msdn_lit.errors import CheckpointError
 from msdn_lit.inference.graph import Graph
 from tests import miniature
 from tests.test_parity import GOLDEN, Case
-
-TINY = ["features.backbone.model_name=test_resnet", "features.backbone.pretrained=false", "features.name=tiny"]
-TINY += ["features.backbone.weights_file=null", "features.transform.image_size=64"]
-
-
-@pytest.fixture
-def run_dir(mini_config, tmp_path):
-    """A run folder of a tiny backbone and a net whose weights are all random."""
-    cfg = mini_config(*TINY, "prediction.calibration=0.7")
-    predictor = build.predictor(cfg)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        weights = {f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()}
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    return folder
 
 
 @pytest.fixture
@@ -45,8 +26,8 @@ def pictures():
 
 
 @pytest.fixture
-def bundle(run_dir, command, tmp_path):
-    code, out, err = command(export, f"run_dir={run_dir}", f"output={tmp_path / 'bundle'}")
+def bundle(tiny_run, command, tmp_path):
+    code, out, err = command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'bundle'}")
     assert (code, err) == (0, "")
     assert "bundle.json, weights.safetensors" in out
     return tmp_path / "bundle"
@@ -57,8 +38,8 @@ def scores(model, pictures):
 
 
 class TestBundle:
-    def test_needs_nothing_else_and_says_the_same(self, run_dir, bundle, pictures, tmp_path):
-        expected = scores(msdn_lit.load(run_dir), pictures)
+    def test_needs_nothing_else_and_says_the_same(self, tiny_run, bundle, pictures, tmp_path):
+        expected = scores(msdn_lit.load(tiny_run), pictures)
         moved = tmp_path / "elsewhere"
         shutil.move(bundle, moved)
         for name in ("run", "data", "features"):
@@ -139,8 +120,8 @@ class TestBundle:
             msdn_lit.load(bundle)
 
 
-def test_unknown_format(command, run_dir):
-    code, _, err = command(export, f"run_dir={run_dir}", "format=caffe")
+def test_unknown_format(command, tiny_run):
+    code, _, err = command(export, f"run_dir={tiny_run}", "format=caffe")
     assert (code, err) == (2, "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n")
 
 
@@ -158,31 +139,31 @@ class TestGraph:
                 attention_KR = found.attention[name].reshape(miniature.K, -1)
                 np.testing.assert_allclose(named[f"attention_{name}"][n], attention_KR, rtol=1e-3, atol=1e-5)
 
-    def test_says_what_the_predictor_says(self, run_dir, pictures):
-        model = msdn_lit.load(run_dir)
+    def test_says_what_the_predictor_says(self, tiny_run, pictures):
+        model = msdn_lit.load(tiny_run)
         with torch.no_grad():
             self.check(Graph(model)(torch.from_numpy(np.stack(pictures))), model, pictures)
 
     @pytest.mark.slow
-    def test_onnx(self, run_dir, command, pictures, tmp_path):
+    def test_onnx(self, tiny_run, command, pictures, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
-        code, _, err = command(export, f"run_dir={run_dir}", "format=onnx", f"output={tmp_path / 'onnx'}")
+        code, _, err = command(export, f"run_dir={tiny_run}", "format=onnx", f"output={tmp_path / 'onnx'}")
         assert (code, err) == (0, "")
         session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"))
-        model = msdn_lit.load(run_dir)
+        model = msdn_lit.load(tiny_run)
         assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(model.classes.names)
         for some in (pictures[:1], pictures):
             self.check(session.run(None, {"pixels": np.stack(some)}), model, some)
 
     @pytest.mark.slow
-    def test_torch_export(self, run_dir, command, pictures, tmp_path):
-        code, _, err = command(export, f"run_dir={run_dir}", "format=torch", f"output={tmp_path / 'torch'}")
+    def test_torch_export(self, tiny_run, command, pictures, tmp_path):
+        code, _, err = command(export, f"run_dir={tiny_run}", "format=torch", f"output={tmp_path / 'torch'}")
         assert (code, err) == (0, "")
         files = {"attributes": ""}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's of its own file
             program = torch.export.load(tmp_path / "torch" / "model.pt2", extra_files=files).module()
-        model = msdn_lit.load(run_dir)
+        model = msdn_lit.load(tiny_run)
         assert json.loads(files["attributes"]) == list(model.attribute_names)
         for some in (pictures[:1], pictures):
             self.check([o.detach() for o in program(torch.from_numpy(np.stack(some)))], model, some)

@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> None:
             tell("msdn-predict", found)
         else:
             predictions.append(found)
-    _write(Path(cfg.output_dir), predictions, failures)
+    _write(Path(cfg.output_dir), f"What {Path(cfg.run_dir).name} sees", predictions, failures)
     _show(predictions, Path(cfg.output_dir))
     if failures:
         raise DataError(f"{len(failures)} of {len(images)} pictures could not be read; the others are done")
@@ -78,8 +78,11 @@ def _candidates(predictor: Predictor, cfg: DictConfig) -> Candidates:
     return predictor.classes + described if cfg.extend else described
 
 
-def _write(folder: Path, predictions: Sequence[Prediction], failures: Mapping[str, str]) -> None:
+def _write(folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]) -> None:
+    from msdn_lit.inference.explanation import page
+
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "predictions.html").write_text(page(predictions, title, failures), encoding="utf-8")
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
     (folder / "predictions.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -76,17 +76,18 @@ class ImageFiles(Dataset[Tensor | DataError]):
         return torch.from_numpy(np.array(self.transform.crop(image)))
 
 
-def open_image(path: Path, box: Box | None = None, *, upright: bool = False) -> Image.Image:
+def open_image(path: Path | BinaryIO, box: Box | None = None, *, upright: bool = False) -> Image.Image:
     """Decodes an image file, or the part of it in a box, to RGB; of an animation the first frame.
 
     Args:
-        path: The file.
+        path: The file, or its content.
         box: Part that is the picture, in the file's own pixels.
         upright: Turn it as its EXIF tag says. The benchmarks' features are those of the pixels as they are stored.
 
     Raises:
         DataError: The file is missing, does not decode, is too large, or a hundred times as long as wide.
     """
+    name = path if isinstance(path, Path) else "The picture"
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
@@ -98,7 +99,7 @@ def open_image(path: Path, box: Box | None = None, *, upright: bool = False) -> 
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} does not decode ({one_line(error)})", action="Replace the file.") from error
+        raise DataError(f"{name} does not decode ({one_line(error)})", action="Replace the file.") from error
     if max(picture.size) > _NARROWEST * min(picture.size):
-        raise DataError(f"{path} is too narrow a picture", found=picture.size, action="Replace the file.")
+        raise DataError(f"{name} is too narrow a picture", found=picture.size, action="Replace the file.")
     return picture

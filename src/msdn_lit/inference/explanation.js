@@ -1,0 +1,266 @@
+// Everything after the network: a class's score is the sum over attributes of class value times attribute score, plus a
+// margin, so ranking, edits, new classes and counterfactuals are computed here. K attributes, C classes.
+"use strict";
+
+// ---- numbers -------------------------------------------------------------------------------------------------------
+
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const floats = (text) => new Float32Array(bytes(text).buffer);
+const dot = (a, b) => { let sum = 0; for (let k = 0; k < a.length; k++) sum += a[k] * b[k]; return sum; };
+const unit = (row) => { const length = Math.sqrt(dot(row, row)); return row.map((v) => (length ? v / length : 0)); };
+const percent = (row) => { const top = Math.max(...row); return Array.from(row, (v) => (top ? 100 * v / top : 0)); };
+
+/** Classes by score, the best first: {c, score}. */
+function ranking(psi, classes) {
+  return classes.map((one, c) => ({ c, score: dot(one.row, psi) + one.margin })).sort((a, b) => b.score - a.score);
+}
+
+/** For each rival the one attribute whose score has to change the least for it to draw level, the smallest first. */
+function flips(psi, classes) {
+  const ranked = ranking(psi, classes), winner = classes[ranked[0].c];
+  const found = ranked.slice(1).map(({ c, score }) => {
+    let k = 0, widest = 0;
+    classes[c].row.forEach((v, i) => { const d = v - winner.row[i]; if (Math.abs(d) > Math.abs(widest)) { widest = d; k = i; } });
+    return { rival: c, lead: ranked[0].score - score, attribute: k, change: (ranked[0].score - score) / widest };
+  });
+  return found.filter((flip) => Number.isFinite(flip.change)).sort((a, b) => Math.abs(a.change) - Math.abs(b.change));
+}
+
+/** The classes that were added or edited, as a class file for msdn-predict. */
+function classFile(classes, attributes) {
+  const lines = ["# classes=THIS_FILE of msdn-predict; values from 0 to 100"];
+  for (const one of classes.filter((each) => each.values)) {
+    lines.push(`${JSON.stringify(one.name)}:`);
+    one.values.forEach((v, k) => { if (v > 0) lines.push(`  ${JSON.stringify(attributes[k])}: ${Math.round(v * 10) / 10}`); });
+  }
+  return lines.join("\n") + "\n";
+}
+
+// ---- state ---------------------------------------------------------------------------------------------------------
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const state = { images: [], image: -1, classes: [], selected: null, attribute: null, subnet: null, filter: "", more: 10 };
+const $ = (id) => document.getElementById(id);
+const readable = (name) => name.replace(/^has_/, "").replace(/::/g, ": ").replace(/_/g, " ");
+const short = (name) => name.replace(/^\d+\./, "").replace(/_/g, " ");
+
+function setModel(model) {
+  state.model = model;
+  const K = model.attributes.length, rows = floats(model.rows);
+  state.classes = model.classes.map(([name, side, margin], c) => ({
+    name, side, margin, row: rows.slice(c * K, (c + 1) * K), original: rows.slice(c * K, (c + 1) * K), values: null }));
+  $("like").replaceChildren(new Option("from nothing", ""), ...state.classes.map((one, c) => new Option(`like ${short(one.name)}`, c)));
+}
+
+function addImage(image) {
+  state.images.push({ ...image, psi: floats(image.psi), attention: Object.fromEntries(
+    Object.entries(image.attention).map(([name, text]) => [name, bytes(text)])) });
+  show(state.images.length - 1);
+}
+
+function show(index) {
+  Object.assign(state, { image: index, selected: null, attribute: null });
+  state.subnet = state.subnet || Object.keys(state.images[index].attention)[0];
+  draw();
+}
+
+// ---- drawing -------------------------------------------------------------------------------------------------------
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function bar(value, most) {
+  const width = `${most ? Math.min(100, 100 * Math.abs(value) / most) : 0}%`;
+  const inner = element("i", { className: value < 0 ? "against" : "for" });
+  inner.style.width = width;
+  return element("span", { className: "bar", ariaHidden: "true" }, inner);
+}
+
+function draw() {
+  const image = state.images[state.image];
+  $("result").hidden = !image;
+  $("pictures").replaceChildren(...(state.images.length > 1 ? state.images : []).map((one, i) => {
+    const top = ranking(one.psi, state.classes)[0];
+    const button = element("button", { type: "button", title: one.name, onclick: () => show(i) },
+      element("img", { src: one.picture, alt: "" }), element("span", { textContent: short(state.classes[top.c].name) }));
+    button.setAttribute("aria-pressed", i === state.image);
+    return button;
+  }));
+  if (!image) return;
+  const ranked = ranking(image.psi, state.classes);
+  if (state.selected === null) state.selected = ranked[0].c;
+  drawRanking(ranked);
+  drawAttributes(image);
+  drawFlips(image);
+  drawPicture(image);
+}
+
+function drawRanking(ranked) {
+  const best = ranked[0].score, range = Math.max(1e-9, best - ranked[Math.min(ranked.length, 10) - 1].score);
+  const shown = ranked.slice(0, 10);
+  if (!shown.some(({ c }) => c === state.selected)) shown.push(ranked.find(({ c }) => c === state.selected));
+  $("ranking").replaceChildren(...shown.map(({ c, score }) => {
+    const one = state.classes[c], place = ranked.findIndex((each) => each.c === c) + 1;
+    const button = element("button", { type: "button", onclick: () => { state.selected = c; draw(); focusOn("ranking", c); } },
+      element("b", { textContent: `${place}. ${short(one.name)}` }),
+      element("small", { textContent: one.values && one.side !== "new" ? "edited" : one.side }),
+      element("output", { textContent: score.toFixed(2) }), bar(Math.max(0, score - best + range), range));
+    button.dataset.key = c;
+    button.setAttribute("aria-pressed", c === state.selected);
+    return element("li", {}, button);
+  }));
+}
+
+function drawAttributes(image) {
+  const one = state.classes[state.selected], names = state.model.attributes, values = one.values || percent(one.row);
+  const parts = Array.from(one.row, (v, k) => ({ k, part: v * image.psi[k] })).sort((a, b) => b.part - a.part);
+  if (state.attribute === null) state.attribute = parts[0].k;
+  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  const fitting = parts.filter(({ k }) => words.every((word) => readable(names[k]).toLowerCase().includes(word)));
+  const most = Math.max(...parts.map(({ part }) => Math.abs(part)));
+  $("why").textContent = `Why ${short(one.name)}?`;
+  $("attributes").replaceChildren(...fitting.slice(0, state.more).map(({ k, part }) => {
+    const look = () => { state.attribute = k; drawPicture(image); markAttribute(); };
+    const button = element("button", { type: "button", onclick: look, onmouseenter: look, onfocus: look },
+      element("span", { textContent: readable(names[k]) }), element("output", { textContent: part.toFixed(2) }), bar(part, most));
+    button.dataset.key = k;
+    const value = element("input", { type: "number", min: 0, max: 100, step: 1, value: Math.round(values[k]),
+      ariaLabel: `${readable(names[k])} of ${short(one.name)}, 0 to 100`, onchange: (event) => edit(k, event.target) });
+    return element("li", {}, button, value);
+  }));
+  $("more").hidden = fitting.length <= state.more;
+  $("reset").hidden = !one.values || one.side === "new";
+  markAttribute();
+}
+
+function markAttribute() {
+  for (const button of $("attributes").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", Number(button.dataset.key) === state.attribute);
+  }
+}
+
+function drawFlips(image) {
+  const names = state.model.attributes;
+  $("flips").replaceChildren(...flips(image.psi, state.classes).slice(0, 3).map(({ rival, lead, attribute, change }) =>
+    element("li", { textContent: `${short(state.classes[rival].name)} (behind by ${lead.toFixed(2)}) would win if the score of ` +
+      `“${readable(names[attribute])}”, now ${image.psi[attribute].toFixed(2)}, ${change > 0 ? "rose" : "fell"} by ${Math.abs(change).toFixed(2)}.` })));
+}
+
+/** Viridis, from dark (no attention) to light (the most). */
+const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+
+function drawPicture(image) {
+  const [rows, columns] = image.grid, canvas = $("heat"), size = rows * columns;
+  const map = image.attention[state.subnet].subarray(state.attribute * size, (state.attribute + 1) * size);
+  Object.assign(canvas, { width: columns, height: rows });
+  const pixels = new ImageData(columns, rows);
+  map.forEach((v, r) => {
+    const place = v / 255 * (VIRIDIS.length - 1), low = Math.floor(place), high = Math.min(low + 1, VIRIDIS.length - 1);
+    for (let i = 0; i < 3; i++) pixels.data[4 * r + i] = VIRIDIS[low][i] + (place - low) * (VIRIDIS[high][i] - VIRIDIS[low][i]);
+    pixels.data[4 * r + 3] = 150;
+  });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  $("picture").src = image.picture;
+  $("picture").alt = image.name;
+  const shown = readable(state.model.attributes[state.attribute]);
+  $("caption").textContent = `${short(state.subnet)}: where it looks for “${shown}”`;
+  $("subnets").replaceChildren(...Object.keys(image.attention).map((name) => {
+    const button = element("button", { type: "button", textContent: short(name), onclick: () => { state.subnet = name; drawPicture(image); } });
+    button.setAttribute("aria-pressed", name === state.subnet);
+    return button;
+  }));
+}
+
+// ---- what a user does ----------------------------------------------------------------------------------------------
+
+function focusOn(list, key) { $(list).querySelector(`[data-key="${key}"]`)?.focus(); }
+
+function edit(k, input) {
+  const one = state.classes[state.selected], value = Number(input.value);
+  if (!(value >= 0 && value <= 100) || input.value === "") { say("A value is a number from 0 to 100."); draw(); return; }
+  one.values = one.values || percent(one.row);
+  one.values[k] = value;
+  one.row = unit(Float32Array.from(one.values));
+  say("");
+  draw();
+}
+
+function reset() {
+  const one = state.classes[state.selected];
+  Object.assign(one, { row: one.original, values: null });
+  draw();
+}
+
+function addClass(event) {
+  event.preventDefault();
+  const name = $("name").value.trim(), like = $("like").value;
+  if (!name || state.classes.some((one) => one.name === name || short(one.name) === name)) {
+    say(name ? `There is a class “${name}” already.` : "The class needs a name.");
+    return;
+  }
+  const row = like === "" ? new Float32Array(state.model.attributes.length) : state.classes[like].row;
+  const margin = Math.max(...state.classes.map((one) => one.margin));
+  state.classes.push({ name, side: "new", margin, row: row.slice(), original: row.slice(), values: percent(row) });
+  $("name").value = "";
+  state.selected = state.classes.length - 1;
+  say(like === "" ? "Give it attributes: find them below and set their values." : "");
+  draw();
+  $("filter").focus();
+}
+
+function save() {
+  const changed = state.classes.filter((one) => one.values);
+  if (!changed.length) { say("Nothing was added or edited yet."); return; }
+  const link = element("a", { download: "classes.yaml", href: URL.createObjectURL(new Blob([classFile(state.classes, state.model.attributes)])) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function say(text) { $("message").textContent = text; }
+
+async function send(file) {
+  if (file.size > data.limit) { say(`${file.name || "The picture"} is larger than ${Math.round(data.limit / 1e6)} MB.`); return; }
+  say("Looking …");
+  try {
+    const answer = await fetch("predict", { method: "POST", body: file, headers: { "X-Name": encodeURIComponent(file.name || "picture") } });
+    const content = await answer.json();
+    if (!answer.ok) { say(content.error); return; }
+    say("");
+    addImage(content);
+  } catch (error) { say("The program behind this page does not answer. Start msdn-app again."); }
+}
+
+async function startApp() {
+  const drop = $("drop");
+  drop.hidden = false;
+  $("file").onchange = (event) => { for (const file of event.target.files) send(file); event.target.value = ""; };
+  drop.ondragover = (event) => event.preventDefault();
+  drop.ondrop = (event) => { event.preventDefault(); for (const file of event.dataTransfer.files) send(file); };
+  window.onpaste = (event) => { for (const file of event.clipboardData.files) send(file); };
+  say("The model is loading …");
+  const answer = await fetch("model"), content = await answer.json();
+  if (!answer.ok) { say(content.error); return; }
+  setModel(content);
+  say("");
+  $("samples").replaceChildren(...content.samples.map((name, i) => element("button", { type: "button", title: name,
+    onclick: async () => send(new File([await (await fetch(`samples/${i}`)).blob()], name)) },
+  element("img", { src: `samples/${i}`, alt: name }))));
+  document.body.dataset.ready = "yes";
+}
+
+$("add").onsubmit = addClass;
+$("save").onclick = save;
+$("reset").onclick = reset;
+$("more").onclick = () => { state.more += 20; draw(); };
+$("filter").oninput = (event) => { state.filter = event.target.value; state.more = 10; draw(); };
+if (data.model) {
+  setModel(data.model);
+  data.images.forEach(addImage);
+  if (data.images.length) show(0);
+  document.body.dataset.ready = "yes";
+} else {
+  startApp();
+}

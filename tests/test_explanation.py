@@ -1,0 +1,265 @@
+"""The page of predictions and the program behind it: what it computes and refuses, and all of it clicked through."""
+
+import argparse
+import base64
+import io
+import json
+import re
+import shutil
+import threading
+import time
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import msdn_lit
+from msdn_lit import app
+from msdn_lit.errors import ConfigError, DataError
+from msdn_lit.inference import explanation
+from msdn_lit.inference.candidates import describe
+
+server = pytest.importorskip("msdn_lit.inference.server", reason="needs the extra app")
+from starlette.testclient import TestClient  # noqa: E402
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def model(tiny_run):
+    return msdn_lit.load(tiny_run)
+
+
+def png(picture=PICTURES[0]):
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()
+
+
+def floats(text):
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def embedded(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, flags=re.DOTALL).group(1))
+
+
+class TestPage:
+    def test_holds_the_predictions(self, model):
+        found = model.predict(list(PICTURES))
+        data = embedded(explanation.page(found, "title", {}))
+        rows = floats(data["model"]["rows"]).reshape(model.classes.attributes_CK.shape)
+        np.testing.assert_array_equal(rows, model.classes.attributes_CK)
+        for prediction, image in zip(found, data["images"], strict=True):
+            np.testing.assert_array_equal(floats(image["psi"]), prediction.attribute_scores_K)
+            for name, maps_KHW in prediction.attention.items():
+                shown = np.frombuffer(base64.b64decode(image["attention"][name]), np.uint8).reshape(maps_KHW.shape)
+                low, high = maps_KHW.min(axis=(1, 2)), maps_KHW.max(axis=(1, 2))
+                step = ((high - low) / 255)[:, None, None]
+                assert (np.abs(low[:, None, None] + shown * step - maps_KHW) <= 0.51 * step + 1e-7).all()
+
+    def test_names_are_only_names(self, model):
+        found = model.predict(PICTURES[0], classes={"</script><b>x": {"like": "class 0"}})
+        page = explanation.page([found], "<i>title", {"a": "<u>reason"})
+        assert "</script><b>x" not in page
+        assert embedded(page)["model"]["classes"][0][0] == "</script><b>x"
+        assert "<i>title" not in page
+        assert "&lt;u&gt;reason" in page
+
+    def test_stands_alone(self, model):
+        page = explanation.page([model.predict(PICTURES[0])], "title", {})
+        assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
+        assert "http" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
+
+    def test_says_what_it_leaves_out(self, model, monkeypatch):
+        monkeypatch.setattr(explanation, "MAX_PICTURES", 2)
+        page = explanation.page(model.predict(list(PICTURES)), "title", {})
+        assert len(embedded(page)["images"]) == 2
+        assert "The first 2 of 3 pictures." in page
+        assert embedded(explanation.page([], "title", {}))["images"] == []
+
+
+@pytest.fixture
+def client(model, tmp_path):
+    (tmp_path / "a.png").write_bytes(png())
+    done = Future()
+    done.set_result(model)
+    answers = server.Answers(done, [tmp_path / "a.png"], "title")
+    return TestClient(server.application(answers, "127.0.0.1"), base_url="http://127.0.0.1:8000")
+
+
+class TestServer:
+    def test_answers(self, client, model):
+        assert "<h1>title</h1>" in client.get("/").text
+        described = client.get("/model").json()
+        assert [name for name, *_ in described["classes"]] == list(model.classes.names)
+        assert [margin for *_, margin in described["classes"]] == pytest.approx(model.margins(model.classes).tolist())
+        assert described["samples"] == ["a.png"]
+        sent = client.get("/samples/0").content
+        answer = client.post("/predict", content=sent, headers={"X-Name": "V%C3%B6gel.png"}).json()
+        assert answer["name"] == "Vögel.png"
+        np.testing.assert_allclose(floats(answer["psi"]), model.predict(PICTURES[0]).attribute_scores_K)
+
+    @pytest.mark.parametrize("content", [b"", b"no picture", png()[:200]])
+    def test_what_is_no_picture(self, client, content):
+        answer = client.post("/predict", content=content, headers={"X-Name": "x.png"})
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("x.png: The picture does not decode")
+
+    def test_what_is_too_large(self, client, monkeypatch):
+        monkeypatch.setattr(server, "UPLOAD_LIMIT", 1_000_000)
+        answer = client.post("/predict", content=b"x" * 1_000_001)
+        assert (answer.status_code, answer.json()) == (413, {"error": "The picture is larger than 1 MB."})
+
+    def test_nothing_else(self, client):
+        assert client.get("/samples/1").status_code == 404
+        assert client.get("/samples/..%2f..%2fetc%2fpasswd").status_code == 404
+        assert client.get("/predict").status_code == 405
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+    def test_a_model_that_cannot_be_loaded(self):
+        failed = Future()
+        failed.set_exception(DataError("The weights are missing"))
+        client = TestClient(
+            server.application(server.Answers(failed, [], "x"), "localhost"), base_url="http://localhost"
+        )
+        assert client.get("/").status_code == 200
+        answer = client.get("/model")
+        assert (answer.status_code, answer.json()) == (503, {"error": "The weights are missing."})
+
+
+def options(run, **others):
+    known = {"run": run, "checkpoint": "last", "data_dir": None, "samples": None, "host": "127.0.0.1", "port": 0}
+    return argparse.Namespace(**known | others)
+
+
+def test_the_command_ends_where_there_is_no_model(tmp_path):
+    with pytest.raises(Exception, match="is no run folder"):
+        app.run(options(tmp_path))
+
+
+def test_without_its_package(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
+    with pytest.raises(ConfigError, match=r"uvicorn is not installed.*msdn-lit\[app\]"):
+        app.run(options(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if not CHROMIUM:
+        pytest.skip("needs chromium")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    page.close()
+    assert faults == []
+
+
+def names_in(tab, place):
+    return [text.split("\n")[0] for text in tab.locator(f"#{place} li button").all_inner_texts()]
+
+
+@pytest.mark.slow
+def test_the_page_computes_what_python_does(model, tab, tmp_path):
+    found = model.predict(PICTURES[0], top_k=8)
+    path = tmp_path / "page.html"
+    path.write_text(explanation.page([found], "title", {}), encoding="utf-8")
+    tab.goto(path.as_uri())
+    ranked = tab.evaluate("ranking(state.images[0].psi, state.classes)")
+    assert [model.classes.names[one["c"]] for one in ranked] == [c.name for c in found.classes]
+    assert [one["score"] for one in ranked] == pytest.approx([c.score for c in found.classes], abs=1e-4)
+    computed = tab.evaluate("flips(state.images[0].psi, state.classes)")
+    assert [flip["rival"] for flip in computed] == [flip.rival for flip in found.flips]
+    for ours, theirs in zip(found.flips, computed, strict=True):
+        assert (theirs["attribute"], theirs["change"]) == (ours.attribute, pytest.approx(ours.change, rel=1e-4))
+    typed = {name: value for name, value in zip(model.attribute_names, [0, 50, 100, 3.5, 0, 20], strict=True) if value}
+    row_K = describe({"x": typed}, model.attribute_names, model.classes).attributes_CK[0]
+    assert tab.evaluate("Array.from(unit(Float32Array.from([0, 50, 100, 3.5, 0, 20])))") == pytest.approx(
+        row_K.tolist()
+    )
+
+
+@pytest.mark.slow
+def test_clicked_through(model, tab, tmp_path):
+    """An upload, a heat map, an edit, a new class, its file, and a picture that is too large."""
+    import uvicorn
+
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "large.png").write_bytes(png() + b"\0" * explanation.UPLOAD_LIMIT)
+    done = Future()
+    done.set_result(model)
+    running = uvicorn.Server(
+        uvicorn.Config(
+            server.application(server.Answers(done, [tmp_path / "a.png"], "title"), "127.0.0.1"),
+            port=0,
+            log_level="warning",
+        )
+    )
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        while not running.started:
+            time.sleep(0.05)
+        port = running.servers[0].sockets[0].getsockname()[1]
+        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.wait_for_selector("body[data-ready]")
+        use(tab, model, tmp_path)
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+def use(tab, model, folder):
+    tab.set_input_files("#file", folder / "a.png")
+    tab.wait_for_selector("#ranking li")
+    best = model.predict(PICTURES[0]).best
+    assert names_in(tab, "ranking")[0] == f"1. {best.name[4:].replace('_', ' ')}"
+    heat = "Array.from($('heat').getContext('2d').getImageData(0, 0, $('heat').width, $('heat').height).data).join()"
+    before = tab.evaluate(heat)
+    tab.locator("#attributes li button").nth(3).hover()
+    assert tab.evaluate(heat) != before
+    tab.locator("#subnets button").nth(1).click()
+    assert tab.locator("#caption").inner_text().startswith("visual to attribute")
+
+    tab.locator("#ranking li button").nth(7).focus()
+    tab.keyboard.press("Enter")  # by keyboard: the last class
+    name, score = tab.locator("#why").inner_text(), tab.locator("#ranking output").nth(7).inner_text()
+    tab.locator("#attributes input").nth(0).fill("0")
+    tab.keyboard.press("Tab")
+    assert tab.locator("#why").inner_text() == name
+    outputs = dict(zip(names_in(tab, "ranking"), tab.locator("#ranking output").all_inner_texts(), strict=True))
+    (edited,) = [value for key, value in outputs.items() if key.split(". ")[1] in name]
+    assert edited != score
+    tab.locator("#reset").click()
+    assert score in tab.locator("#ranking output").all_inner_texts()
+    tab.locator("#attributes input").nth(0).fill("200")
+    tab.keyboard.press("Tab")
+    assert "0 to 100" in tab.locator("#message").inner_text()
+
+    tab.locator("#name").fill("my bird")
+    tab.locator("#like").select_option(label=f"like {best.name[4:].replace('_', ' ')}")
+    tab.locator("#like").press("Tab")
+    tab.keyboard.press("Enter")
+    assert "my bird" in " ".join(names_in(tab, "ranking"))
+    with tab.expect_download() as download:
+        tab.locator("#save").click()
+    download.value.save_as(folder / "mine.yaml")
+    made = model.candidates(folder / "mine.yaml")
+    assert made.names == ("my bird",)
+    np.testing.assert_allclose(made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3)
+    tab.set_input_files("#file", folder / "large.png")
+    assert tab.locator("#message").inner_text() == "large.png is larger than 30 MB."
+    assert torch.is_inference_mode_enabled() is False
