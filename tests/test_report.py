@@ -215,6 +215,7 @@ class TestReproduction:
         ("overrides", "changes", "reason"),
         [
             (("features=mobilenetv2_448",), {}, "other backbone"),
+            (("features=semisynthetic",), {}, "semi-synthetic, no images"),
             ((), {"data": {"split_variant": "unknown 1"}}, "other split"),
         ],
     )

@@ -65,6 +65,8 @@ def find_reference(source: str, group: Group, reported: str) -> Reference | None
 
 def verdict(reference: Reference, group: Group, score: str) -> str:
     """`within` the tolerance, `above`, `below`, or why the two do not compare; our mean, or our run of their seed."""
+    if group.features == "semisynthetic":
+        return "not comparable: semi-synthetic, no images"
     if group.features != reference.features:
         return "not comparable: other backbone"
     if not group.is_official:
