@@ -10,6 +10,8 @@ from PIL import Image
 
 from msdn_lit import attention, extract, train
 from msdn_lit.analysis.embedding import nearest_neighbour_accuracy
+from msdn_lit.callbacks.embeddings import embeddings
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.parts import WHOLE, in_crop, read_parts
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
@@ -102,6 +104,20 @@ class TestCub:
         np.testing.assert_allclose(original_KN4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4)
         np.testing.assert_allclose(parts.of("a/x.jpg", tmp_path / "copy.png"), original_KN4, atol=0.003)
 
+    def test_sizes_where_they_are_told(self, cub, tmp_path):
+        """The original of this copy was smaller than most."""
+        (cub / "image_sizes.txt").write_text("a/x.jpg,400,267\n")
+        boxes_KN4 = read_parts("CUB", tmp_path, ATTRIBUTES).of("a/x.jpg", tmp_path / "copy.png")
+        left = (400 - 267) / 2
+        np.testing.assert_allclose(boxes_KN4[0, 0], [0, 27 / 267, 1, 1])
+        assert boxes_KN4[0, 0, 0] == max(60 - left, 0)
+
+    @pytest.mark.parametrize("line", ["a/x.jpg,400", "a/x.jpg,400,wide", "a/x.jpg,400,0", "a/x.jpg,nan,nan"])
+    def test_damaged_sizes(self, cub, tmp_path, line):
+        (cub / "image_sizes.txt").write_text(line)
+        with pytest.raises(DataError, match=r"image_sizes.txt.* is damaged: expected"):
+            read_parts("CUB", tmp_path, ATTRIBUTES)
+
     def test_keypoints_where_they_are_there(self, cub, tmp_path):
         names = {2: "beak", 9: "left wing", 13: "right wing", 14: "tail"}
         (cub / "parts" / "parts.txt").write_text("".join(f"{number} {name}\n" for number, name in names.items()))
@@ -156,6 +172,25 @@ def test_nothing_to_measure(command, mini_config, tmp_path):
         "msdn-attention: MINI does not say where its attributes are: expected SYNTHETIC or CUB.\n",
     )
     assert command(attention, str(tmp_path / "data"))[0] == 2
+
+
+def test_a_net_that_leaves_regions_out_is_drawn_whole(mini_config, tmp_path, monkeypatch):
+    """Figures come after the last training step, when the net is still in training mode."""
+    monkeypatch.setattr(ZSLDataModule, "picture", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32))
+    train.run(mini_config("callbacks=figures", "model.region_dropout=0.8"))
+    assert (tmp_path / "run" / "figures" / "attention.png").is_file()
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
+    """E.g. experiment=cub_best predicts by one sub-net alone; the other's panel shows what it has learned."""
+    fusion = ["prediction.fusion.attribute_to_visual=1.0", "prediction.fusion.visual_to_attribute=0.0"]
+    train.run(mini_config(*fusion))
+    options = type("Options", (), {"data_dir": None, "feature_dir": None, "checkpoint": "last"})
+    panels = {panel.name: panel.points_NF for panel in embeddings(*attention.load_run(tmp_path / "run", options))}
+    for points_NF in panels.values():
+        np.testing.assert_allclose(np.linalg.norm(points_NF, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(panels["both"], panels["attribute to visual"], rtol=1e-5)
 
 
 @pytest.mark.slow

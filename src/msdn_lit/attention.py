@@ -89,7 +89,7 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     print("\n".join(lines))
     rows = [
         AttentionRow(row.title, row.image_YXC, row.maps[start : start + 10])
-        for row in attention_rows(task, data, num_images=4, num_attributes=10)
+        for row in attention_rows(task, data, num_images=4, num_attributes=10, by_score=True)
         for start in range(0, len(row.maps), 10)
     ]
     plot_attention(rows).savefig(folder / "attention.png", dpi=150)

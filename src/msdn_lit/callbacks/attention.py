@@ -16,7 +16,9 @@ from msdn_lit.tasks import ZSLTask
 
 
 @torch.no_grad()
-def attention_rows(task: ZSLTask, data: ZSLDataModule, num_images: int, num_attributes: int) -> list[AttentionRow]:
+def attention_rows(
+    task: ZSLTask, data: ZSLDataModule, num_images: int, num_attributes: int, *, by_score: bool = False
+) -> list[AttentionRow]:
     """Looks at the first image of each of some classes of the last evaluated split.
 
     Args:
@@ -24,6 +26,7 @@ def attention_rows(task: ZSLTask, data: ZSLDataModule, num_images: int, num_attr
         data: Set up.
         num_images: Images, of so many classes.
         num_attributes: Attributes shown of each sub-net: those that speak most for the predicted class.
+        by_score: Show those with the highest scores instead, whatever the class (paper, figures of attention maps).
 
     Raises:
         DataError: The images are not there.
@@ -39,18 +42,13 @@ def attention_rows(task: ZSLTask, data: ZSLDataModule, num_images: int, num_attr
     for name, output in zip(task.net.subnets, task.net(regions_BRD), strict=True):
         scores_BK, attention_BKR = output.attribute_scores_BK.cpu(), output.attention_BKR.cpu()
         for row, label in enumerate(predicted):
-            strongest = _strongest(scores_BK[row], data.semantics.class_attributes_CK[label], num_attributes)
+            class_attributes_K = torch.from_numpy(data.semantics.class_attributes_CK[label])
+            worth_K = scores_BK[row] if by_score else scores_BK[row] * class_attributes_K
+            strongest = worth_K.topk(min(num_attributes, len(worth_K))).indices.tolist()
             maps[row] += _maps(strongest, scores_BK[row], attention_BKR[row], data, _direction(name))
     names = [short_name(name) for name in data.semantics.class_names]
     titles = [f"{names[label]}\n→ {names[guess]}" for label, guess in zip(labels_B.tolist(), predicted, strict=True)]
     return [AttentionRow(*row) for row in zip(titles, pictures, maps, strict=True)]
-
-
-def _strongest(scores_K: Tensor, class_attributes_K: NDArray[np.float32], num_attributes: int) -> list[int]:
-    """The attributes that speak most for a class."""
-    contributions_K = scores_K * torch.from_numpy(class_attributes_K)
-    top: list[int] = contributions_K.topk(min(num_attributes, len(contributions_K))).indices.tolist()
-    return top
 
 
 def _maps(

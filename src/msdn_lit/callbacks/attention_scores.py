@@ -99,6 +99,7 @@ class AttentionScores(Callback):
         assert isinstance(data, ZSLDataModule)
         if not trainer.is_global_zero or not isinstance(pl_module.net, MSDN):
             return
+        pl_module.eval()  # in training mode a net may leave regions out
         try:
             found = measure_attention(pl_module, data)
         except DataError as reason:

@@ -42,6 +42,7 @@ class Figures(Callback):
             plot_history(history.scores_at, pl_module.stage).savefig(self.folder / "scores.png", dpi=150)
         if not isinstance(pl_module.net, MSDN):  # nothing to see: it looks everywhere alike
             return
+        pl_module.eval()  # in training mode a net may leave regions out
         try:
             rows = attention_rows(pl_module, data, self.num_images, self.num_attributes)
         except DataError as reason:
