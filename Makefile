@@ -30,7 +30,7 @@ demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 m
 
 app: setup ## a local page to try a model: RUN=..., else the demo's, which is trained first (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
-	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples data/SYNTHETIC/images) $(ARGS)
+	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
 test: setup ## the tests (2 minutes; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)

@@ -6,6 +6,9 @@ import io
 import json
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -108,6 +111,7 @@ class TestServer:
         answer = client.post("/predict", content=content, headers={"X-Name": "x.png"})
         assert answer.status_code == 422
         assert answer.json()["error"].startswith("x.png: The picture does not decode")
+        assert "BytesIO" not in answer.json()["error"]
 
     def test_what_is_too_large(self, client, monkeypatch):
         monkeypatch.setattr(server, "UPLOAD_LIMIT", 1_000_000)
@@ -119,6 +123,11 @@ class TestServer:
         assert client.get("/samples/..%2f..%2fetc%2fpasswd").status_code == 404
         assert client.get("/predict").status_code == 405
         assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9", "null"])
+    def test_pages_of_other_sites(self, client, origin):
+        assert client.post("/predict", content=png(), headers={"Origin": origin}).status_code == 403
+        assert client.post("/predict", content=png(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
 
     def test_a_model_that_cannot_be_loaded(self):
         failed = Future()
@@ -139,6 +148,20 @@ def options(run, **others):
 def test_the_command_ends_where_there_is_no_model(tmp_path):
     with pytest.raises(Exception, match="is no run folder"):
         app.run(options(tmp_path))
+
+
+@pytest.mark.parametrize("port", ["taken", 70_000])
+def test_a_port_that_cannot_be_served(tmp_path, port):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1] if port == "taken" else port
+        with pytest.raises(ConfigError, match="--port"):
+            app.run(options(tmp_path, port=port))
+
+
+def test_the_page_needs_no_torch():
+    """So that it is there while the model loads."""
+    code = "import sys, msdn_lit.app, msdn_lit.inference.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_without_its_package(monkeypatch, tmp_path):
@@ -193,10 +216,50 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
+    """Among seen classes alone, too, all of whose margins are negative."""
+    path = tmp_path / "page.html"
+    path.write_text(explanation.page([model.predict(PICTURES[0], model.classes.of_side("seen"))], "title", {}))
+    tab.goto(path.as_uri())
+    tab.locator("#name").fill("mine")
+    tab.locator("#name").press("Enter")
+    new = model.candidates({"mine": {model.attribute_names[0]: 100}})
+    assert tab.evaluate("state.classes.at(-1).margin") == pytest.approx(float(model.margins(new)[0]))
+    tab.locator("#save").click()
+    assert tab.locator("#message").inner_text() == "“mine” has no attributes yet."
+
+
+@pytest.mark.slow
+def test_by_keyboard_and_in_haste(model, tab, tmp_path):
+    """Focus stays where the user is, and a click right after typing arrives."""
+    path = tmp_path / "page.html"
+    path.write_text(explanation.page(model.predict(list(PICTURES)), "title", {}))
+    tab.goto(path.as_uri())
+    values = tab.locator("#attributes input")
+    values.nth(0).focus()
+    for _ in range(3):
+        tab.keyboard.press("ArrowDown")
+    assert values.nth(0).evaluate("(input) => input === document.activeElement")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.closest('#attributes li') === $('attributes').children[1]")
+    values.nth(0).press_sequentially("7")
+    other = tab.locator("#ranking li button").nth(1)
+    box = other.bounding_box()
+    tab.mouse.click(box["x"] + 5, box["y"] + 5)
+    assert tab.locator("#ranking li button").nth(1).get_attribute("aria-pressed") == "true"
+    for place, number in (("subnets", 2), ("pictures", 1)):
+        tab.locator(f"#{place} button").nth(number).focus()
+        tab.keyboard.press("Enter")
+        assert tab.locator(f"#{place} button").nth(number).evaluate("(one) => one === document.activeElement")
+    assert tab.locator("#heat").is_hidden()
+
+
+@pytest.mark.slow
 def test_clicked_through(model, tab, tmp_path):
     """An upload, a heat map, an edit, a new class, its file, and a picture that is too large."""
     import uvicorn
 
+    (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "large.png").write_bytes(png() + b"\0" * explanation.UPLOAD_LIMIT)
     done = Future()
@@ -261,5 +324,8 @@ def use(tab, model, folder):
     assert made.names == ("my bird",)
     np.testing.assert_allclose(made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3)
     tab.set_input_files("#file", folder / "large.png")
-    assert tab.locator("#message").inner_text() == "large.png is larger than 30 MB."
+    tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
+    tab.set_input_files("#file", [folder / "text.png", folder / "a.png"])  # the good one hides no message
+    tab.wait_for_selector("#pictures button:nth-child(2)")
+    tab.wait_for_function("$('message').textContent.startsWith('text.png: The picture does not decode')")
     assert torch.is_inference_mode_enabled() is False

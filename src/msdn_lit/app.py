@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msdn_lit.data.picture_files import find_images
 from msdn_lit.errors import ConfigError, told_by
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     """Serves the page at once, and loads the model behind it.
 
     Raises:
-        ConfigError: The package for serving is not installed, or there are no samples.
+        ConfigError: The package for serving is not installed, the port is taken, or there are no samples.
         UserError: The model cannot be loaded.
     """
     try:
@@ -42,22 +44,28 @@ def run(options: argparse.Namespace) -> None:
         from msdn_lit.inference.server import Answers, application
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed", action='pip install "msdn-lit[app]"') from error
-    from msdn_lit.predict import find_images
 
     samples = find_images([str(options.samples)]) if options.samples else []
     step = max(1, len(samples) // _NUM_SAMPLES)
-    with ThreadPoolExecutor(1) as thread:
+    with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         model = thread.submit(_load, options)
         answers = Answers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
-        config = uvicorn.Config(
-            application(answers, options.host), host=options.host, port=options.port, log_level="warning"
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn.Config(application(answers, options.host), log_level="warning"))
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
-        print(f"http://{options.host}:{options.port}  (Ctrl+C ends it)", flush=True)
-        server.run()
+        print(f"http://{options.host}:{listening.getsockname()[1]}  (Ctrl+C ends it)", flush=True)
+        server.run([listening])
         if model.done():
             model.result()  # why it ended, if the model could not be loaded
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise ConfigError("--port is wrong", expected="0 to 65535", found=port)
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        action = "Name another with --port; 0 takes one that is free."
+        raise ConfigError(f"{host}:{port} cannot be served ({error.strerror})", action=action) from error
 
 
 def _load(options: argparse.Namespace) -> Predictor:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from msdn_lit.cli import command
+from msdn_lit.data.picture_files import find_images
 from msdn_lit.errors import ConfigError, DataError, tell
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"}
 _MAX_ROWS = 30  # of pictures on the terminal
 
 
@@ -46,29 +46,6 @@ def run(cfg: DictConfig) -> None:
     _show(predictions, Path(cfg.output_dir))
     if failures:
         raise DataError(f"{len(failures)} of {len(images)} pictures could not be read; the others are done")
-
-
-def find_images(named: Sequence[str] | ListConfig) -> list[Path]:
-    """The named files, and of each folder every picture in it and below, by name.
-
-    Raises:
-        DataError: There is no such file or folder, or no picture in it.
-    """
-    found = []
-    for name in named:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
-            if not inside:
-                raise DataError(f"{path} holds no picture", expected="files that end in .jpg, .png, .webp, ...")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise DataError(f"{path} is missing", action="Name pictures or a folder with images=...")
-    if not found:
-        raise DataError("No picture is named", action="Name pictures or a folder with images=...")
-    return found
 
 
 def _candidates(predictor: Predictor, cfg: DictConfig) -> Candidates:

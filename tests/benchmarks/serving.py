@@ -19,8 +19,8 @@ import torch
 
 from msdn_lit import load
 from msdn_lit.data.images import open_image
+from msdn_lit.data.picture_files import find_images
 from msdn_lit.inference.graph import Graph
-from msdn_lit.predict import find_images
 from msdn_lit.record import versions
 
 BATCHES = (1, 8, 32)

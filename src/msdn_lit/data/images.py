@@ -7,7 +7,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
@@ -99,7 +99,8 @@ def open_image(path: Path | BinaryIO, box: Box | None = None, *, upright: bool =
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} does not decode ({one_line(error)})", action="Replace the file.") from error
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        raise DataError(f"{name} does not decode ({reason})", action="Replace the file.") from error
     if max(picture.size) > _NARROWEST * min(picture.size):
         raise DataError(f"{name} is too narrow a picture", found=picture.size, action="Replace the file.")
     return picture

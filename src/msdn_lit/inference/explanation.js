@@ -81,11 +81,21 @@ function bar(value, most) {
 
 function draw() {
   const image = state.images[state.image];
+  drawClasses();
+  if (!image) return;
+  drawAttributes(image);
+  drawPicture(image);
+}
+
+/** All that depends on every class: the pictures' best ones, the ranking, and what would change it. */
+function drawClasses() {
+  const image = state.images[state.image];
   $("result").hidden = !image;
   $("pictures").replaceChildren(...(state.images.length > 1 ? state.images : []).map((one, i) => {
     const top = ranking(one.psi, state.classes)[0];
-    const button = element("button", { type: "button", title: one.name, onclick: () => show(i) },
+    const button = element("button", { type: "button", title: one.name, onclick: () => { show(i); focusOn("pictures", i); } },
       element("img", { src: one.picture, alt: "" }), element("span", { textContent: short(state.classes[top.c].name) }));
+    button.dataset.key = i;
     button.setAttribute("aria-pressed", i === state.image);
     return button;
   }));
@@ -93,9 +103,7 @@ function draw() {
   const ranked = ranking(image.psi, state.classes);
   if (state.selected === null) state.selected = ranked[0].c;
   drawRanking(ranked);
-  drawAttributes(image);
   drawFlips(image);
-  drawPicture(image);
 }
 
 function drawRanking(ranked) {
@@ -120,20 +128,32 @@ function drawAttributes(image) {
   if (state.attribute === null) state.attribute = parts[0].k;
   const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const fitting = parts.filter(({ k }) => words.every((word) => readable(names[k]).toLowerCase().includes(word)));
-  const most = Math.max(...parts.map(({ part }) => Math.abs(part)));
   $("why").textContent = `Why ${short(one.name)}?`;
-  $("attributes").replaceChildren(...fitting.slice(0, state.more).map(({ k, part }) => {
+  $("attributes").replaceChildren(...fitting.slice(0, state.more).map(({ k }) => {
     const look = () => { state.attribute = k; drawPicture(image); markAttribute(); };
     const button = element("button", { type: "button", onclick: look, onmouseenter: look, onfocus: look },
-      element("span", { textContent: readable(names[k]) }), element("output", { textContent: part.toFixed(2) }), bar(part, most));
+      element("span", { textContent: readable(names[k]) }), element("output"), bar(0, 1));
     button.dataset.key = k;
     const value = element("input", { type: "number", min: 0, max: 100, step: 1, value: Math.round(values[k]),
-      ariaLabel: `${readable(names[k])} of ${short(one.name)}, 0 to 100`, onchange: (event) => edit(k, event.target) });
+      ariaLabel: `${readable(names[k])} of ${short(one.name)}, 0 to 100`, oninput: (event) => edit(k, event.target),
+      onchange: (event) => { event.target.value = Math.round((one.values || percent(one.row))[k]); } });
     return element("li", {}, button, value);
   }));
   $("more").hidden = fitting.length <= state.more;
-  $("reset").hidden = !one.values || one.side === "new";
   markAttribute();
+  fillAttributes(image);
+}
+
+/** Contributions in the rows that are there, which stay in place while a value is typed. */
+function fillAttributes(image) {
+  const one = state.classes[state.selected], parts = Array.from(one.row, (v, k) => v * image.psi[k]);
+  const most = Math.max(...parts.map(Math.abs));
+  for (const button of $("attributes").querySelectorAll("button")) {
+    const part = parts[button.dataset.key];
+    button.querySelector("output").textContent = part.toFixed(2);
+    button.querySelector(".bar").replaceWith(bar(part, most));
+  }
+  $("reset").hidden = !one.values || one.side === "new";
 }
 
 function markAttribute() {
@@ -149,26 +169,30 @@ function drawFlips(image) {
       `“${readable(names[attribute])}”, now ${image.psi[attribute].toFixed(2)}, ${change > 0 ? "rose" : "fell"} by ${Math.abs(change).toFixed(2)}.` })));
 }
 
+const BARE = "picture alone";
+
 /** Viridis, from dark (no attention) to light (the most). */
 const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
 
 function drawPicture(image) {
   const [rows, columns] = image.grid, canvas = $("heat"), size = rows * columns;
-  const map = image.attention[state.subnet].subarray(state.attribute * size, (state.attribute + 1) * size);
+  canvas.hidden = state.subnet === BARE;
+  const map = (image.attention[state.subnet] || new Uint8Array(0)).subarray(state.attribute * size, (state.attribute + 1) * size);
   Object.assign(canvas, { width: columns, height: rows });
   const pixels = new ImageData(columns, rows);
   map.forEach((v, r) => {
     const place = v / 255 * (VIRIDIS.length - 1), low = Math.floor(place), high = Math.min(low + 1, VIRIDIS.length - 1);
     for (let i = 0; i < 3; i++) pixels.data[4 * r + i] = VIRIDIS[low][i] + (place - low) * (VIRIDIS[high][i] - VIRIDIS[low][i]);
-    pixels.data[4 * r + 3] = 150;
+    pixels.data[4 * r + 3] = 70 + v / 255 * 110;
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   $("picture").src = image.picture;
   $("picture").alt = image.name;
   const shown = readable(state.model.attributes[state.attribute]);
-  $("caption").textContent = `${short(state.subnet)}: where it looks for “${shown}”`;
-  $("subnets").replaceChildren(...Object.keys(image.attention).map((name) => {
-    const button = element("button", { type: "button", textContent: short(name), onclick: () => { state.subnet = name; drawPicture(image); } });
+  $("caption").textContent = canvas.hidden ? "As the model gets it" : `${short(state.subnet)}: where it looks for “${shown}”`;
+  $("subnets").replaceChildren(...[...Object.keys(image.attention), BARE].map((name) => {
+    const button = element("button", { type: "button", textContent: short(name), onclick: () => { state.subnet = name; drawPicture(image); focusOn("subnets", name); } });
+    button.dataset.key = name;
     button.setAttribute("aria-pressed", name === state.subnet);
     return button;
   }));
@@ -180,18 +204,20 @@ function focusOn(list, key) { $(list).querySelector(`[data-key="${key}"]`)?.focu
 
 function edit(k, input) {
   const one = state.classes[state.selected], value = Number(input.value);
-  if (!(value >= 0 && value <= 100) || input.value === "") { say("A value is a number from 0 to 100."); draw(); return; }
+  if (!(value >= 0 && value <= 100) || input.value === "") { say("A value is a number from 0 to 100."); return; }
   one.values = one.values || percent(one.row);
   one.values[k] = value;
   one.row = unit(Float32Array.from(one.values));
   say("");
-  draw();
+  drawClasses();
+  fillAttributes(state.images[state.image]);
 }
 
 function reset() {
   const one = state.classes[state.selected];
   Object.assign(one, { row: one.original, values: null });
   draw();
+  $("filter").focus();
 }
 
 function addClass(event) {
@@ -202,7 +228,7 @@ function addClass(event) {
     return;
   }
   const row = like === "" ? new Float32Array(state.model.attributes.length) : state.classes[like].row;
-  const margin = Math.max(...state.classes.map((one) => one.margin));
+  const [known] = state.classes, margin = known.side === "seen" ? -known.margin : known.margin; // as one not trained on
   state.classes.push({ name, side: "new", margin, row: row.slice(), original: row.slice(), values: percent(row) });
   $("name").value = "";
   state.selected = state.classes.length - 1;
@@ -214,6 +240,8 @@ function addClass(event) {
 function save() {
   const changed = state.classes.filter((one) => one.values);
   if (!changed.length) { say("Nothing was added or edited yet."); return; }
+  const empty = changed.find((one) => !one.values.some((v) => v > 0));
+  if (empty) { say(`“${short(empty.name)}” has no attributes yet.`); return; }
   const link = element("a", { download: "classes.yaml", href: URL.createObjectURL(new Blob([classFile(state.classes, state.model.attributes)])) });
   link.click();
   URL.revokeObjectURL(link.href);
@@ -221,32 +249,44 @@ function save() {
 
 function say(text) { $("message").textContent = text; }
 
+/** What the program behind the page answers. */
+async function ask(path, options) {
+  const answer = await fetch(path, options).catch(() => { throw Error("The program behind this page does not answer. Start msdn-app again."); });
+  const content = await answer.json();
+  if (!answer.ok) throw Error(content.error);
+  return content;
+}
+
 async function send(file) {
-  if (file.size > data.limit) { say(`${file.name || "The picture"} is larger than ${Math.round(data.limit / 1e6)} MB.`); return; }
-  say("Looking …");
-  try {
-    const answer = await fetch("predict", { method: "POST", body: file, headers: { "X-Name": encodeURIComponent(file.name || "picture") } });
-    const content = await answer.json();
-    if (!answer.ok) { say(content.error); return; }
-    say("");
-    addImage(content);
-  } catch (error) { say("The program behind this page does not answer. Start msdn-app again."); }
+  const name = file.name || "The picture";
+  if (file.size > data.limit) throw Error(`${name} is larger than ${Math.round(data.limit / 1e6)} MB.`);
+  say(`Looking at ${name} …`);
+  addImage(await ask("predict", { method: "POST", body: file, headers: { "X-Name": encodeURIComponent(name) } }));
+}
+
+let queue = Promise.resolve(); // the model, then pictures one after the other, so that no message hides another's
+
+function sendAll(files) {
+  const chosen = [...files];
+  queue = queue.then(async () => {
+    const faults = [];
+    for (const file of chosen) await send(file).catch((fault) => faults.push(fault.message));
+    say(chosen.length ? faults.join(" ") : "That is no picture's file.");
+  });
 }
 
 async function startApp() {
-  const drop = $("drop");
-  drop.hidden = false;
-  $("file").onchange = (event) => { for (const file of event.target.files) send(file); event.target.value = ""; };
-  drop.ondragover = (event) => event.preventDefault();
-  drop.ondrop = (event) => { event.preventDefault(); for (const file of event.dataTransfer.files) send(file); };
-  window.onpaste = (event) => { for (const file of event.clipboardData.files) send(file); };
+  $("drop").hidden = false;
+  $("file").onchange = (event) => { sendAll(event.target.files); event.target.value = ""; };
+  document.ondragover = (event) => event.preventDefault();
+  document.ondrop = (event) => { event.preventDefault(); sendAll(event.dataTransfer.files); };
+  document.onpaste = (event) => { if (event.clipboardData.files.length) sendAll(event.clipboardData.files); };
   say("The model is loading …");
-  const answer = await fetch("model"), content = await answer.json();
-  if (!answer.ok) { say(content.error); return; }
+  const content = await ask("model");
   setModel(content);
   say("");
   $("samples").replaceChildren(...content.samples.map((name, i) => element("button", { type: "button", title: name,
-    onclick: async () => send(new File([await (await fetch(`samples/${i}`)).blob()], name)) },
+    onclick: async () => sendAll([new File([await (await fetch(`samples/${i}`)).blob()], name)]) },
   element("img", { src: `samples/${i}`, alt: name }))));
   document.body.dataset.ready = "yes";
 }
@@ -262,5 +302,5 @@ if (data.model) {
   if (data.images.length) show(0);
   document.body.dataset.ready = "yes";
 } else {
-  startApp();
+  queue = startApp().catch((fault) => say(fault.message));
 }

@@ -1,19 +1,21 @@
 """Predictions as one page to look at: heat maps, reasons, edits and new classes, all of it in the browser."""
 
+from __future__ import annotations
+
 import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from msdn_lit.inference.candidates import Candidates
-from msdn_lit.inference.results import Prediction
+if TYPE_CHECKING:  # they need torch, and a page that waits for its model does not
+    from msdn_lit.inference import Candidates, Prediction
 
 MAX_PICTURES = 50  # of a page; one of 312 attributes and 14 x 14 regions takes 0.2 MB
 UPLOAD_LIMIT = 30_000_000  # bytes

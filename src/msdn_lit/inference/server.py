@@ -1,10 +1,13 @@
 """The page as a small program that answers: the page at once, the rest when the model is loaded."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from urllib.parse import unquote
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from msdn_lit.data.images import open_image
 from msdn_lit.errors import UserError
 from msdn_lit.inference.explanation import UPLOAD_LIMIT, app_page, model_data, picture_data
-from msdn_lit.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from msdn_lit.inference import Predictor
 
 
 class Answers:
@@ -29,7 +33,7 @@ class Answers:
         title: Of the page.
     """
 
-    def __init__(self, model: "Future[Predictor]", samples: Sequence[Path], title: str) -> None:
+    def __init__(self, model: Future[Predictor], samples: Sequence[Path], title: str) -> None:
         self.model, self.samples, self.page = model, samples, app_page(title)
 
     def show(self, request: Request) -> Response:
@@ -53,7 +57,10 @@ class Answers:
         return FileResponse(self.samples[index])
 
     async def predict(self, request: Request) -> Response:
-        """/predict: what is in the picture whose file is sent."""
+        """/predict: what is in the picture whose file is sent; not for pages of other sites."""
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers["Host"]:
+            return _fault(403, "A page of another site asked.")
         received = bytearray()
         async for part in request.stream():
             received += part
@@ -63,6 +70,8 @@ class Answers:
         return await run_in_threadpool(self._look, bytes(received), name)
 
     def _look(self, received: bytes, name: str) -> Response:
+        from msdn_lit.data.images import open_image
+
         try:
             found = self.model.result().predict(open_image(io.BytesIO(received), upright=True))
         except UserError as fault:
