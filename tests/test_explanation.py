@@ -242,6 +242,8 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
     assert values.nth(0).evaluate("(input) => input === document.activeElement")
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.closest('#attributes li') === $('attributes').children[1]")
+    attribute = tab.locator("#attributes li:nth-child(2) button > span:first-child").inner_text()
+    assert f"“{attribute}”" in tab.locator("#caption").inner_text()  # its heat map
     values.nth(0).press_sequentially("7")
     other = tab.locator("#ranking li button").nth(1)
     box = other.bounding_box()

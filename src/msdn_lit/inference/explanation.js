@@ -136,7 +136,7 @@ function drawAttributes(image) {
     button.dataset.key = k;
     const value = element("input", { type: "number", min: 0, max: 100, step: 1, value: Math.round(values[k]),
       ariaLabel: `${readable(names[k])} of ${short(one.name)}, 0 to 100`, oninput: (event) => edit(k, event.target),
-      onchange: (event) => { event.target.value = Math.round((one.values || percent(one.row))[k]); } });
+      onfocus: look, onchange: (event) => { event.target.value = Math.round((one.values || percent(one.row))[k]); } });
     return element("li", {}, button, value);
   }));
   $("more").hidden = fitting.length <= state.more;
