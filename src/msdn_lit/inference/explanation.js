@@ -30,7 +30,7 @@ function flips(psi, classes) {
 function classFile(classes, attributes) {
   const lines = ["# classes=THIS_FILE of msdn-predict; values from 0 to 100"];
   for (const one of classes.filter((each) => each.values)) {
-    lines.push(`${JSON.stringify(one.name)}:`);
+    lines.push(`${JSON.stringify(one.side === "new" ? one.name : `${one.name} (edited)`)}:`);
     one.values.forEach((v, k) => { if (v > 0) lines.push(`  ${JSON.stringify(attributes[k])}: ${Math.round(v * 10) / 10}`); });
   }
   return lines.join("\n") + "\n";
