@@ -56,12 +56,15 @@ def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
 
 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
-    """What a finished run says of itself."""
-    known = ("benchmark", "features", "protocol", "seed", "scores", "code", "versions")
+    """What a finished run says of itself and of this checkpoint; of a file from elsewhere it knows only the data."""
     try:
         result = json.loads((run_dir / "result.json").read_text())
     except (OSError, ValueError):
         result = {}
+    scores, known = result.get("scores", {}), ["benchmark", "features"]
+    if checkpoint in scores:
+        result["scores"] = scores[checkpoint]
+        known += ["protocol", "seed", "scores", "code", "versions"]
     return {"checkpoint": Path(checkpoint).name} | {name: result[name] for name in known if name in result}
 
 
