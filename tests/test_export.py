@@ -173,6 +173,14 @@ def test_unknown_format(command, tiny_run):
     assert (code, err) == (2, "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n")
 
 
+def test_a_file_is_no_folder(command, tiny_run, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'taken'}")
+    problem = f"output={tmp_path / 'taken'} cannot be made (File exists). Name another folder."
+    assert (code, err) == (2, f"msdn-export: {problem}\n")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 class TestGraph:
     @staticmethod
     def check(outputs, model, pictures):
@@ -243,6 +251,20 @@ class TestRelease:
         margin = torch.zeros(logits[0].shape[1]).index_fill(0, unseen, 1).index_fill(0, seen, -1)
         fused = sum(a * (z + margin) for a, z in zip(case.golden["fusion"], logits, strict=True))
         torch.testing.assert_close(fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5)
+
+    def test_becomes_a_bundle(self, tiny_run, command, pictures, tmp_path):
+        """The run's own weights under the released names, from a file that stands elsewhere."""
+        ours = torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        W_1, W_2 = ours["net.subnets.attribute_to_visual.weights_MED"]
+        W_1_1, W_2_1 = ours["net.subnets.visual_to_attribute.weights_MED"]
+        theirs = {"V": ours["net.attribute_vectors_KE"], "W_1": W_1, "W_2": W_2, "W_1_1": W_1_1.T, "W_2_1": W_2_1}
+        torch.save({name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth")
+        expected = scores(msdn_lit.load(tiny_run), pictures)
+        (tiny_run / "checkpoints" / "last.ckpt").unlink()
+        released = [f"run_dir={tiny_run}", f"output={tmp_path / 'b'}", f"checkpoint={tmp_path / 'theirs.pth'}"]
+        assert command(export, *released)[0] == 0
+        assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
+        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {"checkpoint": "theirs.pth"}
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -21,14 +21,8 @@ from msdn_lit.models.weights import are_finite
 
 CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"
 FORMAT, VERSION = "msdn-lit bundle", 1
-_NEEDED: dict[str, Any] = {
-    "attribute_names": list,
-    "classes": dict,
-    "transform": dict,
-    "fusion": dict,
-    "calibration": int | float,
-}
-_NEEDED |= {"model": dict, "backbone": dict}
+_NEEDED: dict[str, Any] = dict.fromkeys(("classes", "transform", "fusion", "model", "backbone"), dict)
+_NEEDED |= {"attribute_names": list, "calibration": int | float}
 _NO_OTHER_WEIGHTS = {"weights_file": None, "pretrained": False}  # the bundle has them
 _FILES_OF_TIMM = {"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
 
