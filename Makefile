@@ -52,8 +52,9 @@ bench: setup ## speed and memory, next to the release's order of computation and
 bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
 	$(BIN)/python -m tests.benchmarks.sweeps
 
-bench-serving: setup ## latency of a prediction, and ONNX against the engine: make bench-serving RUN=... IMAGES=... (5 minutes)
-	$(BIN)/python -m tests.benchmarks.serving $(or $(RUN),$(DEMO)) --images $(or $(IMAGES),data/SYNTHETIC/images)
+bench-serving: setup ## latency of a prediction; ONNX against engine and evaluation: RUN=..., else the demo's (3 minutes)
+	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
+	$(BIN)/python -m tests.benchmarks.serving $(or $(RUN),$(DEMO)) $(ARGS)
 
 kills: setup ## kills downloads and extractions at 200 random moments each, compares every byte (4 minutes)
 	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200

@@ -49,6 +49,18 @@ class TestBundle:
         assert str(tmp_path) not in json.dumps(content)
         assert content["origin"] == {"checkpoint": "last"}
 
+    @pytest.mark.parametrize("checkpoint", ["last", "other.ckpt"])
+    def test_scores_are_those_of_its_checkpoint(self, tiny_run, command, tmp_path, monkeypatch, checkpoint):
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(tiny_run / "checkpoints" / "last.ckpt", "other.ckpt")
+        weights = {"weights": msdn_lit.load(tiny_run).backbone.weights_sha256()}
+        result = {"benchmark": "MINI", "seed": 3, "scores": {"last": {"step": 9}, "peak": {}}, "data": weights}
+        (tiny_run / "result.json").write_text(json.dumps(result))
+        command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'bundle'}", f"checkpoint={checkpoint}")
+        origin = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["origin"]
+        of_the_run = {"seed": 3, "scores": {"step": 9}} if checkpoint == "last" else {}
+        assert origin == {"checkpoint": checkpoint, "benchmark": "MINI"} | of_the_run
+
     @pytest.mark.parametrize("part", ["model", "backbone"])
     @pytest.mark.parametrize(
         "target",
@@ -58,6 +70,7 @@ class TestBundle:
             "msdn_lit.models.weights.torch.load",
             "msdn_lit.cli.main",
             "msdn_lit.models.backbone.Path.unlink",
+            "torch.nn.Linear",
             "msdn_lit.models.weights.load_plain",
             "msdn_lit.models.",
             7,
@@ -67,11 +80,36 @@ class TestBundle:
         called = []
         monkeypatch.setattr(os, "system", called.append)
         content = json.loads((bundle / "bundle.json").read_text())
-        content[part] = {"_target_": "msdn_lit.models.MSDN", "deep": [{"_target_": target, "command": "true"}]}
+        content[part]["deep"] = [{"_target_": target, "command": "true"}]
         (bundle / "bundle.json").write_text(json.dumps(content))
         with pytest.raises(CheckpointError, match="would run code that is no model of ours"):
             msdn_lit.load(bundle)
         assert called == []
+
+    @pytest.mark.parametrize("resolver", ["oc.create", "oc.decode"])
+    @pytest.mark.parametrize("part", ["model", "backbone"])
+    def test_makes_no_target_of_a_text(self, bundle, tmp_path, part, resolver):
+        """Not even one that Hydra does not know to be dangerous."""
+        content = json.loads((bundle / "bundle.json").read_text())
+        made = f"{{_target_: os.mkdir, path: {tmp_path / 'made'}}}"
+        content[part]["region_dropout"] = f'${{{resolver}:"{made}"}}'
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match="would run code that is no model of ours"):
+            msdn_lit.load(bundle)
+        assert not (tmp_path / "made").exists()
+
+    def test_takes_weights_from_nowhere_else(self, bundle, pictures, tmp_path):
+        content = json.loads((bundle / "bundle.json").read_text())
+        expected = scores(msdn_lit.load(bundle), pictures)
+        content["backbone"] |= {"pretrained": True, "weights_file": str(tmp_path / "other.pth")}
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        assert scores(msdn_lit.load(bundle), pictures) == expected
+        torch.save({"V": miniature.Exploit(tmp_path / "made")}, tmp_path / "other.pth")
+        content["backbone"]["model_args"] = {"checkpoint_path": str(tmp_path / "other.pth")}
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=r"no model of ours: found .*other\.pth"):
+            msdn_lit.load(bundle)
+        assert not (tmp_path / "made").exists()
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -79,13 +117,23 @@ class TestBundle:
             (lambda c: c.update(version=2), "is of another version: expected 1, found 2"),
             (lambda c: c.update(format="x"), "it is no msdn-lit bundle"),
             (lambda c: c.pop("classes"), "classes is missing"),
+            (lambda c: c["classes"]["names"].append(7) or c["classes"]["sides"].append("seen"), "has no name"),
+            (lambda c: c["classes"]["sides"].__setitem__(0, "both"), "neither seen nor unseen"),
+            (lambda c: c.update(calibration=float("nan")), "fusion or calibration makes no sense"),
+            (lambda c: c["fusion"].update(attribute_to_visual="1"), "fusion or calibration makes no sense"),
+            (lambda c: c["fusion"].pop("attribute_to_visual"), "fusion or calibration makes no sense"),
+            (lambda c: c["transform"].update(mean=[0, float("inf"), 0]), "transform makes no sense"),
             (lambda c: c["classes"]["names"].pop(), "classes are incomplete"),
             (lambda c: c["attribute_names"].pop(), r"classes have the shape \(8, 6\) instead of \(8, 5\)"),
             (lambda c: c["transform"].update(std=[1, 1, 0]), "transform makes no sense"),
             (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
             (lambda c: c["backbone"].update(model_name="resnet9999"), "cannot be built .*timm knows no model"),
             (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
-            (lambda c: c["model"].pop("subnets"), "cannot be built"),
+            (lambda c: c["model"].update(subnets=7), "fusion or calibration makes no sense"),
+            (lambda c: c["model"].pop("_target_"), "cannot be built"),
+            (lambda c: c["model"].pop("_partial_"), "cannot be built"),
+            (lambda c: c["backbone"].update(model_args="x"), "cannot be built"),
+            (lambda c: c["backbone"].pop("_target_"), "cannot be built"),
         ],
     )
     def test_content_that_does_not_fit(self, bundle, change, message):
@@ -123,6 +171,14 @@ class TestBundle:
 def test_unknown_format(command, tiny_run):
     code, _, err = command(export, f"run_dir={tiny_run}", "format=caffe")
     assert (code, err) == (2, "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n")
+
+
+def test_a_file_is_no_folder(command, tiny_run, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'taken'}")
+    problem = f"output={tmp_path / 'taken'} cannot be made (File exists). Name another folder."
+    assert (code, err) == (2, f"msdn-export: {problem}\n")
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 class TestGraph:
@@ -196,6 +252,20 @@ class TestRelease:
         fused = sum(a * (z + margin) for a, z in zip(case.golden["fusion"], logits, strict=True))
         torch.testing.assert_close(fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5)
 
+    def test_becomes_a_bundle(self, tiny_run, command, pictures, tmp_path):
+        """The run's own weights under the released names, from a file that stands elsewhere."""
+        ours = torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        W_1, W_2 = ours["net.subnets.attribute_to_visual.weights_MED"]
+        W_1_1, W_2_1 = ours["net.subnets.visual_to_attribute.weights_MED"]
+        theirs = {"V": ours["net.attribute_vectors_KE"], "W_1": W_1, "W_2": W_2, "W_1_1": W_1_1.T, "W_2_1": W_2_1}
+        torch.save({name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth")
+        expected = scores(msdn_lit.load(tiny_run), pictures)
+        (tiny_run / "checkpoints" / "last.ckpt").unlink()
+        released = [f"run_dir={tiny_run}", f"output={tmp_path / 'b'}", f"checkpoint={tmp_path / 'theirs.pth'}"]
+        assert command(export, *released)[0] == 0
+        assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
+        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {"checkpoint": "theirs.pth"}
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -203,7 +273,13 @@ class TestRelease:
             (lambda w: w.update(W_4=torch.zeros(1)), "missing: none; foreign: W_4"),
             (lambda w: w["att"].mul_(0.5), "are of other classes or attributes"),
             (lambda w: w.update(att=w["att"][:-1]), "are of other classes or attributes"),
-            (lambda w: w.update(V=w["V"][:-1]), "is of another model: net.attribute_vectors_KE"),
+            (lambda w: w.update(V=w["V"][:-1]), "Weight V has another shape"),
+            (lambda w: w.update(W_2=w["W_2"][:, :-1]), "Weight W_2 has another shape"),
+            (lambda w: w.update(W_1_1=w["W_1_1"].T), "Weight W_1_1 has another shape"),
+            (
+                lambda w: w.update({n: w[n][..., :-1] for n in ("W_1", "W_2", "W_2_1")} | {"W_1_1": w["W_1_1"][:-1]}),
+                "is of another model: net.subnets",
+            ),
             (lambda w: w["W_1"].fill_(float("inf")), "holds NaN or infinity"),
         ],
     )

@@ -12,7 +12,7 @@ from msdn_lit.overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-HYDRA = ("train", "extract", "evaluate", "predict")
+HYDRA = ("train", "extract", "evaluate", "predict", "export")
 
 
 def blocks(path, language):

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
@@ -24,7 +25,7 @@ from msdn_lit.data.official_hdf5 import OfficialFeatures
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.semisynthetic import AttributeRegions
 from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
+from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_part, read_transform
 from msdn_lit.metrics import ZSLMetric
@@ -192,8 +193,8 @@ def unbundled(bundle: Bundle, folder: Path) -> Predictor:
         looks: RegionBackbone = _make(looks_like, _convert_="all")
         vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
         net = _net_on(looks, does, model, vectors_KE, bundle.weights["classes"])
-    except UserError as error:
-        raise CheckpointError(f"{folder} cannot be built ({error})") from error
+    except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
+        raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
     load_part(looks, bundle.part("backbone"), folder)
     load_part(net, bundle.part("net"), folder)
     names, fusion = tuple(content["attribute_names"]), content["fusion"]

@@ -21,28 +21,31 @@ if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
     from msdn_lit.inference.graph import Graph
 
-FORMATS = ("bundle", "onnx", "torch")
+_FILES = {"bundle": ("bundle.json", "weights.safetensors"), "onnx": ("model.onnx",), "torch": ("model.pt2",)}
 
 
 def run(cfg: DictConfig) -> None:
     """Writes the model of a run in one format.
 
     Raises:
-        UserError: There is no such run, checkpoint or format, or a package is missing.
+        UserError: There is no such run, checkpoint or format, no such folder can be made, or a package is missing.
     """
     from rich.console import Console
 
     from msdn_lit.loading import load
 
-    if cfg.format not in FORMATS:
-        raise ConfigError("format is wrong", expected=f"one of {', '.join(FORMATS)}", found=cfg.format)
+    if cfg.format not in _FILES:
+        raise ConfigError("format is wrong", expected=f"one of {', '.join(_FILES)}", found=cfg.format)
     predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
     folder = Path(cfg.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"output={folder} cannot be made ({error.strerror})"
+        raise ConfigError(problem, action="Name another folder.") from error
     {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[cfg.format](predictor, folder, cfg)
-    written = sorted(folder.iterdir())
-    size = sum(path.stat().st_size for path in written) / 1e6
-    Console().print(f"{folder}: {', '.join(path.name for path in written)}, {size:.1f} MB", soft_wrap=True)
+    size = sum((folder / name).stat().st_size for name in _FILES[cfg.format]) / 1e6
+    Console().print(f"{folder}: {', '.join(_FILES[cfg.format])}, {size:.1f} MB", soft_wrap=True)
 
 
 def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
@@ -56,12 +59,15 @@ def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
 
 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
-    """What a finished run says of itself."""
-    known = ("benchmark", "features", "protocol", "seed", "scores", "code", "versions")
+    """What a finished run says of itself and of this checkpoint; of a file from elsewhere it knows only the data."""
     try:
         result = json.loads((run_dir / "result.json").read_text())
     except (OSError, ValueError):
         result = {}
+    scores, known = result.get("scores", {}), ["benchmark", "features"]
+    if checkpoint in scores:
+        result["scores"] = scores[checkpoint]
+        known += ["protocol", "seed", "scores", "code", "versions"]
     return {"checkpoint": Path(checkpoint).name} | {name: result[name] for name in known if name in result}
 
 

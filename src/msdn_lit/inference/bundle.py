@@ -2,7 +2,8 @@
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +13,18 @@ from torch import Tensor, from_numpy, nn
 
 from msdn_lit.data.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
-from msdn_lit.inference.candidates import Candidates
+from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
 from msdn_lit.models.attention import over_attributes, over_regions
+from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.models.weights import are_finite
 
 CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"
 FORMAT, VERSION = "msdn-lit bundle", 1
-_NEEDED = {"attribute_names": list, "classes": dict, "transform": dict, "fusion": dict, "calibration": float}
-_NEEDED |= {"model": dict, "backbone": dict}
+_NEEDED: dict[str, Any] = dict.fromkeys(("classes", "transform", "fusion", "model", "backbone"), dict)
+_NEEDED |= {"attribute_names": list, "calibration": int | float}
+_NO_OTHER_WEIGHTS = {"weights_file": None, "pretrained": False}  # the bundle has them
+_FILES_OF_TIMM = {"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 class Bundle(NamedTuple):
@@ -67,7 +71,7 @@ def write_bundle(
         "fusion": dict(predictor.fusion),
         "calibration": float(predictor.calibration),
         "model": model,
-        "backbone": backbone | {"weights_file": None, "pretrained": False},
+        "backbone": backbone | _NO_OTHER_WEIGHTS,
         "origin": dict(origin),
     }
     parts = {"net": predictor.net, "backbone": predictor.backbone}
@@ -89,13 +93,11 @@ def read_bundle(folder: Path) -> Bundle:
     except (SafetensorError, *READ_ERRORS) as error:
         raise _damaged(folder, one_line(error)) from error
     _check_content(folder, content)
-    for target in _targets([content["model"], content["backbone"]]):
-        if not _is_ours(target):
-            raise CheckpointError(f"{folder} would run code that is no model of ours", found=target)
+    _check_settings(folder, content["model"], content["backbone"])
     if not are_finite(weights.values()):
         raise _damaged(folder, "a weight is NaN or infinite")
     _check_sizes(folder, content, weights)
-    return Bundle(content, weights)
+    return Bundle(content | {"backbone": content["backbone"] | _NO_OTHER_WEIGHTS}, weights)
 
 
 def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:
@@ -110,7 +112,7 @@ def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:
         size = int(found["image_size"])
     except READ_ERRORS as error:
         raise _damaged(folder, "transform makes no sense") from error
-    if not (len(mean) == len(std) == 3 and all(std) and 0 < size < 10_000):
+    if not (len(mean) == len(std) == 3 and _are_numbers([*mean, *std]) and all(std) and 0 < size < 10_000):
         raise _damaged(folder, "transform makes no sense")
     return ImageTransform(size, mean, std)
 
@@ -142,6 +144,22 @@ def _check_content(folder: Path, content: object) -> None:
     for name, kind in _NEEDED.items():
         if not isinstance(content.get(name), kind):
             raise _damaged(folder, f"{name} is missing")
+    fusion, subnets = content["fusion"], content["model"].get("subnets")
+    names = list(subnets) if isinstance(subnets, dict) else list(fusion)[:1]
+    if list(fusion) != names or not _are_numbers([*fusion.values(), content["calibration"]]):
+        raise _damaged(folder, "fusion or calibration makes no sense")
+
+
+def _check_settings(folder: Path, model: Mapping[str, Any], backbone: Mapping[str, Any]) -> None:
+    """Nothing but nets of ours and our backbone may be made of them, without files and without interpolations."""
+    foreign = [value for name, value in _settings(model) if name == "_target_" and not _is_net(_found(value))]
+    for name, value in _settings(backbone):
+        if name in _FILES_OF_TIMM or (name == "_target_" and _found(value) is not RegionBackbone):
+            foreign.append(value)
+    if "${" in json.dumps([model, backbone]):  # OmegaConf's resolvers could make a target of a text
+        foreign.append("${...}")
+    if foreign:
+        raise CheckpointError(f"{folder} would run code that is no model of ours", found=foreign[0])
 
 
 def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
@@ -149,6 +167,10 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
     names, sides = classes.get("names"), classes.get("sides")
     if not isinstance(names, list) or not isinstance(sides, list) or len(names) != len(sides):
         raise _damaged(folder, "classes are incomplete")
+    if not all(isinstance(name, str) for name in (*names, *content["attribute_names"])):
+        raise _damaged(folder, "a class or an attribute has no name")
+    if not all(side in (SEEN, UNSEEN) for side in sides):
+        raise _damaged(folder, f"a class is neither {SEEN} nor {UNSEEN}")
     found = tuple(weights["classes"].shape) if "classes" in weights else None
     if found != (len(names), K):
         raise _damaged(folder, f"classes have the shape {found} instead of {(len(names), K)}")
@@ -156,28 +178,36 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
         raise _damaged(folder, "its net has other attributes")
 
 
-def _is_ours(target: object) -> bool:
-    """Whether a name is that of a net, a sub-net or a backbone of ours, or of a way to attend."""
+def _is_net(found: object) -> bool:
+    """Whether it is a net or a sub-net, or a way to attend."""
+    is_module = isinstance(found, type) and issubclass(found, nn.Module) and found is not RegionBackbone
+    return is_module or found in (over_regions, over_attributes)
+
+
+def _found(target: object) -> object:
+    """What a name stands for, if it is one of our models."""
     module, _, name = str(target).rpartition(".")
     if not f"{module}.".startswith("msdn_lit.models."):
-        return False
+        return None
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
-        return False
-    is_ours = str(getattr(found, "__module__", "")).startswith("msdn_lit.models.")
-    is_module = isinstance(found, type) and issubclass(found, nn.Module)
-    return is_ours and (is_module or found in (over_regions, over_attributes))
+        return None
+    return found if str(getattr(found, "__module__", "")).startswith("msdn_lit.models.") else None
 
 
-def _targets(content: object) -> Iterator[object]:
-    """Everything that a config would have made."""
+def _settings(content: object) -> Iterator[tuple[str, object]]:
+    """Names and values, however deep."""
     if isinstance(content, Mapping):
-        if "_target_" in content:
-            yield content["_target_"]
-        yield from (target for value in content.values() for target in _targets(value))
-    elif isinstance(content, list):
-        yield from (target for value in content for target in _targets(value))
+        yield from content.items()
+        content = list(content.values())
+    if isinstance(content, list):
+        yield from (setting for value in content for setting in _settings(value))
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    """Whether all are, and finite."""
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
 
 def _damaged(folder: Path, reason: str) -> CheckpointError:

@@ -21,7 +21,7 @@ def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> 
         class_attributes_CK: The net's class vectors with unit rows, (C, K); those of the file must be the same.
 
     Raises:
-        CheckpointError: A weight is missing or foreign, or the file is of other classes.
+        CheckpointError: A weight is missing, foreign or of another shape, or the file is of other classes.
     """
     missing = sorted({*_WEIGHTS} - weights.keys())
     foreign = sorted(weights.keys() - {*_WEIGHTS} - _UNUSED - _CONSTANTS)
@@ -34,6 +34,11 @@ def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> 
     if att_CK.shape != class_attributes_CK.shape or not torch.allclose(att_CK, class_attributes_CK, atol=1e-5):
         problem = "These weights are of other classes or attributes"
         raise CheckpointError(problem, expected=tuple(class_attributes_CK.shape), found=tuple(att_CK.shape))
+    K, E, D = class_attributes_CK.shape[1], weights["V"].shape[-1], weights["W_1"].shape[-1]
+    for name, expected in zip(_WEIGHTS, [(K, E), (E, D), (E, D), (D, E), (E, D)], strict=True):
+        if weights[name].shape != expected:
+            problem = f"Weight {name} has another shape"
+            raise CheckpointError(problem, expected=expected, found=tuple(weights[name].shape))
     V, W_1, W_2, W_1_1, W_2_1 = (weights[name].float() for name in _WEIGHTS)
     return {
         "attribute_vectors_KE": V,
