@@ -209,6 +209,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     code, out, _ = command(attention, "logs/demo", "--figures", "figures")
     assert code == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"tsne.png", "attention.png"}
+    assert out.startswith("figures: figures of logs/demo, seed 0\n")
     assert out.count("nearest neighbour") == 8
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
     assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(in_loops(tmp_path), abs=1e-9)

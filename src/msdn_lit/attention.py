@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     for number, found in enumerate(runs):
         task, data = load_run(found.folder, options)
         if options.figures and number == 0:
+            print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
             _draw(task, data, options.figures)
         write_attention(found.folder, measure_attention(task, data))
     groups, _ = group_runs(runs)
