@@ -1,6 +1,7 @@
 """Attention held against where the attributes are: the measures, and the places they are held against."""
 
 import json
+from argparse import Namespace
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,8 @@ from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.parts import WHOLE, in_crop, read_parts
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
+
+OPTIONS = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
 
 GRID = (3, 4)
 BOXES = np.array([[[0.1, 0.2, 0.3, 0.9], [0.5, 0.0, 0.75, 1 / 3]], [[0.0, 0.0, 1.0, 1.0], [np.nan] * 4]])
@@ -186,8 +189,7 @@ def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
     """E.g. experiment=cub_best predicts by one sub-net alone; the other's panel shows what it has learned."""
     fusion = ["prediction.fusion.attribute_to_visual=1.0", "prediction.fusion.visual_to_attribute=0.0"]
     train.run(mini_config(*fusion))
-    options = type("Options", (), {"data_dir": None, "feature_dir": None, "checkpoint": "last"})
-    panels = {panel.name: panel.points_NF for panel in embeddings(*attention.load_run(tmp_path / "run", options))}
+    panels = {panel.name: panel.points_NF for panel in embeddings(*attention.load_run(tmp_path / "run", OPTIONS))}
     for points_NF in panels.values():
         np.testing.assert_allclose(np.linalg.norm(points_NF, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(panels["both"], panels["attribute to visual"], rtol=1e-5)
@@ -207,6 +209,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     code, out, _ = command(attention, "logs/demo", "--figures", "figures")
     assert code == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"tsne.png", "attention.png"}
+    assert out.startswith("figures: figures of logs/demo, seed 0\n")
     assert out.count("nearest neighbour") == 8
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
     assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(in_loops(tmp_path), abs=1e-9)
@@ -214,8 +217,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
 
 def in_loops(folder):
     """A->V's pointing game, from parts.csv alone: does the strongest cell's square meet the disc's?"""
-    options = type("Options", (), {"data_dir": None, "feature_dir": None, "checkpoint": "last"})
-    task, data = attention.load_run(folder / "logs" / "demo", options)
+    task, data = attention.load_run(folder / "logs" / "demo", OPTIONS)
     lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
     discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}
     names, hits = data.benchmark.relative_paths(data.split), []

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: There is no run, its data are not there, or they do not say where the attributes are.
     """
-    from msdn_lit.analysis.attention import attention_table, write_attention
+    from msdn_lit.analysis.attention import attention_table, part_table, write_attention
     from msdn_lit.analysis.formats import markdown
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.runs import find_runs
@@ -44,10 +44,12 @@ def run(options: argparse.Namespace) -> None:
     for number, found in enumerate(runs):
         task, data = load_run(found.folder, options)
         if options.figures and number == 0:
+            print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
             _draw(task, data, options.figures)
         write_attention(found.folder, measure_attention(task, data))
     groups, _ = group_runs(runs)
-    print(markdown([attention_table(groups)], "Attention"), end="")
+    tables = [table for table in (attention_table(groups), part_table(groups)) if table.rows]
+    print(markdown(tables, "Attention"), end="")
 
 
 def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDataModule]:

@@ -1,6 +1,6 @@
 """t-SNE of images, and numbers that do not depend on the drawing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Panel(NamedTuple):
 
 
 def plot_embeddings(panels: Sequence[Panel]) -> tuple[Figure, list[str]]:
-    """Draws a t-SNE of each panel, a row for each split.
+    """Draws a t-SNE of each panel, a row for each split; above each, how well its classes are apart.
 
     Returns:
         The figure, and a line for each panel: how well its classes are apart before any drawing.
@@ -44,27 +44,28 @@ def plot_embeddings(panels: Sequence[Panel]) -> tuple[Figure, list[str]]:
         from sklearn.manifold import TSNE
     except ModuleNotFoundError as error:
         raise ConfigError("scikit-learn is not installed", action='pip install "msdn-lit[figures]"') from error
-    splits = list(dict.fromkeys(panel.split for panel in panels))
+    splits, separations = list(dict.fromkeys(panel.split for panel in panels)), list(map(_separation, panels))
     columns = len(panels) // len(splits)
-    figure = Figure(figsize=(3 * columns, 3.2 * len(splits)), layout="constrained")
-    for axis, panel in zip(figure.subplots(len(splits), columns, squeeze=False).flat, panels, strict=True):
+    figure = Figure(figsize=(3 * columns, 3.4 * len(splits)), layout="constrained")
+    axes = figure.subplots(len(splits), columns, squeeze=False).flat
+    for axis, panel, separation in zip(axes, panels, separations, strict=True):
         perplexity = min(30, (len(panel.points_NF) - 1) / 3)
         points_N2 = TSNE(random_state=0, init="pca", perplexity=perplexity).fit_transform(panel.points_NF)
         for index, label in enumerate(np.unique(panel.labels_N)):
             of_class = points_N2[panel.labels_N == label]
             axis.scatter(*of_class.T, s=12, color=_COLOURS[index % 10], marker=_MARKERS[index % 10], linewidths=0)
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"{panel.split.replace('_', ' ')}: {panel.name}", fontsize=9)
-    return figure, list(_separations(panels))
+        axis.set_title(f"{panel.split.replace('_', ' ')}: {panel.name}\n{separation}", fontsize=7.5)
+    lines = [f"{panel.split}, {panel.name}: {text}" for panel, text in zip(panels, separations, strict=True)]
+    return figure, lines
 
 
-def _separations(panels: Sequence[Panel]) -> Iterator[str]:
+def _separation(panel: Panel) -> str:
     from sklearn.metrics import silhouette_score
 
-    for panel in panels:
-        silhouette = silhouette_score(panel.points_NF, panel.labels_N)
-        nearest = 100 * nearest_neighbour_accuracy(panel.points_NF, panel.labels_N)
-        yield f"{panel.split}, {panel.name}: nearest neighbour {nearest:.1f} % right, silhouette {silhouette:.3f}"
+    silhouette = silhouette_score(panel.points_NF, panel.labels_N)
+    nearest = 100 * nearest_neighbour_accuracy(panel.points_NF, panel.labels_N)
+    return f"nearest neighbour {nearest:.1f} % right, silhouette {silhouette:.3f}"
 
 
 def nearest_neighbour_accuracy(points_NF: NDArray[np.float32], labels_N: NDArray[np.int64]) -> float:

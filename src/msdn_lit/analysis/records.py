@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from msdn_lit.analysis.attention import read_attention
 from msdn_lit.analysis.formats import Cell, Share, Table, markdown, markdown_lines
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.references import REPORTED
@@ -93,6 +94,7 @@ def _content(group: Group) -> dict[str, Any]:
         "protocol": group.protocol,
         "stage": group.stage,
         "seeds": {str(run.seed): _evaluations(run) for run in group.runs},
+        "attention": {str(run.seed): found for run in group.runs if (found := read_attention(run.folder))},
         "data": results[0]["data"],
         "runs": [
             {name: result.get(name) for name in ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from msdn_lit.analysis.attention import attention_table
+from msdn_lit.analysis.attention import attention_table, part_table
 from msdn_lit.analysis.formats import Cell, Share, Table
 from msdn_lit.analysis.groups import PLACE, Group
 from msdn_lit.analysis.references import RECIPES, REPORTED, SOURCES, Reference, find_reference, verdict
@@ -14,7 +14,7 @@ _PEAKS = "A peak on test is the best of all looks at the test splits, as papers 
 
 def report_tables(groups: Sequence[Group]) -> list[Table]:
     """All tables of some groups; those without a row are left out."""
-    makers = (score_table, protocol_table, attention_table, run_table, reproduction_table)
+    makers = (score_table, protocol_table, attention_table, part_table, run_table, reproduction_table)
     tables = [make(groups) for make in makers]
     return [table for table in tables if table.rows]
 

@@ -1,7 +1,7 @@
 """How well a model's attention finds the parts of which the attributes speak."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.analysis.attention import CHANCE, MEASURES, write_attention
@@ -24,11 +25,11 @@ _BATCH = 64
 log = logging.getLogger(__name__)
 
 
-class _Batch(NamedTuple):
-    """Attention of each sub-net (P, H, W) and the boxes' cover (P, H, W) for the pairs that count."""
+class _Pairs(NamedTuple):
+    """Pairs of an image and an attribute: which attribute, (P,); measures of each sub-net and of chance, (P, S, 2)."""
 
-    attention: list[Tensor]
-    cover_PHW: Tensor
+    attributes_P: NDArray[np.int64]
+    scores_PS2: NDArray[np.float64]
 
 
 def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
@@ -42,28 +43,31 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
         data: Set up.
 
     Returns:
-        What is measured, the number of pairs, and for each sub-net and for chance `pointing_game` and `energy_inside`.
+        What is measured, the number of pairs, and for each sub-net and for chance `pointing_game` and `energy_inside`;
+        the same of the pairs of each part.
 
     Raises:
         DataError: The benchmark does not say where its attributes are, or a file is missing.
     """
     assert isinstance(task.net, MSDN)
-    parts = read_parts(data.benchmark.name, data.data_dir, data.attribute_names)
-    sums, pairs = {name: np.zeros(2) for name in (*task.net.subnets, CHANCE)}, 0
-    for batch in _batches(task, data, parts):
-        pairs += len(batch.cover_PHW)
-        sums[CHANCE] += [float(pointing_chance(batch.cover_PHW).sum()), float(batch.cover_PHW.mean((1, 2)).sum())]
-        for name, attention_PHW in zip(task.net.subnets, batch.attention, strict=True):
-            hits = pointing_game(attention_PHW, batch.cover_PHW)
-            sums[name] += [int(hits.sum()), float(energy_inside(attention_PHW, batch.cover_PHW).sum())]
-    if not pairs:
+    places = read_parts(data.benchmark.name, data.data_dir, data.attribute_names)
+    pairs = _Pairs(*map(np.concatenate, zip(*_batches(task, data, places), strict=True)))
+    if not len(pairs.attributes_P):
         raise DataError(f"No attribute of {data.benchmark.name}'s evaluated images has a place")
-    means = {name: dict(zip(MEASURES, (both / pairs).tolist(), strict=True)) for name, both in sums.items()}
-    return {"against": parts.kind, "splits": list(data.eval_splits), "pairs": pairs, "scores": means}
+    names = [*task.net.subnets, CHANCE]
+    part_P = np.array([" or ".join(parts) for parts in places.parts_of])[pairs.attributes_P]
+    by_part = {str(part): _means(names, pairs.scores_PS2[part_P == part]) for part in np.unique(part_P)}
+    splits = list(data.eval_splits)
+    return {"against": places.kind, "splits": splits, **_means(names, pairs.scores_PS2), "parts": by_part}
+
+
+def _means(names: Sequence[str], scores_PS2: NDArray[np.float64]) -> dict[str, Any]:
+    means = zip(names, scores_PS2.mean(axis=0).tolist(), strict=True)
+    return {"pairs": len(scores_PS2), "scores": {name: dict(zip(MEASURES, row, strict=True)) for name, row in means}}
 
 
 @torch.no_grad()
-def _batches(task: ZSLTask, data: ZSLDataModule, parts: PartBoxes) -> Iterator[_Batch]:
+def _batches(task: ZSLTask, data: ZSLDataModule, places: PartBoxes) -> Iterator[_Pairs]:
     names = data.benchmark.relative_paths(data.split)
     paths = data.benchmark.image_paths(data.split, data.data_dir)
     attributes_CK = torch.from_numpy(data.semantics.class_attributes_CK)
@@ -74,12 +78,22 @@ def _batches(task: ZSLTask, data: ZSLDataModule, parts: PartBoxes) -> Iterator[_
         for start in range(0, len(dataset), _BATCH):
             indices = list(range(start, min(start + _BATCH, len(dataset))))
             regions_BRD, labels_B, rows_B = dataset.__getitems__(indices)
-            boxes_BKN4 = np.stack([parts.of(names[row], paths[row]) for row in rows_B.tolist()])
-            cover_PHW = cover(torch.from_numpy(boxes_BKN4).flatten(0, 1), grid)
-            counts_P = has_CK[labels_B].flatten() & (cover_PHW.amax(dim=(1, 2)) > 0)
+            boxes_BKN4 = np.stack([places.of(names[row], paths[row]) for row in rows_B.tolist()])
+            cover_BKHW = cover(torch.from_numpy(boxes_BKN4).flatten(0, 1), grid).reshape(*boxes_BKN4.shape[:2], *grid)
+            counts_BK = has_CK[labels_B] & (cover_BKHW.amax(dim=(2, 3)) > 0)
             outputs = task.net(regions_BRD.to(task.device))
-            attention = [o.attention_BKR.float().cpu().flatten(0, 1)[counts_P].unflatten(1, grid) for o in outputs]
-            yield _Batch(attention, cover_PHW[counts_P])
+            attention = [o.attention_BKR.float().cpu()[counts_BK].reshape(-1, *grid) for o in outputs]
+            yield _Pairs(counts_BK.nonzero()[:, 1].numpy(), _scores(attention, cover_BKHW[counts_BK]).numpy())
+
+
+def _scores(attention: Sequence[Tensor], cover_PHW: Tensor) -> Tensor:
+    """Pointing game and energy of each sub-net's attention (P, H, W), then of chance, (P, S, 2)."""
+    chance_P2 = torch.stack([pointing_chance(cover_PHW), cover_PHW.mean(dim=(1, 2))], dim=1)
+    of_subnets = [
+        torch.stack([pointing_game(maps_PHW, cover_PHW).double(), energy_inside(maps_PHW, cover_PHW)], dim=1)
+        for maps_PHW in attention
+    ]
+    return torch.stack([*of_subnets, chance_P2], dim=1)
 
 
 class AttentionScores(Callback):
