@@ -6,11 +6,13 @@ import io
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import Future
 
 import numpy as np
@@ -129,6 +131,15 @@ class TestServer:
         assert client.post("/predict", content=png(), headers={"Origin": origin}).status_code == 403
         assert client.post("/predict", content=png(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("served", "asked", "status"),
+        [("::1", "[::1]:8000", 200), ("::1", "evil.example", 400), ("::", "any.example", 200), ("0.0.0.0", "x", 200)],
+    )
+    def test_names_that_it_answers_to(self, served, asked, status):
+        answering = server.application(server.Answers(Future(), [], "x"), served)
+        client = TestClient(answering, base_url="http://127.0.0.1")
+        assert client.get("/", headers={"Host": asked}).status_code == status
+
     def test_a_model_that_cannot_be_loaded(self):
         failed = Future()
         failed.set_exception(DataError("The weights are missing"))
@@ -156,6 +167,18 @@ def test_a_port_that_cannot_be_served(tmp_path, port):
         port = other.getsockname()[1] if port == "taken" else port
         with pytest.raises(ConfigError, match="--port"):
             app.run(options(tmp_path, port=port))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_quietly(tiny_run):
+    command = [sys.executable, "-m", "msdn_lit.app", str(tiny_run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        address = running.stdout.readline().split()[0]
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            assert b"<h1>What run sees</h1>" in answer.read()
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=120) == ("", "")
+    assert running.returncode == 0
 
 
 def test_the_page_needs_no_torch():
