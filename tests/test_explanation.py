@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import hashlib
 import io
 import json
 import re
@@ -74,10 +75,16 @@ class TestPage:
         assert "<i>title" not in page
         assert "&lt;u&gt;reason" in page
 
+    def test_runs_its_own_script_and_no_other(self, model):
+        page = explanation.page([model.predict(PICTURES[0])], "title", {})
+        script = re.search(r"<script>(.*?)</script>", page, flags=re.DOTALL).group(1)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}'" in page
+
     def test_stands_alone(self, model):
         page = explanation.page([model.predict(PICTURES[0])], "title", {})
         assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
-        assert "http" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
+        assert "://" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
 
     def test_says_what_it_leaves_out(self, model, monkeypatch):
         monkeypatch.setattr(explanation, "MAX_PICTURES", 2)
@@ -209,6 +216,7 @@ def tab(browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
     yield page
     page.close()
     assert faults == []
@@ -236,6 +244,16 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
     assert tab.evaluate("Array.from(unit(Float32Array.from([0, 50, 100, 3.5, 0, 20])))") == pytest.approx(
         row_K.tolist()
     )
+
+
+@pytest.mark.slow
+def test_pictures_none_of_which_could_be_read(tab, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(explanation.page([], "title", {"a.jpg": "a.jpg does not decode."}), encoding="utf-8")
+    tab.goto(path.as_uri())
+    assert "a.jpg does not decode." in tab.locator(".failures").inner_text()
+    assert not tab.locator("#drop").is_visible()
+    assert tab.locator("#message").inner_text() == ""
 
 
 @pytest.mark.slow
