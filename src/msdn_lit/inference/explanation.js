@@ -3,9 +3,10 @@
 // ---- state ---------------------------------------------------------------------------------------------------------
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { images: [], image: -1, classes: [], selected: null, attribute: null, subnet: null, filter: "", more: 10 };
+const state = { images: [], image: -1, classes: [], selected: null, attribute: null, subnet: null, more: 10 };
 const $ = (id) => document.getElementById(id);
 const readable = (name) => name.replace(/^has_/, "").replace(/::/g, ": ").replace(/_/g, " ");
+const fits = (text, typed) => typed.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));
 const short = (name) => name.replace(/^\d+\./, "").replace(/_/g, " ");
 
 function setModel(model) {
@@ -72,7 +73,7 @@ function drawClasses() {
 
 function drawRanking(ranked) {
   const best = ranked[0].score, range = Math.max(1e-9, best - ranked[Math.min(ranked.length, 10) - 1].score);
-  const shown = ranked.slice(0, 10);
+  const shown = ranked.filter(({ c }) => fits(short(state.classes[c].name), $("find").value)).slice(0, 10);
   if (!shown.some(({ c }) => c === state.selected)) shown.push(ranked.find(({ c }) => c === state.selected));
   $("ranking").replaceChildren(...shown.map(({ c, score }) => {
     const one = state.classes[c], place = ranked.findIndex((each) => each.c === c) + 1;
@@ -88,10 +89,9 @@ function drawRanking(ranked) {
 
 function drawAttributes(image) {
   const one = state.classes[state.selected], names = state.model.attributes, values = one.values || percent(one.row);
-  const parts = Array.from(one.row, (v, k) => ({ k, part: v * image.psi[k] })).sort((a, b) => b.part - a.part);
+  const parts = Array.from(one.row, (v, k) => ({ k, part: v * image.psi[k] })).sort((a, b) => Math.abs(b.part) - Math.abs(a.part));
   if (state.attribute === null) state.attribute = parts[0].k;
-  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const fitting = parts.filter(({ k }) => words.every((word) => readable(names[k]).toLowerCase().includes(word)));
+  const fitting = parts.filter(({ k }) => fits(readable(names[k]), $("filter").value));
   $("why").textContent = `Why ${short(one.name)}?`;
   $("attributes").replaceChildren(...fitting.slice(0, state.more).map(({ k }) => {
     const look = () => { state.attribute = k; drawPicture(image); markAttribute(); };
@@ -108,16 +108,19 @@ function drawAttributes(image) {
   fillAttributes(image);
 }
 
-/** Contributions in the rows that are there, which stay in place while a value is typed. */
+/** Contributions, and which values are not the original ones, in the rows that are there: they stay while one is typed. */
 function fillAttributes(image) {
   const one = state.classes[state.selected], parts = Array.from(one.row, (v, k) => v * image.psi[k]);
-  const most = Math.max(...parts.map(Math.abs));
+  const most = Math.max(...parts.map(Math.abs)), before = percent(one.original);
   for (const button of $("attributes").querySelectorAll("button")) {
-    const part = parts[button.dataset.key];
-    button.querySelector("output").textContent = part.toFixed(2);
-    button.querySelector(".bar").replaceWith(bar(part, most));
+    const k = button.dataset.key, value = button.nextSibling, isChanged = one.values && Math.abs(one.values[k] - before[k]) > 0.01;
+    button.querySelector("output").textContent = parts[k].toFixed(2);
+    button.querySelector(".bar").replaceWith(bar(parts[k], most));
+    value.className = isChanged ? "changed" : "";
+    value.title = isChanged ? `was ${Math.round(before[k])}` : "";
   }
-  $("reset").hidden = !one.values || one.side === "new";
+  $("reset").hidden = !one.values;
+  $("reset").textContent = one.side === "new" ? "Remove this class" : "Undo my edits";
 }
 
 function markAttribute() {
@@ -137,7 +140,7 @@ const BARE = "picture alone";
 
 function drawPicture(image) {
   const [rows, columns] = image.grid, canvas = $("heat"), size = rows * columns;
-  canvas.hidden = state.subnet === BARE;
+  canvas.hidden = $("scale").hidden = state.subnet === BARE;
   const map = (image.attention[state.subnet] || new Uint8Array(0)).subarray(state.attribute * size, (state.attribute + 1) * size);
   Object.assign(canvas, { width: columns, height: rows });
   if (!canvas.hidden) canvas.getContext("2d").putImageData(new ImageData(colours(map), columns, rows), 0, 0);
@@ -157,6 +160,15 @@ function drawPicture(image) {
 
 function focusOn(list, key) { $(list).querySelector(`[data-key="${key}"]`)?.focus(); }
 
+/** Arrow keys, Home and End go through the buttons of a list. */
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+  const buttons = [...event.currentTarget.querySelectorAll("button")], at = buttons.indexOf(document.activeElement);
+  if (!step || at < 0) return;
+  event.preventDefault();
+  buttons[Math.max(0, Math.min(buttons.length - 1, at + step))].focus();
+}
+
 function edit(k, input) {
   const one = state.classes[state.selected], value = Number(input.value);
   if (!(value >= 0 && value <= 100) || input.value === "") { say("A value is a number from 0 to 100."); return; }
@@ -170,7 +182,10 @@ function edit(k, input) {
 
 function reset() {
   const one = state.classes[state.selected];
-  Object.assign(one, { row: one.original, values: null });
+  if (one.side === "new") {
+    state.classes.splice(state.selected, 1);
+    Object.assign(state, { selected: null, attribute: null });
+  } else Object.assign(one, { row: one.original, values: null });
   draw();
   $("filter").focus();
 }
@@ -250,7 +265,9 @@ $("add").onsubmit = addClass;
 $("save").onclick = save;
 $("reset").onclick = reset;
 $("more").onclick = () => { state.more += 20; draw(); };
-$("filter").oninput = (event) => { state.filter = event.target.value; state.more = 10; draw(); };
+$("find").oninput = drawClasses;
+$("filter").oninput = () => { state.more = 10; draw(); };
+for (const list of ["samples", "pictures", "subnets", "ranking", "attributes"]) $(list).onkeydown = walk;
 if (data.model) {
   setModel(data.model);
   data.images.forEach(addImage);
