@@ -1,33 +1,30 @@
-"""The page of predictions and the program behind it: what it computes and refuses, and all of it clicked through."""
+"""The page of predictions and the program behind it: what they hold, answer and refuse."""
 
 import argparse
 import base64
+import hashlib
 import io
 import json
 import re
-import shutil
+import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
+import urllib.request
 from concurrent.futures import Future
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import msdn_lit
 from msdn_lit import app
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.inference import explanation
-from msdn_lit.inference.candidates import describe
 
 server = pytest.importorskip("msdn_lit.inference.server", reason="needs the extra app")
 from starlette.testclient import TestClient  # noqa: E402
 
-CHROMIUM = shutil.which("chromium")
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
@@ -72,10 +69,16 @@ class TestPage:
         assert "<i>title" not in page
         assert "&lt;u&gt;reason" in page
 
+    def test_runs_its_own_script_and_no_other(self, model):
+        page = explanation.page([model.predict(PICTURES[0])], "title", {})
+        script = re.search(r"<script>(.*?)</script>", page, flags=re.DOTALL).group(1)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}'" in page
+
     def test_stands_alone(self, model):
         page = explanation.page([model.predict(PICTURES[0])], "title", {})
         assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
-        assert "http" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
+        assert "://" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
 
     def test_says_what_it_leaves_out(self, model, monkeypatch):
         monkeypatch.setattr(explanation, "MAX_PICTURES", 2)
@@ -129,6 +132,15 @@ class TestServer:
         assert client.post("/predict", content=png(), headers={"Origin": origin}).status_code == 403
         assert client.post("/predict", content=png(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("served", "asked", "status"),
+        [("::1", "[::1]:8000", 200), ("::1", "evil.example", 400), ("::", "any.example", 200), ("0.0.0.0", "x", 200)],
+    )
+    def test_names_that_it_answers_to(self, served, asked, status):
+        answering = server.application(server.Answers(Future(), [], "x"), served)
+        client = TestClient(answering, base_url="http://127.0.0.1")
+        assert client.get("/", headers={"Host": asked}).status_code == status
+
     def test_a_model_that_cannot_be_loaded(self):
         failed = Future()
         failed.set_exception(DataError("The weights are missing"))
@@ -158,6 +170,18 @@ def test_a_port_that_cannot_be_served(tmp_path, port):
             app.run(options(tmp_path, port=port))
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_it_quietly(tiny_run):
+    command = [sys.executable, "-m", "msdn_lit.app", str(tiny_run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        address = running.stdout.readline().split()[0]
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            assert b"<h1>What run sees</h1>" in answer.read()
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=120) == ("", "")
+    assert running.returncode == 0
+
+
 def test_the_page_needs_no_torch():
     """So that it is there while the model loads."""
     code = "import sys, msdn_lit.app, msdn_lit.inference.server; sys.exit('torch' in sys.modules)"
@@ -168,166 +192,3 @@ def test_without_its_package(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"uvicorn is not installed.*msdn-lit\[app\]"):
         app.run(options(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if not CHROMIUM:
-        pytest.skip("needs chromium")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def tab(browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    faults = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    page.close()
-    assert faults == []
-
-
-def names_in(tab, place):
-    return [text.split("\n")[0] for text in tab.locator(f"#{place} li button").all_inner_texts()]
-
-
-@pytest.mark.slow
-def test_the_page_computes_what_python_does(model, tab, tmp_path):
-    found = model.predict(PICTURES[0], top_k=8)
-    path = tmp_path / "page.html"
-    path.write_text(explanation.page([found], "title", {}), encoding="utf-8")
-    tab.goto(path.as_uri())
-    ranked = tab.evaluate("ranking(state.images[0].psi, state.classes)")
-    assert [model.classes.names[one["c"]] for one in ranked] == [c.name for c in found.classes]
-    assert [one["score"] for one in ranked] == pytest.approx([c.score for c in found.classes], abs=1e-4)
-    computed = tab.evaluate("flips(state.images[0].psi, state.classes)")
-    assert [flip["rival"] for flip in computed] == [flip.rival for flip in found.flips]
-    for ours, theirs in zip(found.flips, computed, strict=True):
-        assert (theirs["attribute"], theirs["change"]) == (ours.attribute, pytest.approx(ours.change, rel=1e-4))
-    typed = {name: value for name, value in zip(model.attribute_names, [0, 50, 100, 3.5, 0, 20], strict=True) if value}
-    row_K = describe({"x": typed}, model.attribute_names, model.classes).attributes_CK[0]
-    assert tab.evaluate("Array.from(unit(Float32Array.from([0, 50, 100, 3.5, 0, 20])))") == pytest.approx(
-        row_K.tolist()
-    )
-
-
-@pytest.mark.slow
-def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
-    """Among seen classes alone, too, all of whose margins are negative."""
-    path = tmp_path / "page.html"
-    path.write_text(explanation.page([model.predict(PICTURES[0], model.classes.of_side("seen"))], "title", {}))
-    tab.goto(path.as_uri())
-    tab.locator("#name").fill("mine")
-    tab.locator("#name").press("Enter")
-    new = model.candidates({"mine": {model.attribute_names[0]: 100}})
-    assert tab.evaluate("state.classes.at(-1).margin") == pytest.approx(float(model.margins(new)[0]))
-    tab.locator("#save").click()
-    assert tab.locator("#message").inner_text() == "“mine” has no attributes yet."
-
-
-@pytest.mark.slow
-def test_by_keyboard_and_in_haste(model, tab, tmp_path):
-    """Focus stays where the user is, and a click right after typing arrives."""
-    path = tmp_path / "page.html"
-    path.write_text(explanation.page(model.predict(list(PICTURES)), "title", {}))
-    tab.goto(path.as_uri())
-    values = tab.locator("#attributes input")
-    values.nth(0).focus()
-    for _ in range(3):
-        tab.keyboard.press("ArrowDown")
-    assert values.nth(0).evaluate("(input) => input === document.activeElement")
-    tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.closest('#attributes li') === $('attributes').children[1]")
-    attribute = tab.locator("#attributes li:nth-child(2) button > span:first-child").inner_text()
-    assert f"“{attribute}”" in tab.locator("#caption").inner_text()  # its heat map
-    values.nth(0).press_sequentially("7")
-    other = tab.locator("#ranking li button").nth(1)
-    box = other.bounding_box()
-    tab.mouse.click(box["x"] + 5, box["y"] + 5)
-    assert tab.locator("#ranking li button").nth(1).get_attribute("aria-pressed") == "true"
-    for place, number in (("subnets", 2), ("pictures", 1)):
-        tab.locator(f"#{place} button").nth(number).focus()
-        tab.keyboard.press("Enter")
-        assert tab.locator(f"#{place} button").nth(number).evaluate("(one) => one === document.activeElement")
-    assert tab.locator("#heat").is_hidden()
-
-
-@pytest.mark.slow
-def test_clicked_through(model, tab, tmp_path):
-    """An upload, a heat map, an edit, a new class, its file, and a picture that is too large."""
-    import uvicorn
-
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "a.png").write_bytes(png())
-    (tmp_path / "large.png").write_bytes(png() + b"\0" * explanation.UPLOAD_LIMIT)
-    done = Future()
-    done.set_result(model)
-    running = uvicorn.Server(
-        uvicorn.Config(
-            server.application(server.Answers(done, [tmp_path / "a.png"], "title"), "127.0.0.1"),
-            port=0,
-            log_level="warning",
-        )
-    )
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    try:
-        while not running.started:
-            time.sleep(0.05)
-        port = running.servers[0].sockets[0].getsockname()[1]
-        tab.goto(f"http://127.0.0.1:{port}/")
-        tab.wait_for_selector("body[data-ready]")
-        use(tab, model, tmp_path)
-    finally:
-        running.should_exit = True
-        thread.join()
-
-
-def use(tab, model, folder):
-    tab.set_input_files("#file", folder / "a.png")
-    tab.wait_for_selector("#ranking li")
-    best = model.predict(PICTURES[0]).best
-    assert names_in(tab, "ranking")[0] == f"1. {best.name[4:].replace('_', ' ')}"
-    heat = "Array.from($('heat').getContext('2d').getImageData(0, 0, $('heat').width, $('heat').height).data).join()"
-    before = tab.evaluate(heat)
-    tab.locator("#attributes li button").nth(3).hover()
-    assert tab.evaluate(heat) != before
-    tab.locator("#subnets button").nth(1).click()
-    assert tab.locator("#caption").inner_text().startswith("visual to attribute")
-
-    tab.locator("#ranking li button").nth(7).focus()
-    tab.keyboard.press("Enter")  # by keyboard: the last class
-    name, score = tab.locator("#why").inner_text(), tab.locator("#ranking output").nth(7).inner_text()
-    tab.locator("#attributes input").nth(0).fill("0")
-    tab.keyboard.press("Tab")
-    assert tab.locator("#why").inner_text() == name
-    outputs = dict(zip(names_in(tab, "ranking"), tab.locator("#ranking output").all_inner_texts(), strict=True))
-    (edited,) = [value for key, value in outputs.items() if key.split(". ")[1] in name]
-    assert edited != score
-    tab.locator("#reset").click()
-    assert score in tab.locator("#ranking output").all_inner_texts()
-    tab.locator("#attributes input").nth(0).fill("200")
-    tab.keyboard.press("Tab")
-    assert "0 to 100" in tab.locator("#message").inner_text()
-
-    tab.locator("#name").fill("my bird")
-    tab.locator("#like").select_option(label=f"like {best.name[4:].replace('_', ' ')}")
-    tab.locator("#like").press("Tab")
-    tab.keyboard.press("Enter")
-    assert "my bird" in " ".join(names_in(tab, "ranking"))
-    with tab.expect_download() as download:
-        tab.locator("#save").click()
-    download.value.save_as(folder / "mine.yaml")
-    made = model.candidates(folder / "mine.yaml")
-    assert made.names == ("my bird",)
-    np.testing.assert_allclose(made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3)
-    tab.set_input_files("#file", folder / "large.png")
-    tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
-    tab.set_input_files("#file", [folder / "text.png", folder / "a.png"])  # the good one hides no message
-    tab.wait_for_selector("#pictures button:nth-child(2)")
-    tab.wait_for_function("$('message').textContent.startsWith('text.png: The picture does not decode')")
-    assert torch.is_inference_mode_enabled() is False

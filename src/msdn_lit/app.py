@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def main() -> None:
     option("--samples", type=Path, metavar="DIR", help="pictures to choose from")
     option("--host", default="127.0.0.1", help="whom to answer; this machine alone by default")
     option("--port", type=int, default=8000)
-    with told_by("msdn-app"):
+    with told_by("msdn-app"), suppress(KeyboardInterrupt):
         run(parser.parse_args())
 
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from msdn_lit.inference.server import Answers, application
+        from msdn_lit.inference.server import Answers, application, in_address
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed", action='pip install "msdn-lit[app]"') from error
 
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         answers = Answers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
         server = uvicorn.Server(uvicorn.Config(application(answers, options.host), log_level="warning"))
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
-        print(f"http://{options.host}:{listening.getsockname()[1]}  (Ctrl+C ends it)", flush=True)
+        print(f"http://{in_address(options.host)}:{listening.getsockname()[1]}  (Ctrl+C ends it)", flush=True)
         server.run([listening])
         if model.done():
             model.result()  # why it ended, if the model could not be loaded
@@ -62,7 +63,7 @@ def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise ConfigError("--port is wrong", expected="0 to 65535", found=port)
     try:
-        return socket.create_server((host, port))
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         action = "Name another with --port; 0 takes one that is free."
         raise ConfigError(f"{host}:{port} cannot be served ({error.strerror})", action=action) from error

@@ -1,47 +1,12 @@
-// Everything after the network: a class's score is the sum over attributes of class value times attribute score, plus a
-// margin, so ranking, edits, new classes and counterfactuals are computed here. K attributes, C classes.
-"use strict";
-
-// ---- numbers -------------------------------------------------------------------------------------------------------
-
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-const floats = (text) => new Float32Array(bytes(text).buffer);
-const dot = (a, b) => { let sum = 0; for (let k = 0; k < a.length; k++) sum += a[k] * b[k]; return sum; };
-const unit = (row) => { const length = Math.sqrt(dot(row, row)); return row.map((v) => (length ? v / length : 0)); };
-const percent = (row) => { const top = Math.max(...row); return Array.from(row, (v) => (top ? 100 * v / top : 0)); };
-
-/** Classes by score, the best first: {c, score}. */
-function ranking(psi, classes) {
-  return classes.map((one, c) => ({ c, score: dot(one.row, psi) + one.margin })).sort((a, b) => b.score - a.score);
-}
-
-/** For each rival the one attribute whose score has to change the least for it to draw level, the smallest first. */
-function flips(psi, classes) {
-  const ranked = ranking(psi, classes), winner = classes[ranked[0].c];
-  const found = ranked.slice(1).map(({ c, score }) => {
-    let k = 0, widest = 0;
-    classes[c].row.forEach((v, i) => { const d = v - winner.row[i]; if (Math.abs(d) > Math.abs(widest)) { widest = d; k = i; } });
-    return { rival: c, lead: ranked[0].score - score, attribute: k, change: (ranked[0].score - score) / widest };
-  });
-  return found.filter((flip) => Number.isFinite(flip.change)).sort((a, b) => Math.abs(a.change) - Math.abs(b.change));
-}
-
-/** The classes that were added or edited, as a class file for msdn-predict. */
-function classFile(classes, attributes) {
-  const lines = ["# classes=THIS_FILE of msdn-predict; values from 0 to 100"];
-  for (const one of classes.filter((each) => each.values)) {
-    lines.push(`${JSON.stringify(one.side === "new" ? one.name : `${one.name} (edited)`)}:`);
-    one.values.forEach((v, k) => { if (v > 0) lines.push(`  ${JSON.stringify(attributes[k])}: ${Math.round(v * 10) / 10}`); });
-  }
-  return lines.join("\n") + "\n";
-}
+// What the page shows and what a user does with it; class_scores.js, which comes first, computes.
 
 // ---- state ---------------------------------------------------------------------------------------------------------
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { images: [], image: -1, classes: [], selected: null, attribute: null, subnet: null, filter: "", more: 10 };
+const state = { images: [], image: -1, classes: [], selected: null, attribute: null, subnet: null, more: 10 };
 const $ = (id) => document.getElementById(id);
 const readable = (name) => name.replace(/^has_/, "").replace(/::/g, ": ").replace(/_/g, " ");
+const fits = (text, typed) => typed.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));
 const short = (name) => name.replace(/^\d+\./, "").replace(/_/g, " ");
 
 function setModel(model) {
@@ -108,7 +73,7 @@ function drawClasses() {
 
 function drawRanking(ranked) {
   const best = ranked[0].score, range = Math.max(1e-9, best - ranked[Math.min(ranked.length, 10) - 1].score);
-  const shown = ranked.slice(0, 10);
+  const shown = ranked.filter(({ c }) => fits(short(state.classes[c].name), $("find").value)).slice(0, 10);
   if (!shown.some(({ c }) => c === state.selected)) shown.push(ranked.find(({ c }) => c === state.selected));
   $("ranking").replaceChildren(...shown.map(({ c, score }) => {
     const one = state.classes[c], place = ranked.findIndex((each) => each.c === c) + 1;
@@ -124,10 +89,9 @@ function drawRanking(ranked) {
 
 function drawAttributes(image) {
   const one = state.classes[state.selected], names = state.model.attributes, values = one.values || percent(one.row);
-  const parts = Array.from(one.row, (v, k) => ({ k, part: v * image.psi[k] })).sort((a, b) => b.part - a.part);
+  const parts = Array.from(one.row, (v, k) => ({ k, part: v * image.psi[k] })).sort((a, b) => Math.abs(b.part) - Math.abs(a.part));
   if (state.attribute === null) state.attribute = parts[0].k;
-  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const fitting = parts.filter(({ k }) => words.every((word) => readable(names[k]).toLowerCase().includes(word)));
+  const fitting = parts.filter(({ k }) => fits(readable(names[k]), $("filter").value));
   $("why").textContent = `Why ${short(one.name)}?`;
   $("attributes").replaceChildren(...fitting.slice(0, state.more).map(({ k }) => {
     const look = () => { state.attribute = k; drawPicture(image); markAttribute(); };
@@ -144,16 +108,19 @@ function drawAttributes(image) {
   fillAttributes(image);
 }
 
-/** Contributions in the rows that are there, which stay in place while a value is typed. */
+/** Contributions, and which values are not the original ones, in the rows that are there: they stay while one is typed. */
 function fillAttributes(image) {
   const one = state.classes[state.selected], parts = Array.from(one.row, (v, k) => v * image.psi[k]);
-  const most = Math.max(...parts.map(Math.abs));
+  const most = Math.max(...parts.map(Math.abs)), before = percent(one.original);
   for (const button of $("attributes").querySelectorAll("button")) {
-    const part = parts[button.dataset.key];
-    button.querySelector("output").textContent = part.toFixed(2);
-    button.querySelector(".bar").replaceWith(bar(part, most));
+    const k = button.dataset.key, value = button.nextSibling, isChanged = one.values && Math.abs(one.values[k] - before[k]) > 0.01;
+    button.querySelector("output").textContent = parts[k].toFixed(2);
+    button.querySelector(".bar").replaceWith(bar(parts[k], most));
+    value.className = isChanged ? "changed" : "";
+    value.title = isChanged ? `was ${Math.round(before[k])}` : "";
   }
-  $("reset").hidden = !one.values || one.side === "new";
+  $("reset").hidden = !one.values;
+  $("reset").textContent = one.side === "new" ? "Remove this class" : "Undo my edits";
 }
 
 function markAttribute() {
@@ -171,21 +138,12 @@ function drawFlips(image) {
 
 const BARE = "picture alone";
 
-/** Viridis, from dark (no attention) to light (the most). */
-const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
-
 function drawPicture(image) {
   const [rows, columns] = image.grid, canvas = $("heat"), size = rows * columns;
-  canvas.hidden = state.subnet === BARE;
+  canvas.hidden = $("scale").hidden = state.subnet === BARE;
   const map = (image.attention[state.subnet] || new Uint8Array(0)).subarray(state.attribute * size, (state.attribute + 1) * size);
   Object.assign(canvas, { width: columns, height: rows });
-  const pixels = new ImageData(columns, rows);
-  map.forEach((v, r) => {
-    const place = v / 255 * (VIRIDIS.length - 1), low = Math.floor(place), high = Math.min(low + 1, VIRIDIS.length - 1);
-    for (let i = 0; i < 3; i++) pixels.data[4 * r + i] = VIRIDIS[low][i] + (place - low) * (VIRIDIS[high][i] - VIRIDIS[low][i]);
-    pixels.data[4 * r + 3] = 70 + v / 255 * 110;
-  });
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  if (!canvas.hidden) canvas.getContext("2d").putImageData(new ImageData(colours(map), columns, rows), 0, 0);
   $("picture").src = image.picture;
   $("picture").alt = image.name;
   const shown = readable(state.model.attributes[state.attribute]);
@@ -202,6 +160,15 @@ function drawPicture(image) {
 
 function focusOn(list, key) { $(list).querySelector(`[data-key="${key}"]`)?.focus(); }
 
+/** Arrow keys, Home and End go through the buttons of a list. */
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+  const buttons = [...event.currentTarget.querySelectorAll("button")], at = buttons.indexOf(document.activeElement);
+  if (!step || at < 0) return;
+  event.preventDefault();
+  buttons[Math.max(0, Math.min(buttons.length - 1, at + step))].focus();
+}
+
 function edit(k, input) {
   const one = state.classes[state.selected], value = Number(input.value);
   if (!(value >= 0 && value <= 100) || input.value === "") { say("A value is a number from 0 to 100."); return; }
@@ -215,7 +182,10 @@ function edit(k, input) {
 
 function reset() {
   const one = state.classes[state.selected];
-  Object.assign(one, { row: one.original, values: null });
+  if (one.side === "new") {
+    state.classes.splice(state.selected, 1);
+    Object.assign(state, { selected: null, attribute: null });
+  } else Object.assign(one, { row: one.original, values: null });
   draw();
   $("filter").focus();
 }
@@ -295,12 +265,14 @@ $("add").onsubmit = addClass;
 $("save").onclick = save;
 $("reset").onclick = reset;
 $("more").onclick = () => { state.more += 20; draw(); };
-$("filter").oninput = (event) => { state.filter = event.target.value; state.more = 10; draw(); };
+$("find").oninput = drawClasses;
+$("filter").oninput = () => { state.more = 10; draw(); };
+for (const list of ["samples", "pictures", "subnets", "ranking", "attributes"]) $(list).onkeydown = walk;
 if (data.model) {
   setModel(data.model);
   data.images.forEach(addImage);
-  if (data.images.length) show(0);
+  show(0);
   document.body.dataset.ready = "yes";
-} else {
+} else if (data.limit) { // a page of no picture that could be read has no program behind it
   queue = startApp().catch((fault) => say(fault.message));
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -86,5 +87,6 @@ def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str],
     here = Path(__file__).parent
     template = jinja2.Environment(autoescape=True).from_string((here / "explanation.html").read_text(encoding="utf-8"))
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no tag ends the script
-    script = (here / "explanation.js").read_text(encoding="utf-8")
-    return template.render(title=title, data=data, script=script, failures=failures, note=note)
+    script = "".join((here / name).read_text(encoding="utf-8") for name in ("class_scores.js", "explanation.js"))
+    digest = _base64(hashlib.sha256(script.encode()).digest())  # the browser runs this script and no other
+    return template.render(title=title, data=data, script=script, digest=digest, failures=failures, note=note)

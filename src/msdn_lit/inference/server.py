@@ -84,7 +84,7 @@ def application(answers: Answers, host: str) -> Starlette:
 
     Args:
         answers: To what is asked.
-        host: The name under which it is served; "0.0.0.0" answers to any.
+        host: The name under which it is served; "0.0.0.0" and "::" answer to any.
     """
     routes = [
         Route("/", answers.show),
@@ -92,8 +92,13 @@ def application(answers: Answers, host: str) -> Starlette:
         Route("/samples/{index:int}", answers.sample),
         Route("/predict", answers.predict, methods=["POST"]),
     ]
-    hosts = ["*"] if host == "0.0.0.0" else [host, "localhost", "127.0.0.1"]
+    hosts = ["*"] if host in ("0.0.0.0", "::") else [in_address(host), "localhost", "127.0.0.1"]
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+
+
+def in_address(host: str) -> str:
+    """A host as it stands in an address: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _fault(status: int, sentence: str) -> Response:
