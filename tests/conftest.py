@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = (
     "1"  # read when huggingface_hub is imported: a test that asks for a download fails at once
 )
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -110,6 +111,12 @@ def tiny_run(mini_config, tmp_path):
     torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     return folder
+
+
+@pytest.fixture
+def pictures():
+    """Five pictures of noise, as the tiny backbone sees them."""
+    return list(np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8))
 
 
 @pytest.fixture

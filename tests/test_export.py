@@ -1,10 +1,9 @@
-"""A trained model elsewhere: bundles without data and without code, ONNX and torch.export, the release's weights."""
+"""A trained model elsewhere: bundles without data and without code, ONNX and torch.export."""
 
 import json
 import os
 import shutil
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +12,9 @@ from safetensors.torch import load_file, save_file
 
 import msdn_lit
 from msdn_lit import export
-from msdn_lit.checkpoint import load_checkpoint
 from msdn_lit.errors import CheckpointError
 from msdn_lit.inference.graph import Graph
 from tests import miniature
-from tests.test_parity import GOLDEN, Case
-
-
-@pytest.fixture
-def pictures():
-    return list(np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -35,6 +27,21 @@ def bundle(tiny_run, command, tmp_path):
 
 def scores(model, pictures):
     return [[(c.name, c.side, c.score) for c in found.classes] for found in model.predict(pictures, top_k=8)]
+
+
+VECTORS = "net.attribute_vectors_KE"
+
+
+def nested(depth):
+    """Lists within lists."""
+    found = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def v2a(content):
+    return content["model"]["subnets"]["visual_to_attribute"]
 
 
 class TestBundle:
@@ -129,6 +136,14 @@ class TestBundle:
             (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
             (lambda c: c["backbone"].update(model_name="resnet9999"), "cannot be built .*timm knows no model"),
             (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
+            (lambda c: c.update(calibration=10**400), "fusion or calibration makes no sense"),
+            (lambda c: c["fusion"].update(attribute_to_visual=1e39), "fusion or calibration makes no sense"),
+            (lambda c: c["model"].update(deep=nested(400)), "cannot be built"),
+            (lambda c: c["model"].update(deep=nested(700)), "nested too deep"),
+            (lambda c: v2a(c).update(effective_regions=float("inf")), "cannot be built .*effective_regions is wrong"),
+            (lambda c: v2a(c).update(effective_regions=10**400), "cannot be built .*effective_regions is wrong"),
+            (lambda c: v2a(c).update(effective_regions="7"), "cannot be built"),
+            (lambda c: v2a(c).update(effective_regions=[]), "cannot be built"),
             (lambda c: c["model"].update(subnets=7), "fusion or calibration makes no sense"),
             (lambda c: c["model"].pop("_target_"), "cannot be built"),
             (lambda c: c["model"].pop("_partial_"), "cannot be built"),
@@ -151,6 +166,9 @@ class TestBundle:
             (lambda w: w.update({"net.attribute_vectors_KE": torch.zeros(7, 5)}), "its net has other attributes"),
             (lambda w: w["classes"].fill_(float("nan")), "a weight is NaN or infinite"),
             (lambda w: w.pop("classes"), "classes have the shape None"),
+            (lambda w: w.update(classes=w["classes"].half()), "classes are torch.float16 instead of torch.float32"),
+            (lambda w: w.update(classes=w["classes"].double()), "classes are torch.float64 instead of torch.float32"),
+            (lambda w: w.update({VECTORS: w[VECTORS].half()}), "attribute_vectors_KE: .*found .*torch.float16"),
         ],
     )
     def test_weights_that_do_not_fit(self, bundle, change, message):
@@ -166,6 +184,16 @@ class TestBundle:
         (bundle / name).write_bytes(content[: len(content) // 2])
         with pytest.raises(CheckpointError, match="is damaged"):
             msdn_lit.load(bundle)
+
+    @pytest.mark.parametrize("checkpoint", ["peak_harmonic_mean", "theirs.pth"])
+    def test_has_no_other_checkpoint(self, bundle, checkpoint):
+        with pytest.raises(CheckpointError, match=f"is a bundle, which has one checkpoint and not {checkpoint}"):
+            msdn_lit.load(bundle, checkpoint=checkpoint)
+
+    def test_is_not_made_of_a_bundle(self, bundle, command, tmp_path):
+        code, _, err = command(export, f"run_dir={bundle}", f"output={tmp_path / 'again'}")
+        action = "Copy it, or choose format=onnx or format=torch."
+        assert (code, err) == (2, f"msdn-export: {bundle} is a bundle already. {action}\n")
 
 
 def test_unknown_format(command, tiny_run):
@@ -223,76 +251,3 @@ class TestGraph:
         assert json.loads(files["attributes"]) == list(model.attribute_names)
         for some in (pictures[:1], pictures):
             self.check([o.detach() for o in program(torch.from_numpy(np.stack(some)))], model, some)
-
-
-@pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
-def released(request, tmp_path):
-    """A .pth as the released code saves it, of a golden case's final weights, and the case."""
-    case = Case(request.param)
-    golden = case.golden
-    weights = {name: golden[f"final.{name}"] for name in ("V", "W_1", "W_2", "W_1_1", "W_2_1")}
-    weights |= {"W_3": weights["W_2"], "W_3_1": weights["W_1_1"]}
-    C = len(golden["class_attributes"])
-    weights |= {"att": torch.nn.functional.normalize(golden["class_attributes"]), "weight_ce": torch.eye(C)}
-    weights |= {"bias": torch.tensor(1), "mask_bias": torch.ones(1, C), "prob_prune": torch.tensor(0)}
-    return case, weights, tmp_path / "release.pth"
-
-
-class TestRelease:
-    def test_logits_are_the_golden_ones(self, released):
-        case, weights, path = released
-        torch.save(weights, path)
-        module = torch.nn.ModuleDict({"net": case.net})
-        module.load_state_dict(load_checkpoint(path, module)["state_dict"])
-        regions_BRD = case.golden["eval.feature_maps"].flatten(2).transpose(1, 2)
-        seen, unseen = case.golden["seen"], case.golden["unseen"]
-        with torch.no_grad():
-            logits = [output.logits_BC for output in case.net(regions_BRD)]
-        margin = torch.zeros(logits[0].shape[1]).index_fill(0, unseen, 1).index_fill(0, seen, -1)
-        fused = sum(a * (z + margin) for a, z in zip(case.golden["fusion"], logits, strict=True))
-        torch.testing.assert_close(fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5)
-
-    def test_becomes_a_bundle(self, tiny_run, command, pictures, tmp_path):
-        """The run's own weights under the released names, from a file that stands elsewhere."""
-        ours = torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        W_1, W_2 = ours["net.subnets.attribute_to_visual.weights_MED"]
-        W_1_1, W_2_1 = ours["net.subnets.visual_to_attribute.weights_MED"]
-        theirs = {"V": ours["net.attribute_vectors_KE"], "W_1": W_1, "W_2": W_2, "W_1_1": W_1_1.T, "W_2_1": W_2_1}
-        torch.save({name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth")
-        expected = scores(msdn_lit.load(tiny_run), pictures)
-        (tiny_run / "checkpoints" / "last.ckpt").unlink()
-        released = [f"run_dir={tiny_run}", f"output={tmp_path / 'b'}", f"checkpoint={tmp_path / 'theirs.pth'}"]
-        assert command(export, *released)[0] == 0
-        assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
-        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {"checkpoint": "theirs.pth"}
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            (lambda w: w.pop("W_2_1"), "missing: W_2_1; foreign: none"),
-            (lambda w: w.update(W_4=torch.zeros(1)), "missing: none; foreign: W_4"),
-            (lambda w: w["att"].mul_(0.5), "are of other classes or attributes"),
-            (lambda w: w.update(att=w["att"][:-1]), "are of other classes or attributes"),
-            (lambda w: w.update(V=w["V"][:-1]), "Weight V has another shape"),
-            (lambda w: w.update(W_2=w["W_2"][:, :-1]), "Weight W_2 has another shape"),
-            (lambda w: w.update(W_1_1=w["W_1_1"].T), "Weight W_1_1 has another shape"),
-            (
-                lambda w: w.update({n: w[n][..., :-1] for n in ("W_1", "W_2", "W_2_1")} | {"W_1_1": w["W_1_1"][:-1]}),
-                "is of another model: net.subnets",
-            ),
-            (lambda w: w["W_1"].fill_(float("inf")), "holds NaN or infinity"),
-        ],
-    )
-    def test_is_strict(self, released, change, message):
-        case, weights, path = released
-        change(weights)
-        torch.save(weights, path)
-        with pytest.raises(CheckpointError, match=message):
-            load_checkpoint(path, torch.nn.ModuleDict({"net": case.net}))
-
-    def test_a_pickle_is_refused(self, released, tmp_path):
-        case, _, path = released
-        torch.save({"V": miniature.Exploit(tmp_path / "made")}, path)
-        with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
-            load_checkpoint(path, torch.nn.ModuleDict({"net": case.net}))
-        assert not Path(tmp_path / "made").exists()

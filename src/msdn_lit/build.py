@@ -188,11 +188,11 @@ def unbundled(bundle: Bundle, folder: Path) -> Predictor:
     """
     content, classes = bundle.content, bundle.classes
     does = read_transform(content, folder)
-    model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
     try:
+        model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
         looks: RegionBackbone = _make(looks_like, _convert_="all")
         vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
-        net = _net_on(looks, does, model, vectors_KE, bundle.weights["classes"])
+        net = _net_on(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_part refuses others
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
         raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
     load_part(looks, bundle.part("backbone"), folder)

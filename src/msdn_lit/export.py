@@ -28,7 +28,8 @@ def run(cfg: DictConfig) -> None:
     """Writes the model of a run in one format.
 
     Raises:
-        UserError: There is no such run, checkpoint or format, no such folder can be made, or a package is missing.
+        UserError: There is no such run, checkpoint or format, no such folder can be made, a package is missing, or
+            a bundle is to become a bundle.
     """
     from rich.console import Console
 
@@ -49,9 +50,12 @@ def run(cfg: DictConfig) -> None:
 
 
 def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
-    from msdn_lit.inference.bundle import write_bundle
+    from msdn_lit.inference.bundle import CONTENT, write_bundle
     from msdn_lit.record import read_config
 
+    if (Path(cfg.run_dir) / CONTENT).is_file():
+        problem = f"{cfg.run_dir} is a bundle already"
+        raise ConfigError(problem, action="Copy it, or choose format=onnx or format=torch.")
     run_cfg = read_config(Path(cfg.run_dir))
     made_of = {"model": run_cfg.model, "backbone": run_cfg.features.backbone}
     settings: dict[str, Any] = {name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()}

@@ -7,7 +7,7 @@ from torch import nn
 
 from msdn_lit import build
 from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
-from msdn_lit.errors import DataError
+from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import CONTENT, read_bundle
 from msdn_lit.record import RESULT, read_config
@@ -18,15 +18,19 @@ def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | N
 
     Args:
         path: The folder of a run of msdn-train, or one that `msdn-export format=bundle` wrote, which needs no data.
-        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path: .ckpt, or the released code's .pth.
+        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path: .ckpt, or the released code's .pth. A
+            bundle has the one that it was made of, and takes no other.
         data_dir: Where the split files, the word vectors and the backbone's weights are, if not where they were.
 
     Raises:
-        CheckpointError: There is no run, or its checkpoint does not fit.
+        CheckpointError: There is no run, or its checkpoint does not fit, or a bundle is to have another.
         DataError: Split files or the backbone's weights are missing, or are not those that it was trained with.
     """
     folder = Path(path).expanduser()
     if (folder / CONTENT).is_file():
+        if checkpoint != "last":
+            problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
+            raise CheckpointError(problem, action="Name the folder of the run.")
         return build.unbundled(read_bundle(folder), folder)
     cfg = read_config(folder)
     if data_dir is not None:

@@ -2,14 +2,13 @@
 
 import importlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, from_numpy, nn
+from torch import Tensor, finfo, float32, from_numpy, nn
 
 from msdn_lit.data.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
@@ -93,7 +92,10 @@ def read_bundle(folder: Path) -> Bundle:
     except (SafetensorError, *READ_ERRORS) as error:
         raise _damaged(folder, one_line(error)) from error
     _check_content(folder, content)
-    _check_settings(folder, content["model"], content["backbone"])
+    try:
+        _check_settings(folder, content["model"], content["backbone"])
+    except RecursionError as error:
+        raise _damaged(folder, "its settings are nested too deep") from error
     if not are_finite(weights.values()):
         raise _damaged(folder, "a weight is NaN or infinite")
     _check_sizes(folder, content, weights)
@@ -121,11 +123,11 @@ def load_part(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) ->
     """Loads all weights of a module.
 
     Raises:
-        CheckpointError: One is missing, foreign, or has another shape.
+        CheckpointError: One is missing, foreign, or has another shape or precision.
     """
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    for name, _ in sorted(wanted.items() ^ found.items()):
+    wanted = {name: (tuple(value.shape), value.dtype) for name, value in module.state_dict().items()}
+    found = {name: (tuple(value.shape), value.dtype) for name, value in weights.items()}
+    for name in sorted(name for name, _ in wanted.items() ^ found.items()):
         raise CheckpointError(
             f"{folder} does not fit its own settings: {name}",
             expected=wanted.get(name, "absent"),
@@ -174,6 +176,8 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
     found = tuple(weights["classes"].shape) if "classes" in weights else None
     if found != (len(names), K):
         raise _damaged(folder, f"classes have the shape {found} instead of {(len(names), K)}")
+    if weights["classes"].dtype != float32:
+        raise _damaged(folder, f"classes are {weights['classes'].dtype} instead of {float32}")
     if len(weights.get("net.attribute_vectors_KE", content["attribute_names"])) != K:
         raise _damaged(folder, "its net has other attributes")
 
@@ -206,8 +210,8 @@ def _settings(content: object) -> Iterator[tuple[str, object]]:
 
 
 def _are_numbers(values: Iterable[object]) -> bool:
-    """Whether all are, and finite."""
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    """Whether all are, and finite, also as float32; an integer of JSON may be too large for any float."""
+    return all(isinstance(value, int | float) and abs(value) <= finfo(float32).max for value in values)
 
 
 def _damaged(folder: Path, reason: str) -> CheckpointError:

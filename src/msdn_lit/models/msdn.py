@@ -18,6 +18,7 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
 
 Attend = Callable[[Tensor], Tensor]
+_MOST_REGIONS = 1e6  # no image has as many
 
 
 class SubNetOutput(NamedTuple):
@@ -86,10 +87,16 @@ class VisualToAttribute(SubNet):
         visual_dim: D.
         effective_regions: Takes so many times the mean over the regions instead of the sum over all R, whose scores are
             far larger than the other sub-net's; None is the sum (release).
+
+    Raises:
+        ConfigError: There is no such number of regions.
     """
 
     def __init__(self, attribute_dim: int, visual_dim: int, effective_regions: float | None = None) -> None:
         super().__init__(0, 2, attribute_dim, visual_dim)
+        if effective_regions is not None and not 0 < effective_regions < _MOST_REGIONS:
+            expected = "a positive number of regions, or null for the sum"
+            raise ConfigError("effective_regions is wrong", expected=expected, found=effective_regions)
         self.effective_regions = effective_regions
 
     def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
