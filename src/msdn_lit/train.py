@@ -15,6 +15,7 @@ def run(cfg: DictConfig) -> float | None:
     from rich.console import Console
 
     from msdn_lit import build
+    from msdn_lit.allocator import keep_freed_memory
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
@@ -25,6 +26,7 @@ def run(cfg: DictConfig) -> float | None:
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
+    keep_freed_memory()
     score = _objective(cfg)
     record = RunRecord(cfg, read_selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -6,6 +6,7 @@ with a manifest is complete. Rows are contiguous: one image is one read. `store_
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
@@ -72,7 +75,7 @@ class FeatureStore:
         self.folder, self.path = folder, folder / REGIONS
         self.manifest = _read_manifest(folder)
         self._buffers: list[NDArray[np.float16]] = []
-        self._regions: NDArray[np.float16] | None = None
+        self._regions: Tensor | None = None
         self._is_checked = np.zeros(len(self._map()), dtype=bool)  # fails here, not in a worker
 
     @staticmethod
@@ -101,7 +104,7 @@ class FeatureStore:
         """
         assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
         regions_BRD = self._buffer(len(rows))
-        np.take(self._map(), rows, axis=0, out=regions_BRD, mode="clip")  # "raise" would copy twice
+        torch.index_select(self._map(), 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD))
         for position in np.flatnonzero(~self._is_checked[rows]):
             if not all_finite(regions_BRD[position]):
                 raise DataError(
@@ -121,7 +124,7 @@ class FeatureStore:
         self._buffers.append(np.empty((num_images, *self.manifest.shape[1:]), dtype=np.float16))
         return self._buffers[-1][:]
 
-    def _map(self) -> NDArray[np.float16]:
+    def _map(self) -> Tensor:
         """Opens the map on first use, so that each loader worker has a handle of its own."""
         if self._regions is None:
             try:
@@ -135,7 +138,9 @@ class FeatureStore:
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
                 expected, found = f"float16 {self.manifest.shape}", f"{regions.dtype} {regions.shape}"
                 raise DataError(f"{self.path} is not what its manifest says", expected=expected, found=found)
-            self._regions = np.asarray(regions)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch knows no memory that must not be written
+                self._regions = torch.from_numpy(np.asarray(regions))
         return self._regions
 
     def __getstate__(self) -> dict[str, Any]:
