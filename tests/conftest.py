@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from msdn_lit import build
+from msdn_lit import build_predictor
 from msdn_lit.cli import config_dir
 from msdn_lit.data import benchmarks
 from tests import miniature
@@ -102,7 +102,7 @@ def tiny_run(mini_config, tmp_path):
     backbone = {"model_name": "test_resnet", "pretrained": "false", "weights_file": "null"}
     tiny = [f"features.backbone.{name}={value}" for name, value in backbone.items()]
     cfg = mini_config(*tiny, "features.name=tiny", "features.transform.image_size=64", "prediction.calibration=0.7")
-    predictor = build.predictor(cfg)
+    predictor = build_predictor.predictor(cfg)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = {f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import msdn_lit
-from msdn_lit import build, predict, train
+from msdn_lit import build, build_predictor, predict, train
 from msdn_lit.analysis.scores import ScoreCache
 from msdn_lit.data.attribute_words import spelling
 from msdn_lit.data.images import open_image
@@ -140,7 +140,7 @@ def test_a_run_that_does_not_fit(trained, tmp_path, monkeypatch):
 
 def test_regions_without_a_backbone(load_config):
     with pytest.raises(DataError, match="features are not made of images"):
-        build.predictor(load_config("features=semisynthetic"))
+        build_predictor.predictor(load_config("features=semisynthetic"))
 
 
 def test_the_package_imports_no_torch_until_it_is_asked_for():

@@ -1,19 +1,18 @@
-"""From a config to objects: the only file that calls Hydra's instantiate."""
+"""From a config to the objects of training, evaluation and extraction."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning import Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor, nn
+from torch import Tensor
 
 from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
 from msdn_lit.data.benchmarks import Benchmark, find_benchmark
@@ -22,12 +21,12 @@ from msdn_lit.data.extraction import PRECISIONS, BackboneRegions, RegionSource
 from msdn_lit.data.feature_store import Manifest, hash_image_list
 from msdn_lit.data.images import ImageFiles, ImageTransform
 from msdn_lit.data.official_hdf5 import OfficialFeatures
+from msdn_lit.data.samplers import BatchDraw
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.semisynthetic import AttributeRegions
-from msdn_lit.data.xlsa17 import ProposedSplit
-from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, DataError, UserError, one_line
-from msdn_lit.inference import Candidates, Predictor
-from msdn_lit.inference.bundle import Bundle, load_part, read_transform
+from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.errors import ConfigError
+from msdn_lit.instantiation import finish, make
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
@@ -60,7 +59,7 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
 
 def backbone(cfg: DictConfig) -> RegionBackbone:
     """The frozen backbone with its weights."""
-    built: RegionBackbone = _make(cfg.features.backbone, _convert_="all")
+    built: RegionBackbone = make(cfg.features.backbone, _convert_="all")
     return built
 
 
@@ -81,7 +80,7 @@ def extraction(
     features, names = cfg.features, benchmark.relative_paths(split)
     source, images_sha256 = feature_source(cfg), hash_image_list(names)
     if "regions" in features:
-        drawn: AttributeRegions = _finish(features.regions, split.class_attributes_CK, split.labels_N)
+        drawn: AttributeRegions = finish(features.regions, split.class_attributes_CK, split.labels_N)
         return drawn, drawn.manifest(source, images_sha256, versions), features.batch_size
     if features.hdf5:
         official = OfficialFeatures(Path(features.hdf5), source, images_sha256)
@@ -117,7 +116,7 @@ def extraction(
 
 def transform(cfg: DictConfig) -> ImageTransform:
     """What the backbone wants done to images."""
-    built: ImageTransform = _make(cfg.features.transform, _convert_="all")
+    built: ImageTransform = make(cfg.features.transform, _convert_="all")
     return built
 
 
@@ -140,7 +139,7 @@ def device(name: str) -> torch.device:
 
 def datamodule(cfg: DictConfig) -> ZSLDataModule:
     """The data module, set up: every file it needs has been checked."""
-    module: ZSLDataModule = _make(cfg.data, source=feature_source(cfg), _convert_="all")
+    module: ZSLDataModule = make(cfg.data, source=feature_source(cfg), _convert_="all")
     module.setup()
     return module
 
@@ -150,68 +149,41 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     seen, unseen = torch.from_numpy(semantics.seen), torch.from_numpy(semantics.unseen)
     class_attributes_CK = torch.from_numpy(semantics.class_attributes_CK)
     return ZSLTask(
-        _finish(cfg.model, _attribute_vectors(semantics), class_attributes_CK, visual_dim),
-        _finish(cfg.loss, seen, unseen),
+        finish(cfg.model, attribute_vectors(semantics), class_attributes_CK, visual_dim),
+        finish(cfg.loss, seen, unseen),
         ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
-        _make(cfg.optimizer),
-        fusion=_fusion(cfg),
+        make(cfg.optimizer),
+        fusion=fusion(cfg),
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
-        scheduler=_make(cfg.scheduler) if cfg.get("scheduler") else None,
+        scheduler=make(cfg.scheduler) if cfg.get("scheduler") else None,
     )
 
 
-def predictor(cfg: DictConfig) -> Predictor:
-    """A predictor with an untrained net, for the classes of the config; it needs images' backbone, but no features.
+def draw(cfg: DictConfig) -> Callable[[IntArray], BatchDraw]:
+    """Makes training batches from the training images' labels."""
+    made: Callable[[IntArray], BatchDraw] = make(cfg.sampler)
+    return made
 
-    Raises:
-        DataError: Split files, word vectors or the backbone's weights are missing, or the features are no backbone's.
+
+def callback(cfg: DictConfig, name: str) -> Callback:
+    """One callback of the config."""
+    made: Callback = make(cfg.callbacks[name])
+    return made
+
+
+def loggers(cfg: DictConfig) -> list[Logger]:
+    """Everything that writes down a run's numbers."""
+    return [make(logger) for logger in cfg.logger.values()]
+
+
+def trainer(cfg: DictConfig, callbacks: Sequence[Callback] | None = None) -> Trainer:
+    """The Lightning trainer.
+
+    Args:
+        cfg: Config of msdn-train.
+        callbacks: Instead of the config's; there are no loggers then.
     """
-    if "backbone" not in cfg.features:
-        problem = f"{cfg.features.name} features are not made of images: there is nothing to show the model"
-        raise DataError(problem, action="Train on a backbone's features.")
-    module: ZSLDataModule = _make(cfg.data, source=feature_source(cfg), _convert_="all")
-    semantics = module.read_semantics(module.read_split())
-    looks, does = backbone(cfg), transform(cfg)
-    vectors_KE, classes_CK = _attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK)
-    net = _net_on(looks, does, cfg.model, vectors_KE, classes_CK)
-    names = module.benchmark.attribute_names(module.data_dir, classes_CK.shape[1])
-    fusion = dict(zip(cfg.model.get("subnets", ["image"]), _fusion(cfg), strict=True))
-    return Predictor(looks, net, does, names, Candidates.of(semantics), fusion, float(cfg.prediction.calibration))
-
-
-def unbundled(bundle: Bundle, folder: Path) -> Predictor:
-    """The predictor of a bundle.
-
-    Raises:
-        CheckpointError: It does not fit together.
-    """
-    content, classes = bundle.content, bundle.classes
-    does = read_transform(content, folder)
-    try:
-        model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
-        looks: RegionBackbone = _make(looks_like, _convert_="all")
-        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
-        net = _net_on(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_part refuses others
-    except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
-        raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
-    load_part(looks, bundle.part("backbone"), folder)
-    load_part(net, bundle.part("net"), folder)
-    names, fusion = tuple(content["attribute_names"]), content["fusion"]
-    return Predictor(looks, net, does, names, classes, fusion, content["calibration"])
-
-
-def _net_on(
-    looks: RegionBackbone, does: ImageTransform, model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor
-) -> nn.Module:
-    """An untrained net for what a backbone makes of images."""
-    D = looks.feature_map(torch.zeros(1, 3, does.image_size, does.image_size)).shape[1]
-    net: nn.Module = _finish(model, vectors_KE, classes_CK, D)
-    return net.eval()
-
-
-def trainer(cfg: DictConfig) -> Trainer:
-    """The Lightning trainer with its callbacks and loggers."""
     if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
         problem = "trainer.strategy=ddp starts its processes with the command line, which workers do not have"
         raise ConfigError(problem, action="Use launcher=serial, or give each trial one device.")
@@ -219,10 +191,10 @@ def trainer(cfg: DictConfig) -> Trainer:
         found = cfg.trainer.val_check_interval
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
     has_peaks = cfg.protocol.peaks
-    names = [name for name in cfg.callbacks if has_peaks or not str(name).startswith("peak_")]
+    names = [str(name) for name in cfg.callbacks if has_peaks or not str(name).startswith("peak_")]
     arguments = {
-        "callbacks": [_make(cfg.callbacks[name]) for name in names],
-        "logger": [_make(logger) for logger in cfg.logger.values()],
+        "callbacks": [callback(cfg, name) for name in names] if callbacks is None else list(callbacks),
+        "logger": loggers(cfg) if callbacks is None else False,
         "default_root_dir": cfg.paths.run_dir,
         "val_check_interval": cfg.trainer.val_check_interval if has_peaks else cfg.trainer.max_steps,
     }
@@ -244,40 +216,25 @@ def _is_in_a_worker() -> bool:
     return is_sweep and str(HydraConfig.get().launcher._target_).endswith(("JoblibLauncher", "RayLauncher"))
 
 
-def _make(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the config's target makes
-    """Instantiates; a value that a constructor refuses is the user's fault."""
-    try:
-        return instantiate(config, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
-            raise ConfigError(f"{config._target_} refuses its config ({cause})") from error
-        raise
-
-
-def _finish(config: DictConfig, *arguments: Any) -> Any:  # noqa: ANN401 - as `_make`
-    """Instantiates a partial and calls it; a setting of another class's (an experiment's, say) is the user's fault."""
-    try:
-        return _make(config)(*arguments)
-    except TypeError as error:
-        raise ConfigError(f"{config._target_} refuses its config ({error})") from error
-
-
 def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    return cast(Trainer, _make(config, **arguments))
+    return cast(Trainer, make(config, **arguments))
 
 
-def _attribute_vectors(semantics: Semantics) -> Tensor:
+def attribute_vectors(semantics: Semantics) -> Tensor:
+    """The word vectors of the attributes, (K, E); random ones where they are learned from scratch."""
     if semantics.attribute_vectors_KE is not None:
         return torch.from_numpy(semantics.attribute_vectors_KE)
     return torch.randn(semantics.class_attributes_CK.shape[1], semantics.attribute_dim)
 
 
-def _fusion(cfg: DictConfig) -> list[float]:
+def fusion(cfg: DictConfig) -> list[float]:
+    """Weight of each sub-net in the prediction, in the order of the net's.
+
+    Raises:
+        ConfigError: One has no weight.
+    """
     names = list(cfg.model.get("subnets", ["the whole net"]))
     if len(names) == 1:
         return [1.0]

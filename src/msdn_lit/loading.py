@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from msdn_lit import build
+from msdn_lit import build_predictor
 from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference import Predictor
@@ -31,11 +31,11 @@ def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | N
         if checkpoint != "last":
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
-        return build.unbundled(read_bundle(folder), folder)
+        return build_predictor.unbundled(read_bundle(folder), folder)
     cfg = read_config(folder)
     if data_dir is not None:
         cfg.paths.data_dir = str(Path(data_dir).expanduser().resolve())
-    predictor = build.predictor(cfg)
+    predictor = build_predictor.predictor(cfg)
     _check_backbone(predictor, folder)
     task = nn.ModuleDict({"net": predictor.net})  # as a training's module calls it
     task.load_state_dict(load_checkpoint(find_checkpoint(checkpoint, folder), task)["state_dict"])

@@ -14,7 +14,7 @@ def run(cfg: DictConfig) -> float | None:
     import lightning
     from rich.console import Console
 
-    from msdn_lit import build
+    from msdn_lit import build, parallel
     from msdn_lit.allocator import keep_freed_memory
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks import EvaluationHistory
@@ -28,6 +28,8 @@ def run(cfg: DictConfig) -> float | None:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
     keep_freed_memory()
     score = _objective(cfg)
+    if cfg.protocol.seeds_in_parallel != 1:
+        return parallel.run(cfg, score)
     record = RunRecord(cfg, read_selection(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.datamodule(cfg)

@@ -43,10 +43,14 @@ class EvaluationHistory(Callback):
         prefix = f"{pl_module.stage}/"
         metrics = trainer.callback_metrics.items()
         scores = {name.removeprefix(prefix): float(value) for name, value in metrics if name.startswith(prefix)}
-        self.scores_at[pl_module.global_step] = scores
+        self.add(pl_module.global_step, scores)
         readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
         if trainer.is_global_zero:
             log.info("step %d: %s", pl_module.global_step, readable)
+
+    def add(self, step: int, scores: Scores) -> None:
+        """Adds an evaluation; one at the same step is replaced."""
+        self.scores_at[step] = scores
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -76,3 +80,7 @@ class EvaluationHistory(Callback):
             if measured:
                 reported[f"peak_{name}"] = max(measured, key=lambda step: (self.scores_at[step][name], -step))
         return {name: {"step": step, **self.scores_at[step]} for name, step in reported.items()}
+
+    def reported_at(self, step: int) -> list[str]:
+        """The names under which the evaluation at a step would be reported now; none when others are better."""
+        return [name for name, scores in self.summary().items() if scores["step"] == step]

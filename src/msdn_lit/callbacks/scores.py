@@ -1,5 +1,6 @@
 """Writes the score caches of evaluations, and what their classes are called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,27 @@ class ScoreFiles(Callback):
         **__: object,
     ) -> None:
         """Takes the logits of one batch, (S, B, C)."""
-        self.batches.append((outputs.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
+        self.take(outputs, batch)
+
+    def take(self, logits_SBC: Tensor, batch: Batch) -> None:
+        """Keeps the logits of one batch until the evaluation ends."""
+        self.batches.append((logits_SBC.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the evaluation under every name under which it would be reported now."""
         assert isinstance(pl_module, ZSLTask)
+        step = pl_module.global_step
+        self.write(trainer, pl_module, step, EvaluationHistory.of(trainer).reported_at(step))
+
+    def write(self, trainer: Trainer, task: ZSLTask, step: int, names: Sequence[str]) -> None:
+        """Writes what was taken since the evaluation began.
+
+        Args:
+            trainer: That evaluated.
+            task: Its model.
+            step: Of training.
+            names: Of the files, without their ending.
+        """
         logits_SNC, labels_N, rows_N = self._all(trainer)
         if not trainer.is_global_zero:
             return
@@ -54,17 +71,15 @@ class ScoreFiles(Callback):
             logits_SNC=logits_SNC,
             labels_N=labels_N,
             rows_N=rows_N,
-            seen=pl_module.metric.seen.cpu().numpy(),
-            unseen=pl_module.metric.unseen.cpu().numpy(),
-            subnets=tuple(getattr(pl_module.net, "subnets", ["net"])),
-            fusion=pl_module.fusion,
-            calibration=pl_module.calibration,
-            stage=pl_module.stage,
-            step=pl_module.global_step,
+            seen=task.metric.seen.cpu().numpy(),
+            unseen=task.metric.unseen.cpu().numpy(),
+            subnets=tuple(getattr(task.net, "subnets", ["net"])),
+            fusion=task.fusion,
+            calibration=task.calibration,
+            stage=task.stage,
+            step=step,
         )
-        reported = EvaluationHistory.of(trainer).summary().items()
-        names = [name for name, scores in reported if scores["step"] == cache.step]
-        for name in [*names, f"step_{cache.step:06d}"] if self.every else names:
+        for name in [*names, f"step_{step:06d}"] if self.every else names:
             cache.save(self.folder / f"{name}.npz")
         write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
 

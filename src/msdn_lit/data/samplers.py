@@ -3,7 +3,7 @@
 Nothing has to be saved to continue exactly: a resumed run asks for the steps that are left.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -77,6 +77,21 @@ class EpochDraw:
         epoch, position = divmod(step, -(-self.num_images // self.batch_size))
         order = _generator(self.seed, epoch).permutation(self.num_images)
         return order[position * self.batch_size :][: self.batch_size]
+
+
+class JointDraw:
+    """The batches of several runs, one after the other.
+
+    Args:
+        draws: One for each run; all give batches of one size.
+    """
+
+    def __init__(self, draws: Sequence[BatchDraw]) -> None:
+        self.draws = tuple(draws)
+
+    def __call__(self, step: int) -> IntArray:
+        """Positions within the training split, (number of runs * B,)."""
+        return np.concatenate([draw(step) for draw in self.draws])
 
 
 class StepSampler(Sampler[list[int]]):
