@@ -123,14 +123,30 @@ class BackboneRegions:
             collate_fn=cast(Any, _as_is),
             pin_memory=self.device.type == "cuda",
         )
+        running: Callable[[], RegionBatch] | None = None
         for rows, pixels_BHW3, failures in loader:
             if failures and not self.skip_undecodable:
                 raise _undecodable(failures)
-            maps_BDHW = self._feature_map(pixels_BHW3)
-            regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to("cpu", torch.float16).contiguous()
+            before, running = running, self._begin(rows, pixels_BHW3, tuple(failures))
+            if before:
+                yield before()  # is written while a GPU computes the next one
+        if running:
+            yield running()
+
+    def _begin(self, rows: range, pixels_BHW3: Tensor, failures: tuple[int, ...]) -> Callable[[], RegionBatch]:
+        """Starts one batch, and gives what waits for it; on the CPU there is nothing to wait for."""
+        maps_BDHW = self._feature_map(pixels_BHW3)
+        regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to(torch.float16).contiguous().to("cpu", non_blocking=True)
+        copied = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
+
+        def finish() -> RegionBatch:
+            if copied:
+                copied.synchronize()
             for row in failures:
                 regions_BRD[row - rows.start] = 0
-            yield RegionBatch(rows, regions_BRD.numpy(), tuple(failures))
+            return RegionBatch(rows, regions_BRD.numpy(), failures)
+
+        return finish
 
     def _feature_map(self, pixels_BHW3: Tensor) -> Tensor:
         images_B3HW = self.images.transform.standardise(pixels_BHW3.to(self.device, non_blocking=True))
