@@ -12,7 +12,7 @@ DEMO      = $(LOGS)/demo
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo app test test-full lint type bench bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo app test test-full lint type bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -44,10 +44,11 @@ lint: setup ## ruff
 type: setup ## mypy --strict
 	$(BIN)/mypy
 
-bench: setup ## speed and memory, next to the release's order of computation and the machine's limits
-	$(BIN)/python -m tests.benchmarks.train_step
-	$(BIN)/python -m tests.benchmarks.memory
-	$(BIN)/python -m tests.benchmarks.data --data-dir $(DATA_DIR)
+bench: setup ## speed and memory, beside the release's order of computation and the machine's limits (15 minutes)
+	$(BIN)/msdn-bench $(ARGS)
+
+bench-growth: setup ## time and memory as images, regions, attributes and classes become more; draws a picture (5 minutes)
+	$(BIN)/msdn-bench --growth $(ARGS)
 
 bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
 	$(BIN)/python -m tests.benchmarks.sweeps

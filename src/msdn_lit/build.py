@@ -30,6 +30,7 @@ from msdn_lit.instantiation import finish, make
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.tasks import ZSLTask
+from msdn_lit.tasks.zsl import LossOfBatch
 
 _NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
 _EXPECTED_WARNINGS = (
@@ -157,7 +158,14 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
         scheduler=make(cfg.scheduler) if cfg.get("scheduler") else None,
+        compile=compiler(cfg),
     )
+
+
+def compiler(cfg: DictConfig) -> Callable[[LossOfBatch], LossOfBatch] | None:
+    """What makes the computation of the loss faster, if the config has something."""
+    made: Callable[[LossOfBatch], LossOfBatch] | None = make(cfg.compile) if cfg.get("compile") else None
+    return made
 
 
 def draw(cfg: DictConfig) -> Callable[[IntArray], BatchDraw]:

@@ -47,7 +47,7 @@ def run(cfg: DictConfig, score: str) -> float | None:
     configs = _config_of_each(cfg)
     records = [RunRecord(config, selection) for config in configs]
     datamodule, tasks = _data_and_tasks(configs)
-    task, runs = StackedTask(tasks), [_run_of(*pair) for pair in zip(configs, tasks, strict=True)]
+    task, runs = StackedTask(tasks, build.compiler(cfg)), [_run_of(*pair) for pair in zip(configs, tasks, strict=True)]
     trainer = build.trainer(cfg, [*(build.callback(cfg, name) for name in _process_callbacks(cfg)), SeedRuns(runs)])
     if trainer.world_size > 1:
         raise ConfigError("Seeds in parallel share one device", expected="trainer.devices=1", found=trainer.world_size)

@@ -71,12 +71,14 @@ class EpochDraw:
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
         self.num_images, self.batch_size, self.seed = len(labels_N), _positive(batch_size), seed
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # of the pass that was drawn from last
 
     def __call__(self, step: int) -> IntArray:
         """Positions within the training split, (B,)."""
         epoch, position = divmod(step, -(-self.num_images // self.batch_size))
-        order = _generator(self.seed, epoch).permutation(self.num_images)
-        return order[position * self.batch_size :][: self.batch_size]
+        if self._epoch != epoch:
+            self._epoch, self._order = epoch, _generator(self.seed, epoch).permutation(self.num_images)
+        return self._order[position * self.batch_size :][: self.batch_size]
 
 
 class JointDraw:

@@ -42,7 +42,10 @@ def of_parts(results: Sequence[dict[str, float]], name: str, scale: float = 1e3)
 
 
 def _median(values: Sequence[float], unit: str) -> str:
-    return f"{statistics.median(values):.3g} {unit}" if values else ""
+    if not values:
+        return ""
+    median = statistics.median(values)
+    return f"{median:,.0f} {unit}" if median >= 1000 else f"{median:.3g} {unit}"
 
 
 def _ratios(ratios: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 Letters besides the usual: S models. (In this file S is no accuracy.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.tasks.zsl import ClosedForm, ZSLTask
+from msdn_lit.tasks.zsl import ClosedForm, LossOfBatch, ZSLTask
 
 
 class StackedNet(nn.Module):
@@ -56,6 +56,7 @@ class StackedTask(ZSLTask):
 
     Args:
         tasks: One for each model; they differ in their initial weights alone.
+        compile: As of a ZSLTask.
 
     Raises:
         ConfigError: Such a net is solved instead of trained.
@@ -63,7 +64,7 @@ class StackedTask(ZSLTask):
 
     net: StackedNet
 
-    def __init__(self, tasks: Sequence[ZSLTask]) -> None:
+    def __init__(self, tasks: Sequence[ZSLTask], compile: Callable[[LossOfBatch], LossOfBatch] | None = None) -> None:
         first = tasks[0]
         if isinstance(first.net, ClosedForm):
             raise ConfigError("protocol.seeds_in_parallel: a net with a closed form is not trained", expected=1)
@@ -76,6 +77,7 @@ class StackedTask(ZSLTask):
             calibration=first.calibration,
             stage=first.stage,
             scheduler=first.scheduler,
+            compile=compile,
         )
         self.tasks = tuple(tasks)
 
@@ -91,10 +93,15 @@ class StackedTask(ZSLTask):
         Returns:
             The "loss", and each model's "terms", (S,) each.
         """
-        regions_SBRD, labels_SB = (values.reshape(len(self.tasks), -1, *values.shape[1:]) for values in batch[:2])
-        logits = [output.logits_BC for output in self.net(regions_SBRD)]
-        terms = vmap(self.loss)(logits, labels_SB)
-        return {"loss": terms.loss.sum(), "terms": {name: value.detach() for name, value in terms._asdict().items()}}
+        terms = self.loss_of_batch(*batch[:2])
+        losses = {name: value.detach().clone() for name, value in terms._asdict().items()}
+        return {"loss": terms.loss.sum(), "terms": losses}
+
+    def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401
+        regions_SBRD, labels_SB = (
+            part.reshape(len(self.tasks), -1, *part.shape[1:]) for part in (regions_BRD, labels_B)
+        )
+        return vmap(self.loss)([output.logits_BC for output in self.net(regions_SBRD)], labels_SB)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Counts one batch of any evaluated split for every model.

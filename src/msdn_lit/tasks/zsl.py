@@ -1,7 +1,7 @@
 """Training and evaluating one zero-shot model, as Lightning sees it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import lightning
 import torch
@@ -13,6 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse
+
+LossOfBatch = Callable[[Tensor, Tensor], Any]
 
 
 @runtime_checkable
@@ -35,6 +37,7 @@ class ZSLTask(lightning.LightningModule):
         calibration: Margin of the prediction, + on unseen and - on seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
         scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps it constant.
+        compile: Makes a faster function of the one that computes the loss of a batch; None takes that as it is.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class ZSLTask(lightning.LightningModule):
         calibration: float,
         stage: str,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        compile: Callable[[LossOfBatch], LossOfBatch] | None = None,
     ) -> None:
         super().__init__()
         self.net, self.loss, self.metric, self.optimizer = net, loss, metric, optimizer
         self.fusion, self.calibration, self.stage = tuple(fusion), calibration, stage
         self.scheduler = scheduler
+        self.loss_of_batch: LossOfBatch = compile(self._loss_of_batch) if compile else self._loss_of_batch
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Every parameter of the net in one group, and the schedule of its learning rate.
@@ -77,10 +82,14 @@ class ZSLTask(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
         regions_BRD, labels_B, *_ = batch
-        terms = self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms._asdict().items()})
+        terms = self.loss_of_batch(regions_BRD, labels_B)
+        # clones: a CUDA graph writes the next step's values into the same memory
+        self.log_dict({f"train/{name}": value.detach().clone() for name, value in terms._asdict().items()})
         loss: Tensor = terms.loss
         return loss
+
+    def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401 - the loss's own NamedTuple
+        return self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
 
     def predict_logits(self, regions_BRD: Tensor) -> Tensor:
         """Fused and calibrated logits, (B, C)."""
