@@ -1,5 +1,6 @@
 """Where features are while training: what is chosen, and that every place gives the same batches."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,9 @@ import psutil
 import pytest
 import torch
 
-from msdn_lit import build
+from msdn_lit import build, train
+from msdn_lit.data.batches import read_ahead
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.feature_store import FeatureStore
 from msdn_lit.data.residence import from_device, from_disk, from_ram, settle_residence
 from msdn_lit.errors import ConfigError, DataError
@@ -114,3 +117,53 @@ class TestBuffers:
         places = {store.gather(np.array([row, row + 1])).ctypes.data for row in range(20)}
         assert len(places) == 1
         assert len(store._buffers) == 1
+
+
+class TestReadingAhead:
+    def test_gives_the_same_in_order(self):
+        assert list(read_ahead(iter(range(20)), 3)) == list(range(20))
+        assert list(read_ahead(iter([]), 2)) == []
+
+    def test_reads_while_the_last_one_is_worked_on(self):
+        asked = []
+        read = threading.Semaphore(0)
+
+        def batches():
+            for number in range(5):
+                asked.append(number)
+                read.release()
+                yield number
+
+        ahead = read_ahead(batches(), 2)
+        assert next(ahead) == 0
+        for _ in range(3):
+            assert read.acquire(timeout=10)
+        assert asked[:3] == [0, 1, 2]  # without being asked for 1 and 2
+
+    def test_a_fault_comes_at_its_place(self):
+        def batches():
+            yield 1
+            raise DataError("the second is damaged")
+
+        ahead = read_ahead(batches(), 2)
+        assert next(ahead) == 1
+        with pytest.raises(DataError, match="the second is damaged"):
+            next(ahead)
+
+    def test_no_thread_is_left_behind(self):
+        ahead = read_ahead(iter(range(20)), 2)
+        next(ahead)
+        ahead.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead_")]
+
+    def test_training_reads_the_same_batches(self, mini_config, monkeypatch, tmp_path):
+        weights = []
+        for number in (0, 2):
+            original = ZSLDataModule._loader_args
+            with monkeypatch.context() as patch:
+                patch.setattr(ZSLDataModule, "_loader_args", lambda self: original(self) | {"ahead": number})  # noqa: B023
+                train.run(mini_config(f"paths.run_dir={tmp_path / str(number)}"))
+            weights.append(
+                torch.load(tmp_path / str(number) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+            )
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,6 +1,9 @@
 """The images of a split, read a batch at a time."""
 
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,6 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.residence import Gather
 from msdn_lit.data.xlsa17 import IntArray
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -48,7 +53,25 @@ class SplitDataset(Dataset[Batch]):
         return Batch(self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows))
 
 
-class StepLoader(DataLoader[Batch]):
+class BatchLoader(DataLoader[Batch]):
+    """Loader of batches that come complete.
+
+    Args:
+        dataset: Gives them.
+        ahead: Batches that a thread reads while the last one is worked on; 0 reads when asked.
+        **kwargs: As of a DataLoader.
+    """
+
+    def __init__(self, dataset: Dataset[Batch], *, ahead: int = 0, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(dataset, collate_fn=_as_it_is, **kwargs)
+        self.ahead = ahead
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches: Iterator[Batch] = super().__iter__()
+        return read_ahead(batches, self.ahead) if self.ahead else batches
+
+
+class StepLoader(BatchLoader):
     """Loader of training steps; it resumes by itself, since its sampler begins at the trainer's step."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,6 +82,16 @@ class StepLoader(DataLoader[Batch]):
         """Nothing to restore."""
 
 
-def as_it_is(batch: Batch) -> Batch:
+def read_ahead(batches: Iterator[T], number: int) -> Iterator[T]:
+    """Gives the same batches; a thread has the next ones read by then."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        pending = deque(thread.submit(next, batches, end) for _ in range(number))
+        while (batch := pending.popleft().result()) is not end:
+            pending.append(thread.submit(next, batches, end))
+            yield batch
+
+
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401 - a DataLoader takes it for a list of samples
     """Collates a batch that has come complete."""
     return batch

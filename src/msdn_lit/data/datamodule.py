@@ -10,9 +10,8 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from msdn_lit.data.batches import Batch, SplitDataset, StepLoader, as_it_is
+from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
 from msdn_lit.data.benchmarks import find_benchmark
 from msdn_lit.data.feature_store import FeatureStore, hash_image_list
 from msdn_lit.data.images import ImageTransform, open_image
@@ -24,6 +23,7 @@ from msdn_lit.data.split_variants import with_train_and_val
 from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
+_BATCHES_AHEAD = 2
 UNSEEN_SPLIT = {"trainval": "test_unseen", "train": "val"}
 
 
@@ -175,18 +175,18 @@ class ZSLDataModule(lightning.LightningDataModule):
         )
         return StepLoader(dataset, batch_sampler=sampler, **self._loader_args())
 
-    def one_pass(self) -> DataLoader[Batch]:
+    def one_pass(self) -> BatchLoader:
         """Every image of the training split once, in order, on every rank."""
-        return DataLoader(self.dataset(self.train_split), self.eval_batch_size, **self._loader_args())
+        return BatchLoader(self.dataset(self.train_split), batch_size=self.eval_batch_size, **self._loader_args())
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
+    def val_dataloader(self) -> list[BatchLoader]:
         """One loader per evaluated split, in order; ranks share the images without padding."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         loaders = []
         for name in self.eval_splits:
             dataset = self.dataset(name)
             shard = range(rank, len(dataset), world_size)
-            loaders.append(DataLoader(dataset, self.eval_batch_size, sampler=shard, **self._loader_args()))
+            loaders.append(BatchLoader(dataset, batch_size=self.eval_batch_size, sampler=shard, **self._loader_args()))
         return loaders
 
     def dataset(self, split_name: str) -> SplitDataset:
@@ -195,14 +195,13 @@ class ZSLDataModule(lightning.LightningDataModule):
         return SplitDataset(self._gather, self.locations[split_name], self.split.labels_N)
 
     def _loader_args(self) -> dict[str, Any]:
-        # A batch arrives complete from __getitems__, so there is nothing left to collate.
         # Its own generator: an iterator draws a seed when it begins, and a resumed run begins one more.
-        on_gpu = self.settled_residence == "gpu"
+        is_resident, streams = self.settled_residence == "gpu", self._device().type == "cuda"
         return {
             "generator": torch.Generator(),
-            "num_workers": 0 if on_gpu else self.num_workers,
-            "collate_fn": as_it_is,
-            "pin_memory": torch.cuda.is_available() and not on_gpu,
+            "num_workers": 0 if is_resident else self.num_workers,
+            "pin_memory": streams and not is_resident,
+            "ahead": _BATCHES_AHEAD if streams and not is_resident else 0,  # a CPU has no thread to spare
         }
 
     @cached_property

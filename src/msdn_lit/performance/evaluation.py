@@ -2,14 +2,12 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
 
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from msdn_lit.data.batches import SplitDataset, as_it_is
+from msdn_lit.data.batches import BatchLoader, SplitDataset
 from msdn_lit.data.residence import from_device, from_disk
 from msdn_lit.metrics.curve import scores_at, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse
@@ -38,7 +36,7 @@ class Evaluation:
         gather = from_device(store, device) if device.type == "cuda" else from_disk(store)
         rows = np.arange(num_images) % NUM_STORED
         dataset = SplitDataset(gather, rows, np.arange(NUM_STORED) % shape.C)
-        self.loader = DataLoader(dataset, BATCH_SIZE, collate_fn=cast(Any, as_it_is))
+        self.loader = BatchLoader(dataset, batch_size=BATCH_SIZE)
         self.task = make_task(shape)
         self.trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",

@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
-from msdn_lit.data.batches import SplitDataset, StepLoader, as_it_is
+from msdn_lit.data.batches import SplitDataset, StepLoader
 from msdn_lit.data.residence import from_device, from_disk
 from msdn_lit.data.samplers import StepSampler, UniformDraw
 from msdn_lit.performance.contenders import Stopwatch, autocast
@@ -139,7 +139,7 @@ class TrainerSteps:
             enable_model_summary=False,
         )
         with redirect_stdout(StringIO()):  # the progress bar's
-            trainer.fit(self.task, StepLoader(dataset, batch_sampler=sampler, collate_fn=cast(Any, as_it_is)))
+            trainer.fit(self.task, StepLoader(dataset, batch_sampler=sampler))
         medians = {name: statistics.median(step[name] for step in clock.steps[2:]) for name in clock.steps[0]}
         return medians | {"gb": anonymous_gb()}
 
