@@ -10,7 +10,7 @@ import msdn_lit
 PACKAGE = Path(msdn_lit.__file__).parent
 LEAVES = {"data", "models", "losses", "metrics"}
 PLUMBING = {"cli", "overrides", "checkpoint", "record", "trials", "tracking", "loggers", "selection"}
-# package -> packages of ours that it may import besides itself; everything may import errors and allocator
+# package -> packages of ours that it may import besides itself; everything may import errors and machine
 MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},
     "tasks": {"losses", "metrics"},
@@ -71,7 +71,7 @@ def wrong_imports(root):
         for name in imported(tree, module):
             top, _, rest = name.partition(".")
             ours = rest.split(".")[0]
-            if top == "msdn_lit" and ours not in {"", "errors", "allocator", "__version__"} | may_import(module):
+            if top == "msdn_lit" and ours not in {"", "errors", "machine", "__version__"} | may_import(module):
                 yield module, name
             if top in CONFIG_LIBRARIES and (len(module) > 1 or module[0] == "errors"):
                 yield module, name

@@ -109,7 +109,7 @@ def test_growth_is_told_by_its_exponent(tmp_path):
 FAULTS = """
 import resource, sys
 import numpy as np
-from msdn_lit.allocator import keep_freed_memory
+from msdn_lit.machine import keep_freed_memory
 assert keep_freed_memory() if sys.argv[1] == "keep" else True
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

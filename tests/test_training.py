@@ -1,6 +1,7 @@
 """Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
 
 import dataclasses
+import csv
 import json
 import math
 import re
@@ -51,6 +52,14 @@ def test_run_learns_and_leaves_its_record(mini_config):
     assert {file.stem for file in folder.glob("checkpoints/*")} == {"last", "peak_harmonic_mean", "peak_acc_czsl"}
     assert "train/distillation" in (folder / "metrics" / "version_0" / "metrics.csv").read_text()
     assert "| last step | 60 |" in (folder / "RESULT.md").read_text()
+
+
+def test_losses_are_logged_where_the_loggers_take_them(mini_config):
+    cfg = mini_config("trainer.log_every_n_steps=5", "protocol=honest")
+    train.run(cfg)
+    text = (Path(cfg.paths.run_dir) / "metrics" / "version_0" / "metrics.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["step"] for row in rows if row["train/loss"]] == ["4", "9"]  # Lightning counts the steps before
 
 
 def test_same_seed_same_weights_and_other_seed_other_weights(mini_config, tmp_path):

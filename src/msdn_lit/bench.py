@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msdn_lit.errors import ConfigError, told_by
+from msdn_lit.machine import let_threads_sleep
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     import torch
@@ -37,7 +38,7 @@ def main() -> None:
     add("--images", type=int, default=256, metavar="N", help="to extract; default 256")
     add("--workers", type=int, default=min(16, os.cpu_count() or 1), metavar="N", help="that decode")
     add("--out", type=Path, default=Path("logs/bench"), metavar="FOLDER", help="for the numbers; default logs/bench")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in every command
+    let_threads_sleep()
     with told_by("msdn-bench"):
         run(parser.parse_args())
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit.errors import USER_FAULT, ConfigError, FullDiskError, UserError, tell
+from msdn_lit.machine import let_threads_sleep
 from msdn_lit.overrides import check_overrides
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -43,7 +44,7 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make busy machines several times slower
+        let_threads_sleep()
         faults: list[Exception] = []
 
         def job(cfg: DictConfig) -> float | None:

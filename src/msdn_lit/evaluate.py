@@ -12,9 +12,9 @@ def run(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from msdn_lit import build
-    from msdn_lit.allocator import keep_freed_memory
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
+    from msdn_lit.machine import keep_freed_memory
     from msdn_lit.record import RunRecord, read_config
 
     keep_freed_memory()

@@ -15,12 +15,12 @@ def run(cfg: DictConfig) -> float | None:
     from rich.console import Console
 
     from msdn_lit import build, parallel
-    from msdn_lit.allocator import keep_freed_memory
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
     from msdn_lit.errors import ConfigError, LeakError
     from msdn_lit.loggers import closing, open_loggers
+    from msdn_lit.machine import keep_freed_memory
     from msdn_lit.record import RunRecord
     from msdn_lit.selection import read_selection
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from msdn_lit.allocator import keep_freed_memory
+from msdn_lit.machine import keep_freed_memory
 
 T = TypeVar("T")
 _measure: Callable[[], Any]  # of a contender's own process

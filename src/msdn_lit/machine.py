@@ -1,10 +1,22 @@
-"""How the C library treats the memory of tensors."""
+"""How a process uses the machine: threads that wait, memory that is freed."""
 
 import ctypes
+import os
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
+
+
+def let_threads_sleep() -> None:
+    """Lets OpenMP's threads look for work for some microseconds before they sleep, unless the user has it otherwise.
+
+    By default they spin for milliseconds, which makes a machine with other work several times slower; threads that
+    sleep at once take longer over small things (docs/performance.md). Call it before PyTorch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # of GNU's library, which PyTorch has on Linux
 
 
 def keep_freed_memory() -> bool:
