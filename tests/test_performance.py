@@ -91,6 +91,7 @@ def test_contenders_take_turns_and_the_first_time_does_not_count(tmp_path):
     results = in_turn({"a": Contender(Counter, "a", order), "b": Contender(Counter, "b", order)}, 3)
     assert results == {"a": [2, 3, 4], "b": [2, 3, 4]}
     assert order.read_text() == "abababab"
+    assert in_turn({"a": Contender(Counter, "a", order)}, 2, consecutive=3) == {"a": [6, 9]}
 
 
 def test_a_line_compares_each_repetition_with_its_own():

@@ -1,7 +1,7 @@
 """Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
 
-import dataclasses
 import csv
+import dataclasses
 import json
 import math
 import re

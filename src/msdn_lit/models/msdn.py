@@ -7,7 +7,8 @@ they are combined into a prediction is the task's (tasks/).
 Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, C classes, M maps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, cast
 
 import torch
@@ -50,8 +51,8 @@ class SubNet(nn.Module):
         random_MED = torch.randn(num_random, attribute_dim, visual_dim)
         self.weights_MED = nn.Parameter(torch.cat([random_MED, torch.zeros(num_zero, attribute_dim, visual_dim)]))
 
-    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
-        """Turns this sub-net's maps into attribute scores (B, K) and attention (K, B, R)."""
+    def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Turns this sub-net's M maps, (K, B, R) each, into attribute scores (B, K) and attention (K, B, R)."""
         raise NotImplementedError
 
 
@@ -70,9 +71,9 @@ class AttributeToVisual(SubNet):
         super().__init__(1, 1, attribute_dim, visual_dim)
         self.attention = attention
 
-    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: a_k^T W_1 v_r and a_k^T W_2 v_r."""
-        values_KBR, compatibility_KBR = maps_MKBR
+        values_KBR, compatibility_KBR = maps
         beta_KBR = self.attention(compatibility_KBR)
         return (beta_KBR * values_KBR).sum(dim=2).T, beta_KBR
 
@@ -99,9 +100,9 @@ class VisualToAttribute(SubNet):
             raise ConfigError("effective_regions is wrong", expected=expected, found=effective_regions)
         self.effective_regions = effective_regions
 
-    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: v_r^T W_3 a_k and a_k^T W_4 v_r."""
-        values_KBR, compatibility_KBR = maps_MKBR
+        values_KBR, compatibility_KBR = maps
         gamma_KBR = over_attributes(compatibility_KBR)
         scores_BK = (gamma_KBR * values_KBR).sum(dim=2).T
         if self.effective_regions is not None:
@@ -125,9 +126,9 @@ class VisualToAttributePaper(SubNet):
         super().__init__(2, 1, attribute_dim, visual_dim)
         self.attention = attention
 
-    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: v_r^T W_4 a_k, a_k^T W_att v_r and v_r^T W_3 a_k."""
-        values_KBR, carriers_KBR, compatibility_KBR = maps_MKBR
+        values_KBR, carriers_KBR, compatibility_KBR = maps
         gamma_KBR = self.attention(compatibility_KBR)
         region_scores_BR = (gamma_KBR * values_KBR).sum(dim=0)
         return (carriers_KBR * region_scores_BR).sum(dim=2).T, gamma_KBR
@@ -204,10 +205,9 @@ class MSDN(nn.Module):
         v_BRD = normalize(self.region_dropout(regions_BRD).float(), dim=2)
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
-        maps_MKBR = bilinear_maps(a_KE, torch.cat(weights), v_BRD)
-        maps_of_each = torch.split(maps_MKBR, [len(weight_MED) for weight_MED in weights])
-        return tuple(self._output(*pair) for pair in zip(subnets, maps_of_each, strict=True))
+        maps = iter(bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind())  # once: each more copies the gradient
+        return tuple(self._output(subnet, list(islice(maps, len(subnet.weights_MED)))) for subnet in subnets)
 
-    def _output(self, subnet: SubNet, maps_MKBR: Tensor) -> SubNetOutput:
-        scores_BK, attention_KBR = subnet.attend(maps_MKBR)
+    def _output(self, subnet: SubNet, maps: Sequence[Tensor]) -> SubNetOutput:
+        scores_BK, attention_KBR = subnet.attend(maps)
         return SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1))

@@ -31,19 +31,25 @@ class Contender(ExitStack):
         begin = (keeps_memory, make, arguments)
         self._process = self.enter_context(ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=begin))
 
-    def __call__(self) -> Any:  # noqa: ANN401 - whatever is measured
-        """Measures once."""
-        return self._process.submit(_once).result()
+    def __call__(self, consecutive: int = 1) -> Any:  # noqa: ANN401 - whatever is measured
+        """Measures so often in a row, as steps follow steps, and gives what the last time gives."""
+        return self._process.submit(_last_of, consecutive).result()
 
 
-def in_turn(contenders: Mapping[str, Contender], repetitions: int) -> dict[str, list[Any]]:
-    """Lets each measure `repetitions` times, one after the other, after a first time that does not count."""
+def in_turn(contenders: Mapping[str, Contender], repetitions: int, consecutive: int = 1) -> dict[str, list[Any]]:
+    """Lets each measure, one after the other, after a first time that does not count.
+
+    Args:
+        contenders: By name.
+        repetitions: How often each has its turn.
+        consecutive: How often each measures in a turn; the last time counts, when caches are its own.
+    """
     with ExitStack() as stack:
         running = {name: stack.enter_context(contender) for name, contender in contenders.items()}
         results: dict[str, list[Any]] = {name: [] for name in running}
         for repetition in range(repetitions + 1):
             for name, contender in running.items():
-                result = contender()
+                result = contender(consecutive)
                 if repetition:
                     results[name].append(result)
     return results
@@ -84,5 +90,5 @@ def _begin(keeps_memory: bool, make: Callable[..., Callable[[], Any]], arguments
     _measure = make(*arguments)
 
 
-def _once() -> Any:  # noqa: ANN401 - whatever is measured
-    return _measure()
+def _last_of(consecutive: int) -> Any:  # noqa: ANN401 - whatever is measured
+    return [_measure() for _ in range(consecutive)][-1]

@@ -15,6 +15,8 @@ from msdn_lit.performance.training import StackedStep, TrainerSteps, TrainingSte
 from msdn_lit.performance.workload import Shape
 
 CUB_TEST, CUB = 4_731, 11_788  # images
+IN_A_ROW = 3
+LONG_REPETITIONS = 3
 
 
 class Settings(NamedTuple):
@@ -55,6 +57,7 @@ def step(settings: Settings) -> Iterator[Outcome]:
                 "products": Contender(Products, shape, device, precision),
             },
             settings.repetitions,
+            IN_A_ROW,
         )
         for part in ("step", "forward", "backward", "optimizer"):
             limit = of_parts(results["products"], part) if part in ("step", "forward") else []
@@ -68,7 +71,7 @@ def trainer(settings: Settings) -> Iterator[Outcome]:
     """What a Lightning trainer adds to a step, with loading and logging, and the memory that training needs."""
     for precision in settings.precisions:
         contender = Contender(TrainerSteps, settings.shape, settings.device, precision, 12, CUB)
-        results = in_turn({"ours": contender}, 3)["ours"]
+        results = in_turn({"ours": contender}, LONG_REPETITIONS)["ours"]
         yield Outcome(f"step in the trainer, {precision}", "ms", of_parts(results, "interval"))
         if settings.device.type == "cpu":
             yield Outcome(f"of which Lightning and loader, {precision}", "ms", of_parts(results, "rest"))
@@ -85,6 +88,7 @@ def seeds(settings: Settings) -> Iterator[Outcome]:
                 "alone": Contender(TrainingStep, shape, device, precision),
             },
             settings.repetitions,
+            IN_A_ROW,
         )
         limit = of_parts(results["alone"], "step", 1e3 * number)
         what = f"step of {number} seeds at once, {precision} (limit: {number} steps)"
@@ -101,7 +105,7 @@ def evaluation(settings: Settings) -> Iterator[Outcome]:
                 "release": Contender(ReleaseEvaluation, shape, device, N, keeps_memory=False),
                 "products": Contender(Products, shape, device, precision),
             },
-            3,
+            LONG_REPETITIONS,
         )
         limit = [N / shape.B * result["forward"] for result in results["products"]]
         yield Outcome(f"evaluation of {N:,} images, {precision}", "s", results["ours"], results["release"], limit)
@@ -113,7 +117,9 @@ def loading(settings: Settings) -> Iterator[Outcome]:
     """A batch against a copy of as many bytes."""
     shape, device = settings.shape, settings.device
     results = in_turn(
-        {"ours": Contender(Loading, shape, device), "copy": Contender(Copies, shape, device)}, 3 * settings.repetitions
+        {"ours": Contender(Loading, shape, device), "copy": Contender(Copies, shape, device)},
+        settings.repetitions,
+        IN_A_ROW,
     )
     ours, limit = ([1e3 * seconds for seconds in results[name]] for name in ("ours", "copy"))
     yield Outcome(f"loading of a batch, {shape.region_bytes() / 1e6:.0f} MB", "ms", ours, limit=limit)
@@ -124,14 +130,14 @@ def extraction(settings: Settings) -> Iterator[Outcome]:
     name, size = settings.backbone
     for precision in settings.precisions:
         measured = (name, size, settings.images, settings.device, precision, settings.workers)
-        results = in_turn({"ours": Contender(Extraction, *measured)}, 3)["ours"]
+        results = in_turn({"ours": Contender(Extraction, *measured)}, LONG_REPETITIONS)["ours"]
         ours, limit = of_parts(results, "whole", 1), of_parts(results, "bare", 1)
         yield Outcome(f"extraction of {settings.images} images, {name}, {size} px, {precision}", "s", ours, limit=limit)
 
 
 def startup(settings: Settings) -> Iterator[Outcome]:
     """What a user waits for first."""
-    results = in_turn({"ours": Contender(Startup)}, 3)["ours"]
+    results = in_turn({"ours": Contender(Startup)}, LONG_REPETITIONS)["ours"]
     limit = of_parts(results, "torch", 1)
     yield Outcome("msdn-train --help", "s", of_parts(results, "help", 1))
     what = "first training step after the command (limit: import torch)"

@@ -1,5 +1,7 @@
 """DAZLE, dense attribute attention (Huynh and Elhamifar, CVPR 2020), as released (github.com/hbdat/cvpr20_DAZLE)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from msdn_lit.models.attention import over_regions
@@ -21,9 +23,9 @@ class DAZLE(SubNet):
     def __init__(self, attribute_dim: int, visual_dim: int) -> None:
         super().__init__(1, 2, attribute_dim, visual_dim)
 
-    def attend(self, maps_MKBR: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: a_k^T W_1 v_r, a_k^T W_2 v_r and a_k^T W_3 v_r."""
-        values_KBR, compatibility_KBR, gates_KBR = maps_MKBR
+        values_KBR, compatibility_KBR, gates_KBR = maps
         attention_KBR = over_regions(compatibility_KBR)
         values_KB, gates_KB = ((attention_KBR * maps_KBR).sum(dim=2) for maps_KBR in (values_KBR, gates_KBR))
         return (gates_KB.sigmoid() * values_KB).T, attention_KBR
