@@ -103,6 +103,7 @@ def test_epoch_sampler_is_a_choice(load_config):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("scheduler=null", r"scheduler=null chooses no file of the group. Leave it out, or write ~scheduler"),
         ("lr=1", r"no config key 'lr'. Did you mean optimizer.lr\?"),
         ("optimzer.lr=1", r"Did you mean optimizer.lr"),
         ("optimizer.lr=fast", r"optimizer.lr has the wrong type: expected a value like 0.0001 \(float\), found 'fast'"),

@@ -27,6 +27,10 @@ def check_overrides(config_dir: Path, config_name: str, arguments: Sequence[str]
         ConfigError: An override is wrong; the message names close keys, or the expected type.
     """
     overrides = OverridesParser.create().parse_overrides(list(arguments))
+    for override in overrides:
+        if (config_dir / override.key_or_group).is_dir() and not override.is_delete() and override.value() is None:
+            action = f"Leave it out, or write ~{override.key_or_group}."
+            raise ConfigError(f"{override.key_or_group}=null chooses no file of the group", action=action)
     values = [override for override in overrides if _replaces_value(override, config_dir)]
     if not values:
         return
