@@ -94,15 +94,15 @@ def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["
     from msdn_lit.performance.workload import Shape
 
     settings = Settings(
-        Shape(**{letter: getattr(options, letter) for letter in SIZES}),
-        device,
-        tuple(options.precision),
-        options.repetitions,
-        options.test_images,
-        options.seeds,
-        (options.backbone, options.image_size),
-        options.images,
-        options.workers,
+        shape=Shape(**{letter: getattr(options, letter) for letter in SIZES}),
+        device=device,
+        precisions=tuple(options.precision),
+        repetitions=options.repetitions,
+        test_images=options.test_images,
+        seeds=options.seeds,
+        backbone=(options.backbone, options.image_size),
+        images=options.images,
+        workers=options.workers,
     )
     for name in SECTIONS:
         if name in options.only:

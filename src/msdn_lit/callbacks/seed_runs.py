@@ -55,7 +55,8 @@ class SeedRuns(Callback):
         batch_idx: int,
     ) -> None:
         """Logs each model's loss and its terms."""
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every > 0 and trainer.global_step % every == 0:
             terms = {f"train/{name}": value.tolist() for name, value in outputs["terms"].items()}
             for index, run in enumerate(self.runs):
                 _log(run, {name: values[index] for name, values in terms.items()}, trainer.global_step - 1)

@@ -38,11 +38,11 @@ class Settings(NamedTuple):
     device: torch.device
     precisions: tuple[str, ...]
     repetitions: int
-    test_images: int = CUB_TEST
-    seeds: int = 4
-    backbone: tuple[str, int] = ("mobilenetv2_100", 224)
-    images: int = 256
-    workers: int = 2
+    test_images: int
+    seeds: int
+    backbone: tuple[str, int]
+    images: int
+    workers: int
 
 
 def step(settings: Settings) -> Iterator[Outcome]:
