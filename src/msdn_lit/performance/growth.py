@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.residence import from_disk
@@ -111,13 +112,28 @@ def draw_growth(grown: dict[str, list[Point]], path: Path) -> None:
         for name in points[0].seconds:
             times.loglog(sizes, [1e3 * point.seconds[name] for point in points], marker="o", label=name)
         memory.semilogx(sizes, [point.peak_gb for point in points], marker="o", color="0.35")
-        memory.set(xlabel=axis, ylim=(0, None))
+        memory.set(xlabel=axis, ylim=(0, 1.1 * max(point.peak_gb for point in points)))
+        memory.set_xticks(sizes, [_short(size) for size in sizes])
+        memory.xaxis.set_minor_locator(NullLocator())
+        times.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        times.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        times.yaxis.set_minor_locator(NullLocator())
         times.legend(frameon=False, fontsize="small")
     panels[0, 0].set_ylabel("ms")
     panels[1, 0].set_ylabel("memory, GB")
     for panel in panels.flat:
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
+
+
+def _short(number: int) -> str:
+    return (
+        f"{number // 1_000_000} M"
+        if number >= 1_000_000
+        else f"{number // 1000} k"
+        if number >= 10_000
+        else str(number)
+    )
 
 
 def _peak_gb() -> float:
