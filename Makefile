@@ -32,7 +32,7 @@ app: setup ## a local page to try a model: RUN=..., else the demo's, which is tr
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
 	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
-test: setup ## the tests (2.5 minutes on 2 cores; no data, no GPU, no network)
+test: setup ## the tests (3 minutes on 2 cores; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
 
 test-full: setup ## the slow ones too

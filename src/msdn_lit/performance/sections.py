@@ -75,6 +75,8 @@ def trainer(settings: Settings) -> Iterator[Outcome]:
         yield Outcome(f"step in the trainer, {precision}", "ms", of_parts(results, "interval"))
         if settings.device.type == "cpu":
             yield Outcome(f"of which Lightning and loader, {precision}", "ms", of_parts(results, "rest"))
+        else:
+            yield Outcome(f"memory of the GPU, {CUB:,} images, {precision}", "GB", of_parts(results, "gpu_gb", 1))
         yield Outcome(f"memory beyond files, {CUB:,} images, {precision}", "GB", of_parts(results, "gb", 1))
 
 

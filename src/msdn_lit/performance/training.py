@@ -122,7 +122,7 @@ class TrainerSteps:
         self.task = make_task(shape)
 
     def __call__(self) -> dict[str, float]:
-        """Medians of a step: seconds of the whole "interval" and of its "rest"; memory held beyond files in "gb"."""
+        """Medians of a step: seconds of its whole "interval" and of the "rest" in it; GB beyond files, and of a GPU."""
         labels_N = torch.arange(NUM_STORED).numpy() % self.shape.num_seen
         dataset = SplitDataset(self.gather, torch.arange(NUM_STORED).numpy(), labels_N)
         sampler = StepSampler(UniformDraw(labels_N, self.shape.B, seed=0), 0, self.num_steps)
@@ -141,7 +141,8 @@ class TrainerSteps:
         with redirect_stdout(StringIO()):  # the progress bar's
             trainer.fit(self.task, StepLoader(dataset, batch_sampler=sampler))
         medians = {name: statistics.median(step[name] for step in clock.steps[2:]) for name in clock.steps[0]}
-        return medians | {"gb": anonymous_gb()}
+        on_gpu = torch.cuda.max_memory_allocated(self.device) / 1e9 if self.device.type == "cuda" else 0.0
+        return medians | {"gb": anonymous_gb(), "gpu_gb": on_gpu}
 
 
 class ComputeClock(Callback):
