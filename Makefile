@@ -44,10 +44,10 @@ lint: setup ## ruff
 type: setup ## mypy --strict
 	$(BIN)/mypy
 
-bench: setup ## speed and memory, beside the release's order of computation and the machine's limits (15 minutes)
+bench: setup ## speed and memory, beside the release's order of computation and the machine's limits (20 minutes)
 	$(BIN)/msdn-bench $(ARGS)
 
-bench-growth: setup ## time and memory as images, regions, attributes and classes become more; draws a picture (5 minutes)
+bench-growth: setup ## time and memory as images, regions, attributes and classes become more; draws a picture (2 minutes)
 	$(BIN)/msdn-bench --growth $(ARGS)
 
 bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)

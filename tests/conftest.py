@@ -35,7 +35,7 @@ def _quiet_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB__SERVICE_WAIT", "120")  # seconds, on a busy machine
     HydraConfig.instance().cfg = None  # a command leaves its own behind
-    monkeypatch.setattr("msdn_lit.machine.keep_freed_memory", lambda: False)  # for good, in a process of many tests
+    monkeypatch.setattr("msdn_lit.cli.keep_freed_memory", lambda: False)  # for good, in a process of many tests
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
     yield

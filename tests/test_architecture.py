@@ -9,7 +9,7 @@ import msdn_lit
 
 PACKAGE = Path(msdn_lit.__file__).parent
 LEAVES = {"data", "models", "losses", "metrics"}
-PLUMBING = {"cli", "overrides", "checkpoint", "record", "trials", "tracking", "loggers", "selection"}
+PLUMBING = {"cli", "overrides", "checkpoint", "fitting", "record", "trials", "tracking", "loggers", "selection"}
 # package -> packages of ours that it may import besides itself; everything may import errors and machine
 MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},

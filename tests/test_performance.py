@@ -15,8 +15,9 @@ from msdn_lit.performance.growth import Point, draw_growth, exponents
 from msdn_lit.performance.limits import Products
 from msdn_lit.performance.outcome import Outcome
 from msdn_lit.performance.release import ReleaseOrder
+from msdn_lit.performance.shape import Shape
 from msdn_lit.performance.training import TrainerSteps, TrainingStep
-from msdn_lit.performance.workload import Shape, make_batch, make_loss, make_net, make_store
+from msdn_lit.performance.workload import make_batch, make_loss, make_net, make_store
 from tests.counting import Counter
 from tests.test_parallel import weights_of
 

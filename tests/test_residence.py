@@ -15,6 +15,7 @@ from msdn_lit.data.feature_store import FeatureStore
 from msdn_lit.data.residence import from_device, from_disk, from_ram, settle_residence
 from msdn_lit.errors import ConfigError, DataError
 from tests.miniature import N
+from tests.test_parallel import weights_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -163,7 +164,5 @@ class TestReadingAhead:
             with monkeypatch.context() as patch:
                 patch.setattr(ZSLDataModule, "_loader_args", lambda self: original(self) | {"ahead": number})  # noqa: B023
                 train.run(mini_config(f"paths.run_dir={tmp_path / str(number)}"))
-            weights.append(
-                torch.load(tmp_path / str(number) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-            )
+            weights.append(weights_of(tmp_path / str(number)))
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

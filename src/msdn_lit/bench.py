@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msdn_lit.errors import ConfigError, told_by
 from msdn_lit.machine import let_threads_sleep
+from msdn_lit.performance.shape import Shape
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     import torch
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.performance.outcome import Outcome
 
 SECTIONS = ("step", "trainer", "seeds", "evaluation", "loading", "extraction", "startup")
-SIZES = {"B": 50, "R": 196, "D": 2048, "K": 312, "C": 200}  # CUB with a ResNet-101 at 448 px
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     add("--growth", action="store_true", help="instead: how time and memory grow, with a picture")
     add("--precision", nargs="+", default=("fp32", "bf16"), choices=("fp32", "bf16"))
     add("--repetitions", type=int, default=7, metavar="N", help="of short measurements, default 7; long ones have 3")
-    for letter, default in SIZES.items():
+    for letter, default in vars(Shape()).items():
         add(f"-{letter}", type=int, default=default, metavar="N", help=f"as the project names sizes; default {default}")
     add("--test-images", type=int, default=4731, metavar="N", help="of an evaluation; default 4731, CUB's")
     add("--seeds", type=int, default=4, metavar="S", help="that train at once; default 4")
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: there is no GPU here", action="Use --device cpu.")
-    numbers = (*SIZES, "repetitions", "test_images", "seeds", "images", "image_size")
+    numbers = (*vars(Shape()), "repetitions", "test_images", "seeds", "images", "image_size")
     if min(getattr(options, name) for name in numbers) < 1 or options.C < 2 or options.workers < 0:
         raise ConfigError("A size is wrong", expected="at least 1; 2 classes; 0 workers")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,10 @@ def environment(device: "torch.device") -> dict[str, Any]:
 
 
 def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["Outcome"]:
-    from msdn_lit.performance.sections import Settings, measure
-    from msdn_lit.performance.workload import Shape
+    from msdn_lit.performance import sections
 
-    settings = Settings(
-        shape=Shape(**{letter: getattr(options, letter) for letter in SIZES}),
+    settings = sections.Settings(
+        shape=Shape(**{letter: getattr(options, letter) for letter in vars(Shape())}),
         device=device,
         precisions=tuple(options.precision),
         repetitions=options.repetitions,
@@ -106,7 +105,7 @@ def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["
     )
     for name in SECTIONS:
         if name in options.only:
-            yield from measure(name, settings)
+            yield from getattr(sections, name)(settings)
 
 
 def _shown(outcomes: Iterator["Outcome"]) -> Iterator["Outcome"]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit.errors import USER_FAULT, ConfigError, FullDiskError, UserError, tell
-from msdn_lit.machine import let_threads_sleep
+from msdn_lit.machine import keep_freed_memory, let_threads_sleep
 from msdn_lit.overrides import check_overrides
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -47,7 +47,8 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
         let_threads_sleep()
         faults: list[Exception] = []
 
-        def job(cfg: DictConfig) -> float | None:
+        def job(cfg: DictConfig) -> float | None:  # in a launcher's processes, too
+            keep_freed_memory()
             _settle_paths(cfg)
             if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
                 return _within_disk(run, cfg)  # SweepCallback takes its faults

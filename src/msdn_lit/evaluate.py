@@ -14,10 +14,8 @@ def run(cfg: DictConfig) -> None:
     from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
-    from msdn_lit.machine import keep_freed_memory
     from msdn_lit.record import RunRecord, read_config
 
-    keep_freed_memory()
     run_cfg = read_config(Path(cfg.run_dir))
     for group in ("paths", "prediction"):
         run_cfg[group].update({key: value for key, value in cfg[group].items() if value is not None})

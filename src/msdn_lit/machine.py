@@ -1,8 +1,10 @@
-"""How a process uses the machine: threads that wait, memory that is freed."""
+"""How a process uses the machine: threads that wait, memory that is freed, memory that it holds."""
 
 import ctypes
 import os
+import resource
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
@@ -30,3 +32,14 @@ def keep_freed_memory() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GB) and mallopt(_M_TRIM_THRESHOLD, _TWO_GB))
+
+
+def peak_gb() -> float:
+    """Peak resident memory of this process, its share of the page cache included, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def anonymous_gb() -> float:
+    """Memory that this process holds beyond the page cache, in GB; Linux tells it."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return int(fields["RssAnon"].split()[0]) * 1024 / 1e9

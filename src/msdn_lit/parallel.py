@@ -38,7 +38,7 @@ def run(cfg: DictConfig, score: str) -> float | None:
     from msdn_lit import build
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks.seed_runs import SeedRuns
-    from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
+    from msdn_lit.fitting import fit, start_of
     from msdn_lit.record import RESULT, RunRecord
     from msdn_lit.selection import read_selection
     from msdn_lit.tasks import StackedTask
@@ -51,16 +51,11 @@ def run(cfg: DictConfig, score: str) -> float | None:
     trainer = build.trainer(cfg, [*(build.callback(cfg, name) for name in _process_callbacks(cfg)), SeedRuns(runs)])
     if trainer.world_size > 1:
         raise ConfigError("Seeds in parallel share one device", expected="trainer.devices=1", found=trainer.world_size)
-    checkpoint = find_checkpoint(cfg.ckpt_path, folder) if cfg.ckpt_path else None
-    if checkpoint:
-        load_checkpoint(checkpoint, task)
+    checkpoint = start_of(cfg, folder, task)
     for record in records:
         record.write_config()
 
-    trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
-    if any(trainer.global_step not in one.history.scores_at for one in runs):
-        trainer.validate(task, datamodule, verbose=False, weights_only=True)
-    trainer.save_checkpoint(folder / FOLDER / "last.ckpt", weights_only=False)
+    fit(trainer, task, datamodule, checkpoint, [one.history for one in runs], folder)
     objectives = [one.history.best(score) if score else None for one in runs]
     results = [
         record.write_result(datamodule, one.history.summary(), trainer.strategy.root_device, objective)
@@ -110,6 +105,11 @@ def _process_callbacks(cfg: DictConfig) -> list[str]:
     if strange:
         action = "Use callbacks=default; msdn-attention and msdn-report draw afterwards."
         raise ConfigError(f"callbacks.{strange[0]} sees one model, and seeds in parallel are several", action=action)
+    missing = [name for name in ("history", "scores") if name not in cfg.callbacks]
+    if missing:
+        raise ConfigError(
+            f"callbacks.{missing[0]} is missing", action="Seeds in parallel need it; keep it in the config."
+        )
     return [name for name in cfg.callbacks if name in _OF_THE_PROCESS]
 
 
@@ -119,10 +119,10 @@ def _run_of(config: DictConfig, task: "ZSLTask") -> "SeedRun":
     from msdn_lit.callbacks.seed_runs import SeedRun
     from msdn_lit.checkpoint import FOLDER
 
-    folder = Path(config.paths.run_dir)
-    history = EvaluationHistory(peaks=config.protocol.peaks)
-    scores = ScoreFiles(str(folder / "scores"), every=config.protocol.keeps_every_score)
-    return SeedRun(task, history, scores, folder / FOLDER, build.loggers(config))
+    history, scores = (build.callback(config, name) for name in ("history", "scores"))
+    assert isinstance(history, EvaluationHistory)
+    assert isinstance(scores, ScoreFiles)
+    return SeedRun(task, history, scores, Path(config.paths.run_dir) / FOLDER, build.loggers(config))
 
 
 def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> float | None:

@@ -3,7 +3,6 @@
 import copy
 import json
 import platform
-import resource
 import shlex
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.tables import result_markdown
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import CheckpointError
+from msdn_lit.machine import peak_gb
 
 Scores = Mapping[str, float]
 
@@ -146,7 +146,7 @@ def code_version() -> str:
 
 def peak_memory_gb() -> dict[str, float]:
     """Peak resident memory of this process (its share of the page cache included) and of the GPU, in GB."""
-    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    peaks = {"process": peak_gb()}
     if torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in peaks.items()}

@@ -17,16 +17,14 @@ def run(cfg: DictConfig) -> float | None:
     from msdn_lit import build, parallel
     from msdn_lit.analysis.tables import result_table
     from msdn_lit.callbacks import EvaluationHistory
-    from msdn_lit.checkpoint import FOLDER, find_checkpoint, load_checkpoint
-    from msdn_lit.errors import ConfigError, LeakError
+    from msdn_lit.errors import ConfigError
+    from msdn_lit.fitting import fit, start_of
     from msdn_lit.loggers import closing, open_loggers
-    from msdn_lit.machine import keep_freed_memory
     from msdn_lit.record import RunRecord
     from msdn_lit.selection import read_selection
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
-    keep_freed_memory()
     score = _objective(cfg)
     if cfg.protocol.seeds_in_parallel != 1:
         return parallel.run(cfg, score)
@@ -36,20 +34,13 @@ def run(cfg: DictConfig) -> float | None:
     task = build.task(cfg, datamodule.semantics, datamodule.visual_dim)
     trainer = build.trainer(cfg)
     history = EvaluationHistory.of(trainer)
-    checkpoint = find_checkpoint(cfg.ckpt_path, record.folder) if cfg.ckpt_path else None
-    if checkpoint and checkpoint.stem.startswith("peak_") and not cfg.protocol.test_chooses:
-        raise LeakError(f"{checkpoint} was chosen by its score", action="Continue from last.ckpt.")
-    if checkpoint:
-        load_checkpoint(checkpoint, task)
+    checkpoint = start_of(cfg, record.folder, task)
     if trainer.is_global_zero:
         record.write_config()
 
     with own_command_line(cfg), closing(trainer):
         open_loggers(trainer, record.beginning(datamodule))
-        trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
-        if task.global_step not in history.scores_at:
-            trainer.validate(task, datamodule, verbose=False, weights_only=True)
-        trainer.save_checkpoint(record.folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
+        fit(trainer, task, datamodule, checkpoint, [history], record.folder)
     objective = history.best(score) if score else None
     if trainer.is_global_zero:
         result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)

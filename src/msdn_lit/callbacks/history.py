@@ -43,14 +43,10 @@ class EvaluationHistory(Callback):
         prefix = f"{pl_module.stage}/"
         metrics = trainer.callback_metrics.items()
         scores = {name.removeprefix(prefix): float(value) for name, value in metrics if name.startswith(prefix)}
-        self.add(pl_module.global_step, scores)
+        self.scores_at[pl_module.global_step] = scores
         readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
         if trainer.is_global_zero:
             log.info("step %d: %s", pl_module.global_step, readable)
-
-    def add(self, step: int, scores: Scores) -> None:
-        """Adds an evaluation; one at the same step is replaced."""
-        self.scores_at[step] = scores
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

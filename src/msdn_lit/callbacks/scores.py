@@ -43,11 +43,7 @@ class ScoreFiles(Callback):
         **__: object,
     ) -> None:
         """Takes the logits of one batch, (S, B, C)."""
-        self.take(outputs, batch)
-
-    def take(self, logits_SBC: Tensor, batch: Batch) -> None:
-        """Keeps the logits of one batch until the evaluation ends."""
-        self.batches.append((logits_SBC.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
+        self.batches.append((outputs.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the evaluation under every name under which it would be reported now."""

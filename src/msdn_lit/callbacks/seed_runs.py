@@ -55,16 +55,14 @@ class SeedRuns(Callback):
         batch_idx: int,
     ) -> None:
         """Logs each model's loss and its terms."""
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every > 0 and trainer.global_step % every == 0:
-            terms = {f"train/{name}": value.tolist() for name, value in outputs["terms"].items()}
-            for index, run in enumerate(self.runs):
-                _log(run, {name: values[index] for name, values in terms.items()}, trainer.global_step - 1)
+        terms = {f"train/{name}": value.tolist() for name, value in outputs.get("terms", {}).items()}
+        for index, run in enumerate(self.runs if terms else ()):
+            _log(run, {name: values[index] for name, values in terms.items()}, trainer.global_step - 1)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets an evaluation that was broken off."""
         for run in self.runs:
-            run.scores.batches.clear()
+            run.scores.on_validation_start(trainer, run.task)
             run.task.metric.reset()
 
     def on_validation_batch_end(
@@ -77,18 +75,20 @@ class SeedRuns(Callback):
     ) -> None:
         """Takes the logits of one batch."""
         for run, logits in zip(self.runs, outputs, strict=True):
-            run.scores.take(logits, batch)
+            run.scores.on_validation_batch_end(trainer, run.task, logits, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation to each run."""
         step = trainer.global_step
         for run in self.runs:
-            scores = {name: float(value.float()) for name, value in run.task.metric.compute()._asdict().items()}
-            run.history.add(step, {name: value for name, value in scores.items() if value == value})
-            run.scores.write(trainer, run.task, step, run.history.reported_at(step))
-            logged = {f"{run.task.stage}/{name}": value for name, value in run.history.scores_at[step].items()}
+            computed = run.task.metric.compute()._asdict().items()
+            scores = {name: float(value.float()) for name, value in computed if not torch.isnan(value)}
+            run.history.scores_at[step] = scores
+            names = run.history.reported_at(step)
+            run.scores.write(trainer, run.task, step, names)
+            _save(run, step, names)
+            logged = {f"{run.task.stage}/{name}": value for name, value in scores.items()}
             _log(run, logged, step if trainer.state.fn == "validate" else step - 1)  # as Lightning counts
-            self._save(run, step)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -99,13 +99,14 @@ class SeedRuns(Callback):
         for run, history in zip(self.runs, state_dict["histories"], strict=True):
             run.history.load_state_dict(history)
 
-    def _save(self, run: SeedRun, step: int) -> None:
-        """Writes the weights under every name under which they would be reported now."""
-        weights = {name: value.detach().cpu().clone() for name, value in run.task.state_dict().items()}
-        content = {"state_dict": weights, "global_step": step, "pytorch-lightning_version": lightning_version}
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        for name in run.history.reported_at(step):
-            torch.save(content, run.checkpoints / f"{name}.ckpt")
+
+def _save(run: SeedRun, step: int, names: Sequence[str]) -> None:
+    """Writes the weights under every name under which they would be reported now."""
+    weights = {name: value.detach().cpu().clone() for name, value in run.task.state_dict().items()}
+    content = {"state_dict": weights, "global_step": step, "pytorch-lightning_version": lightning_version}
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        torch.save(content, run.checkpoints / f"{name}.ckpt")
 
 
 def _log(run: SeedRun, values: dict[str, float], step: int) -> None:

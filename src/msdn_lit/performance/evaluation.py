@@ -3,18 +3,16 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import lightning
 import numpy as np
 import torch
 
 from msdn_lit.data.batches import BatchLoader, SplitDataset
-from msdn_lit.data.residence import from_device, from_disk
 from msdn_lit.metrics.curve import scores_at, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse
 from msdn_lit.performance.contenders import Stopwatch
 from msdn_lit.performance.release import ReleaseOrder
-from msdn_lit.performance.training import LIGHTNING_PRECISION, NUM_STORED
-from msdn_lit.performance.workload import Shape, make_net, make_store, make_task
+from msdn_lit.performance.shape import Shape
+from msdn_lit.performance.workload import NUM_STORED, make_net, make_task, make_trainer, roles, stored
 
 BATCH_SIZE = 64
 NUM_GAMMAS = 100
@@ -32,20 +30,12 @@ class Evaluation:
 
     def __init__(self, shape: Shape, device: torch.device, precision: str, num_images: int) -> None:
         self.device, self.folder = device, TemporaryDirectory()
-        store = make_store(Path(self.folder.name), shape, NUM_STORED, NUM_STORED)
-        gather = from_device(store, device) if device.type == "cuda" else from_disk(store)
+        gather = stored(Path(self.folder.name), shape, device)
         rows = np.arange(num_images) % NUM_STORED
         dataset = SplitDataset(gather, rows, np.arange(NUM_STORED) % shape.C)
         self.loader = BatchLoader(dataset, batch_size=BATCH_SIZE)
         self.task = make_task(shape)
-        self.trainer = lightning.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-        )
+        self.trainer = make_trainer(device, precision, logger=False, enable_progress_bar=False)
 
     def __call__(self) -> float:
         """Seconds of one evaluation."""
@@ -88,7 +78,7 @@ class CachedScores:
     def __init__(self, shape: Shape, num_images: int) -> None:
         self.logits = [torch.randn(num_images, shape.C) for _ in range(2)]
         self.labels_N = torch.arange(num_images) % shape.C
-        self.seen, self.unseen = torch.arange(shape.num_seen), torch.arange(shape.num_seen, shape.C)
+        self.seen, self.unseen = roles(shape)
 
     def __call__(self) -> float:
         """Seconds of all of them."""

@@ -1,7 +1,7 @@
 """Time and memory as the images, regions, attributes and classes become more."""
 
 import math
-import resource
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
 from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.residence import from_disk
 from msdn_lit.data.samplers import EpochDraw
+from msdn_lit.machine import anonymous_gb, peak_gb
 from msdn_lit.performance.contenders import Contender, Stopwatch
+from msdn_lit.performance.shape import Shape
 from msdn_lit.performance.training import TrainingStep
-from msdn_lit.performance.workload import Shape, anonymous_gb, make_batch, make_store, make_task
+from msdn_lit.performance.workload import make_batch, make_store, make_task
 
 BASE = Shape(R=49, D=512)
 AXES = {
@@ -45,7 +47,8 @@ class StepAt:
     """
 
     def __init__(self, axis: str, size: int) -> None:
-        shape = Shape(**{**vars(BASE), {"regions": "R", "attributes": "K", "classes": "C"}[axis]: size})
+        letter = {"regions": "R", "attributes": "K", "classes": "C"}[axis]
+        shape = replace(BASE, **{letter: size})
         cpu = torch.device("cpu")
         self.step = TrainingStep(shape, cpu, "fp32")
         self.task, self.batch = make_task(shape).eval(), make_batch(shape)
@@ -57,7 +60,7 @@ class StepAt:
         with torch.inference_mode():
             self.task.validation_step(self.batch, 0)
             self.task.metric.compute()
-        return {"training step": training, "evaluation": watch.lap(), "peak_gb": _peak_gb()}
+        return {"training step": training, "evaluation": watch.lap(), "peak_gb": peak_gb()}
 
 
 class StoreOf:
@@ -113,7 +116,7 @@ def draw_growth(grown: dict[str, list[Point]], path: Path) -> None:
             times.loglog(sizes, [1e3 * point.seconds[name] for point in points], marker="o", label=name)
         memory.semilogx(sizes, [point.peak_gb for point in points], marker="o", color="0.35")
         memory.set(xlabel=axis, ylim=(0, 1.1 * max(point.peak_gb for point in points)))
-        memory.set_xticks(sizes, [_short(size) for size in sizes])
+        memory.set_xticks(sizes, [EngFormatter()(size) for size in sizes])
         memory.xaxis.set_minor_locator(NullLocator())
         times.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
         times.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -124,17 +127,3 @@ def draw_growth(grown: dict[str, list[Point]], path: Path) -> None:
     for panel in panels.flat:
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
-
-
-def _short(number: int) -> str:
-    return (
-        f"{number // 1_000_000} M"
-        if number >= 1_000_000
-        else f"{number // 1000} k"
-        if number >= 10_000
-        else str(number)
-    )
-
-
-def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -3,7 +3,7 @@
 import torch
 
 from msdn_lit.performance.contenders import Stopwatch
-from msdn_lit.performance.workload import NUM_MAPS, Shape
+from msdn_lit.performance.shape import NUM_MAPS, Shape
 
 
 class Products:

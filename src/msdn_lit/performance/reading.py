@@ -10,12 +10,11 @@ from PIL import Image
 from msdn_lit.data.extraction import BackboneRegions, write_store
 from msdn_lit.data.feature_store import Manifest
 from msdn_lit.data.images import ImageFiles, ImageTransform
-from msdn_lit.data.residence import from_device, from_disk
 from msdn_lit.data.samplers import UniformDraw
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.performance.contenders import Stopwatch, autocast
-from msdn_lit.performance.training import NUM_STORED
-from msdn_lit.performance.workload import Shape, make_store
+from msdn_lit.performance.shape import Shape
+from msdn_lit.performance.workload import NUM_STORED, stored
 
 PICTURE_SIZE = 500, 375  # of most images of CUB
 
@@ -30,9 +29,7 @@ class Loading:
 
     def __init__(self, shape: Shape, device: torch.device) -> None:
         self.device, self.folder, self.step = device, TemporaryDirectory(), 0
-        store = make_store(Path(self.folder.name), shape, NUM_STORED, NUM_STORED)
-        store.gather(np.arange(NUM_STORED))  # looked through for infinities once
-        self.gather = from_device(store, device) if device.type == "cuda" else from_disk(store)
+        self.gather = stored(Path(self.folder.name), shape, device)
         self.draw = UniformDraw(np.zeros(NUM_STORED, dtype=np.int64), shape.B, seed=0)
 
     def __call__(self) -> float:

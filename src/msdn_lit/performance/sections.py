@@ -1,4 +1,4 @@
-"""The measurements of `msdn-bench`, one function a section."""
+"""The measurements of `msdn-bench`: one function a section, called by its name."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from msdn_lit.performance.evaluation import NUM_GAMMAS, CachedScores, Evaluation
 from msdn_lit.performance.limits import Copies, Products
 from msdn_lit.performance.outcome import Outcome, of_parts
 from msdn_lit.performance.reading import Extraction, Loading
+from msdn_lit.performance.shape import Shape
 from msdn_lit.performance.startup import Startup
 from msdn_lit.performance.training import StackedStep, TrainerSteps, TrainingStep
-from msdn_lit.performance.workload import Shape
 
-CUB_TEST, CUB = 4_731, 11_788  # images
+CUB = 11_788  # images
 IN_A_ROW = 3
 LONG_REPETITIONS = 3
 
@@ -111,7 +111,7 @@ def evaluation(settings: Settings) -> Iterator[Outcome]:
         )
         limit = [N / shape.B * result["forward"] for result in results["products"]]
         yield Outcome(f"evaluation of {N:,} images, {precision}", "s", results["ours"], results["release"], limit)
-    seconds = in_turn({"ours": Contender(CachedScores, shape, CUB_TEST)}, settings.repetitions)["ours"]
+    seconds = in_turn({"ours": Contender(CachedScores, shape, N)}, settings.repetitions)["ours"]
     yield Outcome(f"T1, and U, S, H at {NUM_GAMMAS} gammas, from cached logits", "ms", [1e3 * s for s in seconds])
 
 
@@ -144,10 +144,3 @@ def startup(settings: Settings) -> Iterator[Outcome]:
     yield Outcome("msdn-train --help", "s", of_parts(results, "help", 1))
     what = "first training step after the command (limit: import torch)"
     yield Outcome(what, "s", of_parts(results, "first_step", 1), limit=limit)
-
-
-def measure(section: str, settings: Settings) -> Iterator[Outcome]:
-    """Runs a section by its name."""
-    yield from {f.__name__: f for f in (step, trainer, seeds, evaluation, loading, extraction, startup)}[section](
-        settings
-    )

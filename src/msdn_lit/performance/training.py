@@ -9,30 +9,29 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from msdn_lit.data.batches import SplitDataset, StepLoader
-from msdn_lit.data.residence import from_device, from_disk
 from msdn_lit.data.samplers import StepSampler, UniformDraw
+from msdn_lit.machine import anonymous_gb
 from msdn_lit.performance.contenders import Stopwatch, autocast
 from msdn_lit.performance.release import ReleaseOrder
+from msdn_lit.performance.shape import Shape
 from msdn_lit.performance.workload import (
-    Shape,
-    anonymous_gb,
+    NUM_STORED,
     make_batch,
     make_loss,
     make_net,
     make_optimizer,
-    make_store,
     make_task,
+    make_trainer,
+    stored,
 )
 from msdn_lit.tasks import StackedTask
-
-LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
-NUM_STORED = 200  # images
 
 
 class TrainingStep:
@@ -51,7 +50,7 @@ class TrainingStep:
         self.net = (ReleaseOrder(net) if release else net).to(device)
         self.loss, self.labels_B = make_loss(shape).to(device), labels_B.to(device)
         self.inputs = (regions_BRD.float().transpose(1, 2).contiguous() if release else regions_BRD).to(device)
-        self.optimizer = make_optimizer(self.net)
+        self.optimizer = make_optimizer(self.net.parameters())
 
     def __call__(self) -> dict[str, float]:
         """Seconds of the whole step and of its parts."""
@@ -88,14 +87,14 @@ class StackedStep:
         self.task = StackedTask([make_task(shape) for _ in range(number)]).to(device)
         batches = [make_batch(shape) for _ in range(number)]
         self.batch = tuple(torch.cat(parts).to(device) for parts in zip(*batches, strict=True))
-        self.optimizer = make_optimizer(self.task.net)
+        self.optimizer = make_optimizer(self.task.net.parameters())
 
     def __call__(self) -> float:
         """Seconds of the whole step."""
         watch = Stopwatch(self.device)
         self.optimizer.zero_grad()
         with autocast(self.device, self.precision):
-            loss = self.task.training_step(self.batch, 0)["loss"]
+            loss = self.task.loss_of_batch(*self.batch).loss.sum()
         loss.backward()
         self.optimizer.step()
         return watch.lap()
@@ -117,25 +116,22 @@ class TrainerSteps:
     ) -> None:
         self.shape, self.device, self.precision, self.num_steps = shape, device, precision, num_steps
         self.folder = TemporaryDirectory()
-        store = make_store(Path(self.folder.name), shape, num_images, NUM_STORED)
-        self.gather = from_device(store, device) if device.type == "cuda" else from_disk(store)
+        self.gather = stored(Path(self.folder.name), shape, device, num_images)
         self.task = make_task(shape)
 
     def __call__(self) -> dict[str, float]:
         """Medians of a step: seconds of its whole "interval" and of the "rest" in it; GB beyond files, and of a GPU."""
-        labels_N = torch.arange(NUM_STORED).numpy() % self.shape.num_seen
-        dataset = SplitDataset(self.gather, torch.arange(NUM_STORED).numpy(), labels_N)
-        sampler = StepSampler(UniformDraw(labels_N, self.shape.B, seed=0), 0, self.num_steps)
+        rows = np.arange(NUM_STORED)
+        dataset = SplitDataset(self.gather, rows, rows % self.shape.num_seen)
+        sampler = StepSampler(UniformDraw(dataset.labels, self.shape.B, seed=0), 0, self.num_steps)
         clock = ComputeClock()
-        trainer = lightning.Trainer(
-            accelerator="gpu" if self.device.type == "cuda" else "cpu",
-            devices=1,
-            precision=LIGHTNING_PRECISION[self.precision],  # type: ignore[arg-type]
+        trainer = make_trainer(
+            self.device,
+            self.precision,
             max_steps=self.num_steps,
             log_every_n_steps=1000,
             logger=CSVLogger(self.folder.name),
             callbacks=[clock, RichProgressBar(refresh_rate=1000)],
-            enable_checkpointing=False,
             enable_model_summary=False,
         )
         with redirect_stdout(StringIO()):  # the progress bar's

@@ -4,48 +4,31 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from lightning import Trainer
+from torch import Tensor
 
 from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.residence import Gather, from_device, from_disk
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
+from msdn_lit.performance.shape import Shape
 from msdn_lit.tasks import ZSLTask
 
-NUM_MAPS = 4  # of MSDN as released
+NUM_STORED = 200  # images of a store that is to be in memory
+make_optimizer = partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4)  # of parameters; release, CUB
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """Sizes of a step; by default CUB's, with a ResNet-101 at 448 px. Letters as everywhere."""
-
-    B: int = 50
-    R: int = 196
-    D: int = 2048
-    K: int = 312
-    C: int = 200
-    E: int = 300
-
-    @property
-    def num_seen(self) -> int:
-        """Three quarters of the classes, as on CUB."""
-        return max(1, 3 * self.C // 4)
-
-    def forward_flops(self) -> float:
-        """Of the matrix products of one batch: the queries, and their product with the regions."""
-        return 2.0 * NUM_MAPS * self.K * self.D * (self.E + self.B * self.R)
-
-    def step_flops(self) -> float:
-        """Of the matrix products of a training step: the regions need no gradient, queries and weights do."""
-        return 2.0 * NUM_MAPS * self.K * self.D * (3 * self.E + 2 * self.B * self.R)
-
-    def region_bytes(self) -> int:
-        """Of the regions of one batch as they are stored, fp16."""
-        return 2 * self.B * self.R * self.D
+def roles(shape: Shape) -> tuple[Tensor, Tensor]:
+    """Ids of the seen and of the unseen classes."""
+    seen, unseen = torch.arange(shape.C).tensor_split([shape.num_seen])
+    return seen, unseen
 
 
 def make_net(shape: Shape) -> MSDN:
@@ -57,8 +40,7 @@ def make_net(shape: Shape) -> MSDN:
 def make_loss(shape: Shape) -> MSDNLoss:
     """The release's loss on CUB."""
     return MSDNLoss(
-        torch.arange(shape.num_seen),
-        torch.arange(shape.num_seen, shape.C),
+        *roles(shape),
         cross_entropy=terms.cross_entropy_release,
         self_calibration=terms.self_calibration_release,
         distillation=terms.distillation_release,
@@ -68,11 +50,6 @@ def make_loss(shape: Shape) -> MSDNLoss:
     )
 
 
-def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
-    """The release's optimizer on CUB."""
-    return torch.optim.RMSprop(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-
-
 def make_batch(shape: Shape) -> tuple[Tensor, Tensor]:
     """Regions as stored, fp16, (B, R, D), and labels of seen classes, (B,)."""
     return torch.rand(shape.B, shape.R, shape.D).half(), torch.randint(0, shape.num_seen, (shape.B,))
@@ -80,12 +57,11 @@ def make_batch(shape: Shape) -> tuple[Tensor, Tensor]:
 
 def make_task(shape: Shape) -> ZSLTask:
     """Net, loss, metric and optimizer of the release on CUB."""
-    seen, unseen = torch.arange(shape.num_seen), torch.arange(shape.num_seen, shape.C)
     return ZSLTask(
         make_net(shape),
         make_loss(shape),
-        ZSLMetric(seen, unseen, shape.C),
-        partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4),
+        ZSLMetric(*roles(shape), shape.C),
+        make_optimizer,
         fusion=(0.9, 0.1),
         calibration=1.0,
         stage="test",
@@ -110,7 +86,20 @@ def make_store(folder: Path, shape: Shape, num_images: int, num_filled: int) -> 
     return FeatureStore(folder)
 
 
-def anonymous_gb() -> float:
-    """Memory that this process holds beyond the page cache, in GB; Linux tells it."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return int(fields["RssAnon"].split()[0]) * 1024 / 1e9
+def stored(folder: Path, shape: Shape, device: torch.device, num_images: int = NUM_STORED) -> Gather:
+    """Gathers from a new store where training would have it; only the first images, read once, hold numbers."""
+    store = make_store(folder, shape, num_images, NUM_STORED)
+    store.gather(np.arange(NUM_STORED))  # looked through for infinities
+    return from_device(store, device) if device.type == "cuda" else from_disk(store)
+
+
+def make_trainer(device: torch.device, precision: str, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
+    """A Lightning trainer on a device, in "fp32" or "bf16", that saves nothing."""
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    return Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision=_PRECISIONS[precision],  # type: ignore[arg-type]
+        enable_checkpointing=False,
+        **arguments,
+    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.tasks.zsl import ClosedForm, LossOfBatch, ZSLTask
+from msdn_lit.tasks.zsl import ClosedForm, LossOfBatch, ZSLTask, detached
 
 
 class StackedNet(nn.Module):
@@ -91,11 +91,10 @@ class StackedTask(ZSLTask):
         """Computes the sum of the losses, regions (S * B, R, D) and labels (S * B,).
 
         Returns:
-            The "loss", and each model's "terms", (S,) each.
+            The "loss", and in steps that are logged each model's "terms", (S,) each.
         """
         terms = self.loss_of_batch(*batch[:2])
-        losses = {name: value.detach().clone() for name, value in terms._asdict().items()}
-        return {"loss": terms.loss.sum(), "terms": losses}
+        return {"loss": terms.loss.sum()} | ({"terms": detached(terms)} if self.is_logged else {})
 
     def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401
         regions_SBRD, labels_SB = (
