@@ -18,9 +18,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from msdn_lit import build_predictor
-from msdn_lit.cli import config_dir
-from msdn_lit.data import benchmarks
+from msdn_lit.build import predictor as build_predictor
+from msdn_lit.commands._hydra import config_dir
+from msdn_lit.data.benchmarks import published
 from tests import miniature
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def _quiet_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB__SERVICE_WAIT", "120")  # seconds, on a busy machine
     HydraConfig.instance().cfg = None  # a command leaves its own behind
-    monkeypatch.setattr("msdn_lit.cli.keep_freed_memory", lambda: False)  # for good, in a process of many tests
+    monkeypatch.setattr("msdn_lit.commands._hydra.keep_freed_memory", lambda: False)  # for good, in a process of many tests
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
     yield
@@ -74,7 +74,7 @@ def load_config():
 @pytest.fixture
 def mini_overrides(store_dir, data_dir, tmp_path, monkeypatch):
     """What points the real training config at the miniature benchmark."""
-    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: miniature.SOURCE)
+    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
     return [
         "data.benchmark=MINI",
         "data.semantics.word_vectors=w2v/MINI_attribute.pkl",

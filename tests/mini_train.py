@@ -45,8 +45,9 @@ def witnesses(folder):
 
 
 def run(cfg):
-    from msdn_lit import build, train
-    from msdn_lit.data import benchmarks
+    from msdn_lit.build import training as build
+    from msdn_lit.commands.train import train
+    from msdn_lit.data.benchmarks import published
     from tests import miniature
 
     benchmarks.BENCHMARKS["MINI"] = miniature.MINI
@@ -55,7 +56,7 @@ def run(cfg):
 
 
 if __name__ == "__main__":
-    from msdn_lit.cli import command
+    from msdn_lit.commands._hydra import command
 
     if "MINI_GPUS" in os.environ:
         torch.cuda.device_count = lambda: int(os.environ["MINI_GPUS"])

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from msdn_lit.data.extraction import RegionBatch, write_store
-from msdn_lit.data.feature_store import Manifest, hash_image_list
-from msdn_lit.data.xlsa_benchmark import XlsaBenchmark
+from msdn_lit.data.features.extraction import RegionBatch, write_store
+from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
 
 C, K, E, N, R, D = 8, 6, 5, 96, 4, 12
 UNSEEN = (2, 5)

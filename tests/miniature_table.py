@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from msdn_lit import fetch
-from msdn_lit.data import download
-from msdn_lit.data.sources import Source
+from msdn_lit.commands.data import fetch
+from msdn_lit.data.download import http as download
+from msdn_lit.data.download.sources import Source
 from tests.loopback import Resource, serving
 from tests.test_archives import pack, tree
 

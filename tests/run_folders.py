@@ -6,7 +6,7 @@ import json
 import numpy as np
 from omegaconf import OmegaConf
 
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.runs.score_cache import ScoreCache
 
 STEPS = (100, 200, 300)
 SUBNETS = ("attribute_to_visual", "visual_to_attribute")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from msdn_lit.data.archives import scratch_folder, unpack
+from msdn_lit.data.download.archives import scratch_folder, unpack
 from msdn_lit.errors import DataError
 
 KINDS = ("data.zip", "data.tar", "data.tgz", "data.tar.gz")

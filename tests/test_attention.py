@@ -9,11 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from msdn_lit import attention, extract, train
-from msdn_lit.analysis.embedding import nearest_neighbour_accuracy
-from msdn_lit.callbacks.embeddings import embeddings
+from msdn_lit.commands.results import attention
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.train import train
+from msdn_lit.attention.plots import nearest_neighbour_accuracy
+from msdn_lit.attention.embeddings import embeddings
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.parts import WHOLE, in_crop, read_parts
+from msdn_lit.data.benchmarks.parts import WHOLE, in_crop, read_parts
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 

@@ -8,10 +8,12 @@ from itertools import product
 import numpy as np
 import torch
 
-from msdn_lit import attention, report, train
-from msdn_lit.analysis.attention import read_attention, write_attention
+from msdn_lit.commands.results import attention
+from msdn_lit.commands.results import report
+from msdn_lit.commands.train import train
+from msdn_lit.attention.tables import read_attention, write_attention
 from msdn_lit.callbacks import attention_scores
-from msdn_lit.data.parts import PartBoxes
+from msdn_lit.data.benchmarks.parts import PartBoxes
 from tests import miniature
 from tests.run_folders import write_run
 

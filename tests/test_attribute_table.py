@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from msdn_lit.data.attribute_table import read_attribute_table
+from msdn_lit.data.benchmarks.attribute_table import read_attribute_table
 from msdn_lit.errors import DataError
 
 

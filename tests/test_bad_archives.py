@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from msdn_lit.data import archives
-from msdn_lit.data.archives import unpack
+from msdn_lit.data.download.http import archives
+from msdn_lit.data.download.archives import unpack
 from msdn_lit.errors import DataError
 from tests.test_archives import FILES, KINDS, add, pack, refused, tree
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from msdn_lit.data.word_vectors import read_word_vectors
-from msdn_lit.data.xlsa17 import read_proposed_split
+from msdn_lit.data.words.tables import read_word_vectors
+from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from msdn_lit.errors import DataError
 from tests import miniature
 from tests.miniature import MINI, C, Exploit, K, N, spoil

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from msdn_lit.data import download as module
-from msdn_lit.data.download import download, probe
+from msdn_lit.data.download import http
+from msdn_lit.data.download.http import download, probe
 from msdn_lit.errors import DataError
 from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 

@@ -9,11 +9,11 @@ import pytest
 import timm
 import torch
 
-from msdn_lit.checkpoint import find_checkpoint, load_checkpoint
-from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore
+from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.models.backbone import RegionBackbone
-from msdn_lit.record import read_config
+from msdn_lit.runs.record import read_config
 from tests import miniature
 from tests.miniature import D, Exploit, N, R
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit import build
+from msdn_lit.build import training as build
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msdn_lit.data.benchmarks import BENCHMARKS
-from msdn_lit.data.xlsa17 import ProposedSplit
+from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import DataError
 
 APY = BENCHMARKS["APY"]

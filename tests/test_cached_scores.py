@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from msdn_lit import scores
-from msdn_lit.analysis.mistakes import Judged, cache_table
+from msdn_lit.commands.results import rescore as scores
+from msdn_lit.analysis.predictions import Judged, cache_table
 from tests.run_folders import made_up_cache
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from msdn_lit import cli, evaluate, extract, train
+from msdn_lit.commands import _hydra as cli
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -96,7 +99,7 @@ def test_two_runs_of_the_same_second_have_their_own_folders(load_config):
 
 @pytest.mark.slow
 def test_module_form_works_from_another_directory(tmp_path):
-    command = [sys.executable, "-m", "msdn_lit.train", "--cfg", "job"]
+    command = [sys.executable, "-m", "msdn_lit.commands.train.train", "--cfg", "job"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "task_name: train" in done.stdout
 
@@ -113,7 +116,7 @@ def test_wheel_holds_the_configs_and_finds_them(tmp_path):
     assert "msdn_lit/analysis/page.html" in assets
     assert configs | assets <= set(names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from msdn_lit.cli import config_dir; print(config_dir()); from msdn_lit.train import main; main()"
+    code = "from msdn_lit.commands._hydra import config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--cfg", "job"],
         cwd=tmp_path,

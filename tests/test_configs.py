@@ -7,12 +7,12 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from msdn_lit import build
-from msdn_lit.cli import config_dir
+from msdn_lit.build import training as build
+from msdn_lit.commands._hydra import config_dir
 from msdn_lit.data.samplers import ClassBalancedDraw, EpochDraw, UniformDraw
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.errors import ConfigError
-from msdn_lit.overrides import check_overrides
+from msdn_lit.commands._overrides import check_overrides
 
 GROUPS = ("data", "features", "sampler", "model", "loss", "optimizer", "protocol", "trainer", "callbacks", "logger")
 EXPERIMENTS = sorted(

@@ -8,10 +8,10 @@ import sys
 import pytest
 import yaml
 
-from msdn_lit import dashboard
-from msdn_lit.analysis.tables import SCORES
-from msdn_lit.cli import config_dir
-from msdn_lit.overrides import check_overrides
+from msdn_lit.commands.results import wandb_workspace as dashboard
+from msdn_lit.analysis.output.tables import SCORES
+from msdn_lit.commands._hydra import config_dir
+from msdn_lit.commands._overrides import check_overrides
 
 
 def settings_of(parameter):

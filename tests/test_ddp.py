@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from msdn_lit.trials import trials_in
+from msdn_lit.sweeps.trials import trials_in
 from tests.trial_folders import same_weights, weights
 from tests.wandb_files import run_files
 
@@ -80,7 +80,7 @@ def test_an_interrupted_trial_goes_on_in_every_process(run):
 
 
 def test_workers_that_cannot_start_processes_say_so(mini_config, monkeypatch):
-    from msdn_lit import build
+    from msdn_lit.build import training as build
     from msdn_lit.errors import ConfigError
 
     monkeypatch.setattr(build, "_is_in_a_worker", lambda: True)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit import build, doctor
-from msdn_lit.data import benchmarks, inventory
+from msdn_lit.build import training as build
+from msdn_lit.commands.data import doctor
+from msdn_lit.data.benchmarks import published
+from msdn_lit.data import inventory
 from msdn_lit.data.inventory import SHAPES, inspect_benchmark, inspect_stores
-from msdn_lit.data.sources import SOURCES, Source
+from msdn_lit.data.download.sources import SOURCES, Source
 from tests import miniature
 from tests.miniature import D, N, R
 
@@ -23,7 +25,7 @@ def _mini_can_be_fetched(monkeypatch):
     vectors = Source("MINI_attribute.pkl", "word vectors", (), 1, {}, size=1, into="w2v")
     for module in (doctor, inventory):
         monkeypatch.setattr(f"{module.__name__}.SOURCES", {"mini": (images, vectors)}, raising=False)
-    monkeypatch.setattr("msdn_lit.data.sources.SOURCES", {"mini": (images, vectors)})
+    monkeypatch.setattr("msdn_lit.data.download.sources.SOURCES", {"mini": (images, vectors)})
 
 
 def test_a_benchmark_that_is_not_there(tmp_path):

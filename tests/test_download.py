@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from msdn_lit.data import download as module
-from msdn_lit.data.download import download
+from msdn_lit.data.download import http
+from msdn_lit.data.download.http import download
 from msdn_lit.errors import DataError
 from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 

@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 import msdn_lit
-from msdn_lit import app
+from msdn_lit.commands.use import app
 from msdn_lit.errors import ConfigError, DataError
-from msdn_lit.inference import explanation
+from msdn_lit.inference.page import page as explanation
 
-server = pytest.importorskip("msdn_lit.inference.server", reason="needs the extra app")
+server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
 from starlette.testclient import TestClient  # noqa: E402
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -172,7 +172,7 @@ def test_a_port_that_cannot_be_served(tmp_path, port):
 
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(tiny_run):
-    command = [sys.executable, "-m", "msdn_lit.app", str(tiny_run), "--port", "0"]
+    command = [sys.executable, "-m", "msdn_lit.commands.use.app", str(tiny_run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         address = running.stdout.readline().split()[0]
         with urllib.request.urlopen(address, timeout=60) as answer:
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_it_quietly(tiny_run):
 
 def test_the_page_needs_no_torch():
     """So that it is there while the model loads."""
-    code = "import sys, msdn_lit.app, msdn_lit.inference.server; sys.exit('torch' in sys.modules)"
+    code = "import sys, msdn_lit.commands.use.app, msdn_lit.inference.page.server; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import msdn_lit
-from msdn_lit import export
+from msdn_lit.commands.use import export
 from msdn_lit.errors import CheckpointError
 from msdn_lit.inference.graph import Graph
 from tests import miniature
@@ -75,7 +75,7 @@ class TestBundle:
             "os.system",
             "msdn_lit.models.backbone.timm.create_model",
             "msdn_lit.models.weights.torch.load",
-            "msdn_lit.cli.main",
+            "msdn_lit.commands._hydra.main",
             "msdn_lit.models.backbone.Path.unlink",
             "torch.nn.Linear",
             "msdn_lit.models.weights.load_plain",

@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from msdn_lit.data import extraction, store_writer
-from msdn_lit.data.extraction import BackboneRegions, write_store
-from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
-from msdn_lit.data.images import ImageFiles, ImageTransform
-from msdn_lit.data.store_writer import PARTIAL, PLAN, PROGRESS, FeatureStoreWriter
-from msdn_lit.data.xlsa17 import read_proposed_split
+from msdn_lit.data.features import extraction
+from msdn_lit.data.features import writer as store_writer
+from msdn_lit.data.features.extraction import BackboneRegions, write_store
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.features.images import ImageFiles, ImageTransform
+from msdn_lit.data.features.writer import PARTIAL, PLAN, PROGRESS, FeatureStoreWriter
+from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from msdn_lit.errors import DataError
 from tests import miniature
 from tests.miniature import MINI, GivenRegions, spoil

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from msdn_lit import fetch
-from msdn_lit.data import archives, fetching
-from msdn_lit.data.benchmarks import BENCHMARKS
-from msdn_lit.data.sources import SOURCES
+from msdn_lit.commands.data import fetch
+from msdn_lit.data.download.http import archives
+from msdn_lit.data.download import fetcher as fetching
+from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.download.sources import SOURCES
 from tests.miniature_table import ALL, IMAGES, SPLITS, VECTORS, call, files, serve_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,7 +130,7 @@ def test_processes_at_the_same_time(server, tmp_path):
     """Each in an interpreter of its own, on the same folder."""
     for resource in server.resources.values():
         resource.rate = 20_000
-    imports = "from msdn_lit import fetch; from msdn_lit.data.sources import Source"
+    imports = "from msdn_lit import fetch; from msdn_lit.data.download.sources import Source"
     code = f"{imports}; fetch.SOURCES = {fetch.SOURCES!r}; fetch.main()"
     start = [sys.executable, "-c", code, "cub", "--data-dir", str(tmp_path / "data")]
     running = [subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from msdn_lit import fetch
+from msdn_lit.commands.data import fetch
 from tests.miniature_table import ALL, IMAGES, SPLITS, VECTORS, call, files, serve_table, table
 from tests.test_archives import pack, tree
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdn_lit import build
-from msdn_lit.data.benchmarks import find_benchmark
-from msdn_lit.data.extraction import write_store
-from msdn_lit.data.feature_store import Manifest, hash_image_list
-from msdn_lit.data.folder import FolderBenchmark, hold_out_some
+from msdn_lit.build import training as build
+from msdn_lit.data.benchmarks.published import find_benchmark
+from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.benchmarks.folder import FolderBenchmark, hold_out_some
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 
@@ -252,7 +252,7 @@ class TestNames:
 
 
 def test_training_sees_it_as_any_benchmark(folder, tmp_path, load_config, monkeypatch):
-    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: miniature.SOURCE)
+    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)
     manifest = Manifest(miniature.SOURCE, hash_image_list(split.image_files), regions.shape, (2, 2), "none")

@@ -5,9 +5,9 @@ import warnings
 import pytest
 from PIL import Image
 
-from msdn_lit.data.attribute_table import read_attribute_table
-from msdn_lit.data.folder import FolderBenchmark
-from msdn_lit.data.folder_template import write_template
+from msdn_lit.data.benchmarks.attribute_table import read_attribute_table
+from msdn_lit.data.benchmarks.folder import FolderBenchmark
+from msdn_lit.data.benchmarks.template import write_template
 from msdn_lit.errors import DataError
 
 

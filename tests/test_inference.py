@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import msdn_lit
-from msdn_lit import build, build_predictor, predict, train
-from msdn_lit.analysis.scores import ScoreCache
-from msdn_lit.data.attribute_words import spelling
-from msdn_lit.data.images import open_image
+from msdn_lit.build import training as build
+from msdn_lit.build import predictor as build_predictor
+from msdn_lit.commands.use import predict
+from msdn_lit.commands.train import train
+from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.data.words.attributes import spelling
+from msdn_lit.data.features.images import open_image
 from msdn_lit.errors import CheckpointError, ConfigError, DataError
 from msdn_lit.inference import Candidates
 from msdn_lit.inference.candidates import describe

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
-from msdn_lit import worker
+from msdn_lit.sweeps import worker
 from tests.mini_train import witnesses
 from tests.trial_folders import by_seed, same_results, wait_for
 
@@ -52,7 +52,7 @@ def worker_of(folder, seed="0"):
 
 class TestSlots:
     def test_each_process_has_its_own_until_it_ends(self, tmp_path):
-        code = "import sys, pathlib; from msdn_lit.worker import take_slot\n"
+        code = "import sys, pathlib; from msdn_lit.sweeps.worker import take_slot\n"
         code += f"print(take_slot(pathlib.Path({str(tmp_path)!r})), flush=True); sys.stdin.read()"
 
         def process():

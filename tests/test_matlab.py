@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from msdn_lit.data.matlab import read_matlab
+from msdn_lit.data.splits.matlab import read_matlab
 from tests.miniature import cells
 
 DTYPES = ("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?")

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from msdn_lit.data.extraction import write_store
-from msdn_lit.data.feature_store import FeatureStore, hash_image_list
-from msdn_lit.data.official_hdf5 import OfficialFeatures
+from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.store import FeatureStore, hash_image_list
+from msdn_lit.data.features.published_hdf5 import OfficialFeatures
 from msdn_lit.errors import DataError
 from tests.miniature import MINI, C, K, N
 
@@ -60,9 +60,9 @@ class TestReading:
 
 
 def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypatch):
-    from msdn_lit import build
+    from msdn_lit.build import training as build
 
-    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: SOURCE)
+    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split)
     module = build.datamodule(mini_config(f"data.store_dir={path}"))
     batch = module.dataset("trainval").__getitems__([3, 1])
@@ -72,9 +72,9 @@ def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypa
 
 
 def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, monkeypatch):
-    from msdn_lit import build
+    from msdn_lit.build import training as build
 
-    monkeypatch.setattr("msdn_lit.build.feature_source", lambda cfg: SOURCE)
+    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split, compression="gzip")
     with pytest.warns(UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="):
         build.datamodule(mini_config(f"data.store_dir={path}"))

@@ -13,12 +13,12 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from msdn_lit import report
-from msdn_lit.analysis.formats import Share, Table
+from msdn_lit.commands.results import report
+from msdn_lit.analysis.output.formats import Share, Table
 from msdn_lit.analysis.groups import group_runs
-from msdn_lit.analysis.page import report_page
-from msdn_lit.analysis.runs import find_runs
-from msdn_lit.analysis.scores import ScoreCache, write_class_names
+from msdn_lit.analysis.output.page import report_page
+from msdn_lit.runs.reader import find_runs
+from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from tests.run_folders import write_run
 
 VOID = {"meta", "link", "img", "input"}

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import msdn_lit
-from msdn_lit.inference import explanation
+from msdn_lit.inference.page import page as explanation
 from msdn_lit.inference.candidates import describe
 
-server = pytest.importorskip("msdn_lit.inference.server", reason="needs the extra app")
+server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
 from tests.test_explanation import PICTURES, png  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")

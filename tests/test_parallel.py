@@ -9,10 +9,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from msdn_lit import build, evaluate, train
-from msdn_lit.analysis.runs import find_runs
-from msdn_lit.analysis.scores import ScoreCache
-from msdn_lit.checkpoint import find_checkpoint
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.train import train
+from msdn_lit.runs.reader import find_runs
+from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.data.samplers import JointDraw, UniformDraw
 from msdn_lit.errors import ConfigError
 from msdn_lit.tasks.stacked import StackedNet

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from msdn_lit import bench, train
-from msdn_lit.performance.contenders import Contender, in_turn
-from msdn_lit.performance.growth import Point, draw_growth, exponents
-from msdn_lit.performance.limits import Products
-from msdn_lit.performance.outcome import Outcome
-from msdn_lit.performance.release import ReleaseOrder
-from msdn_lit.performance.shape import Shape
-from msdn_lit.performance.training import TrainerSteps, TrainingStep
-from msdn_lit.performance.workload import make_batch, make_loss, make_net, make_store
+from tests.benchmarks.speed import bench
+from msdn_lit.commands.train import train
+from tests.benchmarks.speed.contenders import Contender, in_turn
+from tests.benchmarks.speed.growth import Point, draw_growth, exponents
+from tests.benchmarks.speed.limits import Products
+from tests.benchmarks.speed.outcome import Outcome
+from tests.benchmarks.speed.release import ReleaseOrder
+from tests.benchmarks.speed.shape import Shape
+from tests.benchmarks.speed.training import TrainerSteps, TrainingStep
+from tests.benchmarks.speed.workload import make_batch, make_loss, make_net, make_store
 from tests.counting import Counter
 from tests.test_parallel import weights_of
 
@@ -111,7 +112,7 @@ def test_growth_is_told_by_its_exponent(tmp_path):
 FAULTS = """
 import resource, sys
 import numpy as np
-from msdn_lit.machine import keep_freed_memory
+from msdn_lit.training.process import keep_freed_memory
 assert keep_freed_memory() if sys.argv[1] == "keep" else True
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -149,7 +150,7 @@ def test_wrong_options_end_in_one_line(command, arguments, message):
 def test_the_bench_writes_its_table_and_its_numbers(tmp_path):
     sizes = [f"-{letter}={getattr(SMALL, letter)}" for letter in "BRDKC"]
     short = ["--repetitions=1", "--test-images=20", "--images=4", "--backbone=test_resnet", "--image-size=64"]
-    command = [sys.executable, "-m", "msdn_lit.bench", *sizes, *short, f"--out={tmp_path}"]
+    command = [sys.executable, "-m", "tests.benchmarks.speed.bench", *sizes, *short, f"--out={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     content = json.loads((tmp_path / "bench.json").read_text())

@@ -8,7 +8,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from msdn_lit import build, train
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import train
 from msdn_lit.errors import LeakError
 from tests import miniature
 

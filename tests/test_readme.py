@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from msdn_lit import extract, predict, train
-from msdn_lit.cli import config_dir
-from msdn_lit.overrides import check_overrides
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.use import predict
+from msdn_lit.commands.train import train
+from msdn_lit.commands._hydra import config_dir
+from msdn_lit.commands._overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from msdn_lit import evaluate, extract, train
-from msdn_lit.data import benchmarks
-from msdn_lit.data.attribute_words import awa2_words, cub_words, sun_words
-from msdn_lit.data.benchmarks import BENCHMARKS
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.train import train
+from msdn_lit.data.benchmarks import published
+from msdn_lit.data.words.attributes import awa2_words, cub_words, sun_words
+from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.semantics import SemanticsSource, unit_class_attributes
-from msdn_lit.data.split_variants import with_train_and_val
-from msdn_lit.data.word_vectors import _load, read_word_vectors
+from msdn_lit.data.splits.variants import with_train_and_val
+from msdn_lit.data.words.tables import _load, read_word_vectors
 from msdn_lit.errors import DataError
 from tests.miniature import cells
 

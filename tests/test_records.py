@@ -9,9 +9,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 import msdn_lit
-from msdn_lit import report
-from msdn_lit.analysis.records import write_index
-from msdn_lit.cli import config_dir
+from msdn_lit.commands.results import report
+from msdn_lit.analysis.output.records import write_index
+from msdn_lit.commands._hydra import config_dir
 from msdn_lit.errors import ConfigError
 from tests.run_folders import evaluation, write_run
 

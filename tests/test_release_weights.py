@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import msdn_lit
-from msdn_lit import export
-from msdn_lit.checkpoint import load_checkpoint
+from msdn_lit.commands.use import export
+from msdn_lit.runs.checkpoint import load_checkpoint
 from msdn_lit.errors import CheckpointError
 from tests import miniature
 from tests.test_export import scores

@@ -10,8 +10,8 @@ from scipy import stats
 
 from msdn_lit.analysis.groups import group_runs
 from msdn_lit.analysis.references import REFERENCES
-from msdn_lit.analysis.report import protocol_table, report_tables, reproduction_table, score_table
-from msdn_lit.analysis.runs import find_runs
+from msdn_lit.analysis.output.report import protocol_table, report_tables, reproduction_table, score_table
+from msdn_lit.runs.reader import find_runs
 from tests.run_folders import evaluation, made_up_cache, write_run
 
 PEAKS = {"peak_harmonic_mean": evaluation(), "peak_acc_czsl": evaluation()}

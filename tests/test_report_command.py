@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdn_lit import report, train
-from msdn_lit.analysis.formats import Share, Table, comma_separated, latex, markdown
-from msdn_lit.analysis.runs import find_runs
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.commands.results import report
+from msdn_lit.commands.train import train
+from msdn_lit.analysis.output.formats import Share, Table, comma_separated, latex, markdown
+from msdn_lit.runs.reader import find_runs
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.analysis.statistics import summarise
 from tests.run_folders import made_up_cache, write_run
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msdn_lit import report
+from msdn_lit.commands.results import report
 from msdn_lit.analysis.comparison import comparison_table
 from msdn_lit.analysis.groups import pair_of_groups
 from msdn_lit.analysis.pairing import compare_caches, over_images
-from msdn_lit.analysis.runs import find_runs
+from msdn_lit.runs.reader import find_runs
 from msdn_lit.errors import ConfigError
 from tests.run_folders import evaluation, write_run
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from msdn_lit.analysis import pairing
 from msdn_lit.analysis.pairing import compare_caches, over_classes, over_images
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.errors import CheckpointError
 from tests.run_folders import made_up_cache
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from msdn_lit.analysis import report_plots as plots
+from msdn_lit.analysis.output import plots
 from tests.run_folders import made_up_cache, scores_of
 
 VALUES = {"acc_czsl": [0.5, 0.7], "acc_unseen": [0.4], "acc_seen": [0.6, 0.61], "harmonic_mean": [0.4, 0.5]}

@@ -8,11 +8,12 @@ import psutil
 import pytest
 import torch
 
-from msdn_lit import build, train
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import train
 from msdn_lit.data.batches import read_ahead
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.feature_store import FeatureStore
-from msdn_lit.data.residence import from_device, from_disk, from_ram, settle_residence
+from msdn_lit.data.features.store import FeatureStore
+from msdn_lit.data.feature_cache import from_device, from_disk, from_ram, settle_residence
 from msdn_lit.errors import ConfigError, DataError
 from tests.miniature import N
 from tests.test_parallel import weights_of
@@ -60,7 +61,7 @@ def test_wrong_wishes():
 
 
 def test_every_place_gives_the_same_batch(store_dir, monkeypatch):
-    monkeypatch.setattr("msdn_lit.data.residence._CHUNK_BYTES", 1000)  # several pieces
+    monkeypatch.setattr("msdn_lit.data.feature_cache._CHUNK_BYTES", 1000)  # several pieces
     store, rows = FeatureStore(store_dir), np.array([5, 90, 0, 5])
     expected = torch.from_numpy(np.load(store.path)[rows])
     for gather in (from_disk(store), from_ram(store), from_device(store, CPU)):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit import evaluate, train
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.train import train
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.curve import best_point, scores_at
 
@@ -68,7 +69,7 @@ def test_fusion_weights_of_the_curve_are_relative(finished):
 
 
 def test_every_image_of_the_evaluated_splits_once(finished, mini_config):
-    from msdn_lit import build
+    from msdn_lit.build import training as build
 
     cache, module = ScoreCache.load(finished[0] / "scores" / "last.npz"), build.datamodule(mini_config())
     rows = np.concatenate([module.locations[name] for name in module.eval_splits])

@@ -12,10 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from hydra_plugins.msdn_lit_sweeps.search_sweeper import distribution
-from msdn_lit import train
-from msdn_lit.analysis.study import JOURNAL, Search, open_study
+from msdn_lit.commands.train import train
+from msdn_lit.sweeps.study import JOURNAL, Search, open_study
 from msdn_lit.errors import ConfigError
-from msdn_lit.trials import trials_in
+from msdn_lit.sweeps.trials import trials_in
 
 ASKED = {"objective": "val/harmonic_mean", "space": "x", "settings, code or data": "0123"}
 SPACE = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(("a", "b"))}

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdn_lit import build, select, train
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import select
+from msdn_lit.commands.train import train
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.analysis.selection import choose, fusion_grid
 from msdn_lit.errors import ConfigError, LeakError
-from msdn_lit.selection import read_selection
+from msdn_lit.runs.selection import read_selection
 
 FUSIONS = list(fusion_grid(2, 4))
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdn_lit import build, evaluate, extract, train
-from msdn_lit.data.benchmarks import BENCHMARKS
-from msdn_lit.data.extraction import write_store
-from msdn_lit.data.feature_store import FeatureStore
-from msdn_lit.data.official_hdf5 import OfficialFeatures
-from msdn_lit.data.semisynthetic import AttributeRegions
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.train import train
+from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.store import FeatureStore
+from msdn_lit.data.features.published_hdf5 import OfficialFeatures
+from msdn_lit.data.features.semisynthetic import AttributeRegions
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 from tests.test_official_hdf5 import write_hdf5

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msdn_lit.data.split_variants import draw_val_classes, fingerprints, with_train_and_val
+from msdn_lit.data.splits.variants import draw_val_classes, fingerprints, with_train_and_val
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 from tests.miniature import MINI, C, K, N

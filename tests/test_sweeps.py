@@ -12,9 +12,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit import build, train, trials
-from msdn_lit.cli import config_dir
-from msdn_lit.trials import Trials, trial_id, trials_in
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import train
+from msdn_lit.sweeps import trials
+from msdn_lit.commands._hydra import config_dir
+from msdn_lit.sweeps.trials import Trials, trial_id, trials_in
 from tests.trial_folders import by_seed, same_results, same_weights, wait_for
 
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from msdn_lit.data import drawing, synthetic
-from msdn_lit.data.benchmarks import BENCHMARKS, find_benchmark
-from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.benchmarks.published import drawing
+from msdn_lit.data.benchmarks.published import synthetic
+from msdn_lit.data.benchmarks.published import BENCHMARKS, find_benchmark
+from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.errors import DataError
 
 SEEN, UNSEEN = 20, 10

@@ -12,10 +12,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit import build, evaluate, train
-from msdn_lit.checkpoint import find_checkpoint
-from msdn_lit.data import benchmarks
-from msdn_lit.data.split_variants import SplitFingerprints
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import evaluate
+from msdn_lit.commands.train import train
+from msdn_lit.runs.checkpoint import find_checkpoint
+from msdn_lit.data.benchmarks import published
+from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
 from tests import miniature
 

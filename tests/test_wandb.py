@@ -11,9 +11,11 @@ import torch
 import wandb
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit import build, dashboard, train
-from msdn_lit.analysis.scores import ScoreCache
-from msdn_lit.checkpoint import find_checkpoint
+from msdn_lit.build import training as build
+from msdn_lit.commands.results import wandb_workspace as dashboard
+from msdn_lit.commands.train import train
+from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError
 from tests import miniature

@@ -8,11 +8,11 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from msdn_lit.data import word_files
-from msdn_lit.data.attribute_words import awa2_words, cub_words, plain_words, sum_of_words, sun_words
+from msdn_lit.data.words import files as word_files
+from msdn_lit.data.words.attributes import awa2_words, cub_words, plain_words, sum_of_words, sun_words
 from msdn_lit.data.semantics import SemanticsSource
-from msdn_lit.data.word_files import is_word_file, read_words
-from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.words.files import is_word_file, read_words
+from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.errors import DataError
 from tests.miniature import MINI, Exploit, K
 

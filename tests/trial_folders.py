@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from msdn_lit.trials import trials_in
+from msdn_lit.sweeps.trials import trials_in
 
 
 def by_seed(folder):

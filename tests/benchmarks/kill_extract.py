@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from msdn_lit.data import extraction, store_writer
-from msdn_lit.data.extraction import BackboneRegions, write_store
-from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
-from msdn_lit.data.images import ImageFiles, ImageTransform
+from msdn_lit.data.features import extraction
+from msdn_lit.data.features import writer as store_writer
+from msdn_lit.data.features.extraction import BackboneRegions, write_store
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.models.backbone import RegionBackbone
 from tests import miniature
 

@@ -21,8 +21,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from msdn_lit import fetch
-from msdn_lit.data.sources import Source
+from msdn_lit.commands.data import fetch
+from msdn_lit.data.download.sources import Source
 from tests.loopback import Resource, serving
 
 CLASSES, IMAGES = 30, 20

@@ -19,10 +19,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from msdn_lit import build, load
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.build import training as build
+from msdn_lit import load
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.inference.graph import Graph
-from msdn_lit.record import read_config, versions
+from msdn_lit.runs.record import read_config, versions
 
 BATCHES = (1, 8, 32)
 
@@ -49,7 +50,7 @@ def pictures(cfg, rows_N):
 def onnx_session(run, threads):
     """ONNX Runtime with the run's model."""
     with tempfile.TemporaryDirectory() as folder:
-        export = [sys.executable, "-m", "msdn_lit.export", f"run_dir={run}", "format=onnx", f"output={folder}"]
+        export = [sys.executable, "-m", "msdn_lit.commands.use.export", f"run_dir={run}", "format=onnx", f"output={folder}"]
         subprocess.run(export, check=True, capture_output=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

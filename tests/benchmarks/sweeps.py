@@ -95,7 +95,7 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--job"]:
-        from msdn_lit.cli import command
+        from msdn_lit.commands._hydra import command
 
         sys.argv[:2] = ["msdn-train"]
         command("train", sleep)()

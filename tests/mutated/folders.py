@@ -2,7 +2,7 @@
 
 import os
 
-from msdn_lit.data.folder import FolderBenchmark
+from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from tests.mutated.format import TRACE, Format
 from tests.mutated.matlab import described, is_split
 

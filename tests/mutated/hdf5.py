@@ -3,8 +3,8 @@
 import h5py
 import numpy as np
 
-from msdn_lit.data.official_hdf5 import OfficialFeatures
-from msdn_lit.data.xlsa17 import read_proposed_split
+from msdn_lit.data.features.published_hdf5 import OfficialFeatures
+from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from tests.miniature import N, write_split
 from tests.mutated.format import is_array, of_one_file
 from tests.test_official_hdf5 import MAPS_NDHW, SOURCE, D, H, W, write_hdf5

@@ -9,7 +9,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 from msdn_lit.data.semantics import unit_class_attributes
-from msdn_lit.data.xlsa17 import read_attribute_names, read_proposed_split
+from msdn_lit.data.splits.xlsa17 import read_attribute_names, read_proposed_split
 from tests.miniature import C, K, cells, split_contents
 from tests.mutated.format import Format, is_array, of_one_file
 

@@ -6,7 +6,7 @@ import io
 import os
 import tarfile
 
-from msdn_lit.data.archives import unpack
+from msdn_lit.data.download.archives import unpack
 from tests.mutated.format import Format
 from tests.mutated.tables import zipped
 

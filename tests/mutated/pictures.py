@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from msdn_lit.data.images import ImageFiles, ImageTransform
+from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.errors import DataError
 from tests.mutated.format import TRACE, is_array, of_one_file
 from tests.mutated.tables import npy

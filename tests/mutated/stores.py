@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from msdn_lit.data.extraction import write_store
-from msdn_lit.data.feature_store import MANIFEST, REGIONS, FeatureStore, Manifest
+from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from tests.miniature import SOURCE, D, GivenRegions, N, R
 from tests.mutated.format import Format, is_array
 from tests.mutated.tables import npys

@@ -10,9 +10,9 @@ import zlib
 
 import numpy as np
 
-from msdn_lit.data.attribute_words import sum_of_words
-from msdn_lit.data.word_files import is_word_file, read_words
-from msdn_lit.data.word_vectors import read_word_vectors
+from msdn_lit.data.words.attributes import sum_of_words
+from msdn_lit.data.words.files import is_word_file, read_words
+from msdn_lit.data.words.tables import read_word_vectors
 from tests.miniature import E, Exploit, K
 from tests.mutated.format import TRACE, is_array, of_one_file
 from tests.mutated.pickles import pickles

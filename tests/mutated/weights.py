@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from msdn_lit.checkpoint import load_checkpoint
+from msdn_lit.runs.checkpoint import load_checkpoint
 from msdn_lit.models.backbone import RegionBackbone
 from tests.miniature import Exploit
 from tests.mutated.format import TRACE, is_array, of_one_file

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import optuna
 
     from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
-    from msdn_lit.analysis.study import Search, Suggestion
+    from msdn_lit.sweeps.study import Search, Suggestion
 
 
 class SearchSweeper(Sweeper):
@@ -78,9 +78,9 @@ class SearchSweeper(Sweeper):
         return typed + parser.parse_overrides([f"{k!s}={v}" for k, v in self.params.items() if k not in keys])
 
     def _search(self, fixed: list[str], space: "dict[str, optuna.distributions.BaseDistribution]") -> "Search":
-        from msdn_lit.analysis.study import JOURNAL, Search
+        from msdn_lit.sweeps.study import JOURNAL, Search
         from msdn_lit.errors import ConfigError
-        from msdn_lit.trials import trial_id
+        from msdn_lit.sweeps.trials import trial_id
 
         if not space:
             raise ConfigError("A search needs something to vary", action='E.g. "optimizer.lr=interval(1e-5,1e-3)".')
@@ -95,7 +95,7 @@ class SearchSweeper(Sweeper):
         return Search(self.trial_launcher.trials.folder / JOURNAL, asked, space, self.sampler, self.n_trials)
 
     def _run(self, search: "Search", batch: "list[Suggestion]", fixed: list[str], index: int) -> None:
-        from msdn_lit.trials import Trial
+        from msdn_lit.sweeps.trials import Trial
 
         jobs = [
             [*fixed, *(f"{name}={value}" for name, value in values.items()), f"callbacks.pruning.number={number}"]

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
-    from msdn_lit.trials import Trial
+    from msdn_lit.sweeps.trials import Trial
 
 
 class TrialLauncher(Launcher):
@@ -32,7 +32,7 @@ class TrialLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes the sweep's folder."""
-        from msdn_lit.trials import Trials
+        from msdn_lit.sweeps.trials import Trials
 
         loader, self.config = hydra_context.config_loader, config
         self.context, self.task = hydra_context, task_function
@@ -42,7 +42,7 @@ class TrialLauncher(Launcher):
     @property
     def devices(self) -> tuple[str, ...]:
         """The GPUs to give away; asking for them imports torch, so only where something is left to run."""
-        from msdn_lit.worker import visible_devices
+        from msdn_lit.sweeps.worker import visible_devices
 
         if self._devices is None:
             self._devices = visible_devices() if self.pins else ()
@@ -56,7 +56,7 @@ class TrialLauncher(Launcher):
     @property
     def inner(self) -> Launcher:
         """The launcher that runs trials."""
-        from msdn_lit.worker import TrialJob
+        from msdn_lit.sweeps.worker import TrialJob
 
         if self._inner is None:
             config = self.config.copy()
@@ -80,7 +80,7 @@ class TrialLauncher(Launcher):
 
     def _run(self, trials: "Sequence[Trial]", initial_job_idx: int) -> None:
         from msdn_lit.errors import one_line, tell
-        from msdn_lit.trials import GOES_ON, open_trial
+        from msdn_lit.sweeps.trials import GOES_ON, open_trial
 
         jobs = []
         for trial in {trial.folder: trial for trial in trials}.values():  # one of those that come to the same

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from msdn_lit.analysis.formats import Cell, Share, Table
-from msdn_lit.analysis.mistakes import Judged
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.analysis.output.formats import Cell, Share, Table
+from msdn_lit.analysis.predictions import Judged
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics.functional import harmonic_mean
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msdn_lit.analysis.formats import Cell, Table
+from msdn_lit.analysis.output.formats import Cell, Table
 from msdn_lit.analysis.groups import PLACE, Group
 from msdn_lit.analysis.pairing import (
     NUM_RESAMPLES,
@@ -12,9 +12,9 @@ from msdn_lit.analysis.pairing import (
     over_classes,
     over_images,
 )
-from msdn_lit.analysis.runs import Run
+from msdn_lit.runs.reader import Run
 from msdn_lit.analysis.statistics import compare_seeds, summarise
-from msdn_lit.analysis.tables import SCORES, evaluation_label
+from msdn_lit.analysis.output.tables import SCORES, evaluation_label
 from msdn_lit.errors import CheckpointError, ConfigError
 
 Pairs = Sequence[tuple[Run, Run]]

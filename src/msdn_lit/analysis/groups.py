@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from msdn_lit.analysis.runs import RESULT, Run
+from msdn_lit.runs.reader import RESULT, Run
 from msdn_lit.analysis.settings import Settings, Variant, names_of, variants_of
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError

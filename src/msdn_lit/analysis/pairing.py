@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.analysis.statistics import Interval
 from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.functional import predict

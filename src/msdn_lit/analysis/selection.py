@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from msdn_lit.analysis.scores import ScoreCache
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at
 
 NUM_CALIBRATIONS = 400

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from msdn_lit.analysis.runs import Run
+from msdn_lit.runs.reader import Run
 
 Settings = dict[str, Any]
 

@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.analysis.attention import CHANCE, MEASURES, write_attention
+from msdn_lit.attention.tables import CHANCE, MEASURES, write_attention
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.parts import PartBoxes, read_parts
+from msdn_lit.data.benchmarks.parts import PartBoxes, read_parts
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 from msdn_lit.models import MSDN

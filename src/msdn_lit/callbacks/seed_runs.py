@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from msdn_lit.callbacks.history import EvaluationHistory
-from msdn_lit.callbacks.scores import ScoreFiles
+from msdn_lit.callbacks.score_cache_writer import ScoreFiles
 from msdn_lit.data.batches import Batch
 from msdn_lit.tasks import ZSLTask
 

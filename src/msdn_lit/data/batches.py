@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from msdn_lit.data.residence import Gather
-from msdn_lit.data.xlsa17 import IntArray
+from msdn_lit.data.feature_cache import Gather
+from msdn_lit.data.splits.xlsa17 import IntArray
 
 T = TypeVar("T")
 

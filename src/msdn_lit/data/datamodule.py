@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
-from msdn_lit.data.benchmarks import find_benchmark
-from msdn_lit.data.feature_store import FeatureStore, hash_image_list
-from msdn_lit.data.images import ImageTransform, open_image
-from msdn_lit.data.official_hdf5 import OFFICIAL_SUFFIXES, OfficialFeatures
-from msdn_lit.data.residence import Gather, Regions, from_device, from_disk, from_ram, settle_residence
+from msdn_lit.data.benchmarks.published import find_benchmark
+from msdn_lit.data.features.store import FeatureStore, hash_image_list
+from msdn_lit.data.features.images import ImageTransform, open_image
+from msdn_lit.data.features.published_hdf5 import OFFICIAL_SUFFIXES, OfficialFeatures
+from msdn_lit.data.feature_cache import Gather, Regions, from_device, from_disk, from_ram, settle_residence
 from msdn_lit.data.samplers import BatchDraw, StepSampler
 from msdn_lit.data.semantics import Semantics, SemanticsSource
-from msdn_lit.data.split_variants import with_train_and_val
-from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.data.splits.variants import with_train_and_val
+from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
 _BATCHES_AHEAD = 2

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from msdn_lit.data.benchmarks import BENCHMARKS
-from msdn_lit.data.download import difference, silent
-from msdn_lit.data.feature_store import MANIFEST, FeatureStore
-from msdn_lit.data.sources import SOURCES, Source
-from msdn_lit.data.store_writer import PLAN, hash_regions
+from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.download.http import difference, silent
+from msdn_lit.data.features.store import MANIFEST, FeatureStore
+from msdn_lit.data.download.sources import SOURCES, Source
+from msdn_lit.data.features.writer import PLAN, hash_regions
 from msdn_lit.errors import DataError
 
 # Regions and channels that the files of conf/features give, for the size of stores that are not there yet.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from msdn_lit.data.xlsa17 import IntArray
+from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError
 
 

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.attribute_words import Words, sum_of_words
-from msdn_lit.data.word_files import is_word_file, read_words
-from msdn_lit.data.word_vectors import read_word_vectors
-from msdn_lit.data.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.data.words.attributes import Words, sum_of_words
+from msdn_lit.data.words.files import is_word_file, read_words
+from msdn_lit.data.words.tables import read_word_vectors
+from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import DataError
 
 

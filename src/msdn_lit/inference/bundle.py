@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, finfo, float32, from_numpy, nn
 
-from msdn_lit.data.images import ImageTransform
+from msdn_lit.data.features.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.attribute_words import readable_attribute, spelling
+from msdn_lit.data.words.attributes import readable_attribute, spelling
 from msdn_lit.data.semantics import Semantics, unit_class_attributes
 from msdn_lit.errors import ConfigError
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from msdn_lit.data.images import ImageTransform, open_image
+from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.errors import DataError
 from msdn_lit.inference.candidates import SEEN, Candidates, describe
 from msdn_lit.inference.class_file import read_class_file

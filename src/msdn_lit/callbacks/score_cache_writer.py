@@ -1,0 +1,94 @@
+"""Writes the score caches of evaluations, and what their classes are called."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+
+from msdn_lit.runs.score_cache import ScoreCache, write_class_names
+from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.data.batches import Batch
+from msdn_lit.tasks import ZSLTask
+
+
+class ScoreFiles(Callback):
+    """Keeps scores/last.npz and scores/peak_*.npz: of the evaluations that a result would report now.
+
+    Args:
+        folder: Where they go.
+        every: Keep scores/step_*.npz of every evaluation, too: what to choose settings from.
+    """
+
+    def __init__(self, folder: str, *, every: bool = False) -> None:
+        self.folder, self.every = Path(folder), every
+        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets an evaluation that was broken off."""
+        self.batches.clear()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's own name for whatever a step returns
+        batch: Batch,
+        *_: object,
+        **__: object,
+    ) -> None:
+        """Takes the logits of one batch, (S, B, C)."""
+        self.batches.append((outputs.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the evaluation under every name under which it would be reported now."""
+        assert isinstance(pl_module, ZSLTask)
+        step = pl_module.global_step
+        self.write(trainer, pl_module, step, EvaluationHistory.of(trainer).reported_at(step))
+
+    def write(self, trainer: Trainer, task: ZSLTask, step: int, names: Sequence[str]) -> None:
+        """Writes what was taken since the evaluation began.
+
+        Args:
+            trainer: That evaluated.
+            task: Its model.
+            step: Of training.
+            names: Of the files, without their ending.
+        """
+        logits_SNC, labels_N, rows_N = self._all(trainer)
+        if not trainer.is_global_zero:
+            return
+        cache = ScoreCache(
+            logits_SNC=logits_SNC,
+            labels_N=labels_N,
+            rows_N=rows_N,
+            seen=task.metric.seen.cpu().numpy(),
+            unseen=task.metric.unseen.cpu().numpy(),
+            subnets=tuple(getattr(task.net, "subnets", ["net"])),
+            fusion=task.fusion,
+            calibration=task.calibration,
+            stage=task.stage,
+            step=step,
+        )
+        for name in [*names, f"step_{step:06d}"] if self.every else names:
+            cache.save(self.folder / f"{name}.npz")
+        write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
+
+    def _all(self, trainer: Trainer) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Logits, labels and rows of all images that any rank has seen, in the order of the rows."""
+        logits, labels, rows = zip(*self.batches, strict=True)
+        mine = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
+        self.batches.clear()
+        parts = [mine] * trainer.world_size
+        if trainer.world_size > 1:
+            torch.distributed.all_gather_object(parts, mine)
+        logits, labels, rows = zip(*parts, strict=True)
+        order = torch.cat(rows).argsort()
+        sorted_parts = (torch.cat(logits, dim=1)[:, order], torch.cat(labels)[order], torch.cat(rows)[order])
+        logits_SNC, labels_N, rows_N = (part.numpy() for part in sorted_parts)
+        return logits_SNC, labels_N, rows_N

@@ -1,0 +1,106 @@
+"""What W&B shows of a run beside its scores and losses over the steps."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+
+from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
+from msdn_lit.analysis.output.formats import Table
+from msdn_lit.analysis.output.run_plots import plot_attention
+from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.attention.maps import attention_rows
+from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.errors import DataError
+from msdn_lit.metrics.curve import seen_unseen_auc
+from msdn_lit.models import MSDN
+from msdn_lit.tasks import ZSLTask
+
+log = logging.getLogger(__name__)
+
+
+class Dashboard(Callback):
+    """At the end the reported scores, tables of classes, and the seen-unseen curve; on the way, attention maps.
+
+    Does nothing without a WandbLogger. The names that it logs are those that msdn-dashboard shows.
+
+    Args:
+        folder: Where `ScoreFiles`, which comes before, keeps its caches.
+        attention_every: Evaluations from one look to the next; 0 for none. None either where the images are missing.
+        num_images: Images whose attention is shown, of so many classes.
+        num_attributes: Attributes of each sub-net for each of them.
+    """
+
+    def __init__(self, folder: str, *, attention_every: int, num_images: int, num_attributes: int) -> None:
+        self.folder, self.attention_every = Path(folder), attention_every
+        self.num_images, self.num_attributes = num_images, num_attributes
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks where the model looks, if it is time to."""
+        assert isinstance(pl_module, ZSLTask)
+        logger, evaluation = _wandb_logger(trainer), len(EvaluationHistory.of(trainer).scores_at) - 1
+        is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
+        if logger is None or not is_due or not isinstance(pl_module.net, MSDN):
+            return
+        try:
+            rows = attention_rows(pl_module, _data(trainer), self.num_images, self.num_attributes)
+        except DataError as reason:
+            log.info("No attention maps on W&B: %s", reason)
+            self.attention_every = 0
+            return
+        logger.log_image("attention", [plot_attention(rows)], step=trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tells the end, once: after the last evaluation, which is within `fit` or follows it."""
+        logger, history = _wandb_logger(trainer), EvaluationHistory.of(trainer)
+        if logger is None or pl_module.global_step not in history.scores_at:
+            return
+        for evaluation, scores in history.summary().items():
+            cache = self._cache(evaluation)
+            area = {"ausuc": float(seen_unseen_auc(cache.curve()))} if cache and cache.step == scores["step"] else {}
+            told = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
+            logger.experiment.summary.update(told)
+        last = self._cache("last")
+        if last and last.step == pl_module.global_step:
+            self._log_classes(logger, last, _data(trainer).semantics.class_names)
+
+    def _cache(self, evaluation: str) -> ScoreCache | None:
+        """None for a peak before the checkpoint of another folder, from which the training went on."""
+        path = self.folder / f"{evaluation}.npz"
+        return ScoreCache.load(path) if path.is_file() else None
+
+    def _log_classes(self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]) -> None:
+        names = readable_names(class_names, cache)
+        for table in (class_table([cache], names), confusion_table([cache], names)):
+            logger.log_table(table.slug, *_plain(table), step=cache.step)
+        logger.experiment.log({"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step})
+
+
+def _wandb_logger(trainer: Trainer) -> WandbLogger | None:
+    """On the first rank, which alone logs."""
+    loggers = (logger for logger in trainer.loggers if isinstance(logger, WandbLogger))
+    return next(loggers, None) if trainer.is_global_zero else None
+
+
+def _data(trainer: Trainer) -> ZSLDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, ZSLDataModule)
+    return data
+
+
+def _plain(table: Table) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows; fractions as plain numbers."""
+    rows = [[float(cell) if isinstance(cell, float) else cell for cell in row] for row in table.rows]
+    return list(table.header), rows
+
+
+def _curve(cache: ScoreCache) -> Any:  # noqa: ANN401 - W&B's chart
+    import wandb
+
+    points = wandb.Table(columns=["U", "S", "H"], data=curve_points(cache))
+    return wandb.plot.line(points, "U", "S", title="Seen-unseen curve, last step")

@@ -1,0 +1,208 @@
+"""msdn-doctor: says what this machine has, what is missing, how long things will take, and what to type next."""
+
+import argparse
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported where they are used, so that --help is instant
+    from omegaconf import DictConfig
+    from rich.table import Table
+
+    from msdn_lit.data.inventory import BenchmarkState, StoreState
+
+COMPROMISED = {"lightning": ("2.6.2", "2.6.3")}
+TRAINING = {  # steps, batch size and attributes of the release's settings
+    "CUB": (4_234, 50, 312),
+    "SUN": (14_448, 50, 102),
+    "AWA2": (23_527, 40, 85),
+}
+
+
+def main() -> None:
+    """Prints the report; changes nothing."""
+    parser = argparse.ArgumentParser("msdn-doctor", description=__doc__.partition(": ")[2] if __doc__ else None)
+    data_dir = os.environ.get("MSDN_DATA_DIR", "data")
+    feature_dir = os.environ.get("MSDN_FEATURE_DIR", "data/features")
+    parser.add_argument("--data-dir", type=Path, default=data_dir, help=f"MSDN_DATA_DIR or data; now {data_dir}")
+    where = f"MSDN_FEATURE_DIR or data/features; now {feature_dir}"
+    parser.add_argument("--feature-dir", type=Path, default=feature_dir, help=where)
+    parser.add_argument("--verify", action="store_true", help="read every feature store and check its hash")
+    run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Looks at the machine and prints what it sees."""
+    from rich.console import Console
+
+    from msdn_lit.data.inventory import inspect_benchmark, inspect_stores
+    from msdn_lit.data.download.sources import SOURCES
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in (*_software(), *_machine(options)):
+        console.print(line)
+    benchmarks = [inspect_benchmark(name, options.data_dir) for name in SOURCES]
+    stores = list(inspect_stores(options.feature_dir, verify=options.verify))
+    console.print(_benchmark_table(benchmarks), _store_table(stores))
+    features = _default_features(options.data_dir)
+    console.print(_need_table(benchmarks, features, options.feature_dir))
+    for state in benchmarks:
+        console.print(f"[bold]{state.name}[/bold]  next: {_next_command(state, stores, features, options)}")
+
+
+def _software() -> Iterator[str]:
+    from msdn_lit.runs.record import code_version, versions
+
+    found = versions()
+    yield "[bold]Software[/bold]  " + ", ".join(f"{name} {version}" for name, version in found.items())
+    yield f"          code {code_version()}"
+    for name, bad in COMPROMISED.items():
+        if found.get(name) in bad:
+            yield f"[red]{name} {found[name]} was a compromised release: replace it now.[/red]"
+
+
+def _machine(options: argparse.Namespace) -> Iterator[str]:
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    yield f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, RAM {memory.available / 1e9:.1f} GB free of " + (
+        f"{memory.total / 1e9:.1f} GB"
+    )
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        yield f"          {torch.cuda.get_device_name(index)}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
+    if not torch.cuda.is_available():
+        yield "          no GPU that torch can use: everything runs on the CPU"
+    for name, folder in (("data", options.data_dir), ("features", options.feature_dir)):
+        yield f"          {shutil.disk_usage(_existing(folder)).free / 1e9:.1f} GB of disk free for {name} in {folder}"
+
+
+def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":
+    from rich.table import Table
+
+    table = Table("benchmark", "images", "split files", "word vectors", title="Data", title_justify="left")
+    for state in benchmarks:
+        table.add_row(state.name, state.images, state.split, state.word_vectors)
+    return table
+
+
+def _store_table(stores: "list[StoreState]") -> "Table":
+    from rich.table import Table
+
+    table = Table("store", "images x regions x channels", "GB", "state", title="Feature stores", title_justify="left")
+    for store in stores:
+        shape = " x ".join(f"{size:,}" for size in store.shape) if store.shape else ""
+        table.add_row(store.name, shape, f"{2 * math.prod(store.shape) / 1e9:.1f}" if store.shape else "", store.state)
+    if not stores:
+        table.add_row("none yet")
+    return table
+
+
+def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: Path) -> "Table":
+    """What each store takes on the disk, where training would hold it, and how long making and using one takes."""
+    from rich.table import Column, Table
+
+    from msdn_lit.build import training as build
+    from msdn_lit.data.inventory import SHAPES
+    from msdn_lit.data.feature_cache import settle_residence
+
+    columns = [Column(state.name, justify="right") for state in benchmarks]
+    title = "Feature stores: GB and data.residence=auto; expected time"
+    table = Table("features", *columns, title=title, title_justify="left")
+    device, free = build.device("auto"), shutil.disk_usage(_existing(feature_dir)).free
+    for name, shape in SHAPES.items():
+        sizes = [2 * state.num_images * math.prod(shape) for state in benchmarks]
+        places = ["NO DISK" if size > free else settle_residence("auto", size, device) for size in sizes]
+        table.add_row(name, *(f"{size / 1e9:.1f} {place}" for size, place in zip(sizes, places, strict=True)))
+    table.add_section()
+    seconds_per_image, flops, (R, D) = _seconds_per_image(features), _flops_per_second(), SHAPES[features]
+    table.add_row(f"extracting {features}", *(_duration(state.num_images * seconds_per_image) for state in benchmarks))
+    training = {  # the forward product, and two backward
+        name: _duration(steps * 3 * 2 * B * R * D * 4 * K / flops) for name, (steps, B, K) in TRAINING.items()
+    }
+    table.add_row("training on it", *(training.get(state.name, "") for state in benchmarks))
+    return table
+
+
+def _next_command(
+    state: "BenchmarkState", stores: "list[StoreState]", features: str, options: argparse.Namespace
+) -> str:
+    name, where = state.name.lower(), f"paths.data_dir={options.data_dir} paths.feature_dir={options.feature_dir}"
+    made = [s.name.removeprefix(f"{state.name}_") for s in stores if s.shape and s.name.startswith(f"{state.name}_")]
+    if not (state.is_complete or made):
+        return f"msdn-fetch {name} --data-dir {options.data_dir}"
+    if not made:
+        return f"msdn-extract data={name} features={features} {where}"
+    experiment = f"experiment={name}_gzsl" if state.name in TRAINING else f"data={name}"
+    return f"msdn-train {experiment} features={made[0]} {where}"
+
+
+def _default_features(data_dir: Path) -> str:
+    """What the Makefile takes, too: the field's backbone, unless the data folder brings only MobileNetV2's weights."""
+    weights = [file.name for file in (data_dir / "weights").glob("*")]
+    has_only_small = any(name.startswith("mobilenetv2_100") for name in weights) and not any(
+        name.startswith("resnet101") for name in weights
+    )
+    return "mobilenetv2_224" if has_only_small else "resnet101_448"
+
+
+def _seconds_per_image(features: str) -> float:
+    """Measures the backbone's forward pass, with random weights."""
+    import torch
+
+    from msdn_lit.build import training as build
+
+    cfg = _compose(features)
+    device = build.device("auto")
+    backbone, size = build.backbone(cfg).to(device), cfg.features.transform.image_size
+    images = torch.zeros(4, 3, size, size, device=device)
+    backbone.feature_map(images).cpu()
+    start = time.perf_counter()
+    backbone.feature_map(images).cpu()
+    return (time.perf_counter() - start) / len(images)
+
+
+def _flops_per_second() -> float:
+    """Measures a product of the size of training's."""
+    import torch
+
+    from msdn_lit.build import training as build
+
+    device = build.device("auto")
+    left, right = torch.ones(1248, 2048, device=device), torch.ones(2048, 2450, device=device)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        (left @ right)[0, 0].item()
+        times.append(time.perf_counter() - start)
+    return 2 * 1248 * 2048 * 2450 / min(times)
+
+
+def _compose(features: str) -> "DictConfig":
+    from hydra import compose, initialize_config_dir
+
+    from msdn_lit.commands._hydra import config_dir
+
+    overrides = [f"features={features}", "features.backbone.weights_file=null", "features.backbone.pretrained=false"]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("extract", overrides)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what will hold it."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""msdn-fetch: downloads and unpacks the published benchmarks."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
+
+from msdn_lit.data.download.sources import SOURCES, Source
+from msdn_lit.errors import USER_FAULT, ConfigError, DataError, UserError, tell, told_by
+
+if TYPE_CHECKING:  # imported where they are used, so that --help is instant
+    from rich.console import Console
+
+    from msdn_lit.data.download.http import Progress
+    from msdn_lit.data.download.fetcher import Fetcher
+
+INTERRUPTED = 130
+_EPILOG = (
+    "Files that are there already are left alone, and an interrupted command continues where it stopped. "
+    "For a dataset of your own, msdn-fetch init-folder DIR writes a template to be filled."
+)
+
+
+def main() -> None:
+    """Fetches benchmarks; a user's fault ends in one line on standard error and exit code 2, as in every command."""
+    try:
+        with told_by("msdn-fetch"):
+            sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        tell("msdn-fetch", "Interrupted; the same command continues where it stopped.")
+        sys.exit(INTERRUPTED)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Does what the command line says and returns the exit code.
+
+    Raises:
+        UserError: The command line makes no sense, or no URL of a source is alive.
+    """
+    if arguments[:1] == ["init-folder"]:
+        return _init_folder(arguments[1:])
+    options = _parse(arguments)
+    from rich.console import Console
+
+    from msdn_lit.data.download.fetcher import Fetcher
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    sources = _wanted(options.benchmarks, options.mirror)
+    fetcher = Fetcher(
+        options.data_dir,
+        _own_files(options.data_dir, options.archive, sources),
+        accept_changed=options.accept_changed,
+        keep_archives=options.keep_archives,
+        say=console.print,
+    )
+    if options.dry_run:
+        _show_plan(sources, fetcher, console)
+        return 0
+    if options.check_urls:
+        _check_urls(sources, console)
+        return 0
+    return _fetch(sources, options.benchmarks, fetcher, console)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, action="msdn-fetch --help says what there is.")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser("msdn-fetch", description="Downloads and unpacks the published benchmarks.", epilog=_EPILOG)
+    names = [*SOURCES, "all"]
+    parser.add_argument("benchmarks", nargs="+", choices=names, metavar="|".join(names), help="what to fetch")
+    option = parser.add_argument
+    default = os.environ.get("MSDN_DATA_DIR", "data")
+    option("--data-dir", type=_path, default=default, metavar="DIR", help=f"MSDN_DATA_DIR or data; now {default}")
+    option("--dry-run", action="store_true", help="only say what would be done")
+    option("--check-urls", action="store_true", help="only ask every URL whether it offers its file")
+    own = "a file that you have, or a folder of such files; known by their names, never deleted; may be repeated"
+    option("--archive", type=_path, action="append", default=[], metavar="PATH", help=own)
+    option("--mirror", metavar="URL", help="try URL/FILE before the official places")
+    option("--accept-changed", action="store_true", help="take files whose size or checksum is not the known one")
+    option("--keep-archives", action="store_true", help="keep downloaded archives in DIR after unpacking")
+    options = parser.parse_args(arguments)
+    options.benchmarks = [name for name in SOURCES if {name, "all"} & {*options.benchmarks}]
+    return options
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _init_folder(arguments: Sequence[str]) -> int:
+    from msdn_lit.data.benchmarks.template import write_template
+
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise ConfigError("init-folder takes one folder", found=" ".join(arguments) or "none")
+    write_template(_path(arguments[0]))
+    print(f"{arguments[0]} is ready to be filled; its README.txt says how.")
+    return 0
+
+
+def _wanted(benchmarks: Sequence[str], mirror: str | None) -> list[Source]:
+    """The sources of all the benchmarks, each once, with all that is wanted of it."""
+    wanted: dict[str, Source] = {}
+    for source in (source for benchmark in benchmarks for source in SOURCES[benchmark]):
+        earlier = wanted.get(source.name, source)
+        wanted[source.name] = replace(source, content={**earlier.content, **source.content})
+    if mirror is None:
+        return list(wanted.values())
+    return [replace(source, urls=(f"{mirror.rstrip('/')}/{name}", *source.urls)) for name, source in wanted.items()]
+
+
+def _own_files(data_dir: Path, places: Sequence[Path], sources: Sequence[Source]) -> dict[str, Path]:
+    """The user's own copies of sources, by name: in places named by the user, or else in the data folder."""
+    names = [source.name for source in sources]
+    own = _find(names, data_dir)
+    for place in places:
+        found = _find(names, place)
+        if not found:
+            raise DataError(f"{place} is none of the files to fetch", expected=", ".join(names))
+        own |= found
+    return own
+
+
+def _find(names: Sequence[str], place: Path) -> dict[str, Path]:
+    files = [place / name for name in names] if place.is_dir() else [place]
+    return {file.name: file for file in files if file.name in names and file.is_file()}
+
+
+def _fetch(sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher", console: "Console") -> int:
+    """Fetches every source, whatever becomes of the others, and says which benchmarks are complete."""
+    code = 0
+    for source in sources:
+        try:
+            with _progress_bar(source.name, console) as progress:
+                fetcher.fetch(source, progress)
+            console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
+        except UserError as fault:
+            tell("msdn-fetch", fault)
+            code = USER_FAULT
+    for benchmark in benchmarks:
+        if all(map(fetcher.is_complete, SOURCES[benchmark])):
+            command = f"msdn-extract data={benchmark} paths.data_dir={fetcher.data_dir}"
+            console.print(f"{benchmark} is complete in {fetcher.data_dir}. Next: {command}")
+    return code
+
+
+@contextmanager
+def _progress_bar(name: str, console: "Console") -> Iterator["Progress"]:
+    from rich import progress as rich
+
+    columns = (
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, visible=False)
+
+        def show(phase: str, done: int, total: int | None) -> None:
+            description = f"{name}: {phase}"
+            if bar.tasks[0].description != description:
+                bar.reset(task, description=description, visible=True)  # speed and time left are those of this phase
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def _show_plan(sources: Sequence[Source], fetcher: "Fetcher", console: "Console") -> None:
+    """Prints what is there, what would be fetched, and whether the disk has room for it; touches nothing."""
+    missing = [source for source in sources if not fetcher.is_complete(source)]
+    rows = [["file", "gives", "size", "from", "state"]]
+    for source in sources:
+        origin = str(fetcher.own_files.get(source.name) or urlsplit(source.urls[0]).hostname or source.urls[0])
+        state = f"{'to fetch' if source in missing else 'complete'}, {_inventory(source, fetcher)}"
+        rows.append([source.name, source.gives, _size(source), origin, state])
+    _print_table(rows, console)
+    archives = [source.size or source.unpacked for source in missing if source.is_archive]
+    at_a_time = sum(archives) if fetcher.keep_archives else max(archives, default=0)
+    needed = at_a_time + sum(source.unpacked for source in missing)
+    place = next(folder for folder in (fetcher.data_dir, *fetcher.data_dir.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    console.print(f"Disk: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free in {fetcher.data_dir}.")
+
+
+def _check_urls(sources: Sequence[Source], console: "Console") -> None:
+    """Asks every URL; DataError if no URL of a source is alive."""
+    from msdn_lit.data.download.http import probe
+
+    rows, dead = [["file", "answer", "bytes", "URL"]], []
+    for source in sources:
+        answers = [(url, *probe(url)) for url in source.urls]
+        rows += [[source.name, answer, f"{size:,}" if size else "", url] for url, _, answer, size in answers]
+        if not any(is_alive for _, is_alive, _, _ in answers):
+            dead.append(source.name)
+    _print_table(rows, console)
+    if dead:
+        action = "Name a mirror with --mirror URL, or copies of the files with --archive PATH."
+        raise DataError("No URL offers " + ", ".join(dead), action=action)
+
+
+def _print_table(rows: Sequence[Sequence[str]], console: "Console") -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:  # plain lines: rich's tables cut URLs
+        console.print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _inventory(source: Source, fetcher: "Fetcher") -> str:
+    counts = source.inventory(fetcher.data_dir).values()
+    found, wanted = (sum(numbers) for numbers in zip(*counts, strict=True))
+    count = f"{found:,} of {wanted:,}" if found < wanted else f"{found:,}"
+    return f"{count} file{'s' * (wanted != 1)}"
+
+
+def _size(source: Source) -> str:
+    size = source.size or source.unpacked
+    text = f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    return text if source.size else f"about {text}"
+
+
+if __name__ == "__main__":
+    main()

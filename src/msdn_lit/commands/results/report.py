@@ -1,0 +1,172 @@
+"""msdn-report: tables, figures, comparisons and records of runs."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from msdn_lit.errors import CheckpointError, ConfigError, told_by
+
+if TYPE_CHECKING:  # imported where they are used, so that --help is instant
+    from matplotlib.figure import Figure
+
+    from msdn_lit.analysis.output.formats import Table
+    from msdn_lit.analysis.groups import Group
+    from msdn_lit.runs.reader import Found
+
+_ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
+_EPILOG = (
+    "Runs whose settings differ in the seed alone form a group, a row of the tables. Examples: msdn-report logs; "
+    "msdn-report logs --output report --figures; msdn-report logs/full logs/ablated --compare; "
+    "msdn-report logs/ablations --against logs/full; "
+    "msdn-report logs --record experiments/2026-11-24_cub_ablation; msdn-report --index experiments"
+)
+
+
+def main() -> None:
+    """Reports; a user's fault ends in one line on standard error and exit code 2, as in every command."""
+    with told_by("msdn-report"):
+        run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Does what the command line says.
+
+    Raises:
+        UserError: The command line makes no sense, or there is no finished run.
+    """
+    options = _parse(arguments)
+    if options.index:
+        from msdn_lit.analysis.output.records import write_index
+
+        write_index(options.index)
+        print(options.index / "README.md")
+        return
+    groups, tables, left_out = _read(options)
+    if not options.record:
+        _show([*tables, *left_out], groups, options)
+        return
+    from msdn_lit.analysis.output.records import write_record
+
+    write_record(options.record, groups, tables, _figures(groups, options))
+    print(f"{options.record} is written; msdn-report --index {options.record.parent} takes it into the index.")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, action="msdn-report --help says what there is.")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser("msdn-report", description="Tables, figures, comparisons and records of runs.", epilog=_EPILOG)
+    option = parser.add_argument
+    option("paths", nargs="*", type=Path, metavar="PATH", help="run folders, or folders that contain some at any depth")
+    option("--format", choices=list(_ENDINGS), default="md", help="html is one page with all figures; now %(default)s")
+    option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
+    option("--figures", action="store_true", help="draw figures, too; needs --output")
+    option("--class-names", type=Path, metavar="FILE", help="one name a line, by class id, for the figures")
+    pairing = parser.add_mutually_exclusive_group().add_argument
+    pairing("--compare", action="store_true", help="compare the groups of two paths by their seeds and test images")
+    pairing("--against", type=Path, metavar="PATH", help="compare every group with the one whose runs PATH holds")
+    option("--record", type=Path, metavar="DIR", help="write a dated record, e.g. experiments/2026-11-24_cub_ablation")
+    option("--index", type=Path, nargs="?", const="experiments", metavar="DIR", help="write DIR/README.md, all records")
+    options = parser.parse_args(arguments)
+    if bool(options.paths) == bool(options.index) or (options.index and options.against):
+        parser.error("name run folders, or --index alone")
+    if options.compare and len(options.paths) != 2:
+        parser.error(f"--compare takes two paths, not {len(options.paths)}")
+    if options.record and options.output:
+        parser.error("--record and --output are two commands")
+    if options.figures and not options.output:
+        parser.error("--figures needs --output DIR")
+    return options
+
+
+def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[Table]]":
+    """The groups, their tables, and a table of what was left out, if anything was.
+
+    Raises:
+        UserError: There is no finished run, or those to compare do not compare.
+    """
+    from msdn_lit.analysis.comparison import against_table, comparison_table
+    from msdn_lit.analysis.groups import group_runs, groups_with_base, pair_of_groups
+    from msdn_lit.analysis.output.report import report_tables
+    from msdn_lit.runs.reader import find_runs
+
+    base = [options.against] if options.against else []
+    found = [find_runs([path]) for path in options.paths] if options.compare else [find_runs([*base, *options.paths])]
+    if not any(part.runs for part in found):
+        faults = [fault for part in found for fault in part.faults]
+        reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
+        raise CheckpointError("There is no finished run", found=reason, action="Name folders that msdn-train wrote.")
+    compared: list[Table] = []
+    repeated: list[str] = []
+    if options.compare:
+        groups = list(pair_of_groups(found[0].runs, found[1].runs))
+        compared = [comparison_table(*groups)]
+    elif base:
+        size = len(find_runs(base).runs)  # they come first
+        first, groups, repeated = groups_with_base(found[0].runs[:size], found[0].runs[size:])
+        compared = [against_table(first, groups)]
+    else:
+        groups, repeated = group_runs(found[0].runs)
+    return groups, [*compared, *report_tables(groups)], _left_out(found, repeated)
+
+
+def _left_out(found: "Iterable[Found]", repeated: Iterable[str]) -> "list[Table]":
+    from msdn_lit.analysis.output.formats import Table
+
+    rows = [["unfinished", str(folder)] for part in found for folder in part.unfinished]
+    rows += [["damaged", fault] for part in found for fault in part.faults]
+    rows += [["repeated", sentence] for sentence in repeated]
+    return [Table("left_out", "Left out", ["why", "what"], rows)] if rows else []
+
+
+def _show(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> None:
+    """Prints the tables, or writes them and the figures."""
+    from msdn_lit.analysis.output import formats
+
+    names = []
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+    for name, figure in _figures(groups, options) if options.figures else ():
+        names.append(f"{name}.png")
+        figure.savefig(options.output / names[-1], dpi=150)
+    if options.format == "csv":
+        pages = {table.slug: formats.comma_separated(table) for table in tables}
+    elif options.format == "html":
+        pages = {"report": _page(tables, groups, options)}
+    else:
+        render = {"md": formats.markdown, "latex": formats.latex}[options.format]
+        pages = {"report": render(tables, "Results", names)}
+    if not options.output:
+        print("\n".join(pages.values()), end="")
+        return
+    for name, text in pages.items():
+        path = options.output / f"{name}.{_ENDINGS[options.format]}"
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
+def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> str:
+    from msdn_lit.analysis.output.page import report_page
+
+    title = f"Results of {', '.join(path.resolve().name for path in options.paths)}"
+    return report_page(title, groups, tables, _class_names(options), options.output or Path())
+
+
+def _figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "Iterator[tuple[str, Figure]]":
+    from msdn_lit.analysis.output.figures import report_figures
+
+    return report_figures(groups, _class_names(options))
+
+
+def _class_names(options: argparse.Namespace) -> list[str] | None:
+    from msdn_lit.runs.score_cache import read_class_names
+
+    return read_class_names(options.class_names) if options.class_names else None
+
+
+if __name__ == "__main__":
+    main()

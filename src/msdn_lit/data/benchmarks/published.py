@@ -1,0 +1,144 @@
+"""The facts of each benchmark; a new one is an entry here and a file in conf/data/.
+
+Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1 and the Proposed Split files. The
+fingerprints were computed on the official att_splits.mat and res101.mat.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from msdn_lit.data.words.attributes import Words, awa2_words, cub_words, sun_words
+from msdn_lit.data.benchmarks.boxes import Box
+from msdn_lit.data.benchmarks.folder import FolderBenchmark
+from msdn_lit.data.splits.variants import SplitFingerprints
+from msdn_lit.data.benchmarks.synthetic import SIZES, write_synthetic
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
+from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
+from msdn_lit.errors import DataError
+
+
+class Benchmark(Protocol):
+    """What the framework asks of a benchmark, a published one or a user's own."""
+
+    @property
+    def name(self) -> str:
+        """Names its feature store and results."""
+
+    @property
+    def make(self) -> Callable[[Path], None] | None:
+        """Makes the benchmark's files in a data folder, if it is one that we make."""
+
+    def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
+        """Reads classes, images and splits; DataError where they are not as they must be."""
+
+    def relative_paths(self, split: ProposedSplit) -> list[str]:
+        """The N images' names, the same on every machine."""
+
+    def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
+        """Where the N images are on this machine."""
+
+    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
+        """The part of each file that is the image, (left, upper, right, lower); None where it is all of it."""
+
+    def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
+        """Names of the K attributes, in order, for people."""
+
+    def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
+        """The words whose vectors make up each attribute's."""
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        XlsaBenchmark(
+            "CUB",
+            {"images": ("CUB_200_2011/images",)},
+            (200, 50, 312, 11_788),
+            attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
+            words_of=cub_words,
+            archive="CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158)",
+            official=SplitFingerprints(
+                splits="c4d07ac126ad5dc2053eeb46e2d9a1a929e376129a51db3df45cc7faf7d2d3d7",
+                train_val="493d65b6f8a381f802278568ec05dec6122e12b61aaa07b648ac8173f9c72444",
+                images="1f203dc456950314d3ae3bf4253b7e6892f98b87ba73da9a73d00602cd4f62f6",
+            ),
+        ),
+        XlsaBenchmark(
+            "SUN",
+            {"images": ("SUNAttributeDB_Images/images", "SUN/images", "images")},
+            (717, 72, 102, 14_340),
+            attribute_files=("SUNAttributeDB/attributes.mat", "SUN/attributes.mat"),
+            words_of=sun_words,
+            archive="SUNAttributeDB_Images.tar.gz (cs.brown.edu/~gmpatter)",
+            official=SplitFingerprints(
+                splits="d8dc177a9982914da0dbbc3707f740910a1d6942ebba44ebafcd24772547bb50",
+                train_val="41f0a9bd420031902131687bf7a19e2fd87dfec0d3befd5b8fb12473f60d2534",
+                images="4d08593b637fbd0873fbe3f65f13e39d1da0216f6da1eff935647322f71876ee",
+            ),
+        ),
+        XlsaBenchmark(
+            "AWA2",
+            {"JPEGImages": ("Animals_with_Attributes2/JPEGImages", "AwA2/JPEGImages")},
+            (50, 10, 85, 37_322),
+            attribute_files=("Animals_with_Attributes2/predicates.txt", "AwA2/predicates.txt"),
+            words_of=awa2_words,
+            archive="AwA2-data.zip (cvml.ista.ac.at/AwA2)",
+            official=SplitFingerprints(
+                splits="0d6dcfbea0750c079bf6fc25920a22f26df5120691b4a0a1d9ffc491ca5db56a",
+                train_val="e973953ce3d7e02e4f872336843665e719f2ddf1ceee601d642c8108bfa007fb",
+                images="ae1c4cfa1d7b1ba74cf08d9c18811baf37f51bfdaddb7d3a3fa7ffc3c03f2cc6",
+            ),
+        ),
+        XlsaBenchmark(
+            "APY",
+            {
+                "JPEGImages": ("VOCdevkit/VOC2008/JPEGImages", "aPY/JPEGImages"),
+                "ayahoo_test_images": ("ayahoo_test_images", "aPY/ayahoo_test_images"),
+            },
+            (32, 12, 64, 15_339),
+            attribute_files=("attribute_data/attribute_names.txt",),
+            archive="VOCtrainval_14-Jul-2008.tar (host.robots.ox.ac.uk) and ayahoo_test_images.tar.gz "
+            "(vision.cs.uiuc.edu/attributes)",
+            official=SplitFingerprints(
+                splits="e2cf609883388359d06ab6376c7ff0de91089c7e0158502fe3a2323ea217c4ce",
+                train_val="9f359016aa123e815a567b38c5738573c2a6677cafd00b07f47cf0c58ac93a64",
+                images=None,  # no official res101.mat was at hand
+            ),
+            box_files=tuple(f"attribute_data/{name}.txt" for name in ("apascal_train", "apascal_test", "ayahoo_test")),
+        ),
+        XlsaBenchmark(
+            "SYNTHETIC",
+            {"images": ("SYNTHETIC/images",)},
+            SIZES,
+            make=write_synthetic,
+            attribute_files=("SYNTHETIC/attributes.txt",),
+        ),
+    )
+}
+
+
+def find_benchmark(name: str, folder: str | None = None, test_seen: Mapping[str, Any] | None = None) -> Benchmark:
+    """Finds a published benchmark by name, or makes one of a user's folder.
+
+    Args:
+        name: E.g. "CUB"; any other name for a folder.
+        folder: A user's dataset.
+        test_seen: `fraction` and `seed` with which the folder's test_seen images are chosen.
+
+    Raises:
+        DataError: There is no benchmark of that name, or a folder has a published one's name.
+    """
+    if folder is not None:
+        if name in BENCHMARKS:
+            expected = "a name of its own, data.benchmark=NAME"
+            raise DataError(f"{folder} has a published benchmark's name", expected=expected, found=name)
+        return FolderBenchmark(name, Path(folder).expanduser(), **(test_seen or {}))
+    if name not in BENCHMARKS:
+        raise DataError(
+            "Unknown benchmark",
+            expected="one of " + ", ".join(BENCHMARKS) + ", or a folder of your own: data=folder data.folder=DIR",
+            found=repr(name),
+            action="Set data.benchmark.",
+        )
+    return BENCHMARKS[name]

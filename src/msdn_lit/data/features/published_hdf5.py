@@ -1,0 +1,166 @@
+"""The feature files of the field, feature_map_ResNet_101_*.hdf5 (TransZero and MSDN; DAZLE's bear the same name).
+
+`feature_map` is (N, D, H, W) in float32, contiguous or gzip; `labels` and the `*_loc` lists are 0-based.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from msdn_lit.data.features.extraction import RegionBatch
+from msdn_lit.data.features.store import Manifest, all_finite
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
+from msdn_lit.errors import READ_ERRORS, DataError, one_line
+
+OFFICIAL_SUFFIXES = (".hdf5", ".h5")
+STRIDE = 32  # of ResNet's last map
+SPLITS = ("trainval", "test_seen", "test_unseen")
+_MOST_BYTES = 2**28  # that are decoded together; h5py's chunks have 1 MB
+
+
+class OfficialFeatures:
+    """An official feature file, read as it is: same interface as a feature store.
+
+    `rows_per_block` is the number of images that are decoded together: 1, or in gzip files up to hundreds.
+
+    Args:
+        path: The file.
+        source: What its features are taken to be: name, backbone and transform.
+        images_sha256: Hash of the image list that its rows are taken to be; `check_split` compares labels and splits.
+
+    Raises:
+        DataError: The file is missing, damaged, of another layout, or of another image size than the source's.
+    """
+
+    def __init__(self, path: Path, source: dict[str, Any], images_sha256: str) -> None:
+        self.path = path
+        self._maps_NDHW: h5py.Dataset | None = None
+        try:
+            maps_NDHW = self._maps()
+            N, D, H, W = maps_NDHW.shape
+            dtype, self.rows_per_block = maps_NDHW.dtype, (maps_NDHW.chunks or (1,))[0]
+        except READ_ERRORS as error:
+            raise DataError(
+                f"{path} cannot be read as an official feature file ({one_line(error)})",
+                expected="an HDF5 file with feature_map (N, D, H, W)",
+            ) from error
+        if dtype.kind != "f" or not min(N, D, H, W):
+            raise DataError(f"{path}: feature_map is no table of features", found=f"{dtype} {maps_NDHW.shape}")
+        _check_source(path, source, (H, W))
+        self.manifest = Manifest(
+            source=source,
+            images_sha256=images_sha256,
+            shape=(N, H * W, D),
+            grid=(H, W),
+            weights_sha256="unknown",
+            computation={"official_hdf5": path.name},
+        )
+
+    def check_split(self, split: ProposedSplit) -> None:
+        """Raises DataError unless the file has this split's images, as far as labels and split lists can tell."""
+        found_N, N = self.manifest.shape[0], len(split.labels_N)
+        if found_N != N:
+            raise DataError(f"{self.path} is of other images", expected=f"{N} feature maps", found=found_N)
+        wanted = {"labels": split.labels_N} | {f"{name}_loc": split.locations[name] for name in SPLITS}
+        for key, values in wanted.items():
+            found = self._list(key)
+            same = np.array_equal(found, values) if key == "labels" else np.array_equal(np.sort(found), np.sort(values))
+            if not same:
+                raise DataError(
+                    f"{self.path}: {key} differs from the split file's",
+                    expected=f"{len(values)} values as in {split.folder}",
+                    found=f"{found.size} values",
+                    action="Take the feature file that was made with these splits, or extract.",
+                )
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Reads images by row, (B, R, D).
+
+        Raises:
+            DataError: The file is damaged there, or a feature does not fit fp16.
+        """
+        order, positions = np.unique(rows, return_inverse=True)  # h5py wants ascending rows
+        return self._read(order)[positions]
+
+    def batches(self, claims: Iterator[range]) -> Iterator[RegionBatch]:
+        """Gives the regions of the claimed batches, to be written as a store."""
+        for rows in claims:
+            yield RegionBatch(rows, self._read(slice(rows.start, rows.stop)))
+
+    def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]:
+        try:
+            maps_BDHW = self._maps()[rows]
+        except READ_ERRORS as error:
+            raise DataError(f"{self.path} is damaged ({one_line(error)})", action="Download it again.") from error
+        with np.errstate(over="ignore"):
+            maps_BDR = maps_BDHW.reshape(*maps_BDHW.shape[:2], -1)
+            regions_BRD: NDArray[np.float16] = maps_BDR.transpose(0, 2, 1).astype(np.float16, order="C")
+        if not all_finite(regions_BRD):
+            raise DataError(f"{self.path}: NaN or a value beyond fp16 among the features", action="Download it again.")
+        return regions_BRD
+
+    def _maps(self) -> h5py.Dataset:
+        """Opens the file on first use, so that each loader worker has a handle of its own."""
+        if self._maps_NDHW is None:
+            self._maps_NDHW = _array(h5py.File(self.path, "r"), "feature_map")
+        return self._maps_NDHW
+
+    def _list(self, key: str) -> NDArray[Any]:
+        try:
+            array = _array(self._maps().file, key)
+            if array.size > self.manifest.shape[0] or array.dtype.kind not in "iuf":
+                raise ValueError(f"it is {array.dtype} {array.shape}")
+            return np.ravel(array[()])
+        except READ_ERRORS as error:
+            raise DataError(f"{self.path} lacks {key} ({one_line(error)})", action="Download it again.") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps_NDHW": None}
+
+
+def _array(file: h5py.File, key: str) -> h5py.Dataset:
+    """An array that lies in the file itself, all of it: HDF5 would follow links, and read as zeros what is not there.
+
+    Raises:
+        KeyError, ValueError: There is none.
+    """
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+        raise ValueError(f"{key} is a link")
+    array = file[key]
+    if not isinstance(array, h5py.Dataset) or array.shape is None or array.is_virtual or array.external:
+        raise ValueError(f"{key} is no array in this file")
+    if array.dtype.itemsize * max(math.prod(array.chunks or ()), math.prod(array.shape[1:])) > _MOST_BYTES:
+        raise ValueError(f"{key} is too large, {array.shape} in chunks of {array.chunks}")
+    if not _is_complete(array):
+        raise ValueError(f"{key} was never written completely")
+    return array
+
+
+def _is_complete(array: h5py.Dataset) -> bool:
+    if array.chunks is None:
+        return bool(array.id.get_storage_size() == array.nbytes)
+    num_chunks = math.prod(math.ceil(n / c) for n, c in zip(array.shape, array.chunks, strict=True))
+    return bool(array.id.get_num_chunks() == num_chunks)
+
+
+def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) -> None:
+    model_name = source.get("backbone", {}).get("model_name", source["name"])
+    if not model_name.startswith("resnet101"):
+        action = "Choose features=resnet101_448."
+        raise DataError(f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action)
+    size = source["transform"]["image_size"]
+    expected = (size // STRIDE, size // STRIDE)
+    if grid != expected:
+        is_dazle = grid == (7, 7)
+        made_by = "It is DAZLE's file of 224 px images, under the same name: choose" if is_dazle else "Choose"
+        raise DataError(
+            f"{path} has another region grid",
+            expected=f"{expected[0]}x{expected[1]} regions at {size} px",
+            found=f"{grid[0]}x{grid[1]}",
+            action=f"{made_by} features=resnet101_{STRIDE * grid[0]}.",
+        )

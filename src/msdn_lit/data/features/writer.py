@@ -1,0 +1,230 @@
+"""Writes feature stores: survives kill -9 at any moment, and any number of processes may write one store together.
+
+While a store is made, its folder holds `plan.json` (the manifest to be), `regions.npy.partial`, and `progress` with one
+byte per image. A batch's bytes are set after its regions have reached the disk, so whatever interrupts a run, the next
+one computes what is missing and no more. A process claims a batch by a lock on its bytes in `progress`, which the
+kernel gives back when the process dies.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msdn_lit.data.features.store import MANIFEST, REGIONS, Manifest, all_finite
+from msdn_lit.errors import DataError
+
+PARTIAL, PLAN, PROGRESS = "regions.npy.partial", "plan.json", "progress"
+MISSING, DONE, SKIPPED = 0, 1, 2
+SECONDS_BETWEEN_SYNCS = 5.0  # what a power failure can cost; a killed process loses its current batches only
+# Two more locks lie beyond the bytes of all images: of who begins or publishes the store, and of all who work on it.
+_TURN, _PRESENCE = 2**40, 2**40 + 1
+
+
+class FeatureStoreWriter:
+    """Writes one store; used as a context manager.
+
+    Leaving it without `publish` keeps what was written: another writer with the same manifest continues there, and one
+    with another manifest begins anew.
+
+    Args:
+        folder: Where the store shall be.
+        manifest: How it is made.
+        batch_size: Images per batch. The limits of batches are fixed, so that every run computes the same batches.
+
+    Raises:
+        DataError: The folder cannot be written, the disk has no room, or processes with another manifest are at work.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, batch_size: int) -> None:
+        self.folder, self.manifest, self.batch_size = folder, manifest, batch_size
+        self._written: list[tuple[range, bytes]] = []  # batches on their way to the disk, with their states
+        self._claimed: set[int] = set()
+        self._last_sync = time.monotonic()
+
+    def __enter__(self) -> "FeatureStoreWriter":
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._progress = os.open(self.folder / PROGRESS, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                self._open()
+            except BaseException:
+                os.close(self._progress)
+                raise
+        except OSError as error:
+            action = "Name a folder that you may write with paths.feature_dir=..."
+            raise DataError(f"{self.folder} cannot be written ({error})", action=action) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.sync()
+        finally:
+            os.close(self._progress)  # gives every lock back
+            os.close(self._regions)
+
+    @property
+    def num_done(self) -> int:
+        """Images that are written, by whichever process."""
+        states = self._states()
+        return len(states) - states.count(MISSING) + sum(len(rows) for rows, _ in self._written)
+
+    def claims(self) -> Iterator[range]:
+        """Claims batch after batch that nobody has done or is doing, until there is none."""
+        num_images = self.manifest.shape[0]
+        for start in range(0, num_images, self.batch_size):
+            rows = range(start, min(start + self.batch_size, num_images))
+            if start not in self._claimed and self._is_missing(rows) and self._lock(rows.start, len(rows)):
+                if self._is_missing(rows):  # nobody finished it in between
+                    self._claimed.add(start)
+                    yield rows
+                else:
+                    self._unlock(rows.start, len(rows))
+
+    def write(self, rows: range, regions_BRD: NDArray[np.float16], skipped: Collection[int] = ()) -> None:
+        """Writes a claimed batch.
+
+        Args:
+            rows: The batch, as it was claimed.
+            regions_BRD: Its region features, (B, R, D).
+            skipped: Those of the rows whose image was left out; their regions are zeros.
+
+        Raises:
+            DataError: A feature is NaN or beyond fp16, or the disk is full.
+        """
+        if not all_finite(regions_BRD):
+            raise DataError(
+                f"The backbone gave NaN or a value beyond fp16 in images {rows.start} to {rows.stop - 1}",
+                action="Check the weights file, or choose features whose activations fit fp16.",
+            )
+        assert regions_BRD.shape == (len(rows), *self.manifest.shape[1:]), regions_BRD.shape
+        position = self._first_byte + rows.start * regions_BRD[0].nbytes
+        remaining = memoryview(np.ascontiguousarray(regions_BRD).tobytes())
+        try:
+            while remaining:
+                count = os.pwrite(self._regions, remaining, position)
+                position, remaining = position + count, remaining[count:]
+        except OSError as error:
+            action = "Free some room and repeat the command: it continues where it stopped."
+            raise DataError(f"{self.folder / PARTIAL} cannot be written ({error.strerror})", action=action) from error
+        self._written.append((rows, bytes(SKIPPED if row in skipped else DONE for row in rows)))
+        if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Waits until all that was written is on the disk, and marks it as done."""
+        if self._written:
+            os.fdatasync(self._regions)
+            for rows, states in self._written:
+                os.pwrite(self._progress, states, rows.start)
+                self._unlock(rows.start, len(rows))
+            self._written.clear()
+        self._last_sync = time.monotonic()
+
+    def publish(self) -> bool:
+        """Gives the store its final name if every image is done, by whichever process; says whether it has it now."""
+        self.sync()
+        self._lock(_TURN, wait=True)
+        try:
+            if (self.folder / MANIFEST).exists():
+                return True
+            states = self._states()
+            if MISSING in states:
+                self._claimed.clear()  # batches whose process died are free again
+                return False
+            if (self.folder / PARTIAL).exists():
+                os.replace(self.folder / PARTIAL, self.folder / REGIONS)
+            regions_sha256 = hash_regions(self.folder)
+            skipped = tuple(row for row, state in enumerate(states) if state == SKIPPED)
+            _write_json(self.folder / MANIFEST, replace(self.manifest, skipped=skipped, regions_sha256=regions_sha256))
+            (self.folder / PLAN).unlink()
+            (self.folder / PROGRESS).unlink()
+            return True
+        finally:
+            self._unlock(_TURN)
+
+    def _open(self) -> None:
+        """Opens what an interrupted or parallel run with the same plan has begun, or begins anew."""
+        self._lock(_TURN, wait=True)
+        try:
+            if (self.folder / MANIFEST).exists():  # another process has published it just now
+                (self.folder / PROGRESS).unlink(missing_ok=True)
+            elif not self._has_begun():
+                self._begin()
+            self._lock(_PRESENCE, kind=fcntl.LOCK_SH)
+            path = next(path for path in (self.folder / PARTIAL, self.folder / REGIONS) if path.exists())
+            self._first_byte = path.stat().st_size - 2 * int(np.prod(self.manifest.shape))
+            self._regions = os.open(path, os.O_WRONLY)
+        finally:
+            self._unlock(_TURN)
+
+    def _has_begun(self) -> bool:
+        plan = self.folder / PLAN
+        has_regions = (self.folder / PARTIAL).exists() or (self.folder / REGIONS).exists()
+        has_progress = os.fstat(self._progress).st_size == self.manifest.shape[0]
+        return has_regions and has_progress and plan.is_file() and plan.read_bytes() == _json(self.manifest)
+
+    def _begin(self) -> None:
+        if not self._lock(_PRESENCE):
+            problem = f"Another process is making {self.folder} with other settings"
+            raise DataError(problem, action="Let it finish, or stop it first.")
+        for name in (PLAN, PARTIAL, REGIONS):
+            (self.folder / name).unlink(missing_ok=True)
+        needed, free = 2 * int(np.prod(self.manifest.shape)), shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise DataError(
+                f"Not enough room for {self.folder}",
+                expected=f"{needed / 1e9:.1f} GB free",
+                found=f"{free / 1e9:.1f} GB",
+                action="Name a folder on another disk with paths.feature_dir=...",
+            )
+        os.ftruncate(self._progress, 0)
+        os.ftruncate(self._progress, self.manifest.shape[0])
+        np.lib.format.open_memmap(self.folder / PARTIAL, "w+", np.float16, self.manifest.shape)
+        _write_json(self.folder / PLAN, self.manifest)
+
+    def _states(self) -> bytes:
+        return os.pread(self._progress, self.manifest.shape[0], 0)
+
+    def _is_missing(self, rows: range) -> bool:
+        return MISSING in os.pread(self._progress, len(rows), rows.start)
+
+    def _lock(self, start: int, length: int = 1, *, kind: int = fcntl.LOCK_EX, wait: bool = False) -> bool:
+        try:
+            fcntl.lockf(self._progress, kind | (0 if wait else fcntl.LOCK_NB), length, start)
+        except (BlockingIOError, PermissionError):  # the two ways in which systems say that another process has it
+            return False
+        return True
+
+    def _unlock(self, start: int, length: int = 1) -> None:
+        fcntl.lockf(self._progress, fcntl.LOCK_UN, length, start)
+
+
+def hash_regions(folder: Path) -> str:
+    """Hash of a store's features: reads all of them."""
+    return sha256(np.load(folder / REGIONS, mmap_mode="r")).hexdigest()
+
+
+def _json(manifest: Manifest) -> bytes:
+    return (json.dumps(asdict(manifest), indent=2) + "\n").encode()
+
+
+def _write_json(path: Path, manifest: Manifest) -> None:
+    """Writes the manifest under its final name only when it is on the disk."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        file.write(_json(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
