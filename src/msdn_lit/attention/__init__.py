@@ -1,0 +1,1 @@
+"""Whether a model attends to the places where the attributes are."""

@@ -1,0 +1,1 @@
+"""The commands: each parses its command line, calls the library and prints."""

@@ -1,0 +1,1 @@
+"""Commands that bring data: fetch, init-dataset, extract, doctor."""

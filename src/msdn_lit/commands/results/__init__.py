@@ -1,0 +1,1 @@
+"""Commands that show results: report, rescore, attention, wandb-workspace, list."""

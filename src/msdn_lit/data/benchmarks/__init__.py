@@ -1,0 +1,1 @@
+"""Benchmarks: facts and files of each."""

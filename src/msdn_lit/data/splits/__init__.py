@@ -1,0 +1,1 @@
+"""Splits: the files of the Proposed Split, their variants, and hold-outs."""

@@ -1,0 +1,1 @@
+"""From attribute names to attribute vectors."""

@@ -1,0 +1,1 @@
+"""Sweeps: identity and state of trials, resuming, workers, searches."""
