@@ -19,8 +19,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from msdn_lit.build import predictor as build_predictor
-from msdn_lit.commands._hydra import config_dir
 from msdn_lit.data.benchmarks import published
+from msdn_lit.files import config_dir
 from tests import miniature
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,11 +35,15 @@ def _quiet_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB__SERVICE_WAIT", "120")  # seconds, on a busy machine
     HydraConfig.instance().cfg = None  # a command leaves its own behind
-    monkeypatch.setattr("msdn_lit.commands._hydra.keep_freed_memory", lambda: False)  # for good, in a process of many tests
+    monkeypatch.setattr(
+        "msdn_lit.commands._hydra.retain_freed_memory", lambda: False
+    )  # for good, in a process of many tests
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
+    monkeypatch.setitem(published.BENCHMARKS, "MINI", miniature.MINI)
     yield
-    for handler in [found for found in logging.root.handlers if type(found) is logging.StreamHandler]:
+    for handler in [
+        found for found in logging.root.handlers if type(found) is logging.StreamHandler
+    ]:
         logging.root.removeHandler(handler)  # a command's, to a stream that pytest closes
 
 
@@ -102,11 +106,18 @@ def tiny_run(mini_config, tmp_path):
     """A run folder of a tiny backbone and a net whose weights are all random."""
     backbone = {"model_name": "test_resnet", "pretrained": "false", "weights_file": "null"}
     tiny = [f"features.backbone.{name}={value}" for name, value in backbone.items()]
-    cfg = mini_config(*tiny, "features.name=tiny", "features.transform.image_size=64", "prediction.calibration=0.7")
+    cfg = mini_config(
+        *tiny,
+        "features.name=tiny",
+        "features.transform.image_size=64",
+        "prediction.calibration=0.7",
+    )
     predictor = build_predictor.predictor(cfg)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        weights = {f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()}
+        weights = {
+            f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()
+        }
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")

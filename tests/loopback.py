@@ -28,8 +28,12 @@ class Resource:
     knows_if_range: bool = True
     tells_length: bool = True
     statuses: list[int] = field(default_factory=list)  # answers instead
-    cuts: list[int] = field(default_factory=list)  # bytes of the body after which the connection breaks
-    stalls: list[int] = field(default_factory=list)  # bytes of the body after which nothing more comes
+    cuts: list[int] = field(
+        default_factory=list
+    )  # bytes of the body after which the connection breaks
+    stalls: list[int] = field(
+        default_factory=list
+    )  # bytes of the body after which nothing more comes
     shift: int = 0  # by which its Content-Range is wrong
     lengths: list[int] = field(default_factory=list)  # Content-Length that it claims
     rate: float | None = None  # bytes per second
@@ -86,7 +90,11 @@ class Handler(BaseHTTPRequestHandler):
             status = 206
             headers["Content-Range"] = f"bytes {start + resource.shift}-{end - 1}/{size}"
         if resource.tells_length:
-            claimed = resource.lengths.pop(0) if resource.lengths and self.command == "GET" else end - start
+            claimed = (
+                resource.lengths.pop(0)
+                if resource.lengths and self.command == "GET"
+                else end - start
+            )
             headers["Content-Length"] = str(claimed)
         else:
             headers["Transfer-Encoding"] = "chunked"
@@ -98,10 +106,16 @@ class Handler(BaseHTTPRequestHandler):
     def _wanted(self, resource):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
-        is_other = resource.knows_if_range and condition not in (None, resource.etag, resource.modified)
+        is_other = resource.knows_if_range and condition not in (
+            None,
+            resource.etag,
+            resource.modified,
+        )
         if not asked or not resource.knows_range or is_other:
             return None, None
-        return int(asked[1]), min(int(asked[2]) + 1, len(resource.data)) if asked[2] else len(resource.data)
+        return int(asked[1]), min(int(asked[2]) + 1, len(resource.data)) if asked[2] else len(
+            resource.data
+        )
 
     def _body(self, resource, body):
         cut = resource.cuts.pop(0) if resource.cuts else None

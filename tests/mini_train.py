@@ -50,7 +50,7 @@ def run(cfg):
     from msdn_lit.data.benchmarks import published
     from tests import miniature
 
-    benchmarks.BENCHMARKS["MINI"] = miniature.MINI
+    published.BENCHMARKS["MINI"] = miniature.MINI
     build.feature_source = lambda _: miniature.SOURCE
     return train.run(cfg)
 

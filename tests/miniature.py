@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
 from msdn_lit.data.features.extraction import RegionBatch, write_store
 from msdn_lit.data.features.store import Manifest, hash_image_list
-from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
 
 C, K, E, N, R, D = 8, 6, 5, 96, 4, 12
 UNSEEN = (2, 5)
@@ -34,7 +34,11 @@ def split_contents(seed=0):
     test_seen, trainval = images_of_seen[::4], np.setdiff1d(images_of_seen, images_of_seen[::4])
     val_classes = seen[:2]
     att = rng.random((K, C)) + 0.1
-    splits = {"trainval": trainval, "test_seen": test_seen, "test_unseen": np.flatnonzero(np.isin(labels, UNSEEN))}
+    splits = {
+        "trainval": trainval,
+        "test_seen": test_seen,
+        "test_unseen": np.flatnonzero(np.isin(labels, UNSEEN)),
+    }
     # as the official files: train and val together leak test_seen
     splits["train"] = images_of_seen[~np.isin(labels[images_of_seen], val_classes)]
     splits["val"] = images_of_seen[np.isin(labels[images_of_seen], val_classes)]
@@ -44,10 +48,15 @@ def split_contents(seed=0):
             "att": att / np.linalg.norm(att, axis=0),
             "original_att": att,
             "allclasses_names": cells(names),
-            **{f"{name}_loc": (rows + 1).astype(np.uint16)[:, None] for name, rows in splits.items()},
+            **{
+                f"{name}_loc": (rows + 1).astype(np.uint16)[:, None]
+                for name, rows in splits.items()
+            },
         },
         "res101.mat": {
-            "image_files": cells([f"/authors/disk/MINI/images/{names[c]}/{i:03d}.png" for i, c in enumerate(labels)]),
+            "image_files": cells(
+                [f"/authors/disk/MINI/images/{names[c]}/{i:03d}.png" for i, c in enumerate(labels)]
+            ),
             "labels": (labels + 1).astype(np.uint16)[:, None],
         },
     }
@@ -93,7 +102,9 @@ def write_features(data_dir: Path, folder: Path):
     rng = np.random.default_rng(3)
     signal_ND = (split.class_attributes_CK @ rng.standard_normal((K, D)))[split.labels_N]
     regions = np.abs(signal_ND[:, None] + 0.1 * rng.standard_normal((N, R, D))).astype(np.float16)
-    manifest = Manifest(SOURCE, hash_image_list(MINI.relative_paths(split)), (N, R, D), (2, 2), "none")
+    manifest = Manifest(
+        SOURCE, hash_image_list(MINI.relative_paths(split)), (N, R, D), (2, 2), "none"
+    )
     write_store(folder, manifest, GivenRegions(regions), batch_size=32)
     return regions
 

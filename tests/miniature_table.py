@@ -14,7 +14,9 @@ from tests.test_archives import pack, tree
 
 IMAGES = {f"CUB/images/{c}/{i}.jpg": f"{c} {i}".encode() * 99 for c in range(3) for i in range(4)}
 SPLITS = {
-    f"xlsa17/data/{name}/{file}.mat": name.encode() for name in ("CUB", "SUN") for file in ("att_splits", "res101")
+    f"xlsa17/data/{name}/{file}.mat": name.encode()
+    for name in ("CUB", "SUN")
+    for file in ("att_splits", "res101")
 }
 VECTORS = {"w2v/CUB_attribute.pkl": b"vectors"}
 ALL = IMAGES | SPLITS | VECTORS
@@ -43,9 +45,15 @@ def table(server):
     def splits(name):
         return source("xlsa17.zip", {f"xlsa17/data/{name}/*.mat": 2})
 
-    images = source("images.tgz", {"CUB/images/*/*.jpg|birds/*/*.jpg": 12}, checksum=sha256(server, "images.tgz"))
+    images = source(
+        "images.tgz",
+        {"CUB/images/*/*.jpg|birds/*/*.jpg": 12},
+        checksum=sha256(server, "images.tgz"),
+    )
     checksum = sha256(server, "CUB_attribute.pkl")
-    vectors = source("CUB_attribute.pkl", {"w2v/CUB_attribute.pkl": 1}, checksum=checksum, into="w2v")
+    vectors = source(
+        "CUB_attribute.pkl", {"w2v/CUB_attribute.pkl": 1}, checksum=checksum, into="w2v"
+    )
     return {"cub": (images, splits("CUB"), vectors), "sun": (splits("SUN"),)}
 
 

@@ -79,7 +79,9 @@ def paper_attribute_to_visual(V, W_1, W_2, F, over="regions"):
     (B, R, D), K = F.shape, len(V)
     scores, attention = np.zeros((B, K)), np.zeros((B, K, R))
     for b in range(B):
-        attention[b] = normalised(np.array([[V[k] @ W_1 @ F[b, r] for r in range(R)] for k in range(K)]), over)
+        attention[b] = normalised(
+            np.array([[V[k] @ W_1 @ F[b, r] for r in range(R)] for k in range(K)]), over
+        )
         for k in range(K):
             feature_D = np.zeros(D)
             for r in range(R):
@@ -93,7 +95,9 @@ def paper_visual_to_attribute(V, W_3, W_4, W_att, F, over="attributes"):
     (B, R, _), (K, E) = F.shape, V.shape
     scores, attention = np.zeros((B, K)), np.zeros((B, K, R))
     for b in range(B):
-        attention[b] = normalised(np.array([[F[b, r] @ W_3 @ V[k] for r in range(R)] for k in range(K)]), over)
+        attention[b] = normalised(
+            np.array([[F[b, r] @ W_3 @ V[k] for r in range(R)] for k in range(K)]), over
+        )
         for r in range(R):
             semantic_E = np.zeros(E)
             for k in range(K):
@@ -105,7 +109,12 @@ def paper_visual_to_attribute(V, W_3, W_4, W_att, F, over="attributes"):
 
 
 def class_logits(scores, Z):
-    return np.array([[sum(s * z for s, z in zip(row, class_row, strict=True)) for class_row in Z] for row in scores])
+    return np.array(
+        [
+            [sum(s * z for s, z in zip(row, class_row, strict=True)) for class_row in Z]
+            for row in scores
+        ]
+    )
 
 
 # --- 3 and 4: logits (B, C); every term sees only the candidates seen + unseen
@@ -127,7 +136,9 @@ def log_probabilities(row, classes):
 
 
 def cross_entropy(L, labels, classes):
-    return -sum(log_probabilities(row, classes)[y] for row, y in zip(L, labels, strict=True)) / len(L)
+    return -sum(log_probabilities(row, classes)[y] for row, y in zip(L, labels, strict=True)) / len(
+        L
+    )
 
 
 def cross_entropy_release(L, labels, seen, unseen):
@@ -166,13 +177,18 @@ def kullback_leibler(log_p, log_q):
 
 
 def jensen_shannon_rows(log_p, log_q):
-    log_mean = [max(p, q) + math.log((1 + math.exp(-abs(p - q))) / 2) for p, q in zip(log_p, log_q, strict=True)]
+    log_mean = [
+        max(p, q) + math.log((1 + math.exp(-abs(p - q))) / 2)
+        for p, q in zip(log_p, log_q, strict=True)
+    ]
     return (kullback_leibler(log_p, log_mean) + kullback_leibler(log_q, log_mean)) / 2
 
 
 def jensen_shannon(L1, L2, classes):
     return sum(
-        jensen_shannon_rows([*log_probabilities(a, classes).values()], [*log_probabilities(b, classes).values()])
+        jensen_shannon_rows(
+            [*log_probabilities(a, classes).values()], [*log_probabilities(b, classes).values()]
+        )
         for a, b in zip(L1, L2, strict=True)
     ) / len(L1)
 
@@ -207,7 +223,9 @@ def total_loss(form, logits, labels, seen, unseen, *, lambda_cal, lambda_distill
 
 
 def fused(logits, alphas, seen, unseen, gamma):
-    return sum(alpha * with_margin(L, seen, unseen, gamma) for alpha, L in zip(alphas, logits, strict=True))
+    return sum(
+        alpha * with_margin(L, seen, unseen, gamma) for alpha, L in zip(alphas, logits, strict=True)
+    )
 
 
 def predictions(L, classes):

@@ -12,17 +12,21 @@ STEPS = (100, 200, 300)
 SUBNETS = ("attribute_to_visual", "visual_to_attribute")
 
 
-def made_up_cache(seed=0, step=300, *, skill=2.0, num_seen=6, num_unseen=4, per_class=12, num_subnets=2):
+def made_up_cache(
+    seed=0, step=300, *, skill=2.0, num_seen=6, num_unseen=4, per_class=12, num_subnets=2
+):
     """Logits that favour the label by `skill`, and the seen classes a little; the images do not depend on the seed."""
     C, rng = num_seen + num_unseen, np.random.default_rng([seed, step])
     labels = np.repeat(np.arange(C), per_class)
     unseen = np.sort(np.random.default_rng(0).permutation(C)[:num_unseen])
     seen = np.setdiff1d(np.arange(C), unseen)
     easiness = np.random.default_rng(1).uniform(0.3, 1.7, len(labels))[:, None]
-    logits = rng.normal(size=(num_subnets, len(labels), C)) + skill * easiness * (labels[:, None] == np.arange(C))
+    logits = rng.normal(size=(num_subnets, len(labels), C)) + skill * easiness * (
+        labels[:, None] == np.arange(C)
+    )
     logits[:, :, seen] += 1.5
     return ScoreCache(
-        logits_SNC=logits.astype(np.float32),
+        logits_ONC=logits.astype(np.float32),
         labels_N=labels,
         rows_N=np.arange(len(labels)) + 7,
         seen=seen,
@@ -37,12 +41,19 @@ def made_up_cache(seed=0, step=300, *, skill=2.0, num_seen=6, num_unseen=4, per_
 
 def scores_of(cache):
     """As a result.json has them."""
-    return {"step": cache.step} | {name: float(value) for name, value in cache.scores()._asdict().items()}
+    return {"step": cache.step} | {
+        name: float(value) for name, value in cache.scores()._asdict().items()
+    }
 
 
 def evaluation(harmonic_mean=0.48, acc_czsl=0.5, acc_unseen=0.4, acc_seen=0.6, step=300):
     """Made-up scores of one evaluation."""
-    scores = {"acc_czsl": acc_czsl, "acc_unseen": acc_unseen, "acc_seen": acc_seen, "harmonic_mean": harmonic_mean}
+    scores = {
+        "acc_czsl": acc_czsl,
+        "acc_unseen": acc_unseen,
+        "acc_seen": acc_seen,
+        "harmonic_mean": harmonic_mean,
+    }
     return {"step": step, **scores}
 
 
@@ -57,7 +68,9 @@ def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache
     cfg.paths.run_dir = str(folder)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     if scores is None:
-        scores = _write_evaluations(folder, cfg, {step: made_up_cache(cfg.seed, step, **of_cache) for step in STEPS})
+        scores = _write_evaluations(
+            folder, cfg, {step: made_up_cache(cfg.seed, step, **of_cache) for step in STEPS}
+        )
     content = result(cfg, scores) | (changes or {})
     content["command"] += f" experiment={recipe}" if recipe else ""
     (folder / "result.json").write_text(json.dumps(content, indent=2))
@@ -68,7 +81,12 @@ def result(cfg, scores):
     """The content of result.json as record.py writes it."""
     return {
         "command": f"/venv/bin/msdn-train seed={cfg.seed} paths.run_dir={cfg.paths.run_dir} trainer=cpu",
-        "choices": {"model": "msdn", "loss": "release", "trainer": "cpu", "protocol": cfg.protocol.name},
+        "choices": {
+            "model": "msdn",
+            "loss": "release",
+            "trainer": "cpu",
+            "protocol": cfg.protocol.name,
+        },
         "benchmark": cfg.data.benchmark,
         "features": cfg.features.name,
         "protocol": cfg.protocol.name,
@@ -88,7 +106,7 @@ def result(cfg, scores):
 def _write_evaluations(folder, cfg, caches):
     measured = {step: scores_of(cache) for step, cache in caches.items()}
     chosen = {"last": STEPS[-1]}
-    for name in ("harmonic_mean", "acc_czsl") if cfg.protocol.peaks else ():
+    for name in ("harmonic_mean", "acc_czsl") if cfg.protocol.report_peaks else ():
         chosen[f"peak_{name}"] = max(STEPS, key=lambda step, name=name: measured[step][name])
     for name, step in chosen.items():
         caches[step].save(folder / "scores" / f"{name}.npz")

@@ -9,12 +9,29 @@ import msdn_lit
 
 PACKAGE = Path(msdn_lit.__file__).parent
 LEAVES = {"data", "models", "losses", "metrics"}
-PLUMBING = {"cli", "overrides", "checkpoint", "fitting", "record", "trials", "tracking", "loggers", "selection"}
+PLUMBING = {
+    "cli",
+    "overrides",
+    "checkpoint",
+    "fitting",
+    "record",
+    "trials",
+    "tracking",
+    "loggers",
+    "selection",
+}
 # package -> packages of ours that it may import besides itself; everything may import errors and machine
 MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},
     "tasks": {"losses", "metrics"},
-    "callbacks": {"losses", "metrics", "models", "tasks", "analysis", "data"},  # figures of a task on its data
+    "callbacks": {
+        "losses",
+        "metrics",
+        "models",
+        "tasks",
+        "analysis",
+        "data",
+    },  # figures of a task on its data
     "analysis": {"losses", "metrics"},
     "inference": {"data", "models"},
     "performance": {"data", "losses", "metrics", "models", "tasks"},
@@ -59,11 +76,17 @@ def may_import(module):
         return set()
     if module[0] in ("build", "build_predictor"):
         return EVERYTHING_BELOW | {"instantiation", "build"}
-    return EVERYTHING_BELOW | PLUMBING | {"build", "build_predictor", "loading", "parallel"}  # entry points
+    return (
+        EVERYTHING_BELOW | PLUMBING | {"build", "build_predictor", "loading", "parallel"}
+    )  # entry points
 
 
 def may_import_lightning(module):
-    return len(module) == 1 or module[0] in ("tasks", "callbacks", "performance") or module == ("data", "datamodule")
+    return (
+        len(module) == 1
+        or module[0] in ("tasks", "callbacks", "performance")
+        or module == ("data", "datamodule")
+    )
 
 
 def wrong_imports(root):
@@ -71,7 +94,12 @@ def wrong_imports(root):
         for name in imported(tree, module):
             top, _, rest = name.partition(".")
             ours = rest.split(".")[0]
-            if top == "msdn_lit" and ours not in {"", "errors", "machine", "__version__"} | may_import(module):
+            if top == "msdn_lit" and ours not in {
+                "",
+                "errors",
+                "machine",
+                "__version__",
+            } | may_import(module):
                 yield module, name
             if top in CONFIG_LIBRARIES and (len(module) > 1 or module[0] == "errors"):
                 yield module, name
@@ -82,7 +110,10 @@ def wrong_imports(root):
 def mentions_of_instantiate(root):
     for module, tree in sources(root).items():
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        if any(name.startswith("hydra.utils") for name in imported(tree, module)) or "instantiate" in names:
+        if (
+            any(name.startswith("hydra.utils") for name in imported(tree, module))
+            or "instantiate" in names
+        ):
             yield module
 
 
@@ -109,7 +140,9 @@ def write_module(tmp_path):
 
 
 def test_every_package_has_its_place():
-    packages = {path.name for path in PACKAGE.iterdir() if any(path.rglob("*.py")) and path.name != "conf"}
+    packages = {
+        path.name for path in PACKAGE.iterdir() if any(path.rglob("*.py")) and path.name != "conf"
+    }
     assert packages == set(MAY_IMPORT)
 
 
@@ -150,18 +183,32 @@ def test_files_and_functions_are_short():
     ],
 )
 def test_a_wrong_import_is_found(write_module, name, text):
-    assert [module for module, _ in wrong_imports(write_module(name, text))] == [tuple(name.split("/"))]
+    assert [module for module, _ in wrong_imports(write_module(name, text))] == [
+        tuple(name.split("/"))
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("models/msdn", "from msdn_lit.models.attention import over_regions\nfrom .attention import bilinear_maps"),
+        (
+            "models/msdn",
+            "from msdn_lit.models.attention import over_regions\nfrom .attention import bilinear_maps",
+        ),
         ("models/backbone", "import timm\nfrom msdn_lit.errors import DataError"),
         ("data/datamodule", "import lightning\nfrom msdn_lit import errors"),
-        ("tasks/zsl", "import lightning\nfrom msdn_lit.losses import MSDNLoss\nfrom msdn_lit.metrics import ZSLMetric"),
-        ("record", "from omegaconf import OmegaConf\nfrom msdn_lit.analysis.output.tables import result_table"),
-        ("train", "import lightning\nfrom msdn_lit import build, record\nfrom msdn_lit.commands._hydra import command"),
+        (
+            "tasks/zsl",
+            "import lightning\nfrom msdn_lit.losses import MSDNLoss\nfrom msdn_lit.metrics import ZSLMetric",
+        ),
+        (
+            "record",
+            "from omegaconf import OmegaConf\nfrom msdn_lit.analysis.output.tables import result_table",
+        ),
+        (
+            "train",
+            "import lightning\nfrom msdn_lit import build, record\nfrom msdn_lit.commands._hydra import command",
+        ),
     ],
 )
 def test_a_right_import_passes(write_module, name, text):
@@ -184,7 +231,11 @@ def test_an_instantiate_elsewhere_is_found(write_module, text):
 def test_long_files_and_functions_are_found(write_module):
     function = "def long():\n" + "    x = 1\n" * MAX_FUNCTION_LINES
     root = write_module("data/one", function)
-    write_module("data/two", "class A:\n" + "    async " + function.replace("\n", "\n    ").rstrip() + "\n")
+    write_module(
+        "data/two", "class A:\n" + "    async " + function.replace("\n", "\n    ").rstrip() + "\n"
+    )
     write_module("data/three", "x = 1\n" * (MAX_FILE_LINES + 1))
-    write_module("data/fine", "def short():\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 1) + "x = 1\n" * 250)
+    write_module(
+        "data/fine", "def short():\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 1) + "x = 1\n" * 250
+    )
     assert list(too_long(root)) == ["three.py", "data.one.long", "data.two.long"]

@@ -60,7 +60,9 @@ def tree(folder):
     content = {}
     for place, folders, files in os.walk(folder):
         relative = os.path.relpath(place, folder)
-        content |= {os.path.normpath(f"{relative}/{name}"): open_bytes(f"{place}/{name}") for name in files}
+        content |= {
+            os.path.normpath(f"{relative}/{name}"): open_bytes(f"{place}/{name}") for name in files
+        }
         if not folders and not files and relative != ".":
             content[relative] = None
     return content

@@ -9,20 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from msdn_lit.commands.results import attention
-from msdn_lit.commands.data import extract
-from msdn_lit.commands.train import train
-from msdn_lit.attention.plots import nearest_neighbour_accuracy
 from msdn_lit.attention.embeddings import embeddings
-from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.attention.plots import nearest_neighbour_accuracy
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.results import attention
+from msdn_lit.commands.train import train
 from msdn_lit.data.benchmarks.parts import WHOLE, in_crop, read_parts
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 
 OPTIONS = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
 
 GRID = (3, 4)
-BOXES = np.array([[[0.1, 0.2, 0.3, 0.9], [0.5, 0.0, 0.75, 1 / 3]], [[0.0, 0.0, 1.0, 1.0], [np.nan] * 4]])
+BOXES = np.array(
+    [[[0.1, 0.2, 0.3, 0.9], [0.5, 0.0, 0.75, 1 / 3]], [[0.0, 0.0, 1.0, 1.0], [np.nan] * 4]]
+)
 
 
 def cover_in_loops(boxes_N4, fine=240):
@@ -30,7 +32,9 @@ def cover_in_loops(boxes_N4, fine=240):
     counts = np.zeros(GRID)
     points = (np.arange(fine) + 0.5) / fine
     for y, x in product(points, points):
-        inside = any(left < x < right and upper < y < lower for left, upper, right, lower in boxes_N4)
+        inside = any(
+            left < x < right and upper < y < lower for left, upper, right, lower in boxes_N4
+        )
         counts[int(y * GRID[0]), int(x * GRID[1])] += inside
     return counts / (fine * fine / (GRID[0] * GRID[1]))
 
@@ -86,7 +90,12 @@ def test_boxes_follow_resize_and_crop(box, size, expected):
     assert in_crop(box, size) == (expected and pytest.approx(expected))
 
 
-ATTRIBUTES = ("has_bill_shape::cone", "has_wing_color::red", "has_under_tail_color::black", "has_size::small")
+ATTRIBUTES = (
+    "has_bill_shape::cone",
+    "has_wing_color::red",
+    "has_under_tail_color::black",
+    "has_size::small",
+)
 
 
 @pytest.fixture
@@ -106,8 +115,12 @@ class TestCub:
         assert (parts.kind, parts.of_image["a/x.jpg"]) == ("boxes", {WHOLE: (60, 27, 385, 331)})
         original_KN4 = parts.of("a/x.jpg", tmp_path / "original.png")
         left = (500 - 333) / 2
-        np.testing.assert_allclose(original_KN4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4)
-        np.testing.assert_allclose(parts.of("a/x.jpg", tmp_path / "copy.png"), original_KN4, atol=0.003)
+        np.testing.assert_allclose(
+            original_KN4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4
+        )
+        np.testing.assert_allclose(
+            parts.of("a/x.jpg", tmp_path / "copy.png"), original_KN4, atol=0.003
+        )
 
     def test_sizes_where_they_are_told(self, cub, tmp_path):
         """The original of this copy was smaller than most."""
@@ -117,7 +130,9 @@ class TestCub:
         np.testing.assert_allclose(boxes_KN4[0, 0], [0, 27 / 267, 1, 1])
         assert boxes_KN4[0, 0, 0] == max(60 - left, 0)
 
-    @pytest.mark.parametrize("line", ["a/x.jpg,400", "a/x.jpg,400,wide", "a/x.jpg,400,0", "a/x.jpg,nan,nan"])
+    @pytest.mark.parametrize(
+        "line", ["a/x.jpg,400", "a/x.jpg,400,wide", "a/x.jpg,400,0", "a/x.jpg,nan,nan"]
+    )
     def test_damaged_sizes(self, cub, tmp_path, line):
         (cub / "image_sizes.txt").write_text(line)
         with pytest.raises(DataError, match=r"image_sizes.txt.* is damaged: expected"):
@@ -125,7 +140,9 @@ class TestCub:
 
     def test_keypoints_where_they_are_there(self, cub, tmp_path):
         names = {2: "beak", 9: "left wing", 13: "right wing", 14: "tail"}
-        (cub / "parts" / "parts.txt").write_text("".join(f"{number} {name}\n" for number, name in names.items()))
+        (cub / "parts" / "parts.txt").write_text(
+            "".join(f"{number} {name}\n" for number, name in names.items())
+        )
         lines = ["1 2 250.0 160.0 1", "1 9 200.0 200.0 1", "1 13 0.0 0.0 0", "2 14 5.0 5.0 1"]
         (cub / "parts" / "part_locs.txt").write_text("\n".join(lines))
         parts = read_parts("CUB", tmp_path, ATTRIBUTES)
@@ -164,7 +181,10 @@ def test_nearest_neighbours_in_loops():
     right = 0
     for i in range(30):
         others = [j for j in range(30) if j != i]
-        cosines = [points[i] @ points[j] / np.linalg.norm(points[i]) / np.linalg.norm(points[j]) for j in others]
+        cosines = [
+            points[i] @ points[j] / np.linalg.norm(points[i]) / np.linalg.norm(points[j])
+            for j in others
+        ]
         right += labels[others[int(np.argmax(cosines))]] == labels[i]
     assert nearest_neighbour_accuracy(points, labels) == pytest.approx(right / 30)
 
@@ -181,7 +201,9 @@ def test_nothing_to_measure(command, mini_config, tmp_path):
 
 def test_a_net_that_leaves_regions_out_is_drawn_whole(mini_config, tmp_path, monkeypatch):
     """Figures come after the last training step, when the net is still in training mode."""
-    monkeypatch.setattr(ZSLDataModule, "picture", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32))
+    monkeypatch.setattr(
+        ZSLDataModule, "picture", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
+    )
     train.run(mini_config("callbacks=figures", "model.region_dropout=0.8"))
     assert (tmp_path / "run" / "figures" / "attention.png").is_file()
     assert (tmp_path / "run" / "result.json").is_file()
@@ -189,9 +211,15 @@ def test_a_net_that_leaves_regions_out_is_drawn_whole(mini_config, tmp_path, mon
 
 def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
     """E.g. experiment=cub_best predicts by one sub-net alone; the other's panel shows what it has learned."""
-    fusion = ["prediction.fusion.attribute_to_visual=1.0", "prediction.fusion.visual_to_attribute=0.0"]
+    fusion = [
+        "prediction.fusion.attribute_to_visual=1.0",
+        "prediction.fusion.visual_to_attribute=0.0",
+    ]
     train.run(mini_config(*fusion))
-    panels = {panel.name: panel.points_NF for panel in embeddings(*attention.load_run(tmp_path / "run", OPTIONS))}
+    panels = {
+        panel.name: panel.points_NF
+        for panel in embeddings(*attention.load_run(tmp_path / "run", OPTIONS))
+    }
     for points_NF in panels.values():
         np.testing.assert_allclose(np.linalg.norm(points_NF, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(panels["both"], panels["attribute to visual"], rtol=1e-5)
@@ -214,11 +242,13 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     assert out.startswith("figures: figures of logs/demo, seed 0\n")
     assert out.count("nearest neighbour") == 8
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
-    assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(in_loops(tmp_path), abs=1e-9)
+    assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(
+        in_loops(tmp_path), abs=1e-9
+    )
 
 
 def in_loops(folder):
-    """A->V's pointing game, from parts.csv alone: does the strongest cell's square meet the disc's?"""
+    """A->V's pointing game, from parts.csv alone: does the top_attributes cell's square meet the disc's?"""
     task, data = attention.load_run(folder / "logs" / "demo", OPTIONS)
     lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
     discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}
@@ -232,7 +262,9 @@ def in_loops(folder):
                 attention_KR = task.net(regions_BRD)[0].attention_BKR[0]
             values_K = data.semantics.class_attributes_CK[labels_B[0]]
             for k in np.flatnonzero(values_K >= values_K.max() / 2):
-                x, y, radius = (v / 112 for v in discs[names[rows_B[0]], data.attribute_names[k].split("::")[0]])
+                x, y, radius = (
+                    v / 112 for v in discs[names[rows_B[0]], data.attribute_names[k].split("::")[0]]
+                )
                 row, column = divmod(int(attention_KR[k].argmax()), W)
                 meets_x = max(x - radius, column / W) < min(x + radius, (column + 1) / W)
                 meets_y = max(y - radius, row / H) < min(y + radius, (row + 1) / H)

@@ -8,16 +8,18 @@ from itertools import product
 import numpy as np
 import torch
 
-from msdn_lit.commands.results import attention
-from msdn_lit.commands.results import report
-from msdn_lit.commands.train import train
 from msdn_lit.attention.tables import read_attention, write_attention
 from msdn_lit.callbacks import attention_scores
+from msdn_lit.commands.results import attention, report
+from msdn_lit.commands.train import train
 from msdn_lit.data.benchmarks.parts import PartBoxes
 from tests import miniature
 from tests.run_folders import write_run
 
-PLACES = {"head": (0.0, 2.0, 9.0, 8.0), "tail": (5.0, 10.0, 16.0, 18.0)}  # of images of 16 x 20 pixels
+PLACES = {
+    "head": (0.0, 2.0, 9.0, 8.0),
+    "tail": (5.0, 10.0, 16.0, 18.0),
+}  # of images of 16 x 20 pixels
 PARTS_OF = [("head",), ("tail",), ("head", "tail"), (), ("head",), ("tail",)]
 
 
@@ -37,7 +39,9 @@ def test_measured_by_part_in_loops(mini_config, data_dir, tmp_path, monkeypatch)
     options = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
     task, data = attention.load_run(tmp_path / "run", options)
     everywhere = dict.fromkeys(data.benchmark.relative_paths(data.split), PLACES)
-    monkeypatch.setattr(attention_scores, "read_parts", lambda *_: PartBoxes("parts", everywhere, PARTS_OF))
+    monkeypatch.setattr(
+        attention_scores, "read_parts", lambda *_: PartBoxes("parts", everywhere, PARTS_OF)
+    )
     found = attention_scores.measure_attention(task, data)
 
     expected = {}
@@ -52,7 +56,9 @@ def test_measured_by_part_in_loops(mini_config, data_dir, tmp_path, monkeypatch)
                     continue
                 share_R = overlaps_in_loops(parts).flatten()
                 maps = [output.attention_BKR[0, k].double().numpy() for output in outputs]
-                pair = [[share_R[map_R.argmax()] > 0, map_R @ share_R / map_R.sum()] for map_R in maps]
+                pair = [
+                    [share_R[map_R.argmax()] > 0, map_R @ share_R / map_R.sum()] for map_R in maps
+                ]
                 pair.append([np.mean(share_R > 0), share_R.mean()])
                 for name in (" or ".join(parts), "all"):
                     expected.setdefault(name, []).append(pair)
@@ -67,10 +73,18 @@ def test_measured_by_part_in_loops(mini_config, data_dir, tmp_path, monkeypatch)
 def scores_of_seed(seed, by_part=0.1):
     """As attention.json has them."""
     made_up = {"a_to_b": 0.4 + 0.2 * seed, "chance": 0.1}
-    of_all = {who: {"pointing_game": value, "energy_inside": value / 2} for who, value in made_up.items()}
+    of_all = {
+        who: {"pointing_game": value, "energy_inside": value / 2} for who, value in made_up.items()
+    }
     of_part = {who: {"pointing_game": by_part, "energy_inside": by_part} for who in made_up}
     parts = {"beak": {"pairs": 3, "scores": of_part}}
-    return {"against": "parts", "splits": ["test_seen"], "pairs": 7, "scores": of_all, "parts": parts}
+    return {
+        "against": "parts",
+        "splits": ["test_seen"],
+        "pairs": 7,
+        "scores": of_all,
+        "parts": parts,
+    }
 
 
 def test_tables_and_record_over_seeds(mini_config, tmp_path):

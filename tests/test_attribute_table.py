@@ -8,10 +8,14 @@ from msdn_lit.errors import DataError
 
 
 def test_yaml_is_read_as_csv_is(tmp_path):
-    (tmp_path / "attributes.csv").write_text("class,a,é\nzebra,1,0.5\ncat,0.25,-3\n", encoding="utf-8")
+    (tmp_path / "attributes.csv").write_text(
+        "class,a,é\nzebra,1,0.5\ncat,0.25,-3\n", encoding="utf-8"
+    )
     from_csv = read_attribute_table(tmp_path)
     (tmp_path / "attributes.csv").unlink()
-    (tmp_path / "attributes.yaml").write_text("zebra: {a: 1, é: 0.5}\ncat:\n  é: -3\n  a: 0.25\n", encoding="utf-8")
+    (tmp_path / "attributes.yaml").write_text(
+        "zebra: {a: 1, é: 0.5}\ncat:\n  é: -3\n  a: 0.25\n", encoding="utf-8"
+    )
     from_yaml = read_attribute_table(tmp_path)
     assert from_yaml.class_names == from_csv.class_names == ("cat", "zebra")
     assert from_yaml.attribute_names == from_csv.attribute_names == ("a", "é")
@@ -34,9 +38,14 @@ def test_csv_as_programs_write_it(tmp_path, text):
 
 
 def test_names_that_yaml_would_turn_into_something_else(tmp_path):
-    (tmp_path / "attributes.yaml").write_text("no: {on: 1, 007: 2}\n1.50: {on: 3, 007: 4}\n2020-01-01: {007: 6, on: 5}")
+    (tmp_path / "attributes.yaml").write_text(
+        "no: {on: 1, 007: 2}\n1.50: {on: 3, 007: 4}\n2020-01-01: {007: 6, on: 5}"
+    )
     table = read_attribute_table(tmp_path)
-    assert (table.class_names, table.attribute_names) == (("1.50", "2020-01-01", "no"), ("on", "007"))
+    assert (table.class_names, table.attribute_names) == (
+        ("1.50", "2020-01-01", "no"),
+        ("on", "007"),
+    )
     assert table.values_CK.tolist() == [[3, 4], [5, 6], [1, 2]]
 
 
@@ -44,7 +53,9 @@ def test_code_in_yaml_does_not_run(tmp_path):
     trace = tmp_path / "trace"
     text = f"a: {{x: !!python/object/apply:os.mkdir ['{trace}'], y: 1}}\nb: {{x: 1, y: 2}}"
     (tmp_path / "attributes.yaml").write_text(text)
-    with pytest.raises(DataError, match=r"'x' of 'a' is not a number that can be used: .*found 'a nested value'"):
+    with pytest.raises(
+        DataError, match=r"'x' of 'a' is not a number that can be used: .*found 'a nested value'"
+    ):
         read_attribute_table(tmp_path)
     assert not trace.exists()
 
@@ -65,13 +76,22 @@ def test_equal_rows_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "attributes.csv is empty: expected a name for each attribute and a row for each class"),
+        (
+            "",
+            "attributes.csv is empty: expected a name for each attribute and a row for each class",
+        ),
         ("class\nx\n", "is empty: .*found 0 attributes, 1 classes"),
         ("class,a\n", "is empty: .*found 1 attributes, 0 classes"),
         ("class;a;b\nx;1;2\n", "is separated by semicolons: expected commas. Save it with commas"),
         ("class\ta\tb\nx\t1\t2\n", "is separated by tabs"),
-        ("class,a,b\nx,1\n", "the row of 'x' is wrong: expected 3 columns as in the header, found 2"),
-        ("class,a,b\nx,1,2,3\n", "the row of 'x' is wrong: expected 3 columns as in the header, found 4"),
+        (
+            "class,a,b\nx,1\n",
+            "the row of 'x' is wrong: expected 3 columns as in the header, found 2",
+        ),
+        (
+            "class,a,b\nx,1,2,3\n",
+            "the row of 'x' is wrong: expected 3 columns as in the header, found 4",
+        ),
         ("class,a,b\nx,1,2\nx,1,3\n", "wrong class names: expected each once, found 'x' 2 times"),
         ("class,a,a\nx,1,2\n", "wrong attribute names: expected each once, found 'a' 2 times"),
         ("class,a,\nx,1,2\n", "wrong attribute names: expected each once, found '' 1 times"),
@@ -107,9 +127,18 @@ def test_wrong_csv(tmp_path, text, message):
         ("x: \x00", "is no YAML file"),
         ("[" * 5000, "is no YAML file"),
         ("x: {a: 1}\nx: {a: 2}", "wrong class names: expected each once, found 'x' 2 times"),
-        ("x: {a: 1, a: 2}", "'x' has other attributes: expected those of 'x', once each, found a difference in a"),
-        ("x: {a: 1, b: 1}\ny: {a: 2}", "'y' has other attributes: expected those of 'x', .*difference in b"),
-        ("x: {a: 1, b: 1}\ny: {a: 2, c: 1, a: 1}", "'y' has other attributes: .*difference in a, b, c"),
+        (
+            "x: {a: 1, a: 2}",
+            "'x' has other attributes: expected those of 'x', once each, found a difference in a",
+        ),
+        (
+            "x: {a: 1, b: 1}\ny: {a: 2}",
+            "'y' has other attributes: expected those of 'x', .*difference in b",
+        ),
+        (
+            "x: {a: 1, b: 1}\ny: {a: 2, c: 1, a: 1}",
+            "'y' has other attributes: .*difference in a, b, c",
+        ),
         ("x: {a: yes}", "'a' of 'x' is not a number that can be used: .*found 'yes'"),
         ("x: {a: }", "'a' of 'x' is not a number that can be used: .*found ''"),
         ("x: {a: .nan}", "'a' of 'x' is not a number"),

@@ -40,13 +40,17 @@ def test_a_stage_of_a_transformer():
 
 def test_images_of_a_size_that_the_model_refuses():
     backbone = RegionBackbone("vit_tiny_patch16_224", pretrained=False)
-    with pytest.raises(DataError, match=r"refuses the images .*Set features.transform.image_size.*img_size"):
+    with pytest.raises(
+        DataError, match=r"refuses the images .*Set features.transform.image_size.*img_size"
+    ):
         backbone.feature_map(torch.zeros(1, 3, 96, 96))
 
 
 def test_a_model_without_a_map():
     backbone = RegionBackbone("volo_d1_224", pretrained=False)
-    with pytest.raises(DataError, match=r"gives no feature map: expected .*found \(1, 197, 384\). Choose another"):
+    with pytest.raises(
+        DataError, match=r"gives no feature map: expected .*found \(1, 197, 384\). Choose another"
+    ):
         backbone.feature_map(torch.zeros(1, 3, 224, 224))
 
 

@@ -9,12 +9,21 @@ import zipfile
 
 import pytest
 
-from msdn_lit.data.download.http import archives
+from msdn_lit.data.download import archives
 from msdn_lit.data.download.archives import unpack
 from msdn_lit.errors import DataError
 from tests.test_archives import FILES, KINDS, add, pack, refused, tree
 
-BAD_NAMES = ["/etc/passwd", "../up", "a/../../up", "a\\..\\b", "C:evil", "C:/evil", "//host/share/x", "d/" * 40 + "x"]
+BAD_NAMES = [
+    "/etc/passwd",
+    "../up",
+    "a/../../up",
+    "a\\..\\b",
+    "C:evil",
+    "C:/evil",
+    "//host/share/x",
+    "d/" * 40 + "x",
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -84,7 +93,9 @@ def test_an_unusual_compression(tmp_path, into):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("names", [("a", "a"), ("a", "./a"), ("a", "a/b"), ("a/b", "a"), ("b/", "b"), ("c", ".")])
+@pytest.mark.parametrize(
+    "names", [("a", "a"), ("a", "./a"), ("a", "a/b"), ("a/b", "a"), ("b/", "b"), ("c", ".")]
+)
 def test_two_entries_of_one_name(tmp_path, into, names):
     with tarfile.open(tmp_path / "data.tar", "w") as archive:
         for name in names:
@@ -100,7 +111,12 @@ def test_two_entries_of_one_name(tmp_path, into, names):
 def test_limits(tmp_path, into, kind, monkeypatch):
     archive = pack(tmp_path / kind)
     total = sum(map(len, FILES.values()))
-    refused(archive, into, f"unpacks to more than {total - 1:,} bytes, at 'attributes.txt'", max_bytes=total - 1)
+    refused(
+        archive,
+        into,
+        f"unpacks to more than {total - 1:,} bytes, at 'attributes.txt'",
+        max_bytes=total - 1,
+    )
     monkeypatch.setattr(archives, "MAX_ENTRIES", 8)
     refused(archive, into, "more than 8 entries")
     monkeypatch.setattr(archives, "MAX_ENTRIES", 9)
@@ -116,7 +132,12 @@ def test_a_bomb_is_refused_before_it_is_written(tmp_path, into, monkeypatch):
         add(archive, "bomb", bomb)
     monkeypatch.setattr(archives, "_write", pytest.fail)
     for kind in ("data.zip", "data.tgz"):
-        refused(tmp_path / kind, into, "unpacks to more than 1,000,000 bytes, at 'bomb'", max_bytes=1_000_000)
+        refused(
+            tmp_path / kind,
+            into,
+            "unpacks to more than 1,000,000 bytes, at 'bomb'",
+            max_bytes=1_000_000,
+        )
 
 
 def test_a_zip_that_lies_about_sizes(tmp_path, into):
@@ -127,7 +148,9 @@ def test_a_zip_that_lies_about_sizes(tmp_path, into):
     refused(tmp_path / "data.zip", into, "damaged", max_bytes=1000)
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
+)
 def test_a_header_bomb_is_not_read_into_memory(tmp_path, into, kind):
     header = tarfile.TarInfo("bomb")
     header.type, header.size = kind, 2**33
@@ -145,7 +168,12 @@ def test_headers_one_behind_the_other(tmp_path, into):
 
 
 def test_a_sparse_file_of_many_parts(tmp_path, into):
-    pax = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x", "GNU.sparse.realsize": "9"}
+    pax = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "x",
+        "GNU.sparse.realsize": "9",
+    }
     with tarfile.open(tmp_path / "data.tgz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
         add(archive, "x", b"9999999\n" + b"0\n" * 500_000, pax_headers=pax)
     refused(tmp_path / "data.tgz", into, "has a header that is too long")
@@ -189,11 +217,13 @@ def test_a_zip_that_lost_an_entry_is_damaged(tmp_path):
     data = archive.read_bytes()
     second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     first = data.index(b"PK\x01\x02")
-    comment_length = first + 32  # of the first entry of the directory: it swallows the second as its comment
+    comment_length = (
+        first + 32
+    )  # of the first entry of the directory: it swallows the second as its comment
     spoiled = bytearray(data)
-    spoiled[comment_length : comment_length + 2] = (data.index(b"PK\x01\x02", second + 1) - second).to_bytes(
-        2, "little"
-    )
+    spoiled[comment_length : comment_length + 2] = (
+        data.index(b"PK\x01\x02", second + 1) - second
+    ).to_bytes(2, "little")
     archive.write_bytes(spoiled)
     with pytest.raises(DataError, match=r"2 of 3 entries"):
         unpack(archive, tmp_path / "into")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
+from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.errors import DataError
 from tests import miniature
 from tests.miniature import MINI, C, Exploit, K, N, spoil
@@ -44,7 +44,7 @@ class TestSplitFiles:
 
     def test_without_train_and_val_is_an_older_variant_and_fine(self, tmp_path):
         folder = spoil(tmp_path, "att_splits.mat", train_loc=None, val_loc=None)
-        assert set(read_proposed_split(folder).locations) == {"trainval", "test_seen", "test_unseen"}
+        assert set(read_proposed_split(folder).indices) == {"trainval", "test_seen", "test_unseen"}
 
     @pytest.mark.parametrize("wrong", [0, N + 1, 60_000])
     def test_index_out_of_range(self, tmp_path, wrong):
@@ -61,9 +61,14 @@ class TestSplitFiles:
 
     def test_overlapping_splits(self, tmp_path):
         trainval = miniature.split_contents()["att_splits.mat"]["trainval_loc"]
-        folder = spoil(tmp_path, "att_splits.mat", test_seen_loc=lambda rows: np.concatenate([rows, trainval[:3]]))
+        folder = spoil(
+            tmp_path,
+            "att_splits.mat",
+            test_seen_loc=lambda rows: np.concatenate([rows, trainval[:3]]),
+        )
         with pytest.raises(
-            DataError, match=r"trainval_loc and test_seen_loc overlap: expected no common image, found 3"
+            DataError,
+            match=r"trainval_loc and test_seen_loc overlap: expected no common image, found 3",
         ):
             read_proposed_split(folder)
 
@@ -73,36 +78,57 @@ class TestSplitFiles:
 
         contents = miniature.split_contents()
         moved = contents["att_splits.mat"]["test_unseen_loc"][-1:]
-        contents["att_splits.mat"]["test_unseen_loc"] = move_one(contents["att_splits.mat"]["test_unseen_loc"])
-        contents["att_splits.mat"]["trainval_loc"] = np.concatenate([contents["att_splits.mat"]["trainval_loc"], moved])
-        with pytest.raises(DataError, match=r"classes both seen and unseen: expected none, found 1 \(00\d.class"):
+        contents["att_splits.mat"]["test_unseen_loc"] = move_one(
+            contents["att_splits.mat"]["test_unseen_loc"]
+        )
+        contents["att_splits.mat"]["trainval_loc"] = np.concatenate(
+            [contents["att_splits.mat"]["trainval_loc"], moved]
+        )
+        with pytest.raises(
+            DataError, match=r"classes both seen and unseen: expected none, found 1 \(00\d.class"
+        ):
             read_proposed_split(miniature.write_split(tmp_path, contents))
 
     def test_number_of_classes_disagrees(self, tmp_path):
         folder = spoil(tmp_path, "att_splits.mat", att=lambda att: att[:, :-1])
-        with pytest.raises(DataError, match=rf"att and allclasses_names disagree: expected {C} classes, found {C - 1}"):
+        with pytest.raises(
+            DataError,
+            match=rf"att and allclasses_names disagree: expected {C} classes, found {C - 1}",
+        ):
             read_proposed_split(folder)
 
     def test_number_of_labels_disagrees(self, tmp_path):
         folder = spoil(tmp_path, "res101.mat", labels=lambda labels: labels[:-2])
-        with pytest.raises(DataError, match=rf"labels and image_files disagree: expected {N} labels, found {N - 2}"):
+        with pytest.raises(
+            DataError, match=rf"labels and image_files disagree: expected {N} labels, found {N - 2}"
+        ):
             read_proposed_split(folder)
 
     def test_label_outside_the_classes(self, tmp_path):
-        folder = spoil(tmp_path, "res101.mat", labels=lambda labels: np.where(labels == C, C + 3, labels))
-        with pytest.raises(DataError, match=rf"labels outside the classes.*expected 1 to {C}, found 1 to {C + 3}"):
+        folder = spoil(
+            tmp_path, "res101.mat", labels=lambda labels: np.where(labels == C, C + 3, labels)
+        )
+        with pytest.raises(
+            DataError, match=rf"labels outside the classes.*expected 1 to {C}, found 1 to {C + 3}"
+        ):
             read_proposed_split(folder)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_attribute_is_not_a_number(self, tmp_path, bad):
-        folder = spoil(tmp_path, "att_splits.mat", att=lambda att: np.where(att == att.max(), bad, att))
+        folder = spoil(
+            tmp_path, "att_splits.mat", att=lambda att: np.where(att == att.max(), bad, att)
+        )
         with pytest.raises(DataError, match=r"att holds NaN or infinity"):
             read_proposed_split(folder)
 
-    @pytest.mark.parametrize("values", [np.array([[1.5]]), np.array([["a"]]), np.zeros((0, 1)), np.array([[np.nan]])])
+    @pytest.mark.parametrize(
+        "values", [np.array([[1.5]]), np.array([["a"]]), np.zeros((0, 1)), np.array([[np.nan]])]
+    )
     def test_indices_are_not_whole_numbers(self, tmp_path, values):
         folder = spoil(tmp_path, "att_splits.mat", trainval_loc=values)
-        with pytest.raises(DataError, match=r"trainval_loc is not a list of indices|cannot be read"):
+        with pytest.raises(
+            DataError, match=r"trainval_loc is not a list of indices|cannot be read"
+        ):
             read_proposed_split(folder)
 
     def test_sizes_of_another_benchmark(self, tmp_path):
@@ -110,7 +136,8 @@ class TestSplitFiles:
         contents["att_splits.mat"]["att"] = contents["att_splits.mat"]["att"][:-1]
         miniature.write_split(tmp_path, contents)
         with pytest.raises(
-            DataError, match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), found \({C}, 2, {K - 1}, {N}\)"
+            DataError,
+            match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), found \({C}, 2, {K - 1}, {N}\)",
         ):
             MINI.read_split(tmp_path)
 
@@ -129,9 +156,12 @@ class TestAttributeNames:
     @pytest.mark.parametrize("length", [0, K - 1, K + 1])
     def test_names_of_other_attributes(self, tmp_path, length):
         savemat(tmp_path / "attributes.mat", {"attributes": miniature.cells(["a"] * length)})
-        assert self.NAMED.attribute_names(tmp_path, K) == tuple(f"attribute {k}" for k in range(1, K + 1))
+        assert self.NAMED.attribute_names(tmp_path, K) == tuple(
+            f"attribute {k}" for k in range(1, K + 1)
+        )
         with pytest.raises(
-            DataError, match=rf"not at hand: expected {K} in nowhere.mat or attributes.mat.*found {length}"
+            DataError,
+            match=rf"not at hand: expected {K} in nowhere.mat or attributes.mat.*found {length}",
         ):
             self.NAMED.attribute_words(tmp_path, K)
 
@@ -158,22 +188,30 @@ class TestWordVectors:
     def test_code_in_a_pickle_does_not_run(self, tmp_path):
         path, trace = tmp_path / "evil.pkl", tmp_path / "trace"
         path.write_bytes(pickle.dumps(Exploit(trace)))
-        with pytest.raises(DataError, match=r"cannot be read as a pickled array \(it refers to .*mkdir"):
+        with pytest.raises(
+            DataError, match=r"cannot be read as a pickled array \(it refers to .*mkdir"
+        ):
             read_word_vectors(path, K)
         assert not trace.exists()
 
     @pytest.mark.parametrize(
-        "content", [b"", b"not a pickle", pickle.dumps(np.eye(K))[:-20], pickle.dumps(np.eye(K))[:40]]
+        "content",
+        [b"", b"not a pickle", pickle.dumps(np.eye(K))[:-20], pickle.dumps(np.eye(K))[:40]],
     )
     def test_damaged(self, tmp_path, content):
         (tmp_path / "x.pkl").write_bytes(content)
         with pytest.raises(DataError, match=r"x.pkl cannot be read"):
             read_word_vectors(tmp_path / "x.pkl", K)
 
-    @pytest.mark.parametrize("table", [np.eye(K + 1), [1, 2], np.zeros((K, 3), dtype=int), np.zeros(K), {"a": 1}])
+    @pytest.mark.parametrize(
+        "table", [np.eye(K + 1), [1, 2], np.zeros((K, 3), dtype=int), np.zeros(K), {"a": 1}]
+    )
     def test_another_table(self, tmp_path, table):
         (tmp_path / "x.pkl").write_bytes(pickle.dumps(table))
-        with pytest.raises(DataError, match=rf"does not fit the attributes: expected a float table of {K} rows, found"):
+        with pytest.raises(
+            DataError,
+            match=rf"does not fit the attributes: expected a float table of {K} rows, found",
+        ):
             read_word_vectors(tmp_path / "x.pkl", K)
 
     def test_not_a_number(self, tmp_path):
@@ -186,4 +224,6 @@ class TestWordVectors:
     def test_every_pickle_protocol_of_an_array_is_read(self, tmp_path, protocol, order):
         table = np.asarray(np.random.default_rng(0).standard_normal((K, 3)), order=order)
         (tmp_path / "x.pkl").write_bytes(pickle.dumps(table, protocol=protocol))
-        np.testing.assert_array_equal(read_word_vectors(tmp_path / "x.pkl", K), table.astype(np.float32))
+        np.testing.assert_array_equal(
+            read_word_vectors(tmp_path / "x.pkl", K), table.astype(np.float32)
+        )

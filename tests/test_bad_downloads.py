@@ -16,7 +16,7 @@ from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch):
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(http, "BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -61,20 +61,23 @@ def test_nobody_there(target):
 
 
 def test_a_stalled_server(server, target, monkeypatch):
-    monkeypatch.setattr(module, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(http, "READ_SECONDS", 0.1)
     url = offer(server, stalls=[200_000, 0])
     download([url], target)
     assert target.read_bytes() == DATA
-    offer(server, stalls=[0] * module.TRIES)
+    offer(server, stalls=[0] * http.TRIES)
     with pytest.raises(DataError, match="does not answer"):
         download([url], target.with_name("other"))
 
 
 def test_a_body_shorter_than_promised(server, target):
     with pytest.raises(DataError, match="breaks off"):
-        download([offer(server, lengths=[400_000] * 99, knows_range=False, cuts=[len(DATA)] * 99)], target)
+        download(
+            [offer(server, lengths=[400_000] * 99, knows_range=False, cuts=[len(DATA)] * 99)],
+            target,
+        )
     assert not target.exists()
-    assert len(server.log) == module.TRIES + 1
+    assert len(server.log) == http.TRIES + 1
 
 
 def test_wrong_size_is_told_before_the_body_comes(server, target):
@@ -90,7 +93,10 @@ def test_another_file_than_the_known_one(server, target):
     with pytest.raises(DataError) as fault:
         download([url], target, size=len(DATA), checksum=SHA256)
     found = hashlib.sha256(OTHER).hexdigest()
-    assert f"is not the known file: expected {SHA256}, found sha256:{found}. {url} has another file" in str(fault.value)
+    assert (
+        f"is not the known file: expected {SHA256}, found sha256:{found}. {url} has another file"
+        in str(fault.value)
+    )
     assert not target.exists()
     assert len(server.log) == 1  # it came in one piece: again would be in vain
     download([url], target)  # as with --accept-changed
@@ -105,8 +111,10 @@ def test_a_web_page_with_status_200_is_no_file(server, target):
 
 def test_no_room_is_told_before_the_download(server, target, monkeypatch):
     usage = shutil.disk_usage(target.anchor)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
-    with pytest.raises(DataError, match=r"no room for file.bin: expected 1.00 GB free, found 1.00 GB"):
+    monkeypatch.setattr(http.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+    with pytest.raises(
+        DataError, match=r"no room for file.bin: expected 1.00 GB free, found 1.00 GB"
+    ):
         download([offer(server)], target, reserve=10**9)
     assert not partial(target).exists()
     download([server.url("file.bin")], target, reserve=10**9 - len(DATA))
@@ -122,7 +130,9 @@ def limit_on_files():
 
 
 def test_a_disk_that_refuses_more_keeps_what_it_has(server, target, limit_on_files):
-    with pytest.raises(DataError, match=r"cannot be read or written \(File too large\). Free some room and repeat"):
+    with pytest.raises(
+        DataError, match=r"cannot be read or written \(File too large\). Free some room and repeat"
+    ):
         download([offer(server)], target)
     assert DATA.startswith(partial(target).read_bytes())
     assert partial(target).stat().st_size == 200_000
@@ -135,7 +145,9 @@ def test_a_disk_that_refuses_more_keeps_what_it_has(server, target, limit_on_fil
 def test_a_full_disk(server, tmp_path):
     mount = tmp_path / "mount"
     mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", mount], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", mount], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     try:

@@ -9,10 +9,10 @@ import pytest
 import timm
 import torch
 
-from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.record import read_config
 from tests import miniature
 from tests.miniature import D, Exploit, N, R
@@ -32,7 +32,8 @@ class TestFeatureStore:
     def test_truncated(self, store_dir, size):
         os.truncate(store_dir / REGIONS, size)
         with pytest.raises(
-            DataError, match=r"regions.npy is missing or truncated.*Remove .* and run msdn-extract again"
+            DataError,
+            match=r"regions.npy is missing or truncated.*Remove .* and run msdn-extract again",
         ):
             FeatureStore(store_dir)
 
@@ -63,7 +64,8 @@ class TestFeatureStore:
         images = FeatureStore(store_dir).manifest.images_sha256
         wanted = miniature.SOURCE | {"backbone": {"model_name": "resnet101"}}
         with pytest.raises(
-            DataError, match=r"made in another way: expected .*resnet101.*found .*none.*run msdn-extract again"
+            DataError,
+            match=r"made in another way: expected .*resnet101.*found .*none.*run msdn-extract again",
         ):
             FeatureStore(store_dir).check(source=wanted, images_sha256=images)
 
@@ -91,7 +93,8 @@ class TestWeights:
     def test_of_another_model(self, tmp_path):
         torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "w.pth")
         with pytest.raises(
-            DataError, match=r"w.pth is not of resnet10t: expected its weights, found \d+ missing, 1 foreign"
+            DataError,
+            match=r"w.pth is not of resnet10t: expected its weights, found \d+ missing, 1 foreign",
         ):
             RegionBackbone("resnet10t", weights_file=str(tmp_path / "w.pth"))
 
@@ -104,10 +107,16 @@ class TestWeights:
     @pytest.mark.parametrize("counters", [True, False])
     def test_of_this_model_with_and_without_batchnorm_counters(self, tmp_path, counters):
         state = timm.create_model("resnet10t").state_dict()
-        kept = {name: value for name, value in state.items() if counters or not name.endswith("num_batches_tracked")}
+        kept = {
+            name: value
+            for name, value in state.items()
+            if counters or not name.endswith("num_batches_tracked")
+        }
         torch.save(kept, tmp_path / "w.pth")
         backbone = RegionBackbone("resnet10t", weights_file=str(tmp_path / "w.pth"), seed=1)
-        assert torch.equal(backbone.model.state_dict()["layer1.0.conv1.weight"], state["layer1.0.conv1.weight"])
+        assert torch.equal(
+            backbone.model.state_dict()["layer1.0.conv1.weight"], state["layer1.0.conv1.weight"]
+        )
         assert backbone.feature_map(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
 
     def test_code_in_weights_does_not_run(self, tmp_path):
@@ -149,7 +158,9 @@ class TestCheckpoints:
 
     def test_of_another_model(self, tmp_path):
         torch.save({"state_dict": torch.nn.Linear(2, 1).state_dict()}, tmp_path / "x.ckpt")
-        with pytest.raises(CheckpointError, match=r"of another model: weight: expected \(1, 1\), found \(1, 2\)"):
+        with pytest.raises(
+            CheckpointError, match=r"of another model: weight: expected \(1, 1\), found \(1, 2\)"
+        ):
             load_checkpoint(tmp_path / "x.ckpt", torch.nn.Linear(1, 1))
 
     def test_folder_of_no_run(self, tmp_path):

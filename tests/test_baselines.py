@@ -10,7 +10,7 @@ from msdn_lit.build import training as build
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual
-from msdn_lit.models.baselines import DAZLE, ESZSL, Pooled
+from msdn_lit.models.baselines import DAZLE, ESZSL, BilinearCompatibility
 from msdn_lit.models.baselines.eszsl import moments, solve_eszsl
 from msdn_lit.models.baselines.pooled import pool_regions
 from tests import reference
@@ -35,7 +35,7 @@ def double(tensor):
 
 
 def make_pooled(unit_length=False):
-    return Pooled(rand(K, E), rand(C, K, seed=1), D, unit_length=unit_length)
+    return BilinearCompatibility(rand(K, E), rand(C, K, seed=1), D, unit_length=unit_length)
 
 
 @pytest.mark.parametrize("unit_length", [False, True])
@@ -48,7 +48,9 @@ def test_pooled_net_equals_loops(unit_length):
         x = reference.unit(x) if unit_length else x
         scores = [sum(x[d] * W[d, k] for d in range(D)) for k in range(K)]
         assert output.attribute_scores_BK[b].tolist() == pytest.approx(scores, rel=1e-4, abs=1e-6)
-        assert output.logits_BC[b].tolist() == pytest.approx([scores @ Z[c] for c in range(C)], rel=1e-4, abs=1e-6)
+        assert output.logits_BC[b].tolist() == pytest.approx(
+            [scores @ Z[c] for c in range(C)], rel=1e-4, abs=1e-6
+        )
 
 
 def test_pooled_attention_is_the_one_that_pooling_is():
@@ -92,7 +94,9 @@ def loop_dazle(V, W_1, W_2, W_3, F):
     for b, image_RD in enumerate(F):
         for k, a in enumerate(V):
             attention[b, k] = reference.softmax([a @ W_2 @ v for v in image_RD])
-            attended_D = sum(weight * v for weight, v in zip(attention[b, k], image_RD, strict=True))
+            attended_D = sum(
+                weight * v for weight, v in zip(attention[b, k], image_RD, strict=True)
+            )
             scores[b, k] = (a @ W_1 @ attended_D) / (1 + np.exp(-(a @ W_3 @ attended_D)))
     return scores, attention
 
@@ -106,7 +110,10 @@ def test_dazle_equals_loops():
     net, regions_BRD = make_dazle(), rand(B, R, D, seed=9)
     (output,) = net(regions_BRD)
     F = np.array([reference.unit_rows(image) for image in double(regions_BRD)])
-    V, weights = double(net.attribute_vectors_KE), double(net.subnets["attribute_to_visual"].weights_MED)
+    V, weights = (
+        double(net.attribute_vectors_KE),
+        double(net.subnets["attribute_to_visual"].weights_MED),
+    )
     scores, attention = loop_dazle(V, *weights, F)
     logits = reference.class_logits(scores, double(net.class_attributes_CK))
     for ours, theirs in zip(output, (logits, scores, attention), strict=True):
@@ -119,14 +126,20 @@ def test_dazle_has_the_gradient_of_the_loops():
     F = np.array([reference.unit_rows(image) for image in double(regions_BRD)])
     Z, weights = double(net.class_attributes_CK), net.subnets["attribute_to_visual"].weights_MED
     arrays = [double(net.attribute_vectors_KE).copy(), double(weights).copy()]
-    expected = numeric_gradient(lambda values: np.square(loop_dazle_logits(values, F, Z)).sum(), arrays)
+    expected = numeric_gradient(
+        lambda values: np.square(loop_dazle_logits(values, F, Z)).sum(), arrays
+    )
     for ours, theirs in zip((net.attribute_vectors_KE.grad, weights.grad), expected, strict=True):
-        torch.testing.assert_close(ours.double(), torch.tensor(theirs), rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+        torch.testing.assert_close(
+            ours.double(), torch.tensor(theirs), rtol=1e-3, atol=1e-4 * np.abs(theirs).max()
+        )
 
 
 def test_dazle_with_open_gates_is_the_attribute_to_visual_subnet():
     net, regions_BRD = make_dazle(), rand(B, R, D, seed=9)
-    plain = MSDN(rand(K, E), rand(C, K, seed=1), D, subnets={"attribute_to_visual": AttributeToVisual})
+    plain = MSDN(
+        rand(K, E), rand(C, K, seed=1), D, subnets={"attribute_to_visual": AttributeToVisual}
+    )
     with torch.no_grad():
         weights_MED = net.subnets["attribute_to_visual"].weights_MED
         plain.subnets["attribute_to_visual"].weights_MED.copy_(weights_MED[:2])
@@ -149,24 +162,37 @@ def test_dazle_begins_with_uniform_attention_half_open_gates_and_learns_every_ma
 
 
 def eszsl_problem(N=40, seed=3):
-    labels_N = ROLES[0][torch.randint(len(SEEN), (N,), generator=torch.Generator().manual_seed(seed))]
+    labels_N = ROLES[0][
+        torch.randint(len(SEEN), (N,), generator=torch.Generator().manual_seed(seed))
+    ]
     return rand(N, D, seed=seed), labels_N, torch.nn.functional.normalize(rand(C, K, seed=1), dim=1)
 
 
 def eszsl_matrices(seed=3):
     """X (N, D), Y (N, seen), Z (seen, K)."""
     pooled_ND, labels_N, attributes_CK = eszsl_problem(seed=seed)
-    return double(pooled_ND), double((labels_N[:, None] == ROLES[0]).float()), double(attributes_CK[ROLES[0]])
+    return (
+        double(pooled_ND),
+        double((labels_N[:, None] == ROLES[0]).float()),
+        double(attributes_CK[ROLES[0]]),
+    )
 
 
 def objective(W, X, Y, Z, gamma, lambda_):
-    squares = [X @ W @ Z.T - Y, gamma**0.5 * W @ Z.T, lambda_**0.5 * X @ W, (gamma * lambda_) ** 0.5 * W]
+    squares = [
+        X @ W @ Z.T - Y,
+        gamma**0.5 * W @ Z.T,
+        lambda_**0.5 * X @ W,
+        (gamma * lambda_) ** 0.5 * W,
+    ]
     return sum(np.square(part).sum() for part in squares)
 
 
 def solved(gamma, lambda_):
     pooled_ND, labels_N, attributes_CK = eszsl_problem()
-    return solve_eszsl(moments(pooled_ND, labels_N, C), attributes_CK, ROLES[0], gamma=gamma, lambda_=lambda_).numpy()
+    return solve_eszsl(
+        moments(pooled_ND, labels_N, C), attributes_CK, ROLES[0], gamma=gamma, lambda_=lambda_
+    ).numpy()
 
 
 ridges = pytest.mark.parametrize(("gamma", "lambda_"), [(0.1, 0.3), (5.0, 0.01), (1e3, 1.0)])
@@ -187,7 +213,9 @@ def test_closed_form_is_the_minimum(gamma, lambda_):
     (gradient,) = numeric_gradient(lambda arrays: objective(arrays[0], *problem), [W.copy()])
     assert np.abs(gradient).max() < 1e-5
     rng, smallest = np.random.default_rng(0), objective(W, *problem)
-    assert all(objective(W + 0.01 * rng.normal(size=W.shape), *problem) > smallest for _ in range(20))
+    assert all(
+        objective(W + 0.01 * rng.normal(size=W.shape), *problem) > smallest for _ in range(20)
+    )
 
 
 def test_weak_ridges_reproduce_separable_targets_and_strong_ones_give_nothing():
@@ -203,21 +231,34 @@ def test_weak_ridges_reproduce_separable_targets_and_strong_ones_give_nothing():
 
 def test_eszsl_takes_batches_in_any_order_and_scores_as_any_net():
     _, labels_N, attributes_CK = eszsl_problem()
-    regions_NRD = torch.nn.functional.one_hot(labels_N, C).float()[:, None, :] + 0.01 * rand(40, R, C, seed=5)
-    nets = [ESZSL(rand(K, E), attributes_CK, C, unit_length=True, gamma=0.1, lambda_=0.1) for _ in range(2)]
+    regions_NRD = torch.nn.functional.one_hot(labels_N, C).float()[:, None, :] + 0.01 * rand(
+        40, R, C, seed=5
+    )
+    nets = [
+        ESZSL(rand(K, E), attributes_CK, C, unit_length=True, gamma=0.1, lambda_=0.1)
+        for _ in range(2)
+    ]
     nets[0].fit_closed_form([(regions_NRD, labels_N)], ROLES[0])
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
-    nets[1].fit_closed_form(zip(regions_NRD[order].half().split(7), labels_N[order].split(7), strict=True), ROLES[0])
-    torch.testing.assert_close(nets[0].weights_DK, nets[1].weights_DK, rtol=1e-2, atol=1e-3)  # half's own error
+    nets[1].fit_closed_form(
+        zip(regions_NRD[order].half().split(7), labels_N[order].split(7), strict=True), ROLES[0]
+    )
+    torch.testing.assert_close(
+        nets[0].weights_DK, nets[1].weights_DK, rtol=1e-2, atol=1e-3
+    )  # half's own error
     pooled_ND = pool_regions(regions_NRD, unit_length=True)
-    expected = solve_eszsl(moments(pooled_ND, labels_N, C), attributes_CK, ROLES[0], gamma=0.1, lambda_=0.1)
+    expected = solve_eszsl(
+        moments(pooled_ND, labels_N, C), attributes_CK, ROLES[0], gamma=0.1, lambda_=0.1
+    )
     close(nets[0].weights_DK.detach(), expected.float())
     metric = ZSLMetric(*ROLES, num_classes=C)
     metric.update(nets[0](regions_NRD)[0].logits_BC, labels_N)
     assert metric.compute().acc_seen == 1
 
 
-@pytest.mark.parametrize("ridges", [{"gamma": 0.0, "lambda_": 1.0}, {"gamma": 1.0, "lambda_": -1.0}])
+@pytest.mark.parametrize(
+    "ridges", [{"gamma": 0.0, "lambda_": 1.0}, {"gamma": 1.0, "lambda_": -1.0}]
+)
 def test_eszsl_needs_its_ridges(ridges):
     with pytest.raises(ConfigError, match="above zero"):
         ESZSL(rand(K, E), rand(C, K), D, unit_length=False, **ridges)
@@ -236,7 +277,9 @@ def test_eszsl_needs_its_ridges(ridges):
 )
 def test_baselines_are_built_and_trained_as_msdn_is(load_config, model, loss):
     task = build.task(load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6)
-    terms = task.loss([output.logits_BC for output in task.net(torch.rand(3, 4, 6))], torch.tensor([0, 1, 2]))
+    terms = task.loss(
+        [output.logits_BC for output in task.net(torch.rand(3, 4, 6))], torch.tensor([0, 1, 2])
+    )
     terms.loss.backward()
     task.configure_optimizers().step()
     assert torch.isfinite(task.predict_logits(torch.rand(3, 4, 6))).all()

@@ -26,7 +26,9 @@ TABLES = {
 @pytest.fixture
 def split(tmp_path):
     nothing = np.zeros((3, 2), dtype=np.float32)
-    return ProposedSplit(tmp_path, ("bag", "cat", "person"), nothing, FILES, np.array([1, 2, 1, 0]), {})
+    return ProposedSplit(
+        tmp_path, ("bag", "cat", "person"), nothing, FILES, np.array([1, 2, 1, 0]), {}
+    )
 
 
 @pytest.fixture
@@ -41,7 +43,9 @@ def data_dir(tmp_path):
 def test_boxes_are_what_crop_wants(split, data_dir):
     boxes = APY.image_boxes(split, data_dir)
     assert boxes == [(0, 0, 5, 4), (1, 2, 2, 3), (0, 1, 7, 9), (9, 19, 300, 400)]
-    picture = np.arange(20).reshape(4, 5)  # VOC's pixel (1, 1) is the first one; both corners are inside
+    picture = np.arange(20).reshape(
+        4, 5
+    )  # VOC's pixel (1, 1) is the first one; both corners are inside
     left, upper, right, lower = boxes[1]
     assert picture[upper:lower, left:right].tolist() == [[picture[3 - 1, 2 - 1]]]
 
@@ -49,19 +53,30 @@ def test_boxes_are_what_crop_wants(split, data_dir):
 def test_images_lie_in_two_folders(split, data_dir):
     voc, yahoo = data_dir / "VOCdevkit" / "VOC2008" / "JPEGImages", data_dir / "ayahoo_test_images"
     assert APY.relative_paths(split) == ["a.jpg", "a.jpg", "b.jpg", "bag_1.jpg"]
-    assert APY.image_paths(split, data_dir) == [voc / "a.jpg", voc / "a.jpg", voc / "b.jpg", yahoo / "bag_1.jpg"]
+    assert APY.image_paths(split, data_dir) == [
+        voc / "a.jpg",
+        voc / "a.jpg",
+        voc / "b.jpg",
+        yahoo / "bag_1.jpg",
+    ]
 
 
 def test_a_missing_image_folder(split, data_dir):
     (data_dir / "ayahoo_test_images").rmdir()
-    with pytest.raises(DataError, match=r"The images of APY are not there: expected a folder at .*ayahoo_test_images"):
+    with pytest.raises(
+        DataError,
+        match=r"The images of APY are not there: expected a folder at .*ayahoo_test_images",
+    ):
         APY.image_paths(split, data_dir)
 
 
 def test_a_path_of_another_benchmark(split):
-    split = dataclasses.replace(split, image_files=(*FILES[:2], "CUB_200_2011/images/a.jpg", FILES[3]))
+    split = dataclasses.replace(
+        split, image_files=(*FILES[:2], "CUB_200_2011/images/a.jpg", FILES[3])
+    )
     with pytest.raises(
-        DataError, match=r"image_files\[2\] is not a path of APY: expected '.*JPEGImages.*' or '.*ayahoo"
+        DataError,
+        match=r"image_files\[2\] is not a path of APY: expected '.*JPEGImages.*' or '.*ayahoo",
     ):
         APY.relative_paths(split)
 
@@ -73,17 +88,33 @@ def test_other_benchmarks_have_no_boxes(split, data_dir):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("apascal_test", "", r"apascal_train.txt, .* do not fit the split: expected 4 boxes, found 3"),
+        (
+            "apascal_test",
+            "",
+            r"apascal_train.txt, .* do not fit the split: expected 4 boxes, found 3",
+        ),
         (
             "apascal_train",
             "a.jpg person 2 3 2 3\na.jpg cat 1 1 5 4",
             r"line 1 is not image 0.*a.jpg cat, found a.jpg person",
         ),
-        ("apascal_test", "c.jpg cat 1 2 3 4", r"apascal_test.txt, line 1 is not image 2.*b.jpg cat, found c.jpg cat"),
-        ("ayahoo_test", "bag_1.jpg bag 1 2 3", r"line 1 is no box: expected image class x1 y1 x2 y2, found 'bag_1.jpg"),
+        (
+            "apascal_test",
+            "c.jpg cat 1 2 3 4",
+            r"apascal_test.txt, line 1 is not image 2.*b.jpg cat, found c.jpg cat",
+        ),
+        (
+            "ayahoo_test",
+            "bag_1.jpg bag 1 2 3",
+            r"line 1 is no box: expected image class x1 y1 x2 y2, found 'bag_1.jpg",
+        ),
         ("ayahoo_test", "bag_1.jpg bag 1 2 3 x\n", r"line 1 is no box"),
         ("ayahoo_test", "\n", r"line 1 is no box"),
-        ("ayahoo_test", "bag_1.jpg bag 4 2 3 9\n", r"line 1: the box is empty: found \(4, 2, 3, 9\)"),
+        (
+            "ayahoo_test",
+            "bag_1.jpg bag 4 2 3 9\n",
+            r"line 1: the box is empty: found \(4, 2, 3, 9\)",
+        ),
         ("ayahoo_test", "bag_1.jpg bag 4 2 9 0\n", r"the box is empty"),
         ("ayahoo_test", "\xff", r"ayahoo_test.txt cannot be read"),
     ],
@@ -96,7 +127,9 @@ def test_tables_that_do_not_fit(split, data_dir, name, text, message):
 
 def test_missing_table(split, data_dir):
     (data_dir / "attribute_data" / "ayahoo_test.txt").unlink()
-    with pytest.raises(DataError, match=r"ayahoo_test.txt is missing. Unpack attribute_data.tar.gz"):
+    with pytest.raises(
+        DataError, match=r"ayahoo_test.txt is missing. Unpack attribute_data.tar.gz"
+    ):
         APY.image_boxes(split, data_dir)
 
 

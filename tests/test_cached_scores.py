@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from msdn_lit.analysis.predictions import Predictions, cache_table
 from msdn_lit.commands.results import rescore as scores
-from msdn_lit.analysis.predictions import Judged, cache_table
 from tests.run_folders import made_up_cache
 
 
@@ -14,9 +14,10 @@ def guess(cache, n, fusion, margin):
     """All classes of image n, best first."""
     fused = {
         c: sum(
-            w * (cache.logits_SNC[s, n, c] + (margin if c in cache.unseen else -margin)) for s, w in enumerate(fusion)
+            w * (cache.logits_ONC[s, n, c] + (margin if c in cache.unseen else -margin))
+            for s, w in enumerate(fusion)
         )
-        for c in range(cache.logits_SNC.shape[2])
+        for c in range(cache.logits_ONC.shape[2])
     }
     return sorted(fused, key=fused.get, reverse=True)
 
@@ -26,11 +27,13 @@ def cache():
     return made_up_cache(skill=1.5)
 
 
-@pytest.fixture(params=[((0.9, 0.1), 0.5), ((0.3, 0.7), 0.0), ((1.0, 0.0), 2.0)], ids=str, scope="module")
+@pytest.fixture(
+    params=[((0.9, 0.1), 0.5), ((0.3, 0.7), 0.0), ((1.0, 0.0), 2.0)], ids=str, scope="module"
+)
 def judged(cache, request):
     fusion, margin = request.param
     ranked = [guess(cache, n, fusion, margin) for n in range(len(cache.labels_N))]
-    return Judged(cache, fusion, margin), ranked
+    return Predictions(cache, fusion, margin), ranked
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -39,14 +42,22 @@ def test_top_k(cache, judged, k):
     for side in ("seen", "unseen"):
         by_class = {c: [c in r[:k] for r, y in zip(ranked, cache.labels_N, strict=True) if y == c]
                     for c in getattr(cache, side)}  # fmt: skip
-        assert evaluation.top_k(side, k) == pytest.approx(np.mean([np.mean(hits) for hits in by_class.values()]))
+        assert evaluation.top_k(side, k) == pytest.approx(
+            np.mean([np.mean(hits) for hits in by_class.values()])
+        )
 
 
 def test_border_crossings(cache, judged):
     evaluation, ranked = judged
-    for side, crossed in zip(("seen", "unseen"), evaluation.crossed(), strict=True):
-        ours = [r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, side)]
-        assert crossed == pytest.approx(np.mean([g not in getattr(cache, side) for g in ours]))
+    for side, domain_confusion_rates in zip(
+        ("seen", "unseen"), evaluation.domain_confusion_rates(), strict=True
+    ):
+        ours = [
+            r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, side)
+        ]
+        assert domain_confusion_rates == pytest.approx(
+            np.mean([g not in getattr(cache, side) for g in ours])
+        )
 
 
 def test_class_accuracies_and_confusions(cache, judged):
@@ -62,9 +73,11 @@ def test_class_accuracies_and_confusions(cache, judged):
 
 
 def test_the_table_has_the_scores_of_the_run(cache):
-    table = cache_table({"last": Judged(cache)})
+    table = cache_table({"last": Predictions(cache)})
     row = dict(zip(table.header, table.rows[0], strict=True))
-    assert [row[name] for name in ("T1", "U", "S", "H")] == pytest.approx([float(v) for v in cache.scores()])
+    assert [row[name] for name in ("T1", "U", "S", "H")] == pytest.approx(
+        [float(v) for v in cache.scores()]
+    )
     assert (row["step"], row["gamma"], row["fusion"]) == (300, 0.5, "0.9 0.1")
     assert row["oracle H"] >= row["H"]
 
@@ -77,7 +90,9 @@ class TestCommand:
         return tmp_path / "run"
 
     def test_a_run_folder(self, command, folder):
-        code, out, _ = command(scores, str(folder), "--fusion", "1", "0", "--calibration", "0.25", "--classes", "2")
+        code, out, _ = command(
+            scores, str(folder), "--fusion", "1", "0", "--calibration", "0.25", "--classes", "2"
+        )
         assert code == 0
         assert "| last " in out
         assert "| peak_harmonic_mean " in out
@@ -88,7 +103,10 @@ class TestCommand:
     def test_other_weights_than_sub_nets(self, command, folder, weights):
         code, _, err = command(scores, str(folder), "--fusion", *weights)
         assert code == 2
-        assert "expected 2 numbers with a positive sum, for attribute_to_visual, visual_to_attribute" in err
+        assert (
+            "expected 2 numbers with a positive sum, for attribute_to_visual, visual_to_attribute"
+            in err
+        )
 
     def test_no_cache(self, command, tmp_path):
         code, _, err = command(scores, str(tmp_path))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from msdn_lit.commands import _hydra as cli
-from msdn_lit.commands.train import evaluate
 from msdn_lit.commands.data import extract
-from msdn_lit.commands.train import train
+from msdn_lit.commands.train import evaluate, train
+from msdn_lit.files import config_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +26,10 @@ def test_missing_data_says_what_where_and_what_next(command, module, tmp_path):
 
 def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
     code, _, err = command(
-        train, "data.benchmark=MINI", "data.semantics.word_vectors=w2v/MINI_attribute.pkl", f"paths.data_dir={data_dir}"
+        train,
+        "data.benchmark=MINI",
+        "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
+        f"paths.data_dir={data_dir}",
     )
     assert (code, err.count("\n")) == (2, 1)
     assert "No region features at" in err
@@ -106,17 +109,33 @@ def test_module_form_works_from_another_directory(tmp_path):
 
 @pytest.mark.slow
 def test_wheel_holds_the_configs_and_finds_them(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    configs = {f"msdn_lit/conf/{path.relative_to(cli.config_dir())}" for path in cli.config_dir().rglob("*.yaml")}
+    configs = {
+        f"msdn_lit/conf/{path.relative_to(config_dir())}" for path in config_dir().rglob("*.yaml")
+    }
     package = Path(cli.__file__).parent
-    assets = {f"msdn_lit/{path.relative_to(package)}" for path in package.rglob("*.*") if path.suffix != ".pyc"}
+    assets = {
+        f"msdn_lit/{path.relative_to(package)}"
+        for path in package.rglob("*.*")
+        if path.suffix != ".pyc"
+    }
     assert "msdn_lit/analysis/page.html" in assets
     assert configs | assets <= set(names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from msdn_lit.commands._hydra import config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
+    code = "from msdn_lit.files import config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--cfg", "job"],
         cwd=tmp_path,

@@ -10,8 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msdn_lit.metrics import ZSLMetric, curve
-from msdn_lit.metrics.confusion import class_accuracies, domain_confusion, label_ranks, top_k_accuracy
-from msdn_lit.metrics.curve import best_point, image_thresholds, scores_at, seen_unseen_auc, seen_unseen_curve
+from msdn_lit.metrics.confusion import (
+    class_accuracies,
+    domain_confusion,
+    label_ranks,
+    top_k_accuracy,
+)
+from msdn_lit.metrics.curve import (
+    best_point,
+    image_thresholds,
+    scores_at,
+    seen_unseen_auc,
+    seen_unseen_curve,
+)
 from msdn_lit.metrics.functional import fuse, predict
 from tests import reference
 
@@ -20,9 +31,13 @@ SEEN, UNSEEN = [0, 4, 6], [2, 5]  # 1 and 3 are no candidates
 ROLES = torch.tensor(SEEN), torch.tensor(UNSEEN)
 CANDIDATES = torch.cat(ROLES)
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
-many_labels = st.lists(st.integers(0, C - 1), max_size=20).map(lambda labels: [*labels, SEEN[0], UNSEEN[0]])
+many_labels = st.lists(st.integers(0, C - 1), max_size=20).map(
+    lambda labels: [*labels, SEEN[0], UNSEEN[0]]
+)
 some_seed = st.integers(0, 10**6)
-levels = st.sampled_from([2, 5, 300])  # few levels make ties within and across the border, many make none
+levels = st.sampled_from(
+    [2, 5, 300]
+)  # few levels make ties within and across the border, many make none
 
 
 def make_logits(labels, seed, num_levels):
@@ -43,7 +58,9 @@ def swept(logits_NC, labels, gamma):
 
 def critical_calibrations(logits_NC):
     """Every calibration at which some image may change sides, in loops; wrong images included."""
-    return sorted({float(max(row[c] for c in SEEN) - max(row[c] for c in UNSEEN)) / 2 for row in logits_NC})
+    return sorted(
+        {float(max(row[c] for c in SEEN) - max(row[c] for c in UNSEEN)) / 2 for row in logits_NC}
+    )
 
 
 def every_kind_of_calibration(logits_NC):
@@ -73,7 +90,9 @@ def test_curve_equals_a_sweep_at_between_and_beyond_all_thresholds(labels, seed,
     assert list(zip(actual.acc_unseen.tolist(), actual.acc_seen.tolist(), strict=True)) == [
         pytest.approx(pair, abs=1e-12) for pair in expected
     ]
-    assert actual.harmonic_mean.tolist() == pytest.approx([harmonic(*pair) for pair in expected], abs=1e-12)
+    assert actual.harmonic_mean.tolist() == pytest.approx(
+        [harmonic(*pair) for pair in expected], abs=1e-12
+    )
 
 
 @few
@@ -84,14 +103,20 @@ def test_area_and_best_point_equal_a_sweep(labels, seed, num_levels):
     area = sum((u2 - u1) * (s1 + s2) / 2 for (u1, s1), (u2, s2) in pairwise(points))
     assert seen_unseen_auc(ours).item() == pytest.approx(area, abs=1e-12)
     best = best_point(ours)
-    assert best.harmonic_mean.item() == pytest.approx(max(harmonic(*point) for point in points), abs=1e-12)
-    u, s = swept(logits_NC, labels, best.calibration.item())  # the calibration does give what it promises
+    assert best.harmonic_mean.item() == pytest.approx(
+        max(harmonic(*point) for point in points), abs=1e-12
+    )
+    u, s = swept(
+        logits_NC, labels, best.calibration.item()
+    )  # the calibration does give what it promises
     assert [best.acc_unseen.item(), best.acc_seen.item()] == pytest.approx([u, s], abs=1e-12)
 
 
 @few
 @given(labels=many_labels, seed=some_seed, num_levels=levels)
-def test_thresholds_are_those_at_which_something_changes_and_the_curve_is_monotonic(labels, seed, num_levels):
+def test_thresholds_are_those_at_which_something_changes_and_the_curve_is_monotonic(
+    labels, seed, num_levels
+):
     logits_NC = make_logits(labels, seed, num_levels)
     thresholds_T, acc_unseen_P, acc_seen_P = make_curve(logits_NC, labels)
     assert set(thresholds_T.tolist()) <= set(critical_calibrations(logits_NC))
@@ -115,12 +140,17 @@ def test_without_bound_the_curve_is_czsl_and_seen_classification(labels, seed, n
 
 @few
 @given(labels=many_labels, seed=some_seed, num_levels=levels, data=st.data())
-def test_curve_ignores_a_constant_per_image_the_order_of_images_and_other_classes(labels, seed, num_levels, data):
+def test_curve_ignores_a_constant_per_image_the_order_of_images_and_other_classes(
+    labels, seed, num_levels, data
+):
     logits_NC = make_logits(labels, seed, num_levels)
     order = data.draw(st.permutations(range(len(labels))))
     changed_NC = logits_NC + torch.arange(len(labels))[:, None] / 2
     changed_NC[:, [1, 3]] = 1e6
-    ours, other = make_curve(logits_NC, labels), make_curve(changed_NC[order], [labels[i] for i in order])
+    ours, other = (
+        make_curve(logits_NC, labels),
+        make_curve(changed_NC[order], [labels[i] for i in order]),
+    )
     for mine, theirs in zip(ours, other, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
@@ -169,7 +199,9 @@ def test_a_known_curve():
     assert ours.acc_seen_P.tolist() == [1, 1, 0.5, 0.5, 0]
     assert seen_unseen_auc(ours) == 0.5 * 1 + 0.5 * 0.5
     best = best_point(ours)
-    assert best.calibration == 0.5  # the middle of (0, 1]; that of (2, 3] is as good, but comes later
+    assert (
+        best.calibration == 0.5
+    )  # the middle of (0, 1]; that of (2, 3] is as good, but comes later
     assert best.harmonic_mean == pytest.approx(2 / 3)
 
 
@@ -201,7 +233,9 @@ def test_curve_of_a_trained_like_model_equals_the_metric():
         metric.update(fuse([logits_NC], (1.0,), ROLES[1], gamma), labels_N)
         actual, expected = scores_at(ours, torch.tensor(gamma)), metric.compute()
         for name in ("acc_unseen", "acc_seen", "harmonic_mean"):
-            assert getattr(actual, name).item() == pytest.approx(getattr(expected, name).item(), abs=1e-12)
+            assert getattr(actual, name).item() == pytest.approx(
+                getattr(expected, name).item(), abs=1e-12
+            )
 
 
 def test_batches_and_chunks_give_the_same_thresholds(monkeypatch):
@@ -218,12 +252,18 @@ def test_logits_of_a_diverged_model_are_refused():
 
 
 @few
-@given(labels=st.lists(st.integers(0, C - 1), min_size=1, max_size=20), seed=some_seed, num_levels=levels)
+@given(
+    labels=st.lists(st.integers(0, C - 1), min_size=1, max_size=20),
+    seed=some_seed,
+    num_levels=levels,
+)
 def test_ranks_equal_sorting(labels, seed, num_levels):
     logits_NC = make_logits(labels, seed, num_levels)
     ranks = label_ranks(logits_NC, torch.tensor(labels), CANDIDATES).tolist()
     for row, label, rank in zip(logits_NC.tolist(), labels, ranks, strict=True):
-        order = sorted(CANDIDATES.tolist(), key=lambda c: -row[c])  # a stable sort keeps the candidates' order in ties
+        order = sorted(
+            CANDIDATES.tolist(), key=lambda c: -row[c]
+        )  # a stable sort keeps the candidates' order in ties
         assert rank == (order.index(label) if label in order else C)
 
 
@@ -231,9 +271,13 @@ def test_ranks_equal_sorting(labels, seed, num_levels):
 @given(labels=many_labels, seed=some_seed, num_levels=levels)
 def test_top_k_accuracy_begins_as_accuracy_and_ends_at_one(labels, seed, num_levels):
     logits_NC = make_logits(labels, seed, num_levels)
-    values = [top_k_accuracy(logits_NC, torch.tensor(labels), CANDIDATES, k).item() for k in range(1, 6)]
+    values = [
+        top_k_accuracy(logits_NC, torch.tensor(labels), CANDIDATES, k).item() for k in range(1, 6)
+    ]
     predicted = predict(logits_NC, CANDIDATES).tolist()
-    assert values[0] == pytest.approx(reference.class_accuracy(predicted, labels, CANDIDATES.tolist()))
+    assert values[0] == pytest.approx(
+        reference.class_accuracy(predicted, labels, CANDIDATES.tolist())
+    )
     assert all(lower <= higher for lower, higher in pairwise(values))
     assert values[-1] == 1
 
@@ -244,11 +288,18 @@ def test_class_accuracies():
 
 
 @few
-@given(pairs=st.lists(st.tuples(st.integers(0, C - 1), st.sampled_from(CANDIDATES.tolist())), min_size=1, max_size=20))
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(0, C - 1), st.sampled_from(CANDIDATES.tolist())),
+        min_size=1,
+        max_size=20,
+    )
+)
 def test_domain_confusion_equals_counting(pairs):
     labels, predicted = zip(*pairs, strict=True)
     expected = [
-        [sum(y in truth and p in guess for y, p in pairs) for guess in (SEEN, UNSEEN)] for truth in (SEEN, UNSEEN)
+        [sum(y in truth and p in guess for y, p in pairs) for guess in (SEEN, UNSEEN)]
+        for truth in (SEEN, UNSEEN)
     ]
     actual = domain_confusion(torch.tensor(predicted), torch.tensor(labels), *ROLES)
     assert actual.tolist() == expected

@@ -8,10 +8,10 @@ import sys
 import pytest
 import yaml
 
-from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.analysis.output.tables import SCORES
-from msdn_lit.commands._hydra import config_dir
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands.results import wandb_workspace as dashboard
+from msdn_lit.files import config_dir
 
 
 def settings_of(parameter):
@@ -29,9 +29,14 @@ class TestSearch:
         utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
         names = list(sweep["parameters"])
         for values in itertools.product(*map(settings_of, sweep["parameters"].values())):
-            arguments = {"args": {name: {"value": value} for name, value in zip(names, values, strict=True)}}
+            arguments = {
+                "args": {name: {"value": value} for name, value in zip(names, values, strict=True)}
+            }
             macros = utils.create_sweep_command_args(arguments) | {"program": [sweep["program"]]}
-            words = [macros.get(word.strip("${}"), [word]) for word in utils.create_sweep_command(sweep["command"])]
+            words = [
+                macros.get(word.strip("${}"), [word])
+                for word in utils.create_sweep_command(sweep["command"])
+            ]
             yield list(itertools.chain.from_iterable(words))
 
     def test_its_commands_are_ours(self, sweep, load_config):
@@ -41,9 +46,18 @@ class TestSearch:
             check_overrides(config_dir(), "train", words[1:])
             cfg = load_config(*words[1:])
             assert cfg.logger.wandb.offline is False
-            assert (cfg.protocol.name, list(cfg.protocol.eval_splits)) == ("validation", ["val_seen", "val"])
-            assert sweep["metric"] == {"name": f"{cfg.protocol.stage}/harmonic_mean", "goal": "maximize"}
-            assert sweep["early_terminate"]["min_iter"] < cfg.trainer.max_steps // cfg.trainer.val_check_interval
+            assert (cfg.protocol.name, list(cfg.protocol.eval_splits)) == (
+                "validation",
+                ["val_seen", "val"],
+            )
+            assert sweep["metric"] == {
+                "name": f"{cfg.protocol.stage}/harmonic_mean",
+                "goal": "maximize",
+            }
+            assert (
+                sweep["early_terminate"]["min_iter"]
+                < cfg.trainer.max_steps // cfg.trainer.val_check_interval
+            )
             assert str(cfg.optimizer.lr) == words[-3].partition("=")[2]
         assert set(dashboard.SEARCHED) == set(sweep["parameters"]) - {"seed"}
 
@@ -61,16 +75,30 @@ class TestWorkspace:
         view = json.loads(out)
         assert (view["entity"], view["project"]) == ("us", "birds")
         sections = {
-            section["name"]: section["panels"] for section in view["spec"]["section"]["panelBankConfig"]["sections"]
+            section["name"]: section["panels"]
+            for section in view["spec"]["section"]["panelBankConfig"]["sections"]
         }
         assert list(sections) == ["Scores", "Losses", "Classes", "Search", "System"]
         drawn = [
-            name for panels in sections.values() for panel in panels for name in panel["config"].get("metrics", [])
+            name
+            for panels in sections.values()
+            for panel in panels
+            for name in panel["config"].get("metrics", [])
         ]
         assert set(drawn) >= {f"{stage}/{score}" for stage in ("test", "val") for score in SCORES}
-        assert set(drawn) >= {"train/loss", "train/cross_entropy", "train/self_calibration", "train/distillation"}
+        assert set(drawn) >= {
+            "train/loss",
+            "train/cross_entropy",
+            "train/self_calibration",
+            "train/distillation",
+        }
         kinds = {panel["viewType"] for panels in sections.values() for panel in panels}
-        assert kinds >= {"Run History Line Plot", "Vega2", "Parameter Importance", "Parallel Coordinates Plot"}
+        assert kinds >= {
+            "Run History Line Plot",
+            "Vega2",
+            "Parameter Importance",
+            "Parallel Coordinates Plot",
+        }
         for table in ("classes", "confusions", "seen_unseen_curve_table", "attention"):
             assert f'"{table}"' in out
 

@@ -19,7 +19,11 @@ TWO = ["trainer=ddp", "trainer.accelerator=cpu"]
 def run(tmp_path_factory):
     """Runs a command of ours in processes of its own, on the drawn benchmark; its folder is `run.folder`."""
     folder = tmp_path_factory.mktemp("ddp")
-    environment = {**os.environ, "MSDN_DATA_DIR": str(folder), "MSDN_FEATURE_DIR": str(folder / "features")}
+    environment = {
+        **os.environ,
+        "MSDN_DATA_DIR": str(folder),
+        "MSDN_FEATURE_DIR": str(folder / "features"),
+    }
     environment |= {"MSDN_LOG_DIR": str(folder), "OMP_NUM_THREADS": "1"}
 
     def call(module, *arguments):
@@ -33,7 +37,12 @@ def run(tmp_path_factory):
     return call
 
 
-SHORT = ["experiment=demo", "callbacks=default", "trainer.max_steps=12", "trainer.val_check_interval=6"]
+SHORT = [
+    "experiment=demo",
+    "callbacks=default",
+    "trainer.max_steps=12",
+    "trainer.val_check_interval=6",
+]
 
 
 def result(folder):
@@ -84,5 +93,5 @@ def test_workers_that_cannot_start_processes_say_so(mini_config, monkeypatch):
     from msdn_lit.errors import ConfigError
 
     monkeypatch.setattr(build, "_is_in_a_worker", lambda: True)
-    with pytest.raises(ConfigError, match="launcher=serial"):
+    with pytest.raises(ConfigError, match="trial_launcher=serial"):
         build.trainer(mini_config(*TWO))

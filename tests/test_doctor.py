@@ -11,10 +11,10 @@ import torch
 
 from msdn_lit.build import training as build
 from msdn_lit.commands.data import doctor
-from msdn_lit.data.benchmarks import published
 from msdn_lit.data import inventory
-from msdn_lit.data.inventory import SHAPES, inspect_benchmark, inspect_stores
+from msdn_lit.data.benchmarks import published
 from msdn_lit.data.download.sources import SOURCES, Source
+from msdn_lit.data.inventory import SHAPES, inspect_benchmark, inspect_stores
 from tests import miniature
 from tests.miniature import D, N, R
 
@@ -24,7 +24,9 @@ def _mini_can_be_fetched(monkeypatch):
     images = Source("mini.zip", "images", (), 1, {"MINI/images/*/*.jpg": N})
     vectors = Source("MINI_attribute.pkl", "word vectors", (), 1, {}, size=1, into="w2v")
     for module in (doctor, inventory):
-        monkeypatch.setattr(f"{module.__name__}.SOURCES", {"mini": (images, vectors)}, raising=False)
+        monkeypatch.setattr(
+            f"{module.__name__}.SOURCES", {"mini": (images, vectors)}, raising=False
+        )
     monkeypatch.setattr("msdn_lit.data.download.sources.SOURCES", {"mini": (images, vectors)})
 
 
@@ -57,7 +59,10 @@ class TestStores:
         for name in ("damaged", "unfinished", "verified"):
             shutil.copytree(store_dir, store_dir.parent / name)
         (store_dir.parent / "damaged" / "manifest.json").write_text("{")
-        os.rename(store_dir.parent / "unfinished" / "manifest.json", store_dir.parent / "unfinished" / "plan.json")
+        os.rename(
+            store_dir.parent / "unfinished" / "manifest.json",
+            store_dir.parent / "unfinished" / "plan.json",
+        )
         states = {state.name: state for state in inspect_stores(store_dir.parent, verify=True)}
         assert states["verified"].state == "complete, verified"
         assert states["verified"].shape == (N, R, D)
@@ -76,23 +81,33 @@ class TestStores:
     def test_left_out_images_are_told(self, store_dir):
         path = store_dir / "manifest.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": [1, 2]}))
-        assert next(inspect_stores(store_dir.parent, verify=False)).state == "complete, 2 images left out"
+        assert (
+            next(inspect_stores(store_dir.parent, verify=False)).state
+            == "complete, 2 images left out"
+        )
 
 
 @pytest.mark.parametrize("features", ["resnet101_224", "mobilenetv2_224", "vit_base_224"])
 def test_the_sizes_told_are_those_of_the_backbones(features, load_config):
-    overrides = [f"features={features}", "features.backbone.weights_file=null", "features.backbone.pretrained=false"]
+    overrides = [
+        f"features={features}",
+        "features.backbone.weights_file=null",
+        "features.backbone.pretrained=false",
+    ]
     cfg = load_config(*overrides, name="extract")
     size = cfg.features.transform.image_size
     _, depth, height, width = build.backbone(cfg).feature_map(torch.zeros(1, 3, size, size)).shape
     assert SHAPES[features] == (height * width, depth)
-    assert SHAPES.get(features.replace("224", "448"), (4 * height * width, depth)) == (4 * height * width, depth)
+    assert SHAPES.get(features.replace("224", "448"), (4 * height * width, depth)) == (
+        4 * height * width,
+        depth,
+    )
 
 
 def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monkeypatch):
     monkeypatch.setattr(doctor, "_seconds_per_image", lambda features: 1.0)
     monkeypatch.setattr(doctor, "_flops_per_second", lambda: 1e10)
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", miniature.MINI)
+    monkeypatch.setitem(published.BENCHMARKS, "MINI", miniature.MINI)
 
     def report(feature_dir):
         doctor.run(argparse.Namespace(data_dir=data_dir, feature_dir=feature_dir, verify=False))
@@ -103,4 +118,4 @@ def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monk
 
 
 def test_every_benchmark_of_the_table_is_known():
-    assert {name.upper() for name in SOURCES} <= benchmarks.BENCHMARKS.keys()
+    assert {name.upper() for name in SOURCES} <= published.BENCHMARKS.keys()

@@ -17,7 +17,7 @@ DATE = "Mon, 02 Jan 2012 03:04:05 GMT"
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch):
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(http, "BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def break_off(url, target, monkeypatch, **known):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "time", SimpleNamespace(sleep=interrupt))
+        patch.setattr(http, "time", SimpleNamespace(sleep=interrupt))
         download([url], target, **known)
     assert not target.exists()
 
@@ -88,7 +88,9 @@ def test_a_partial_file_that_is_whole_needs_one_byte(server, target):
 
 @pytest.mark.parametrize("knows_if_range", [True, False])
 @pytest.mark.parametrize("other", [OTHER, OTHER[:150_000], OTHER * 2])
-def test_a_file_that_changes_between_tries_is_not_mixed(server, target, monkeypatch, knows_if_range, other):
+def test_a_file_that_changes_between_tries_is_not_mixed(
+    server, target, monkeypatch, knows_if_range, other
+):
     url = offer(server, cuts=[200_000])
     break_off(url, target, monkeypatch)
     offer(server, data=other, etag='"2"', knows_if_range=knows_if_range)
@@ -191,7 +193,9 @@ def test_a_file_that_is_there(server, target):
     target.write_bytes(DATA)
     download([url], target, checksum=SHA256)
     target.write_bytes(OTHER)
-    with pytest.raises(DataError, match=r"expected sha256.*Remove .*file.bin, and the same command downloads it"):
+    with pytest.raises(
+        DataError, match=r"expected sha256.*Remove .*file.bin, and the same command downloads it"
+    ):
         download([url], target, checksum=SHA256)
     with pytest.raises(DataError, match="expected 9 bytes, found 300,000"):
         download([url], target, size=9)

@@ -56,10 +56,14 @@ class TestPage:
         for prediction, image in zip(found, data["images"], strict=True):
             np.testing.assert_array_equal(floats(image["psi"]), prediction.attribute_scores_K)
             for name, maps_KHW in prediction.attention.items():
-                shown = np.frombuffer(base64.b64decode(image["attention"][name]), np.uint8).reshape(maps_KHW.shape)
+                shown = np.frombuffer(base64.b64decode(image["attention"][name]), np.uint8).reshape(
+                    maps_KHW.shape
+                )
                 low, high = maps_KHW.min(axis=(1, 2)), maps_KHW.max(axis=(1, 2))
                 step = ((high - low) / 255)[:, None, None]
-                assert (np.abs(low[:, None, None] + shown * step - maps_KHW) <= 0.51 * step + 1e-7).all()
+                assert (
+                    np.abs(low[:, None, None] + shown * step - maps_KHW) <= 0.51 * step + 1e-7
+                ).all()
 
     def test_names_are_only_names(self, model):
         found = model.predict(PICTURES[0], classes={"</script><b>x": {"like": "class 0"}})
@@ -102,12 +106,16 @@ class TestServer:
         assert "<h1>title</h1>" in client.get("/").text
         described = client.get("/model").json()
         assert [name for name, *_ in described["classes"]] == list(model.classes.names)
-        assert [margin for *_, margin in described["classes"]] == pytest.approx(model.margins(model.classes).tolist())
+        assert [margin for *_, margin in described["classes"]] == pytest.approx(
+            model.margins(model.classes).tolist()
+        )
         assert described["samples"] == ["a.png"]
         sent = client.get("/samples/0").content
         answer = client.post("/predict", content=sent, headers={"X-Name": "V%C3%B6gel.png"}).json()
         assert answer["name"] == "Vögel.png"
-        np.testing.assert_allclose(floats(answer["psi"]), model.predict(PICTURES[0]).attribute_scores_K)
+        np.testing.assert_allclose(
+            floats(answer["psi"]), model.predict(PICTURES[0]).attribute_scores_K
+        )
 
     @pytest.mark.parametrize("content", [b"", b"no picture", png()[:200]])
     def test_what_is_no_picture(self, client, content):
@@ -119,7 +127,10 @@ class TestServer:
     def test_what_is_too_large(self, client, monkeypatch):
         monkeypatch.setattr(server, "UPLOAD_LIMIT", 1_000_000)
         answer = client.post("/predict", content=b"x" * 1_000_001)
-        assert (answer.status_code, answer.json()) == (413, {"error": "The picture is larger than 1 MB."})
+        assert (answer.status_code, answer.json()) == (
+            413,
+            {"error": "The picture is larger than 1 MB."},
+        )
 
     def test_nothing_else(self, client):
         assert client.get("/samples/1").status_code == 404
@@ -130,11 +141,21 @@ class TestServer:
     @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9", "null"])
     def test_pages_of_other_sites(self, client, origin):
         assert client.post("/predict", content=png(), headers={"Origin": origin}).status_code == 403
-        assert client.post("/predict", content=png(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
+        assert (
+            client.post(
+                "/predict", content=png(), headers={"Origin": "http://127.0.0.1:8000"}
+            ).status_code
+            == 200
+        )
 
     @pytest.mark.parametrize(
         ("served", "asked", "status"),
-        [("::1", "[::1]:8000", 200), ("::1", "evil.example", 400), ("::", "any.example", 200), ("0.0.0.0", "x", 200)],
+        [
+            ("::1", "[::1]:8000", 200),
+            ("::1", "evil.example", 400),
+            ("::", "any.example", 200),
+            ("0.0.0.0", "x", 200),
+        ],
     )
     def test_names_that_it_answers_to(self, served, asked, status):
         answering = server.application(server.Answers(Future(), [], "x"), served)
@@ -145,7 +166,8 @@ class TestServer:
         failed = Future()
         failed.set_exception(DataError("The weights are missing"))
         client = TestClient(
-            server.application(server.Answers(failed, [], "x"), "localhost"), base_url="http://localhost"
+            server.application(server.Answers(failed, [], "x"), "localhost"),
+            base_url="http://localhost",
         )
         assert client.get("/").status_code == 200
         answer = client.get("/model")
@@ -153,7 +175,14 @@ class TestServer:
 
 
 def options(run, **others):
-    known = {"run": run, "checkpoint": "last", "data_dir": None, "samples": None, "host": "127.0.0.1", "port": 0}
+    known = {
+        "run": run,
+        "checkpoint": "last",
+        "data_dir": None,
+        "samples": None,
+        "host": "127.0.0.1",
+        "port": 0,
+    }
     return argparse.Namespace(**known | others)
 
 
@@ -173,7 +202,9 @@ def test_a_port_that_cannot_be_served(tmp_path, port):
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(tiny_run):
     command = [sys.executable, "-m", "msdn_lit.commands.use.app", str(tiny_run), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
         address = running.stdout.readline().split()[0]
         with urllib.request.urlopen(address, timeout=60) as answer:
             assert b"<h1>What run sees</h1>" in answer.read()

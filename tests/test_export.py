@@ -26,7 +26,10 @@ def bundle(tiny_run, command, tmp_path):
 
 
 def scores(model, pictures):
-    return [[(c.name, c.side, c.score) for c in found.classes] for found in model.predict(pictures, top_k=8)]
+    return [
+        [(c.name, c.side, c.score) for c in found.classes]
+        for found in model.predict(pictures, top_k=8)
+    ]
 
 
 VECTORS = "net.attribute_vectors_KE"
@@ -57,13 +60,25 @@ class TestBundle:
         assert content["origin"] == {"checkpoint": "last"}
 
     @pytest.mark.parametrize("checkpoint", ["last", "other.ckpt"])
-    def test_scores_are_those_of_its_checkpoint(self, tiny_run, command, tmp_path, monkeypatch, checkpoint):
+    def test_scores_are_those_of_its_checkpoint(
+        self, tiny_run, command, tmp_path, monkeypatch, checkpoint
+    ):
         monkeypatch.chdir(tmp_path)
         shutil.copy(tiny_run / "checkpoints" / "last.ckpt", "other.ckpt")
         weights = {"weights": msdn_lit.load(tiny_run).backbone.weights_sha256()}
-        result = {"benchmark": "MINI", "seed": 3, "scores": {"last": {"step": 9}, "peak": {}}, "data": weights}
+        result = {
+            "benchmark": "MINI",
+            "seed": 3,
+            "scores": {"last": {"step": 9}, "peak": {}},
+            "data": weights,
+        }
         (tiny_run / "result.json").write_text(json.dumps(result))
-        command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'bundle'}", f"checkpoint={checkpoint}")
+        command(
+            export,
+            f"run_dir={tiny_run}",
+            f"output={tmp_path / 'bundle'}",
+            f"checkpoint={checkpoint}",
+        )
         origin = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["origin"]
         of_the_run = {"seed": 3, "scores": {"step": 9}} if checkpoint == "last" else {}
         assert origin == {"checkpoint": checkpoint, "benchmark": "MINI"} | of_the_run
@@ -124,26 +139,53 @@ class TestBundle:
             (lambda c: c.update(version=2), "is of another version: expected 1, found 2"),
             (lambda c: c.update(format="x"), "it is no msdn-lit bundle"),
             (lambda c: c.pop("classes"), "classes is missing"),
-            (lambda c: c["classes"]["names"].append(7) or c["classes"]["sides"].append("seen"), "has no name"),
+            (
+                lambda c: c["classes"]["names"].append(7) or c["classes"]["sides"].append("seen"),
+                "has no name",
+            ),
             (lambda c: c["classes"]["sides"].__setitem__(0, "both"), "neither seen nor unseen"),
             (lambda c: c.update(calibration=float("nan")), "fusion or calibration makes no sense"),
-            (lambda c: c["fusion"].update(attribute_to_visual="1"), "fusion or calibration makes no sense"),
-            (lambda c: c["fusion"].pop("attribute_to_visual"), "fusion or calibration makes no sense"),
-            (lambda c: c["transform"].update(mean=[0, float("inf"), 0]), "transform makes no sense"),
+            (
+                lambda c: c["fusion"].update(attribute_to_visual="1"),
+                "fusion or calibration makes no sense",
+            ),
+            (
+                lambda c: c["fusion"].pop("attribute_to_visual"),
+                "fusion or calibration makes no sense",
+            ),
+            (
+                lambda c: c["transform"].update(mean=[0, float("inf"), 0]),
+                "transform makes no sense",
+            ),
             (lambda c: c["classes"]["names"].pop(), "classes are incomplete"),
-            (lambda c: c["attribute_names"].pop(), r"classes have the shape \(8, 6\) instead of \(8, 5\)"),
+            (
+                lambda c: c["attribute_names"].pop(),
+                r"classes have the shape \(8, 6\) instead of \(8, 5\)",
+            ),
             (lambda c: c["transform"].update(std=[1, 1, 0]), "transform makes no sense"),
             (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
-            (lambda c: c["backbone"].update(model_name="resnet9999"), "cannot be built .*timm knows no model"),
+            (
+                lambda c: c["backbone"].update(model_name="resnet9999"),
+                "cannot be built .*timm knows no model",
+            ),
             (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
             (lambda c: c.update(calibration=10**400), "fusion or calibration makes no sense"),
-            (lambda c: c["fusion"].update(attribute_to_visual=1e39), "fusion or calibration makes no sense"),
+            (
+                lambda c: c["fusion"].update(attribute_to_visual=1e39),
+                "fusion or calibration makes no sense",
+            ),
             (lambda c: c["model"].update(deep=nested(400)), "cannot be built"),
             (lambda c: c["model"].update(deep=nested(700)), "nested too deep"),
-            (lambda c: v2a(c).update(effective_regions=float("inf")), "cannot be built .*effective_regions is wrong"),
-            (lambda c: v2a(c).update(effective_regions=10**400), "cannot be built .*effective_regions is wrong"),
-            (lambda c: v2a(c).update(effective_regions="7"), "cannot be built"),
-            (lambda c: v2a(c).update(effective_regions=[]), "cannot be built"),
+            (
+                lambda c: v2a(c).update(region_scale=float("inf")),
+                "cannot be built .*region_scale is wrong",
+            ),
+            (
+                lambda c: v2a(c).update(region_scale=10**400),
+                "cannot be built .*region_scale is wrong",
+            ),
+            (lambda c: v2a(c).update(region_scale="7"), "cannot be built"),
+            (lambda c: v2a(c).update(region_scale=[]), "cannot be built"),
             (lambda c: c["model"].update(subnets=7), "fusion or calibration makes no sense"),
             (lambda c: c["model"].pop("_target_"), "cannot be built"),
             (lambda c: c["model"].pop("_partial_"), "cannot be built"),
@@ -162,13 +204,28 @@ class TestBundle:
         ("change", "message"),
         [
             (lambda w: w.pop("net.attribute_vectors_KE"), "does not fit its own settings"),
-            (lambda w: w.update({"net.more": torch.zeros(1)}), "does not fit its own settings: more"),
-            (lambda w: w.update({"net.attribute_vectors_KE": torch.zeros(7, 5)}), "its net has other attributes"),
+            (
+                lambda w: w.update({"net.more": torch.zeros(1)}),
+                "does not fit its own settings: more",
+            ),
+            (
+                lambda w: w.update({"net.attribute_vectors_KE": torch.zeros(7, 5)}),
+                "its net has other attributes",
+            ),
             (lambda w: w["classes"].fill_(float("nan")), "a weight is NaN or infinite"),
             (lambda w: w.pop("classes"), "classes have the shape None"),
-            (lambda w: w.update(classes=w["classes"].half()), "classes are torch.float16 instead of torch.float32"),
-            (lambda w: w.update(classes=w["classes"].double()), "classes are torch.float64 instead of torch.float32"),
-            (lambda w: w.update({VECTORS: w[VECTORS].half()}), "attribute_vectors_KE: .*found .*torch.float16"),
+            (
+                lambda w: w.update(classes=w["classes"].half()),
+                "classes are torch.float16 instead of torch.float32",
+            ),
+            (
+                lambda w: w.update(classes=w["classes"].double()),
+                "classes are torch.float64 instead of torch.float32",
+            ),
+            (
+                lambda w: w.update({VECTORS: w[VECTORS].half()}),
+                "attribute_vectors_KE: .*found .*torch.float16",
+            ),
         ],
     )
     def test_weights_that_do_not_fit(self, bundle, change, message):
@@ -187,7 +244,9 @@ class TestBundle:
 
     @pytest.mark.parametrize("checkpoint", ["peak_harmonic_mean", "theirs.pth"])
     def test_has_no_other_checkpoint(self, bundle, checkpoint):
-        with pytest.raises(CheckpointError, match=f"is a bundle, which has one checkpoint and not {checkpoint}"):
+        with pytest.raises(
+            CheckpointError, match=f"is a bundle, which has one checkpoint and not {checkpoint}"
+        ):
             msdn_lit.load(bundle, checkpoint=checkpoint)
 
     def test_is_not_made_of_a_bundle(self, bundle, command, tmp_path):
@@ -198,7 +257,10 @@ class TestBundle:
 
 def test_unknown_format(command, tiny_run):
     code, _, err = command(export, f"run_dir={tiny_run}", "format=caffe")
-    assert (code, err) == (2, "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n")
+    assert (code, err) == (
+        2,
+        "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n",
+    )
 
 
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):
@@ -216,12 +278,20 @@ class TestGraph:
         graph = Graph(model)
         named = dict(zip(graph.names, outputs, strict=True))
         for n, found in enumerate(model.predict(pictures, top_k=8)):
-            logits = {model.classes.names[c]: value for c, value in enumerate(named["logits"][n].tolist())}
-            assert logits == pytest.approx({c.name: c.score for c in found.classes}, rel=1e-4, abs=1e-4)
+            logits = {
+                model.classes.names[c]: value for c, value in enumerate(named["logits"][n].tolist())
+            }
+            assert logits == pytest.approx(
+                {c.name: c.score for c in found.classes}, rel=1e-4, abs=1e-4
+            )
             for name, scores_K in found.subnet_scores.items():
-                np.testing.assert_allclose(named[f"scores_{name}"][n], scores_K, rtol=1e-3, atol=1e-4)
+                np.testing.assert_allclose(
+                    named[f"scores_{name}"][n], scores_K, rtol=1e-3, atol=1e-4
+                )
                 attention_KR = found.attention[name].reshape(miniature.K, -1)
-                np.testing.assert_allclose(named[f"attention_{name}"][n], attention_KR, rtol=1e-3, atol=1e-5)
+                np.testing.assert_allclose(
+                    named[f"attention_{name}"][n], attention_KR, rtol=1e-3, atol=1e-5
+                )
 
     def test_says_what_the_predictor_says(self, tiny_run, pictures):
         model = msdn_lit.load(tiny_run)
@@ -231,22 +301,30 @@ class TestGraph:
     @pytest.mark.slow
     def test_onnx(self, tiny_run, command, pictures, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
-        code, _, err = command(export, f"run_dir={tiny_run}", "format=onnx", f"output={tmp_path / 'onnx'}")
+        code, _, err = command(
+            export, f"run_dir={tiny_run}", "format=onnx", f"output={tmp_path / 'onnx'}"
+        )
         assert (code, err) == (0, "")
         session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"))
         model = msdn_lit.load(tiny_run)
-        assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(model.classes.names)
+        assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(
+            model.classes.names
+        )
         for some in (pictures[:1], pictures):
             self.check(session.run(None, {"pixels": np.stack(some)}), model, some)
 
     @pytest.mark.slow
     def test_torch_export(self, tiny_run, command, pictures, tmp_path):
-        code, _, err = command(export, f"run_dir={tiny_run}", "format=torch", f"output={tmp_path / 'torch'}")
+        code, _, err = command(
+            export, f"run_dir={tiny_run}", "format=torch", f"output={tmp_path / 'torch'}"
+        )
         assert (code, err) == (0, "")
         files = {"attributes": ""}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's of its own file
-            program = torch.export.load(tmp_path / "torch" / "model.pt2", extra_files=files).module()
+            program = torch.export.load(
+                tmp_path / "torch" / "model.pt2", extra_files=files
+            ).module()
         model = msdn_lit.load(tiny_run)
         assert json.loads(files["attributes"]) == list(model.attribute_names)
         for some in (pictures[:1], pictures):

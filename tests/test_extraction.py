@@ -15,8 +15,8 @@ from PIL import Image
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
-from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.writer import PARTIAL, PLAN, PROGRESS, FeatureStoreWriter
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from msdn_lit.errors import DataError
@@ -83,12 +83,16 @@ class TestWriting:
 
     def test_everything_is_there(self, tmp_path):
         write_store(tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
-        np.testing.assert_array_equal(FeatureStore(tmp_path / "store").gather(np.arange(N)), REGIONS_OF_50)
+        np.testing.assert_array_equal(
+            FeatureStore(tmp_path / "store").gather(np.arange(N)), REGIONS_OF_50
+        )
         np.testing.assert_array_equal(np.load(tmp_path / "store" / REGIONS), REGIONS_OF_50)
 
     def test_progress_is_told(self, tmp_path):
         told = []
-        write_store(tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 20, told.append)
+        write_store(
+            tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 20, told.append
+        )
         assert told == [0, 20, 40, 50]
 
     @pytest.mark.parametrize("num_batches", range(7))
@@ -134,7 +138,9 @@ class TestWriting:
             write_store(folder, MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
         monkeypatch.undo()
         write_store(folder, MANIFEST_OF_50, Failing(0, interrupt), 8)  # nothing is left to compute
-        assert {name: data for name, data in content(folder).items() if name in reference} == reference
+        assert {
+            name: data for name, data in content(folder).items() if name in reference
+        } == reference
 
     def test_nan_is_refused_and_costs_only_its_batch(self, tmp_path, reference):
         folder, spoiled = tmp_path / "store", REGIONS_OF_50.copy()
@@ -147,7 +153,9 @@ class TestWriting:
 
     def test_not_enough_room(self, tmp_path):
         manifest = Manifest({}, "", (10**12, 1, 1), (1, 1), "")
-        with pytest.raises(DataError, match=r"Not enough room for .*: expected 2000.0 GB free, found .*feature_dir"):
+        with pytest.raises(
+            DataError, match=r"Not enough room for .*: expected 2000.0 GB free, found .*feature_dir"
+        ):
             FeatureStoreWriter(tmp_path / "store", manifest, 1).__enter__()
 
     def test_folder_that_is_a_file(self, tmp_path):
@@ -167,7 +175,9 @@ class TestWriting:
             return pwrite(file, data, position)
 
         monkeypatch.setattr(os, "pwrite", full_after_three)
-        with pytest.raises(DataError, match=r"cannot be written \(No space left.*it continues where it stopped"):
+        with pytest.raises(
+            DataError, match=r"cannot be written \(No space left.*it continues where it stopped"
+        ):
             write_store(folder, MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
         monkeypatch.undo()
         write_store(folder, MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
@@ -184,7 +194,10 @@ def write_in_process(folder, seconds, queue=None):
 class TestManyProcesses:
     def test_they_share_the_work(self, tmp_path, reference):
         queue = FORK.Queue()
-        workers = [FORK.Process(target=write_in_process, args=(tmp_path / "store", 0.01, queue)) for _ in range(3)]
+        workers = [
+            FORK.Process(target=write_in_process, args=(tmp_path / "store", 0.01, queue))
+            for _ in range(3)
+        ]
         for worker in workers:
             worker.start()
         done = [queue.get(timeout=30) for _ in workers]
@@ -231,7 +244,9 @@ class TestManyProcesses:
             worker.kill()
             worker.join()
         assert kills > 2
-        assert {name: data for name, data in content(folder).items() if name in reference} == reference
+        assert {
+            name: data for name, data in content(folder).items() if name in reference
+        } == reference
 
 
 class Means:
@@ -253,31 +268,46 @@ class TestImages:
         images = ImageFiles(MINI.image_paths(split, data_dir), self.TRANSFORM)
         regions = BackboneRegions(images, Means(), torch.device("cpu"), "fp32", workers, skip)
         D, H, W = regions.grid()
-        write_store(folder, Manifest({}, "", (len(images), H * W, D), (H, W), "means"), regions, batch_size)
+        write_store(
+            folder, Manifest({}, "", (len(images), H * W, D), (H, W), "means"), regions, batch_size
+        )
         return FeatureStore(folder)
 
     @pytest.mark.parametrize(("workers", "batch_size"), [(0, 10), (2, 7), (1, 1000)])
-    def test_regions_are_those_of_the_images_in_order(self, data_dir, tmp_path, workers, batch_size):
+    def test_regions_are_those_of_the_images_in_order(
+        self, data_dir, tmp_path, workers, batch_size
+    ):
         miniature.write_images(data_dir)
-        regions_NRD = self.extract(data_dir, tmp_path / "store", workers, batch_size=batch_size).gather(np.arange(96))
+        regions_NRD = self.extract(
+            data_dir, tmp_path / "store", workers, batch_size=batch_size
+        ).gather(np.arange(96))
         for row, path in enumerate(MINI.image_paths(MINI.read_split(data_dir), data_dir)):
-            pixels = np.asarray(Image.open(path).resize((8, 10), Image.Resampling.BILINEAR).crop((0, 1, 8, 9))) / 255
+            pixels = (
+                np.asarray(
+                    Image.open(path).resize((8, 10), Image.Resampling.BILINEAR).crop((0, 1, 8, 9))
+                )
+                / 255
+            )
             scaled = (pixels - self.TRANSFORM.mean) / self.TRANSFORM.std
             quarters = [scaled[y : y + 4, x : x + 4].mean((0, 1)) for y in (0, 4) for x in (0, 4)]
             np.testing.assert_allclose(regions_NRD[row, :, :3], quarters, atol=2e-3)
 
     def test_no_image_folder(self, data_dir):
         with pytest.raises(
-            DataError, match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack"
+            DataError,
+            match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack",
         ):
             MINI.image_paths(MINI.read_split(data_dir), data_dir)
 
     def test_path_of_another_benchmark(self, tmp_path):
         folder = spoil(
-            tmp_path, "res101.mat", image_files=lambda files: miniature.cells(["/elsewhere/a.jpg"] * len(files))
+            tmp_path,
+            "res101.mat",
+            image_files=lambda files: miniature.cells(["/elsewhere/a.jpg"] * len(files)),
         )
         with pytest.raises(
-            DataError, match=r"image_files\[0\] is not a path of MINI: expected '.../images/...', found '/elsewhere"
+            DataError,
+            match=r"image_files\[0\] is not a path of MINI: expected '.../images/...', found '/elsewhere",
         ):
             MINI.relative_paths(read_proposed_split(folder))
 
@@ -294,7 +324,9 @@ class TestImages:
         path = MINI.image_paths(MINI.read_split(data_dir), data_dir)[37]
         intact = path.read_bytes()
         self.damage(path, damage)
-        with pytest.raises(DataError, match=rf"{path.name} (is missing|does not decode).*skip_undecodable=true"):
+        with pytest.raises(
+            DataError, match=rf"{path.name} (is missing|does not decode).*skip_undecodable=true"
+        ):
             self.extract(data_dir, tmp_path / "store", workers)
         assert not FeatureStore.exists(tmp_path / "store")
         path.write_bytes(intact)
@@ -355,6 +387,10 @@ def test_precision_is_used():
 
 def test_old_manifests_are_read(store_dir):
     path = store_dir / MANIFEST
-    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("skipped", "computation")}
+    old = {
+        key: value
+        for key, value in json.loads(path.read_text()).items()
+        if key not in ("skipped", "computation")
+    }
     path.write_text(json.dumps(old))
     assert FeatureStore(store_dir).manifest.skipped == ()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from msdn_lit.commands.data import fetch
-from msdn_lit.data.download.http import archives
-from msdn_lit.data.download import fetcher as fetching
 from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.download import archives
+from msdn_lit.data.download import fetcher as fetching
 from msdn_lit.data.download.sources import SOURCES
 from tests.miniature_table import ALL, IMAGES, SPLITS, VECTORS, call, files, serve_table
 
@@ -34,7 +34,9 @@ def test_everything_arrives_and_the_next_command_is_named(server, run):
     assert (code, err) == (0, "")
     assert files() == ALL
     assert "images.tgz: complete, 12 files\n" in out
-    assert out.endswith("cub is complete in data. Next: msdn-extract data=cub paths.data_dir=data\n")
+    assert out.endswith(
+        "cub is complete in data. Next: msdn-extract data=cub paths.data_dir=data\n"
+    )
 
 
 def test_again_does_nothing(server, run):
@@ -89,7 +91,10 @@ def test_a_changed_plain_file_is_not_overwritten(server, run):
     Path("data/w2v/CUB_attribute.pkl").write_bytes(b"my own")
     code, _, err = run("cub")
     assert code == 2
-    assert "Remove data/w2v/CUB_attribute.pkl, and the same command downloads it, or take it as it is" in err
+    assert (
+        "Remove data/w2v/CUB_attribute.pkl, and the same command downloads it, or take it as it is"
+        in err
+    )
     assert run("cub", "--accept-changed")[0] == 0
     assert files()["w2v/CUB_attribute.pkl"] == b"my own"
 
@@ -101,7 +106,10 @@ def test_an_interruption_says_how_to_go_on(server, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "unpack", interrupt)
         code, _, err = run("cub")
-    assert (code, err) == (130, "msdn-fetch: Interrupted; the same command continues where it stopped.\n")
+    assert (code, err) == (
+        130,
+        "msdn-fetch: Interrupted; the same command continues where it stopped.\n",
+    )
     server.log.clear()
     assert run("cub")[0] == 0
     assert "images.tgz" not in [name for _, name, _ in server.log]
@@ -119,7 +127,12 @@ def test_a_folder_that_was_being_filled_is_not_complete(server, run):
 
 def test_leftovers_of_a_run_that_was_killed_at_the_very_end_are_removed(server, run):
     run("cub")
-    for name in ("images.tgz", "images.tgz.partial", "images.tgz.partial.json", "CUB_attribute.pkl"):
+    for name in (
+        "images.tgz",
+        "images.tgz.partial",
+        "images.tgz.partial.json",
+        "CUB_attribute.pkl",
+    ):
         Path("data/.msdn-fetch", name).write_bytes(b"left over")
     server.log.clear()
     assert run("cub")[0] == 0
@@ -133,7 +146,9 @@ def test_processes_at_the_same_time(server, tmp_path):
     imports = "from msdn_lit import fetch; from msdn_lit.data.download.sources import Source"
     code = f"{imports}; fetch.SOURCES = {fetch.SOURCES!r}; fetch.main()"
     start = [sys.executable, "-c", code, "cub", "--data-dir", str(tmp_path / "data")]
-    running = [subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [
+        subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     outputs = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert files() == ALL
@@ -158,7 +173,10 @@ def test_a_second_process_says_that_it_waits(server, run):
         ([], "required: cub|sun"),
         (["mnist"], "invalid choice: 'mnist'"),
         (["cub", "--nonsense"], "unrecognized arguments: --nonsense"),
-        (["cub", "--archive", "nowhere.tgz"], "nowhere.tgz is none of the files to fetch: expected images.tgz, xlsa17"),
+        (
+            ["cub", "--archive", "nowhere.tgz"],
+            "nowhere.tgz is none of the files to fetch: expected images.tgz, xlsa17",
+        ),
         (["init-folder"], "init-folder takes one folder: found none"),
         (["init-folder", "a", "b"], "init-folder takes one folder: found a b"),
     ],
@@ -192,9 +210,13 @@ def test_the_data_folder_of_the_environment(server, run, monkeypatch):
 
 def test_help_is_instant():
     """It imports none of the slow libraries."""
-    check = "atexit.register(lambda: print({'torch', 'requests', 'rich', 'numpy'} & {*sys.modules}))"
+    check = (
+        "atexit.register(lambda: print({'torch', 'requests', 'rich', 'numpy'} & {*sys.modules}))"
+    )
     code = f"import atexit, sys; {check}; from msdn_lit import fetch; fetch.main()"
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.endswith("set()\n")
     assert "msdn-fetch init-folder DIR" in " ".join(done.stdout.split())
 
@@ -202,12 +224,20 @@ def test_help_is_instant():
 def test_the_table_agrees_with_what_the_reader_expects():
     for name, sources in SOURCES.items():
         benchmark = BENCHMARKS[name.upper()]
-        content = {pattern: wanted for source in sources for pattern, wanted in source.content.items()}
+        content = {
+            pattern: wanted for source in sources for pattern, wanted in source.content.items()
+        }
         assert f"xlsa17/data/{benchmark.name}/res101.mat" in content
         for layouts in benchmark.image_folders.values():
-            (wanted,) = (wanted for pattern, wanted in content.items() if pattern.startswith(layouts[0]))
-            assert wanted == benchmark.sizes[-1] or name == "apy"  # whose images are parts of pictures
-        assert all(source.checksum is None or source.checksum[:4] in ("md5:", "sha2") for source in sources)
+            (wanted,) = (
+                wanted for pattern, wanted in content.items() if pattern.startswith(layouts[0])
+            )
+            assert (
+                wanted == benchmark.sizes[-1] or name == "apy"
+            )  # whose images are parts of pictures
+        assert all(
+            source.checksum is None or source.checksum[:4] in ("md5:", "sha2") for source in sources
+        )
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def test_an_own_archive_that_is_another_one(server, run):
 def test_a_changed_download_is_accepted_without_downloading_it_again(server, run):
     images, *others = fetch.SOURCES["cub"]
     fetch.SOURCES["cub"] = (replace(images, size=None), *others)
-    changed = pack(server.folder / "images.tgz", IMAGES | {"CUB/images/0/0.jpg": b"changed"}).read_bytes()
+    changed = pack(
+        server.folder / "images.tgz", IMAGES | {"CUB/images/0/0.jpg": b"changed"}
+    ).read_bytes()
     server.resources["images.tgz"].data = changed
     code, _, err = run("cub")
     assert (code, err.count("\n")) == (2, 1)
@@ -70,7 +72,13 @@ def test_a_mirror_is_tried_first(server, run):
     server.resources["lab/images.tgz"] = server.resources.pop("images.tgz")
     assert run("cub", "--mirror", server.url("lab/"))[0] == 0
     names = [name for _, name, _ in server.log]
-    assert names == ["lab/images.tgz", "lab/xlsa17.zip", "xlsa17.zip", "lab/CUB_attribute.pkl", "CUB_attribute.pkl"]
+    assert names == [
+        "lab/images.tgz",
+        "lab/xlsa17.zip",
+        "xlsa17.zip",
+        "lab/CUB_attribute.pkl",
+        "CUB_attribute.pkl",
+    ]
     assert files() == ALL
 
 
@@ -86,10 +94,16 @@ def test_kept_archives_serve_again(server, run):
 
 def test_an_archive_with_too_little_in_it_is_not_called_complete(server, run):
     del server.resources["xlsa17.zip"]
-    half = pack(server.folder / "xlsa17.zip", {name: data for name, data in SPLITS.items() if "res101" not in name})
+    half = pack(
+        server.folder / "xlsa17.zip",
+        {name: data for name, data in SPLITS.items() if "res101" not in name},
+    )
     code, out, err = run("cub", "--archive", half, "--accept-changed")
     assert (code, err.count("\n")) == (2, 1)
-    assert "does not hold all of the benchmark: expected 2 files xlsa17/data/CUB/*.mat in data, found 1." in err
+    assert (
+        "does not hold all of the benchmark: expected 2 files xlsa17/data/CUB/*.mat in data, found 1."
+        in err
+    )
     assert "cub is complete" not in out
 
 

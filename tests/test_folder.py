@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from msdn_lit.build import training as build
+from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.features.extraction import write_store
 from msdn_lit.data.features.store import Manifest, hash_image_list
-from msdn_lit.data.benchmarks.folder import FolderBenchmark, hold_out_some
+from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 
@@ -30,7 +31,10 @@ def write_image(path):
 
 
 def csv_text(table=TABLE, separator=","):
-    rows = [["class", *next(iter(table.values()))], *([name, *values.values()] for name, values in table.items())]
+    rows = [
+        ["class", *next(iter(table.values()))],
+        *([name, *values.values()] for name, values in table.items()),
+    ]
     return "\n".join(map(separator.join, rows)) + "\n"
 
 
@@ -54,23 +58,31 @@ class TestSplit:
     def test_against_what_was_written(self, folder):
         split = read(folder)
         assert split.class_names == ("cat", "tiger", "zebra", "Éléphant d'Afrique")
-        expected_CK = [[float(value) for value in TABLE[name].values()] for name in split.class_names]
+        expected_CK = [
+            [float(value) for value in TABLE[name].values()] for name in split.class_names
+        ]
         np.testing.assert_allclose(split.class_attributes_CK, expected_CK)
-        assert [file.split("/")[0] for file in split.image_files] == [split.class_names[c] for c in split.labels_N]
+        assert [file.split("/")[0] for file in split.image_files] == [
+            split.class_names[c] for c in split.labels_N
+        ]
         assert split.image_files[:2] == ("cat/0.png", "cat/1.png")
-        assert {name: len(rows) for name, rows in split.locations.items()} == {
+        assert {name: len(rows) for name, rows in split.indices.items()} == {
             "trainval": 4 + 8 + 1,
             "test_seen": 1 + 2,
             "test_unseen": 3,
         }
-        assert sorted(np.concatenate(list(split.locations.values()))) == list(range(19))
+        assert sorted(np.concatenate(list(split.indices.values()))) == list(range(19))
         assert [split.class_names[c] for c in split.classes_of("test_unseen")] == ["zebra"]
         assert (split.variant, split.train_val) == ("own", "none")
 
     def test_interface(self, folder):
         benchmark = find_benchmark("mine", str(folder), {"fraction": 0.2, "seed": 0})
         split = benchmark.read_split(folder / "unused", allow_unknown=True)
-        assert (benchmark.name, benchmark.make, benchmark.image_boxes(split, folder)) == ("mine", None, None)
+        assert (benchmark.name, benchmark.make, benchmark.image_boxes(split, folder)) == (
+            "mine",
+            None,
+            None,
+        )
         assert all(path.is_file() for path in benchmark.image_paths(split, folder))
         assert benchmark.relative_paths(split) == list(split.image_files)
         assert benchmark.attribute_names(folder, 3) == ("stripes", "hooves", "size")
@@ -81,22 +93,38 @@ class TestSplit:
         assert prints[0] == prints[1] != prints[2]
 
     def test_nothing_depends_on_the_form_of_names_or_the_order_on_disk(self, folder, tmp_path):
-        benchmark, other = (FolderBenchmark("own", place, 0.2, 0) for place in (folder, tmp_path / "decomposed"))
+        benchmark, other = (
+            FolderBenchmark("own", place, 0.2, 0) for place in (folder, tmp_path / "decomposed")
+        )
         for name in reversed(IMAGES):
             for number in reversed(range(IMAGES[name])):
-                write_image(other.folder / "images" / unicodedata.normalize("NFD", name) / f"{number}.png")
-        (other.folder / "attributes.csv").write_text(csv_text(dict(reversed(TABLE.items()))), encoding="utf-8")
+                write_image(
+                    other.folder / "images" / unicodedata.normalize("NFD", name) / f"{number}.png"
+                )
+        (other.folder / "attributes.csv").write_text(
+            csv_text(dict(reversed(TABLE.items()))), encoding="utf-8"
+        )
         (other.folder / "unseen.txt").write_text("zebra")
         first, second = (item.read_split(folder) for item in (benchmark, other))
         assert benchmark.relative_paths(first) == other.relative_paths(second)
         assert first.fingerprint() == second.fingerprint()
-        assert (first.class_names, first.labels_N.tolist()) == (second.class_names, second.labels_N.tolist())
-        assert all(np.array_equal(first.locations[name], second.locations[name]) for name in first.locations)
+        assert (first.class_names, first.labels_N.tolist()) == (
+            second.class_names,
+            second.labels_N.tolist(),
+        )
+        assert all(
+            np.array_equal(first.indices[name], second.indices[name]) for name in first.indices
+        )
         assert all(path.is_file() for path in other.image_paths(second, folder))
 
     def test_what_is_no_image_does_not_count(self, folder):
         before = read(folder).image_files
-        for name in ("images/README.md", "images/cat/notes.txt", "images/cat/.hidden.png", "images/.cache/x.png"):
+        for name in (
+            "images/README.md",
+            "images/cat/notes.txt",
+            "images/cat/.hidden.png",
+            "images/.cache/x.png",
+        ):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text("x")
         assert read(folder).image_files == before
@@ -111,15 +139,17 @@ class TestHoldOut:
     @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
     def test_against_the_rule(self, fraction):
         labels_N = np.repeat(np.arange(6), [1, 2, 3, 5, 10, 100])
-        held_N = hold_out_some(labels_N, fraction, seed=3)
+        held_N = split_images(labels_N, fraction, seed=3, keep_some=True)
         for label, n in enumerate([1, 2, 3, 5, 10, 100]):
             count = held_N[labels_N == label].sum()
             assert count == (0 if n == 1 else np.clip(round(fraction * n), 1, n - 1))
 
     @pytest.mark.parametrize("fraction", [0, 1, -1, np.nan])
     def test_a_wrong_fraction(self, fraction):
-        with pytest.raises(ConfigError, match=r"data.test_seen.fraction is wrong: expected between 0 and 1"):
-            hold_out_some(np.zeros(4, dtype=int), fraction, seed=0)
+        with pytest.raises(
+            ConfigError, match=r"hold-out fraction is wrong: expected between 0 and 1"
+        ):
+            split_images(np.zeros(4, dtype=int), fraction, seed=0, keep_some=True)
 
 
 class TestFolders:
@@ -133,32 +163,39 @@ class TestFolders:
     def test_no_table_or_two(self, folder):
         (folder / "attributes.yaml").write_text("x: {a: 1}")
         with pytest.raises(
-            DataError, match=r"has two tables of attributes: expected attributes.csv or attributes.yaml, not both"
+            DataError,
+            match=r"has two tables of attributes: expected attributes.csv or attributes.yaml, not both",
         ):
             read(folder)
         for name in ("attributes.csv", "attributes.yaml"):
             (folder / name).unlink()
         with pytest.raises(
-            DataError, match=r"has no table of attributes: expected attributes.csv or attributes.yaml. msdn-fetch"
+            DataError,
+            match=r"has no table of attributes: expected attributes.csv or attributes.yaml. msdn-fetch",
         ):
             read(folder)
 
     def test_no_images_at_all(self, folder):
         (folder / "images").rename(folder / "pictures")
         with pytest.raises(
-            DataError, match=r"images is no folder that can be read \(No such file.*msdn-fetch init-folder"
+            DataError,
+            match=r"images is no folder that can be read \(No such file.*msdn-fetch init-folder",
         ):
             read(folder)
 
     def test_a_class_without_a_folder(self, folder):
         (folder / "images" / "tiger").rename(folder / "images" / "tigre")
-        with pytest.raises(DataError, match=r"'tiger' has attributes but no folder in images/. Did you mean 'tigre'\?"):
+        with pytest.raises(
+            DataError,
+            match=r"'tiger' has attributes but no folder in images/. Did you mean 'tigre'\?",
+        ):
             read(folder)
 
     def test_a_folder_without_attributes(self, folder):
         write_image(folder / "images" / "zebras" / "1.png")
         with pytest.raises(
-            DataError, match=r"'zebras' has a folder in images/ but no attributes. Did you mean 'zebra'\?"
+            DataError,
+            match=r"'zebras' has a folder in images/ but no attributes. Did you mean 'zebra'\?",
         ):
             read(folder)
 
@@ -169,7 +206,10 @@ class TestFolders:
 
     def test_a_folder_within_a_class(self, folder):
         write_image(folder / "images" / "cat" / "kittens" / "1.png")
-        with pytest.raises(DataError, match=r"kittens is a folder within a class: expected images. Move its images up"):
+        with pytest.raises(
+            DataError,
+            match=r"kittens is a folder within a class: expected images. Move its images up",
+        ):
             read(folder)
 
     @pytest.mark.parametrize("place", ["images/loop", "images/cat/loop.jpg"])
@@ -192,14 +232,18 @@ class TestFolders:
     def test_two_folders_of_one_name(self, folder):
         name = unicodedata.normalize("NFD", "Éléphant d'Afrique")
         write_image(folder / "images" / name / "1.png")
-        with pytest.raises(DataError, match=r"another folder has the same name. Rename or merge them"):
+        with pytest.raises(
+            DataError, match=r"another folder has the same name. Rename or merge them"
+        ):
             read(folder)
 
     def test_no_image_to_test_on(self, folder):
         for name in IMAGES:
             for path in sorted((folder / "images" / name).iterdir())[1:]:
                 path.unlink()
-        with pytest.raises(DataError, match=r"no seen class has an image to test on: expected two or more images"):
+        with pytest.raises(
+            DataError, match=r"no seen class has an image to test on: expected two or more images"
+        ):
             read(folder)
 
     def test_an_image_that_has_gone(self, folder):
@@ -217,7 +261,10 @@ class TestUnseen:
             ("zebro", r"unseen.txt: there is no class 'zebro'. Did you mean 'zebra'\?"),
             ("xylophone", r"there is no class 'xylophone'.$"),
             ("zebra\ncat\n zebra ", "'zebra' stands there twice. Remove one"),
-            ("", "makes no zero-shot problem: expected one unseen, two seen classes, found 0 unseen, 4 seen"),
+            (
+                "",
+                "makes no zero-shot problem: expected one unseen, two seen classes, found 0 unseen, 4 seen",
+            ),
             ("#zebra", "found 0 unseen, 4 seen"),
             ("zebra\ncat\ntiger", "found 3 unseen, 1 seen"),
         ],
@@ -242,12 +289,15 @@ class TestUnseen:
 class TestNames:
     def test_a_published_name_is_not_for_a_folder(self, folder):
         with pytest.raises(
-            DataError, match=r"has a published benchmark's name: expected .*data.benchmark=NAME, found CUB"
+            DataError,
+            match=r"has a published benchmark's name: expected .*data.benchmark=NAME, found CUB",
         ):
             find_benchmark("CUB", str(folder), {"fraction": 0.2, "seed": 0})
 
     def test_the_folder_is_forgotten(self):
-        with pytest.raises(DataError, match=r"or a folder of your own: data=folder data.folder=DIR, found 'folder'"):
+        with pytest.raises(
+            DataError, match=r"or a folder of your own: data=folder data.folder=DIR, found 'folder'"
+        ):
             find_benchmark("folder")
 
 
@@ -255,7 +305,9 @@ def test_training_sees_it_as_any_benchmark(folder, tmp_path, load_config, monkey
     monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)
-    manifest = Manifest(miniature.SOURCE, hash_image_list(split.image_files), regions.shape, (2, 2), "none")
+    manifest = Manifest(
+        miniature.SOURCE, hash_image_list(split.image_files), regions.shape, (2, 2), "none"
+    )
     write_store(tmp_path / "store", manifest, miniature.GivenRegions(regions), batch_size=32)
     (tmp_path / "glove.txt").write_text("size 1 2\nstripes 3 4\n")
     cfg = load_config(
@@ -270,7 +322,9 @@ def test_training_sees_it_as_any_benchmark(folder, tmp_path, load_config, monkey
     assert (data.split.variant, data.split.train_val) == ("own", "drawn, fraction 0.33, seed 0")
     assert (len(data.semantics.seen), len(data.semantics.unseen)) == (2, 1)
     assert not set(data.semantics.seen) & set(data.semantics.unseen)
-    assert len(data.dataset("val")) + len(data.locations["train"]) + len(data.locations["val_seen"]) == 13
+    assert (
+        len(data.dataset("val")) + len(data.indices["train"]) + len(data.indices["val_seen"]) == 13
+    )
     assert data.semantics.attribute_vectors_KE.tolist() == [[3, 4], [0, 0], [1, 2]]
     assert data.semantics.word_vectors["without_vector"] == ["hooves"]
     assert data.attribute_names == ("stripes", "hooves", "size")

@@ -19,11 +19,13 @@ def test_with_images_it_works_as_it_is(tmp_path):
     write_template(tmp_path / "new" / "own")
     for name in ("giraffe", "horse", "tiger", "zebra"):
         for number in range(2):
-            Image.new("RGB", (4, 3)).save(tmp_path / "new" / "own" / "images" / name / f"{number}.jpg")
+            Image.new("RGB", (4, 3)).save(
+                tmp_path / "new" / "own" / "images" / name / f"{number}.jpg"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         split = read_split(tmp_path / "new" / "own")
-    assert {name: len(rows) for name, rows in split.locations.items()} == {
+    assert {name: len(rows) for name, rows in split.indices.items()} == {
         "trainval": 3,
         "test_seen": 3,
         "test_unseen": 2,
@@ -45,11 +47,15 @@ def test_the_yaml_in_the_readme_is_right(tmp_path):
     assert read_attribute_table(tmp_path).attribute_names == ("stripes", "hooves")
 
 
-@pytest.mark.parametrize("name", ["attributes.csv", "unseen.txt", "README.txt", "images/README.txt"])
+@pytest.mark.parametrize(
+    "name", ["attributes.csv", "unseen.txt", "README.txt", "images/README.txt"]
+)
 def test_nothing_is_overwritten(tmp_path, name):
     (tmp_path / "images").mkdir()
     (tmp_path / name).write_text("mine")
-    with pytest.raises(DataError, match=rf"is in use: expected none of the template's files, found {name}"):
+    with pytest.raises(
+        DataError, match=rf"is in use: expected none of the template's files, found {name}"
+    ):
         write_template(tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.read_text() for path in files] == ["mine"]

@@ -10,23 +10,30 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import msdn_lit
-from msdn_lit.build import training as build
 from msdn_lit.build import predictor as build_predictor
-from msdn_lit.commands.use import predict
+from msdn_lit.build import training as build
 from msdn_lit.commands.train import train
-from msdn_lit.runs.score_cache import ScoreCache
-from msdn_lit.data.words.attributes import spelling
+from msdn_lit.commands.use import predict
 from msdn_lit.data.features.images import open_image
+from msdn_lit.data.words.attributes import spelling
 from msdn_lit.errors import CheckpointError, ConfigError, DataError
 from msdn_lit.inference import Candidates
 from msdn_lit.inference.candidates import describe
 from msdn_lit.inference.class_file import read_class_file
-from msdn_lit.inference.counterfactual import flips
+from msdn_lit.inference.counterfactual import counterfactuals
+from msdn_lit.runs.score_cache import ScoreCache
 from tests import miniature
 
-NAMES = ("has_wing_color::black", "has_wing_color::red", "has_bill_shape::cone", "has_size::large_(16_-_32_in)")
+NAMES = (
+    "has_wing_color::black",
+    "has_wing_color::red",
+    "has_bill_shape::cone",
+    "has_size::large_(16_-_32_in)",
+)
 KNOWN = Candidates(
-    ("001.Black_Bird", "002.Red_Bird"), np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32), ("seen", "unseen")
+    ("001.Black_Bird", "002.Red_Bird"),
+    np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32),
+    ("seen", "unseen"),
 )
 
 
@@ -67,7 +74,9 @@ def trained(made, request, monkeypatch):
 
 def train_once(made, request):
     folder = request.getfixturevalue("tmp_path")
-    made["regions_NRD"] = miniature.write_features(request.getfixturevalue("data_dir"), folder / "again")
+    made["regions_NRD"] = miniature.write_features(
+        request.getfixturevalue("data_dir"), folder / "again"
+    )
     transform = "features.transform={image_size: 16, mean: [0, 0, 0], std: [1, 1, 1]}"
     train.run(request.getfixturevalue("mini_config")(transform, "prediction.calibration=0.3"))
     request.getfixturevalue("capsys").readouterr()
@@ -80,12 +89,15 @@ def test_a_prediction_is_the_evaluations(trained):
     assert len(predictions) > 20
     for n, found in enumerate(predictions):
         margins = np.where(np.isin(np.arange(miniature.C), cache.unseen), 0.3, -0.3)
-        expected = sum(a * (z[n] + margins) for a, z in zip(cache.fusion, cache.logits_SNC, strict=True))
+        expected = sum(
+            a * (z[n] + margins) for a, z in zip(cache.fusion, cache.logits_ONC, strict=True)
+        )
         order = np.argsort(-expected)[:5]
         assert [c.name for c in found.classes] == [f"{c + 1:03d}.class_{c}" for c in order]
         assert [c.score for c in found.classes] == pytest.approx(expected[order].tolist(), abs=1e-5)
         assert {c.name: c.side for c in found.classes}.items() <= {
-            f"{c + 1:03d}.class_{c}": "unseen" if c in miniature.UNSEEN else "seen" for c in range(miniature.C)
+            f"{c + 1:03d}.class_{c}": "unseen" if c in miniature.UNSEEN else "seen"
+            for c in range(miniature.C)
         }.items()
 
 
@@ -93,10 +105,15 @@ def test_every_score_is_the_sum_of_its_parts(trained):
     found = msdn_lit.load(trained).predict(picture_of(3), top_k=8)
     for part in found.classes:
         assert part.contributions_K.sum() + part.margin == pytest.approx(part.score, abs=1e-5)
-    fused = 0.9 * found.subnet_scores["attribute_to_visual"] + 0.1 * found.subnet_scores["visual_to_attribute"]
+    fused = (
+        0.9 * found.subnet_scores["attribute_to_visual"]
+        + 0.1 * found.subnet_scores["visual_to_attribute"]
+    )
     np.testing.assert_allclose(found.attribute_scores_K, fused, rtol=1e-6)
     assert found.attention["attribute_to_visual"].shape == (miniature.K, 2, 2)
-    np.testing.assert_allclose(found.attention["attribute_to_visual"].sum(axis=(1, 2)), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.attention["attribute_to_visual"].sum(axis=(1, 2)), 1, rtol=1e-5
+    )
     np.testing.assert_allclose(found.attention["visual_to_attribute"].sum(axis=0), 1, rtol=1e-5)
     record = json.loads(json.dumps(found.to_dict()))
     for part in record["classes"]:
@@ -107,9 +124,14 @@ def test_every_score_is_the_sum_of_its_parts(trained):
 def test_one_picture_or_many_in_any_form(trained, tmp_path):
     model, file = msdn_lit.load(trained), tmp_path / "Vögel ä.png"
     Image.fromarray(picture_of(7)).save(file)
-    scores = [model.predict(image).best.score for image in (file, str(file), Image.open(file), picture_of(7))]
+    scores = [
+        model.predict(image).best.score
+        for image in (file, str(file), Image.open(file), picture_of(7))
+    ]
     assert scores == [scores[0]] * 4
-    assert [found.best.score for found in model.predict([file] * 40)] == pytest.approx([scores[0]] * 40, abs=1e-6)
+    assert [found.best.score for found in model.predict([file] * 40)] == pytest.approx(
+        [scores[0]] * 40, abs=1e-6
+    )
     assert model.predict([]) == []
     with pytest.raises(DataError, match="is missing"):
         model.predict([file, tmp_path / "none.png"])
@@ -122,7 +144,9 @@ def test_classes_that_are_typed_for_one_call(trained):
     known = model.predict(picture_of(0), classes=["class 3", "001.class_0"], top_k=9)
     assert {c.name for c in known.classes} == {"004.class_3", "001.class_0"}
     values_K = model.classes.attributes_CK[3]
-    typed = dict(zip(model.attribute_names, (values_K / values_K.max() * 100).tolist(), strict=True))
+    typed = dict(
+        zip(model.attribute_names, (values_K / values_K.max() * 100).tolist(), strict=True)
+    )
     found = model.predict(picture_of(0), classes={"mine": typed, "other": {"like": "class 0"}})
     same = {c.name: c.score - c.margin for c in known.classes}
     assert {c.name: c.score - c.margin for c in found.classes} == pytest.approx(
@@ -137,7 +161,9 @@ def test_a_run_that_does_not_fit(trained, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"best\.ckpt is missing"):
         msdn_lit.load(trained, checkpoint="best")
     monkeypatch.setattr(RowBackbone, "weights_sha256", lambda _: "others")
-    with pytest.raises(DataError, match="The backbone has other weights: expected none, found others"):
+    with pytest.raises(
+        DataError, match="The backbone has other weights: expected none, found others"
+    ):
         msdn_lit.load(trained)
 
 
@@ -164,7 +190,9 @@ class TestDescribe:
 
     def test_like_a_known_class(self):
         made = describe({"x": {"like": "red bird", "wing color: black": True}}, NAMES, KNOWN)
-        np.testing.assert_allclose(made.attributes_CK[0], np.array([100, 75, 100, 0]) / np.sqrt(100**2 * 2 + 75**2))
+        np.testing.assert_allclose(
+            made.attributes_CK[0], np.array([100, 75, 100, 0]) / np.sqrt(100**2 * 2 + 75**2)
+        )
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -172,13 +200,22 @@ class TestDescribe:
             ({}, "No class is described"),
             (["x"], "No class is described"),
             ({"x": 3}, "Class 'x' has no attributes"),
-            ({"x": {"wing color: red": 101}}, "wing color: red of 'x' is out of range: expected 0 to 100"),
+            (
+                {"x": {"wing color: red": 101}},
+                "wing color: red of 'x' is out of range: expected 0 to 100",
+            ),
             ({"x": {"wing color: red": -1}}, "out of range"),
             ({"x": {"wing color: red": float("nan")}}, "out of range"),
             ({"x": {"wing color: red": "much"}}, "out of range"),
             ({"x": {"wing color: red": 0}}, "no attribute above zero"),
-            ({"x": {"wing colour: red": 5}}, "There is no attribute 'wing colour: red'. Did you mean wing color: red"),
-            ({"x": {"wing color: red": 5, "has_wing_color::red": 6}}, "gives has_wing_color::red twice"),
+            (
+                {"x": {"wing colour: red": 5}},
+                "There is no attribute 'wing colour: red'. Did you mean wing color: red",
+            ),
+            (
+                {"x": {"wing color: red": 5, "has_wing_color::red": 6}},
+                "gives has_wing_color::red twice",
+            ),
             ({"x": {"like": "blue bird"}}, "There is no class 'blue bird'. Did you mean"),
         ],
     )
@@ -196,18 +233,22 @@ class TestDescribe:
             "b": {"wing color: red": 61, "bill shape: cone": 80},
         }
         assert describe(same, NAMES, KNOWN).alike() == [("a", "b")]
-        assert (KNOWN + describe({"c": {"like": "red bird"}}, NAMES, KNOWN)).alike() == [("002.Red_Bird", "c")]
+        assert (KNOWN + describe({"c": {"like": "red bird"}}, NAMES, KNOWN)).alike() == [
+            ("002.Red_Bird", "c")
+        ]
         assert KNOWN.alike() == []
 
     def test_sides(self):
-        assert KNOWN.of_side("unseen").names == ("002.Red_Bird",)
+        assert KNOWN.in_domain("unseen").names == ("002.Red_Bird",)
         with pytest.raises(ConfigError, match="No class is named"):
-            KNOWN.of_side("new")
+            KNOWN.in_domain("new")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_spelling_knows_what_was_typed(name):
-    assert spelling(name) == spelling(name.removeprefix("has_").replace("::", ": ").replace("_", " ").upper())
+    assert spelling(name) == spelling(
+        name.removeprefix("has_").replace("::", ": ").replace("_", " ").upper()
+    )
 
 
 class TestClassFile:
@@ -235,8 +276,12 @@ class TestClassFile:
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 5))
 def test_flips_are_exact_and_none_is_smaller(seed, C, K):
     rng = np.random.default_rng(seed)
-    scores_K, attributes_CK, margins_C = rng.normal(size=K), rng.normal(size=(C, K)), rng.normal(size=C)
-    found = flips(scores_K, attributes_CK, margins_C)
+    scores_K, attributes_CK, margins_C = (
+        rng.normal(size=K),
+        rng.normal(size=(C, K)),
+        rng.normal(size=C),
+    )
+    found = counterfactuals(scores_K, attributes_CK, margins_C)
     winner = int((attributes_CK @ scores_K + margins_C).argmax())
 
     def lead(change_K, rival):
@@ -249,11 +294,15 @@ def test_flips_are_exact_and_none_is_smaller(seed, C, K):
         assert lead(one_K, flip.rival) == pytest.approx(0, abs=1e-9)
         assert lead(1.01 * one_K, flip.rival) < 0
         direction_K = attributes_CK[flip.rival] - attributes_CK[winner]
-        assert lead(flip.length * direction_K / np.linalg.norm(direction_K), flip.rival) == pytest.approx(0, abs=1e-9)
+        assert lead(
+            flip.length * direction_K / np.linalg.norm(direction_K), flip.rival
+        ) == pytest.approx(0, abs=1e-9)
     smallest = abs(found[0].change)
     for k in range(K):  # whatever single score is changed by less, the prediction stays
         for change in (-0.999 * smallest, 0.999 * smallest):
-            assert (attributes_CK @ (scores_K + change * np.eye(K)[k]) + margins_C).argmax() == winner
+            assert (
+                attributes_CK @ (scores_K + change * np.eye(K)[k]) + margins_C
+            ).argmax() == winner
 
 
 class TestPictures:
@@ -268,7 +317,14 @@ class TestPictures:
         np.testing.assert_array_equal(turned, pixels)
 
     @pytest.mark.parametrize(
-        ("mode", "size"), [("CMYK", (30, 20)), ("I;16", (30, 20)), ("RGBA", (30, 20)), ("P", (30, 20)), ("RGB", (1, 1))]
+        ("mode", "size"),
+        [
+            ("CMYK", (30, 20)),
+            ("I;16", (30, 20)),
+            ("RGBA", (30, 20)),
+            ("P", (30, 20)),
+            ("RGB", (1, 1)),
+        ],
     )
     def test_of_any_kind(self, trained, tmp_path, mode, size):
         path = tmp_path / ("a.tif" if mode != "P" else "a.gif")
@@ -279,7 +335,9 @@ class TestPictures:
         frames = [Image.fromarray(picture_of(row)) for row in (9, 1)]
         frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
         model = msdn_lit.load(trained)
-        assert model.predict(tmp_path / "a.gif").best.score == model.predict(picture_of(9)).best.score
+        assert (
+            model.predict(tmp_path / "a.gif").best.score == model.predict(picture_of(9)).best.score
+        )
 
 
 class TestCommand:
@@ -293,12 +351,17 @@ class TestCommand:
         return folder
 
     def test_a_folder(self, command, trained, photos, tmp_path):
-        code, out, err = command(predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}")
+        code, out, err = command(
+            predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}"
+        )
         assert (code, err) == (0, "")
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
         model = msdn_lit.load(trained)
         found = model.predict([photos / name for name in ("a.png", "b.PNG", "below/ö.png")])
-        assert content == {"predictions": [prediction.to_dict() for prediction in found], "failures": {}}
+        assert content == {
+            "predictions": [prediction.to_dict() for prediction in found],
+            "failures": {},
+        }
         rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
         assert rows[0] == "image,rank,class,side,score"
         assert len(rows) == 1 + 3 * 5
@@ -309,25 +372,41 @@ class TestCommand:
         (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:-30])
         Image.new("1", (20_000, 20_000)).save(photos / "e.png")
         Image.new("RGB", (20_000, 10)).save(photos / "f.png")
-        code, _, err = command(predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}")
+        code, _, err = command(
+            predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}"
+        )
         lines = err.splitlines()
         assert (code, len(lines)) == (2, 5)
-        assert all(f"{name} " in line for name, line in zip(("c.jpg", "d.png", "e.png", "f.png"), lines, strict=False))
+        assert all(
+            f"{name} " in line
+            for name, line in zip(("c.jpg", "d.png", "e.png", "f.png"), lines, strict=False)
+        )
         assert lines[-1] == "msdn-predict: 4 of 7 pictures could not be read; the others are done."
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert (len(content["predictions"]), len(content["failures"])) == (3, 4)
 
     def test_typed_classes(self, command, trained, photos, tmp_path):
         name = msdn_lit.load(trained).attribute_names[0]
-        (tmp_path / "mine.yaml").write_text(f'x: {{"{name}": 50}}\ny: {{"{name}": 100}}\nz: {{like: class 1}}\n')
-        arguments = [f"run_dir={trained}", f"images={photos / 'a.png'}", f"output_dir={tmp_path / 'out'}"]
-        code, _, err = command(predict, *arguments, f"classes={tmp_path / 'mine.yaml'}", "extend=true", "top_k=20")
+        (tmp_path / "mine.yaml").write_text(
+            f'x: {{"{name}": 50}}\ny: {{"{name}": 100}}\nz: {{like: class 1}}\n'
+        )
+        arguments = [
+            f"run_dir={trained}",
+            f"images={photos / 'a.png'}",
+            f"output_dir={tmp_path / 'out'}",
+        ]
+        code, _, err = command(
+            predict, *arguments, f"classes={tmp_path / 'mine.yaml'}", "extend=true", "top_k=20"
+        )
         assert code == 0
         assert err.splitlines() == [
             "msdn-predict: 002.class_1 and z cannot be told apart: their attributes are (nearly) the same.",
             "msdn-predict: x and y cannot be told apart: their attributes are (nearly) the same.",
         ]
-        assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 1 + miniature.C + 3
+        assert (
+            len((tmp_path / "out" / "predictions.csv").read_text().splitlines())
+            == 1 + miniature.C + 3
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

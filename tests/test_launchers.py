@@ -33,11 +33,15 @@ def whole(start, sweeps):
 def ray_cluster(monkeypatch):
     """Two nodes of one slot each, on this machine."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read when ray is imported
+    monkeypatch.setenv(
+        "RAY_raylet_start_wait_time_s", "300"
+    )  # on a busy machine; read when ray is imported
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
@@ -58,7 +62,9 @@ class TestSlots:
         def process():
             environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            child = subprocess.Popen([sys.executable, "-c", code], **pipes, text=True, env=environment)
+            child = subprocess.Popen(
+                [sys.executable, "-c", code], **pipes, text=True, env=environment
+            )
             return child, int(child.stdout.readline())
 
         children = [process() for _ in range(2)]
@@ -104,7 +110,7 @@ class TestSlots:
 
 @slow
 def test_joblib_pins(start, sweeps, whole):
-    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.2, MINI_GPUS="2")
+    child = start("joblib", SEEDS, "trial_launcher=joblib", seconds=0.2, MINI_GPUS="2")
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "joblib", whole)
@@ -115,7 +121,13 @@ def test_joblib_pins(start, sweeps, whole):
 
 @slow
 def test_joblib_shares_the_cores(start, sweeps):
-    child = start("joblib", SEEDS, "launcher=joblib", "hydra.launcher.slots=1", OMP_NUM_THREADS="")
+    child = start(
+        "joblib",
+        SEEDS,
+        "trial_launcher=joblib",
+        "hydra.launcher.max_parallel=1",
+        OMP_NUM_THREADS="",
+    )
     out, _ = child.communicate()
     assert child.returncode == 0, out
     seen = [witnesses(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
@@ -126,22 +138,22 @@ def test_joblib_shares_the_cores(start, sweeps):
 
 @slow
 def test_a_joblib_worker_that_dies(start, sweeps, whole):
-    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.3)
+    child = start("joblib", SEEDS, "trial_launcher=joblib", seconds=0.3)
     os.kill(worker_of(sweeps / "joblib"), signal.SIGKILL)
     out, _ = child.communicate()
     assert child.returncode == 1
     assert out.count("A worker died") == 1
     assert "Traceback" not in out
-    assert start("joblib", SEEDS, "launcher=joblib").wait() == 0
+    assert start("joblib", SEEDS, "trial_launcher=joblib").wait() == 0
     same_results(sweeps / "joblib", whole)
 
 
 @slow
 def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
-    child = start("joblib", SEEDS, "launcher=joblib", seconds=0.5)
+    child = start("joblib", SEEDS, "trial_launcher=joblib", seconds=0.5)
     orphan = psutil.Process(worker_of(sweeps / "joblib"))
     child.kill()
-    second = start("joblib", SEEDS, "launcher=joblib")
+    second = start("joblib", SEEDS, "trial_launcher=joblib")
     out, _ = second.communicate()
     assert second.returncode == 0, out
     same_results(sweeps / "joblib", whole)
@@ -153,22 +165,26 @@ def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
 @slow
 def test_submitit(start, sweeps, whole):
     pytest.importorskip("submitit", reason="needs the extra sweeps")
-    child = start("submitit", SEEDS, "launcher=submitit_local", seconds=0.3)
-    os.kill(worker_of(sweeps / "submitit"), signal.SIGUSR2)  # as SLURM does before it takes the machine away
+    child = start("submitit", SEEDS, "trial_launcher=submitit_local", seconds=0.3)
+    os.kill(
+        worker_of(sweeps / "submitit"), signal.SIGUSR2
+    )  # as SLURM does before it takes the machine away
     out, _ = child.communicate()
     assert child.returncode == 0, out
     same_results(sweeps / "submitit", whole)
     seen = witnesses(by_seed(sweeps / "submitit")["0"].folder)
     assert len(seen) == 2
     assert seen[1]["step"] >= 5  # it went on from where the signal came, not from the beginning
-    logs = "".join(path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.*"))
+    logs = "".join(
+        path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.*")
+    )
     assert "Requeued job" in logs
 
 
 @slow
 def test_ray_and_a_worker_that_dies(start, sweeps, whole, ray_cluster):
     address = f"hydra.launcher.inner.init.address='{ray_cluster.address}'"
-    child = start("ray", SEEDS, "launcher=ray", address, seconds=0.3)
+    child = start("ray", SEEDS, "trial_launcher=ray", address, seconds=0.3)
     os.kill(worker_of(sweeps / "ray"), signal.SIGKILL)
     out, _ = child.communicate()
     assert child.returncode == 0, out

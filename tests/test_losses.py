@@ -23,7 +23,11 @@ few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
 # name -> (number of logits it takes, ours, the reference's)
 TERMS = {
-    f"{kind}_{form}": (count, getattr(terms, f"{kind}_{form}"), getattr(reference, f"{kind}_{form}"))
+    f"{kind}_{form}": (
+        count,
+        getattr(terms, f"{kind}_{form}"),
+        getattr(reference, f"{kind}_{form}"),
+    )
     for kind, count in [("cross_entropy", 1), ("self_calibration", 1), ("distillation", 2)]
     for form in ("release", "paper")
 }
@@ -36,8 +40,14 @@ EXTREMES = {
     "differing_by_1e-12": lambda logits: (0 * logits, 1e-12 * logits),
     "differing_by_1e-6": lambda logits: (logits, logits + 1e-6 * logits.sign()),
     "opposite_1e4": lambda logits: (1e4 * logits.sign(), -1e4 * logits.sign()),
-    "all_on_seen": lambda logits: (logits + one_hot_rows(SEEN[0], 1e4), logits + one_hot_rows(SEEN[1], 1e4)),
-    "all_on_unseen": lambda logits: (logits + one_hot_rows(UNSEEN[0], 1e4), logits - one_hot_rows(UNSEEN[0], 1e4)),
+    "all_on_seen": lambda logits: (
+        logits + one_hot_rows(SEEN[0], 1e4),
+        logits + one_hot_rows(SEEN[1], 1e4),
+    ),
+    "all_on_unseen": lambda logits: (
+        logits + one_hot_rows(UNSEEN[0], 1e4),
+        logits - one_hot_rows(UNSEEN[0], 1e4),
+    ),
 }
 
 
@@ -65,7 +75,8 @@ def call_reference(name, logits):
 
 def make_loss(form, **changes):
     functions = {
-        kind: getattr(terms, f"{kind}_{form}") for kind in ("cross_entropy", "self_calibration", "distillation")
+        kind: getattr(terms, f"{kind}_{form}")
+        for kind in ("cross_entropy", "self_calibration", "distillation")
     }
     return MSDNLoss(*ROLES, **{**functions, **WEIGHTS, "calibration": 1.0, **changes})
 
@@ -104,7 +115,9 @@ def doubles(logits):
 def test_term_equals_loops(name, scale):
     logits = random_logits(scale)
     # float32 log-probabilities carry an error of their own size; distances of tiny logits are tiny themselves
-    assert call(name, logits).item() == pytest.approx(call_reference(name, doubles(logits)), rel=2e-5, abs=2e-7)
+    assert call(name, logits).item() == pytest.approx(
+        call_reference(name, doubles(logits)), rel=2e-5, abs=2e-7
+    )
 
 
 @every_term
@@ -174,26 +187,35 @@ def test_logit_distance_does_not_ignore_a_shift_of_one_side():
     assert terms.logit_distance(first + 1, second) != pytest.approx(
         terms.logit_distance(first, second).item(), rel=0.01
     )
-    torch.testing.assert_close(terms.logit_distance(first + 1, second + 1), terms.logit_distance(first, second))
+    torch.testing.assert_close(
+        terms.logit_distance(first + 1, second + 1), terms.logit_distance(first, second)
+    )
 
 
 @pytest.mark.parametrize("form", ["release", "paper"])
 def test_self_calibration_falls_when_unseen_logits_rise(form):
     rises = torch.zeros(C)
     rises[UNSEEN] = 1.0
-    values = [call(f"self_calibration_{form}", [random_logits()[0] + t * rises]).item() for t in range(-3, 4)]
+    values = [
+        call(f"self_calibration_{form}", [random_logits()[0] + t * rises]).item()
+        for t in range(-3, 4)
+    ]
     assert all(later < earlier for earlier, later in pairwise(values))
 
 
 def test_self_calibration_of_the_release_vanishes_when_all_mass_is_unseen():
     rises = torch.zeros(C)
     rises[UNSEEN] = 60.0
-    assert call("self_calibration_release", [random_logits()[0] + rises]).item() == pytest.approx(0, abs=1e-6)
+    assert call("self_calibration_release", [random_logits()[0] + rises]).item() == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_cross_entropies_of_equal_logits_count_their_classes():
     zeros = [torch.zeros(B, C)]
-    assert call("cross_entropy_release", zeros).item() == pytest.approx(math.log(len(SEEN) + len(UNSEEN)))
+    assert call("cross_entropy_release", zeros).item() == pytest.approx(
+        math.log(len(SEEN) + len(UNSEEN))
+    )
     assert call("cross_entropy_paper", zeros).item() == pytest.approx(math.log(len(SEEN)))
 
 
@@ -208,7 +230,9 @@ def test_jensen_shannon_is_symmetric_and_between_0_and_log_2(seed, scale):
     value = jensen_shannon(first, second)
     assert -1e-6 <= value <= math.log(2) + 1e-6
     assert jensen_shannon(second, first) == pytest.approx(value, abs=1e-6)
-    assert value == pytest.approx(reference.jensen_shannon(*doubles([first, second]), range(C)), rel=1e-4, abs=1e-6)
+    assert value == pytest.approx(
+        reference.jensen_shannon(*doubles([first, second]), range(C)), rel=1e-4, abs=1e-6
+    )
     assert jensen_shannon(first, first) == pytest.approx(0, abs=1e-6)
 
 
@@ -238,7 +262,9 @@ def test_distillation_of_equal_logits_is_zero_and_so_is_its_gradient(form):
 
 def test_logit_distance_grows_with_the_square_of_the_scale():
     first, second = random_logits()
-    assert terms.logit_distance(5 * first, 5 * second) == pytest.approx(25 * terms.logit_distance(first, second).item())
+    assert terms.logit_distance(5 * first, 5 * second) == pytest.approx(
+        25 * terms.logit_distance(first, second).item()
+    )
 
 
 @every_form
@@ -255,7 +281,9 @@ def test_distillation_teaches_both_subnets(form):
 def test_loss_equals_loops(form, count, gamma):
     logits = random_logits(count=count)
     actual = make_loss(form, calibration=gamma)(logits, torch.tensor(LABELS))
-    expected = reference.total_loss(form, doubles(logits), LABELS, SEEN, UNSEEN, gamma=gamma, **WEIGHTS)
+    expected = reference.total_loss(
+        form, doubles(logits), LABELS, SEEN, UNSEEN, gamma=gamma, **WEIGHTS
+    )
     assert [value.item() for value in actual] == pytest.approx(expected, rel=1e-5)
     assert actual._fields == ("loss", "cross_entropy", "self_calibration", "distillation")
 
@@ -287,7 +315,9 @@ def test_loss_leaves_the_logits_as_they_are(form):
 @every_form
 def test_margin_reaches_self_calibration_but_not_cross_entropy(form):
     labels = torch.tensor(LABELS)
-    without, with_it = (make_loss(form, calibration=gamma)(random_logits(), labels) for gamma in (0.0, 1.0))
+    without, with_it = (
+        make_loss(form, calibration=gamma)(random_logits(), labels) for gamma in (0.0, 1.0)
+    )
     assert torch.equal(without.cross_entropy, with_it.cross_entropy)
     assert with_it.self_calibration < without.self_calibration
 

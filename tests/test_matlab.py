@@ -11,7 +11,18 @@ from msdn_lit.data.splits.matlab import read_matlab
 from tests.miniature import cells
 
 DTYPES = ("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?")
-TEXTS = ["", "a", "ab", "abc", "abcd", "abcde", "naïve", "日本語", "x" * 3000, "/disk/CUB/images/001.A/B_0.jpg"]
+TEXTS = [
+    "",
+    "a",
+    "ab",
+    "abc",
+    "abcd",
+    "abcde",
+    "naïve",
+    "日本語",
+    "x" * 3000,
+    "/disk/CUB/images/001.A/B_0.jpg",
+]
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "compressed"])
@@ -53,7 +64,10 @@ def test_both_byte_orders_and_numbers_that_matlab_stores_as_smaller_ones(tmp_pat
         return struct.pack(order + "II", kind, len(data)) + data + bytes(-len(data) % 8)
 
     def variable(kind, shape, name, *elements):
-        head = element(6, struct.pack(order + "II", kind, 0)), element(5, struct.pack(order + "2i", *shape))
+        head = (
+            element(6, struct.pack(order + "II", kind, 0)),
+            element(5, struct.pack(order + "2i", *shape)),
+        )
         short_name = struct.pack(order + "I4s", len(name) << 16 | 1, name)
         return element(14, b"".join((*head, short_name, *elements)))
 
@@ -65,7 +79,9 @@ def test_both_byte_orders_and_numbers_that_matlab_stores_as_smaller_ones(tmp_pat
     found = read_matlab(tmp_path / "x.mat", ["att", "c"])
     assert found["c"] == ["日本", ""]
     assert (found["att"].dtype, found["att"].tolist()) == (np.float64, [[1, 3], [2, 40_000]])
-    np.testing.assert_array_equal(found["att"], loadmat(tmp_path / "x.mat", variable_names=["att"])["att"])
+    np.testing.assert_array_equal(
+        found["att"], loadmat(tmp_path / "x.mat", variable_names=["att"])["att"]
+    )
 
 
 def test_every_cut_is_noticed(tmp_path):

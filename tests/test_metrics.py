@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from msdn_lit.metrics import ZSLMetric
-from msdn_lit.metrics.functional import count_per_class, fuse, harmonic_mean, mean_class_accuracy, predict
+from msdn_lit.metrics.functional import (
+    count_per_class,
+    fuse,
+    harmonic_mean,
+    mean_class_accuracy,
+    predict,
+)
 from tests import reference
 
 C = 7
@@ -36,7 +42,9 @@ def make_logits(labels, seed, hint=1.0):
 def score(logits_BC, labels, sizes=None):
     metric = make_metric()
     for logits_bC, labels_b in zip(
-        logits_BC.split(sizes or len(labels)), torch.tensor(labels).split(sizes or len(labels)), strict=True
+        logits_BC.split(sizes or len(labels)),
+        torch.tensor(labels).split(sizes or len(labels)),
+        strict=True,
     ):
         metric.update(logits_bC, labels_b)
     return metric.compute()
@@ -46,14 +54,18 @@ def assert_scores(actual, expected):
     names = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
     assert actual._fields == names
     for name, value, other in zip(names, actual, expected, strict=True):
-        assert value.item() == pytest.approx(float("nan") if other is None else other, abs=1e-12, nan_ok=True), name
+        assert value.item() == pytest.approx(
+            float("nan") if other is None else other, abs=1e-12, nan_ok=True
+        ), name
 
 
 @few
 @given(labels=some_labels, seed=some_seed)
 def test_scores_equal_loops(labels, seed):
     logits_BC = make_logits(labels, seed)
-    assert_scores(score(logits_BC, labels), reference.scores(logits_BC.double().numpy(), labels, SEEN, UNSEEN))
+    assert_scores(
+        score(logits_BC, labels), reference.scores(logits_BC.double().numpy(), labels, SEEN, UNSEEN)
+    )
 
 
 @few
@@ -64,7 +76,9 @@ def test_any_batches_in_any_order_give_exactly_the_same(labels, seed, data):
     size = data.draw(st.integers(1, len(labels)))
     whole = score(logits_BC, labels)
     parts = score(logits_BC[order], [labels[i] for i in order], sizes=size)
-    torch.testing.assert_close(torch.stack(parts), torch.stack(whole), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        torch.stack(parts), torch.stack(whole), rtol=0, atol=0, equal_nan=True
+    )
 
 
 def test_many_small_batches_lose_nothing_to_rounding():
@@ -87,7 +101,9 @@ def test_the_states_of_two_processes_add_up(labels, seed, data):
         setattr(merged, name, reduce(torch.stack([getattr(one, name), getattr(two, name)])))
     merged._update_count = 2
     expected = torch.stack(score(logits_BC, labels))
-    torch.testing.assert_close(torch.stack(merged.compute()), expected, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        torch.stack(merged.compute()), expected, rtol=0, atol=0, equal_nan=True
+    )
 
 
 def test_reset_forgets_everything():
@@ -116,7 +132,9 @@ def test_unseen_images_taken_for_seen_count_for_czsl_alone():
 
 def test_classes_weigh_the_same_however_many_images_they_have():
     labels = [5] * 9 + [2]
-    logits_BC = torch.eye(C)[[5] * 10]  # all nine of one class right, the only one of the other wrong
+    logits_BC = torch.eye(C)[
+        [5] * 10
+    ]  # all nine of one class right, the only one of the other wrong
     assert score(logits_BC, labels).acc_unseen == 0.5
     assert score(logits_BC, labels).acc_czsl == 0.5
 
@@ -146,7 +164,9 @@ def test_a_class_that_is_only_predicted_is_no_part_of_the_mean_unlike_in_torchme
     correct_C = count_per_class(predicted == labels, labels, 8)
     total_C = count_per_class(torch.ones_like(labels), labels, 8)
     assert mean_class_accuracy(correct_C, total_C, torch.arange(8)).item() == pytest.approx(right)
-    assert reference.class_accuracy(predicted.tolist(), labels.tolist(), range(8)) == pytest.approx(right)
+    assert reference.class_accuracy(predicted.tolist(), labels.tolist(), range(8)) == pytest.approx(
+        right
+    )
     macro = multiclass_accuracy(predicted, labels, num_classes=8, average="macro").item()
     assert macro == pytest.approx(right * 5 / 8)
     assert (round(right, 2), round(macro, 2)) == (0.63, 0.4)
@@ -155,8 +175,15 @@ def test_a_class_that_is_only_predicted_is_no_part_of_the_mean_unlike_in_torchme
 @few
 @given(u=st.floats(0, 1), s=st.floats(0, 1))
 def test_harmonic_mean_equals_its_definition(u, s):
-    h = harmonic_mean(torch.tensor(u, dtype=torch.float64), torch.tensor(s, dtype=torch.float64)).item()
-    assert h == harmonic_mean(torch.tensor(s, dtype=torch.float64), torch.tensor(u, dtype=torch.float64)).item()
+    h = harmonic_mean(
+        torch.tensor(u, dtype=torch.float64), torch.tensor(s, dtype=torch.float64)
+    ).item()
+    assert (
+        h
+        == harmonic_mean(
+            torch.tensor(s, dtype=torch.float64), torch.tensor(u, dtype=torch.float64)
+        ).item()
+    )
     assert 0 <= h <= 2 * min(u, s)
     assert h <= (u + s) / 2 + 1e-12
     if min(u, s) > 1e-6:
@@ -229,7 +256,10 @@ def test_half_precision_logits_are_fused_in_float32():
 @given(labels=some_labels.map(lambda labels: labels + CANDIDATES), seed=some_seed)
 def test_calibration_trades_seen_for_unseen_and_leaves_czsl_alone(labels, seed):
     logits, unseen = [make_logits(labels, seed)], torch.tensor(UNSEEN)
-    at = [score(fuse(logits, (1.0,), unseen, gamma), labels) for gamma in (-100.0, -1.0, 0.0, 1.0, 100.0)]
+    at = [
+        score(fuse(logits, (1.0,), unseen, gamma), labels)
+        for gamma in (-100.0, -1.0, 0.0, 1.0, 100.0)
+    ]
     assert at[0].acc_unseen == 0
     assert at[-1].acc_seen == 0
     assert at[-1].acc_unseen == at[-1].acc_czsl

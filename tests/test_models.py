@@ -33,7 +33,15 @@ class Form(NamedTuple):
 
 
 USUAL = Sizes()
-SIZES = [USUAL, Sizes(B=1), Sizes(R=1), Sizes(K=1), Sizes(D=1, E=1), Sizes(1, 1, 1, 1, 1, 1), Sizes(2, 3, 9, 2, 2, 3)]
+SIZES = [
+    USUAL,
+    Sizes(B=1),
+    Sizes(R=1),
+    Sizes(K=1),
+    Sizes(D=1, E=1),
+    Sizes(1, 1, 1, 1, 1, 1),
+    Sizes(2, 3, 9, 2, 2, 3),
+]
 FORMS = {
     "release": Form(
         {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute},
@@ -73,14 +81,18 @@ def make_net(form, sizes=USUAL, scale=1.0, renormalize=False, only=None):
         # rows of the attribute vectors leave length one, as training makes them do
         net.attribute_vectors_KE.mul_(1 + torch.rand(sizes.K, 1, generator=generator))
         for name, make in FORMS[form].subnets.items():
-            weights_MED = torch.empty_like(make(sizes.E, sizes.D).weights_MED).normal_(generator=generator)
+            weights_MED = torch.empty_like(make(sizes.E, sizes.D).weights_MED).normal_(
+                generator=generator
+            )
             if name in net.subnets:
                 net.subnets[name].weights_MED.copy_(scale * weights_MED)
     return net
 
 
 def make_regions(sizes=USUAL, seed=3):
-    return torch.rand(sizes.B, sizes.R, sizes.D, generator=torch.Generator().manual_seed(seed)) + 0.01
+    return (
+        torch.rand(sizes.B, sizes.R, sizes.D, generator=torch.Generator().manual_seed(seed)) + 0.01
+    )
 
 
 def double(tensor):
@@ -102,7 +114,9 @@ def reference_outputs(form, net, regions_BRD):
         over_a, over_v = FORMS[form].axes
         pairs = [
             reference.paper_attribute_to_visual(V, first[1], first[0], F, over=over_a),
-            reference.paper_visual_to_attribute(V, second[2].T, second[0].T, second[1], F, over=over_v),
+            reference.paper_visual_to_attribute(
+                V, second[2].T, second[0].T, second[1], F, over=over_v
+            ),
         ]
     Z = double(net.class_attributes_CK)
     return [(reference.class_logits(scores, Z), scores, attention) for scores, attention in pairs]
@@ -126,7 +140,10 @@ def test_net_equals_loops(form, renormalize, sizes):
 def test_class_and_attribute_vectors_are_normalised_at_construction():
     vectors_KE, classes_CK = torch.randn(6, 7) * 50, torch.randn(8, 6) * 50
     net = MSDN(vectors_KE, classes_CK, 5, subnets=FORMS["release"].subnets)
-    close(net.attribute_vectors_KE.detach(), torch.tensor(reference.unit_rows(vectors_KE.numpy())).float())
+    close(
+        net.attribute_vectors_KE.detach(),
+        torch.tensor(reference.unit_rows(vectors_KE.numpy())).float(),
+    )
     close(net.class_attributes_CK, torch.tensor(reference.unit_rows(classes_CK.numpy())).float())
 
 
@@ -143,7 +160,9 @@ def test_attention_sums_to_one_over_its_axis_and_only_that(form):
 def test_permuting_regions_permutes_attention_and_nothing_else(form):
     net, regions_BRD = make_net(form), make_regions()
     order = [2, 0, 3, 1]
-    expected = [(logits, scores, attention[:, :, order]) for logits, scores, attention in net(regions_BRD)]
+    expected = [
+        (logits, scores, attention[:, :, order]) for logits, scores, attention in net(regions_BRD)
+    ]
     assert_outputs_close(net(regions_BRD[:, order]), expected)
 
 
@@ -171,7 +190,10 @@ def test_renormalize_keeps_only_the_direction_of_attribute_vectors(form, renorma
     with torch.no_grad():
         net.attribute_vectors_KE.mul_(3.0)
     after = net(regions_BRD)
-    same = [torch.allclose(a.logits_BC, b.logits_BC, rtol=1e-4) for a, b in zip(before, after, strict=True)]
+    same = [
+        torch.allclose(a.logits_BC, b.logits_BC, rtol=1e-4)
+        for a, b in zip(before, after, strict=True)
+    ]
     assert same == [renormalize, renormalize]
 
 
@@ -185,7 +207,12 @@ def test_a_subnet_alone_equals_itself_in_the_pair(form, index):
 
 def test_outputs_have_the_order_of_the_subnets():
     net = make_net("release")
-    turned = MSDN(torch.ones(6, 7), torch.ones(8, 6), 5, subnets=dict(reversed(FORMS["release"].subnets.items())))
+    turned = MSDN(
+        torch.ones(6, 7),
+        torch.ones(8, 6),
+        5,
+        subnets=dict(reversed(FORMS["release"].subnets.items())),
+    )
     turned.load_state_dict(net.state_dict())
     turned.class_attributes_CK.copy_(net.class_attributes_CK)
     assert_outputs_close(turned(make_regions()), net(make_regions())[::-1])
@@ -202,7 +229,9 @@ def test_half_precision_regions_are_computed_in_float32(form, dtype):
 
 def assert_finite_with_gradients(net, outputs):
     sum(output.logits_BC.sum() for output in outputs).backward()
-    tensors = [tensor for output in outputs for tensor in output] + [p.grad for p in net.parameters()]
+    tensors = [tensor for output in outputs for tensor in output] + [
+        p.grad for p in net.parameters()
+    ]
     assert all(tensor.isfinite().all() for tensor in tensors)
 
 
@@ -257,7 +286,7 @@ def test_every_matrix_leaves_its_initial_value_within_two_steps(form):
 def test_effective_regions_scale_the_scores_to_so_many_means(R):
     net, regions_BRD = make_net("release"), make_regions(Sizes(R=R))
     expected = net(regions_BRD)[1]
-    net.subnets["visual_to_attribute"].effective_regions = 2.5
+    net.subnets["visual_to_attribute"].region_scale = 2.5
     found = net(regions_BRD)[1]
     close(found.attribute_scores_BK, expected.attribute_scores_BK * 2.5 / R)
     close(found.logits_BC, expected.logits_BC * 2.5 / R)
@@ -290,7 +319,9 @@ class TestRegionDropout:
         expected = net(regions_BRD)
         net.region_dropout = RegionDropout(0.5)
         assert net(regions_BRD)[0].attention_BKR.shape[2] == 2
-        assert_outputs_close(net.eval()(regions_BRD), [[t.detach() for t in output] for output in expected])
+        assert_outputs_close(
+            net.eval()(regions_BRD), [[t.detach() for t in output] for output in expected]
+        )
 
     @pytest.mark.parametrize("dropped", [-0.1, 1.0, float("nan")])
     def test_what_is_no_share(self, dropped):
@@ -300,7 +331,9 @@ class TestRegionDropout:
 
 def test_initial_matrices_of_the_release():
     torch.manual_seed(0)
-    first, second = (make(60, 70).weights_MED.detach() for make in FORMS["release"].subnets.values())
+    first, second = (
+        make(60, 70).weights_MED.detach() for make in FORMS["release"].subnets.values()
+    )
     assert abs(first[0].mean()) < 0.05
     assert abs(first[0].std() - 1) < 0.05
     assert not first[1].any()
@@ -330,7 +363,9 @@ class LargestOutput(TorchDispatchMode):
 def test_nothing_of_the_size_of_batch_by_attributes_by_channels_is_built(form):
     sizes = Sizes(B=10, R=2, D=20, K=10, E=3, C=4)
     M = FORMS[form].num_matrices
-    legitimate = max(sizes.B * sizes.R * sizes.D, M * sizes.K * sizes.B * sizes.R, M * sizes.K * sizes.D)
+    legitimate = max(
+        sizes.B * sizes.R * sizes.D, M * sizes.K * sizes.B * sizes.R, M * sizes.K * sizes.D
+    )
     forbidden = sizes.B * sizes.K * sizes.D
     assert legitimate < forbidden
     net, regions_BRD = make_net(form, sizes), make_regions(sizes)

@@ -29,7 +29,9 @@ GOOD = {"refused", "equal", "other numbers"}
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),  # of what it could decode nevertheless
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
-    pytest.mark.filterwarnings("ignore:.*no model can tell"),  # our own, of classes with equal attributes
+    pytest.mark.filterwarnings(
+        "ignore:.*no model can tell"
+    ),  # our own, of classes with equal attributes
     pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required"),
     pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants"),
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),
@@ -39,7 +41,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def formats(tmp_path_factory):
     """All formats by family."""
-    return {name: list(family.formats(tmp_path_factory.mktemp(name))) for name, family in FAMILIES.items()}
+    return {
+        name: list(family.formats(tmp_path_factory.mktemp(name)))
+        for name, family in FAMILIES.items()
+    }
 
 
 def spoiled(form):
@@ -58,9 +63,15 @@ def random_damage(form):
 def examine(form, cases, place):
     """Reads a format's cases and tells of those that did not end well."""
     reference = form.read(written(form, {}, place))
-    told = apart.outcomes(lambda number: outcome(form, cases[number][1], place, reference), len(cases), form.megabytes)
+    told = apart.outcomes(
+        lambda number: outcome(form, cases[number][1], place, reference), len(cases), form.megabytes
+    )
     print(form.name, dict(Counter(told)))  # shown by pytest -rP
-    return [f"{form.name}, {case[0]}: {end}" for case, end in zip(cases, told, strict=True) if end not in GOOD]
+    return [
+        f"{form.name}, {case[0]}: {end}"
+        for case, end in zip(cases, told, strict=True)
+        if end not in GOOD
+    ]
 
 
 def written(form, changed, place):
@@ -83,7 +94,11 @@ def outcome(form, changed, place, reference):
         end = "refused" if "\n" not in str(fault) else f"more than a line: {fault}"
     except BaseException as error:
         end = f"{type(error).__name__}: {error}"
-    left = {name for name in tree(place) - before if end == "refused" or not name.startswith(packed.INTO)}
+    left = {
+        name
+        for name in tree(place) - before
+        if end == "refused" or not name.startswith(packed.INTO)
+    }
     return f"left {left}" if left else end
 
 
@@ -97,31 +112,57 @@ def judged(form, value, reference):
 
 def tree(folder):
     """Paths of all files below a folder, and of its empty folders."""
-    places = [(os.path.relpath(place, folder), folders, files) for place, folders, files in os.walk(folder)]
-    return {os.path.normpath(f"{place}/{name}") for place, folders, files in places for name in (*folders, *files)}
+    places = [
+        (os.path.relpath(place, folder), folders, files)
+        for place, folders, files in os.walk(folder)
+    ]
+    return {
+        os.path.normpath(f"{place}/{name}")
+        for place, folders, files in places
+        for name in (*folders, *files)
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_damaged_files(formats, family, tmp_path):
-    wrong = [line for form in formats[family] for line in examine(form, [*random_damage(form)], tmp_path / "case")]
+    wrong = [
+        line
+        for form in formats[family]
+        for line in examine(form, [*random_damage(form)], tmp_path / "case")
+    ]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "packed"])  # see test_archives
+@pytest.mark.parametrize(
+    "family", [name for name in FAMILIES if name != "packed"]
+)  # see test_archives
 def test_hostile_files(formats, family, tmp_path):
-    wrong = [line for form in formats[family] for line in examine(form, list(form.hostile), tmp_path / "case")]
+    wrong = [
+        line
+        for form in formats[family]
+        for line in examine(form, list(form.hostile), tmp_path / "case")
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_files_of_other_formats(formats, family, tmp_path):
     """A .pkl in place of a .mat, and so on."""
-    others = [(form, form.files[name]) for forms in formats.values() for form in forms for name in spoiled(form)]
+    others = [
+        (form, form.files[name])
+        for forms in formats.values()
+        for form in forms
+        for name in spoiled(form)
+    ]
     if family == "packed":  # for which NumPy's and PyTorch's zip archives are archives as well
         others = [(form, data) for form, data in others if not data.startswith(b"PK")]
     wrong = []
     for form in formats[family]:
-        cases = [(f"content of {other.name}", {spoiled(form)[0]: data}) for other, data in others if other is not form]
+        cases = [
+            (f"content of {other.name}", {spoiled(form)[0]: data})
+            for other, data in others
+            if other is not form
+        ]
         wrong += examine(form, cases, tmp_path / "case")
     assert not wrong, "\n".join(wrong)
 
@@ -129,12 +170,25 @@ def test_files_of_other_formats(formats, family, tmp_path):
 def test_whatever_a_reader_does_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "SECONDS", 1)
     ends = (
-        *(lambda: 1, lambda: 2, lambda: os.mkdir(TRACE), lambda: 1 / 0, lambda: os._exit(3), lambda: time.sleep(9)),
-        *(lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: len(bytearray(2**28)), lambda: bytearray(2**40)),
+        *(
+            lambda: 1,
+            lambda: 2,
+            lambda: os.mkdir(TRACE),
+            lambda: 1 / 0,
+            lambda: os._exit(3),
+            lambda: time.sleep(9),
+        ),
+        *(
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            lambda: len(bytearray(2**28)),
+            lambda: bytearray(2**40),
+        ),
     )
     form = Format("x", {"x": b""}, lambda folder: None, lambda value: False)
     told = apart.outcomes(
-        lambda number: outcome(replace(form, read=lambda folder: ends[number]()), {}, tmp_path / "case", 1),
+        lambda number: outcome(
+            replace(form, read=lambda folder: ends[number]()), {}, tmp_path / "case", 1
+        ),
         len(ends),
         megabytes=200,
     )

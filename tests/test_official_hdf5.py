@@ -5,20 +5,31 @@ import numpy as np
 import pytest
 
 from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.features.store import FeatureStore, hash_image_list
-from msdn_lit.data.features.published_hdf5 import OfficialFeatures
 from msdn_lit.errors import DataError
 from tests.miniature import MINI, C, K, N
 
-SOURCE = {"name": "x", "backbone": {"model_name": "resnet101.tv_in1k"}, "transform": {"image_size": 96}}
+SOURCE = {
+    "name": "x",
+    "backbone": {"model_name": "resnet101.tv_in1k"},
+    "transform": {"image_size": 96},
+}
 D, H, W = 12, 3, 3
 MAPS_NDHW = np.random.default_rng(0).random((N, D, H, W), dtype=np.float32) * 9
 
 
 def write_hdf5(path, split, *, maps=MAPS_NDHW, compression=None, **changes):
     """A file as the published scripts write it."""
-    content = {"feature_map": maps, "labels": split.labels_N, "att": np.zeros((C, K)), "w2v_att": np.zeros((K, 300))}
-    content |= {f"{name}_loc": split.locations[name] for name in ("trainval", "test_seen", "test_unseen")}
+    content = {
+        "feature_map": maps,
+        "labels": split.labels_N,
+        "att": np.zeros((C, K)),
+        "w2v_att": np.zeros((K, 300)),
+    }
+    content |= {
+        f"{name}_loc": split.indices[name] for name in ("trainval", "test_seen", "test_unseen")
+    }
     with h5py.File(path, "w") as file:
         for key, value in (content | changes).items():
             if value is not None:
@@ -32,7 +43,7 @@ def split(data_dir):
 
 
 def open_hdf5(path, source=SOURCE):
-    return OfficialFeatures(path, source, "images")
+    return PublishedFeatures(path, source, "images")
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
@@ -56,7 +67,7 @@ class TestReading:
         store = FeatureStore(tmp_path / "store")
         np.testing.assert_array_equal(store.gather(np.arange(N)), official.gather(np.arange(N)))
         assert store.manifest.grid == (3, 3)
-        assert store.manifest.computation == {"official_hdf5": "f.hdf5"}
+        assert store.manifest.computation == {"published_hdf5": "f.hdf5"}
 
 
 def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypatch):
@@ -66,7 +77,7 @@ def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypa
     path = write_hdf5(tmp_path / "f.hdf5", split)
     module = build.datamodule(mini_config(f"data.store_dir={path}"))
     batch = module.dataset("trainval").__getitems__([3, 1])
-    row = split.locations["trainval"][3]
+    row = split.indices["trainval"][3]
     expected = MAPS_NDHW[row].reshape(D, H * W).T.astype(np.float16)
     np.testing.assert_array_equal(batch.regions_BRD[0].numpy(), expected)
 
@@ -76,7 +87,9 @@ def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, mon
 
     monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split, compression="gzip")
-    with pytest.warns(UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="):
+    with pytest.warns(
+        UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="
+    ):
         build.datamodule(mini_config(f"data.store_dir={path}"))
 
 
@@ -84,13 +97,17 @@ class TestWrongFiles:
     def test_dazles_7x7_file_under_the_same_name(self, tmp_path, split):
         path = write_hdf5(tmp_path / "f.hdf5", split, maps=np.ones((N, D, 7, 7), np.float32))
         source = SOURCE | {"transform": {"image_size": 448}}
-        with pytest.raises(DataError, match=r"expected 14x14 regions at 448 px, found 7x7.*DAZLE's.*resnet101_224"):
+        with pytest.raises(
+            DataError, match=r"expected 14x14 regions at 448 px, found 7x7.*DAZLE's.*resnet101_224"
+        ):
             open_hdf5(path, source)
         assert open_hdf5(path, SOURCE | {"transform": {"image_size": 224}}).manifest.grid == (7, 7)
 
     def test_of_another_backbone_than_the_config(self, tmp_path, split):
         path = write_hdf5(tmp_path / "f.hdf5", split)
-        with pytest.raises(DataError, match="official feature files are ResNet-101's: found mobilenetv2_100"):
+        with pytest.raises(
+            DataError, match="official feature files are ResNet-101's: found mobilenetv2_100"
+        ):
             open_hdf5(path, SOURCE | {"backbone": {"model_name": "mobilenetv2_100"}})
 
     @pytest.mark.parametrize("content", [None, b"", b"no hdf5", "truncated"])
@@ -105,7 +122,12 @@ class TestWrongFiles:
 
     @pytest.mark.parametrize(
         "maps",
-        [np.ones((N, D), np.float32), np.ones((N, D, H, W), np.int32), np.ones((0, D, H, W), np.float32), None],
+        [
+            np.ones((N, D), np.float32),
+            np.ones((N, D, H, W), np.int32),
+            np.ones((0, D, H, W), np.float32),
+            None,
+        ],
     )
     def test_of_another_layout(self, tmp_path, split, maps):
         with pytest.raises(DataError, match=r"(cannot be read as|no table of features)"):
@@ -113,7 +135,7 @@ class TestWrongFiles:
 
     @pytest.mark.parametrize("key", ["labels", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
     def test_of_another_split(self, tmp_path, split, key):
-        values = split.labels_N if key == "labels" else split.locations[key.removesuffix("_loc")]
+        values = split.labels_N if key == "labels" else split.indices[key.removesuffix("_loc")]
         official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, **{key: (values + 1) % N}))
         with pytest.raises(DataError, match=f"{key} differs from the split file's"):
             official.check_split(split)
@@ -133,4 +155,9 @@ class TestWrongFiles:
 
 def test_hash_of_images_is_kept(tmp_path, split):
     images = hash_image_list(MINI.relative_paths(split))
-    assert OfficialFeatures(write_hdf5(tmp_path / "f.hdf5", split), SOURCE, images).manifest.images_sha256 == images
+    assert (
+        PublishedFeatures(
+            write_hdf5(tmp_path / "f.hdf5", split), SOURCE, images
+        ).manifest.images_sha256
+        == images
+    )

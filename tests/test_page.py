@@ -13,17 +13,21 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from msdn_lit.commands.results import report
-from msdn_lit.analysis.output.formats import Share, Table
 from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.output.formats import Share, Table
 from msdn_lit.analysis.output.page import report_page
+from msdn_lit.commands.results import report
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from tests.run_folders import write_run
 
 VOID = {"meta", "link", "img", "input"}
 HOSTILE = Table(
-    "hostile", "A & <i>C</i>", ["<name>", "T1", "n"], [["<b>\"x'</b> &amp;", Share(0.5), 1]], ["<all> {{ 1 }}"]
+    "hostile",
+    "A & <i>C</i>",
+    ["<name>", "T1", "n"],
+    [["<b>\"x'</b> &amp;", Share(0.5), 1]],
+    ["<all> {{ 1 }}"],
 )
 
 
@@ -54,14 +58,23 @@ class Page(HTMLParser):
         self.text += data
 
     def all(self, tag, attribute):
-        return [attributes[attribute] for name, attributes in self.elements if name == tag and attribute in attributes]
+        return [
+            attributes[attribute]
+            for name, attributes in self.elements
+            if name == tag and attribute in attributes
+        ]
 
 
 @pytest.fixture
 def logs(load_config, tmp_path):
     """Three values of a setting, one of them with two seeds; the classes of the first have names."""
     cfg = load_config()
-    for name, cfg.seed, cfg.loss.lambda_cal in (("a 0", 0, 0.1), ("1", 1, 0.1), ("b", 0, 0.2), ("c", 0, 0.4)):
+    for name, cfg.seed, cfg.loss.lambda_cal in (
+        ("a 0", 0, 0.1),
+        ("1", 1, 0.1),
+        ("b", 0, 0.2),
+        ("c", 0, 0.4),
+    ):
         folder = write_run(tmp_path / "logs" / name, cfg, recipe="cub_gzsl")
         write_class_names(folder / "scores", [f"{c:03d}.Bird_<{c}>" for c in range(10)])
     return tmp_path / "logs"
@@ -69,7 +82,9 @@ def logs(load_config, tmp_path):
 
 @pytest.fixture
 def page(logs, tmp_path, command):
-    code, out, err = command(report, str(logs), "--format", "html", "--output", str(tmp_path / "out"))
+    code, out, err = command(
+        report, str(logs), "--format", "html", "--output", str(tmp_path / "out")
+    )
     assert (code, err, out) == (0, "", f"{tmp_path / 'out' / 'report.html'}\n")
     return (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
@@ -77,7 +92,15 @@ def page(logs, tmp_path, command):
 def test_the_page_stands_alone_and_shows_every_panel(page, logs, tmp_path):
     parsed = Page(page)
     sources = parsed.all("img", "src")
-    kinds = {"bars": 2, "curves": 1, "sensitivity": 1, "history": 3, "losses": 3, "classes": 3, "prediction": 3}
+    kinds = {
+        "bars": 2,
+        "curves": 1,
+        "sensitivity": 1,
+        "history": 3,
+        "losses": 3,
+        "classes": 3,
+        "prediction": 3,
+    }
     assert len(sources) == sum(kinds.values())
     for source in sources:
         head, _, content = source.partition(",")
@@ -86,7 +109,9 @@ def test_the_page_stands_alone_and_shows_every_panel(page, logs, tmp_path):
     links = [*parsed.all("a", "href"), *parsed.all("link", "href"), *parsed.all("script", "src")]
     assert not [link for link in [*links, *sources] if re.match(r"(https?:)?//", link)]
     assert not re.search(r"https?://|@import|url\(", page)
-    folders = {(tmp_path / "out" / unquote(link)).resolve() for link in links if link[0] not in "#d"}
+    folders = {
+        (tmp_path / "out" / unquote(link)).resolve() for link in links if link[0] not in "#d"
+    }
     assert folders == {path.resolve() for path in logs.iterdir()}
     identities = parsed.all("section", "id")
     assert {link[1:] for link in links if link.startswith("#")} == set(identities)
@@ -97,21 +122,32 @@ def test_its_tables_say_what_the_files_do(page, logs):
     rows = Page(page).rows
     for name in ("a 0", "1", "b", "c"):
         last = json.loads((logs / name / "result.json").read_text())["scores"]["last"]
-        scores = [f"{100 * last[score]:.1f}" for score in ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")]
+        scores = [
+            f"{100 * last[score]:.1f}"
+            for score in ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
+        ]
         (row,) = [row for row in rows if row[-1].endswith(f"logs/{name}")]
         assert [cell for cell in row if re.fullmatch(r"\d+\.\d", cell)] == scores
     cache = ScoreCache.load(logs / "c" / "scores" / "last.npz")
     fused = cache.fused(calibration=cache.calibration).numpy()
-    accuracies = {c: 100 * np.mean(fused[cache.labels_N == c].argmax(axis=1) == c) for c in range(10)}
-    found = [row for row in rows if row[0].startswith("Bird <") and len(row) == 5][-10:]  # of the last group
-    assert {row[0]: row[3] for row in found} == {f"Bird <{c}>": f"{value:.1f}" for c, value in accuracies.items()}
+    accuracies = {
+        c: 100 * np.mean(fused[cache.labels_N == c].argmax(axis=1) == c) for c in range(10)
+    }
+    found = [row for row in rows if row[0].startswith("Bird <") and len(row) == 5][
+        -10:
+    ]  # of the last group
+    assert {row[0]: row[3] for row in found} == {
+        f"Bird <{c}>": f"{value:.1f}" for c, value in accuracies.items()
+    }
     assert [float(row[3]) for row in found] == sorted(float(row[3]) for row in found)
 
 
 def test_nothing_is_taken_for_markup(logs):
     groups = group_runs(find_runs([logs / "c"]).runs)[0]
     parsed = Page(report_page("a < b", groups, [HOSTILE], None, logs))
-    assert ["<b>\"x'</b> &amp;", "50.0", "1"] in [[cell.strip() for cell in row] for row in parsed.rows]
+    assert ["<b>\"x'</b> &amp;", "50.0", "1"] in [
+        [cell.strip() for cell in row] for row in parsed.rows
+    ]
     assert all(text in parsed.text for text in ("a < b", HOSTILE.title, *HOSTILE.notes, "<name>"))
 
 
@@ -139,12 +175,28 @@ def test_a_browser_has_nothing_to_complain_of(page, tmp_path):
       document.title = JSON.stringify({seeds, found, broken, wide});
     </script>"""
     copy = tmp_path / "out" / "probed.html"
-    copy.write_text(page.replace('loading="lazy"', "").replace("</body>", f"{probe}</body>"), encoding="utf-8")
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
-    flags += ["--window-size=390,844", "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}"]
+    copy.write_text(
+        page.replace('loading="lazy"', "").replace("</body>", f"{probe}</body>"), encoding="utf-8"
+    )
+    flags = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--log-level=0",
+    ]
+    flags += [
+        "--window-size=390,844",
+        "--virtual-time-budget=5000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
     environment = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(
-        [browser, *flags, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=300, env=environment
+        [browser, *flags, "--dump-dom", copy.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
     )
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     told = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import msdn_lit
-from msdn_lit.inference.page import page as explanation
 from msdn_lit.inference.candidates import describe
+from msdn_lit.inference.page import page as explanation
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
 from tests.test_explanation import PICTURES, png  # noqa: E402
@@ -41,7 +41,10 @@ def tab(browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on(
+        "console",
+        lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None,
+    )
     yield page
     page.close()
     assert faults == []
@@ -62,21 +65,32 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
     open_page(tab, tmp_path, [found])
     ranked = tab.evaluate("ranking(state.images[0].psi, state.classes)")
     assert [model.classes.names[one["c"]] for one in ranked] == [c.name for c in found.classes]
-    assert [one["score"] for one in ranked] == pytest.approx([c.score for c in found.classes], abs=1e-4)
-    computed = tab.evaluate("flips(state.images[0].psi, state.classes)")
-    assert [flip["rival"] for flip in computed] == [flip.rival for flip in found.flips]
-    for ours, theirs in zip(found.flips, computed, strict=True):
-        assert (theirs["attribute"], theirs["change"]) == (ours.attribute, pytest.approx(ours.change, rel=1e-4))
-    typed = {name: value for name, value in zip(model.attribute_names, [0, 50, 100, 3.5, 0, 20], strict=True) if value}
-    row_K = describe({"x": typed}, model.attribute_names, model.classes).attributes_CK[0]
-    assert tab.evaluate("Array.from(unit(Float32Array.from([0, 50, 100, 3.5, 0, 20])))") == pytest.approx(
-        row_K.tolist()
+    assert [one["score"] for one in ranked] == pytest.approx(
+        [c.score for c in found.classes], abs=1e-4
     )
+    computed = tab.evaluate("counterfactuals(state.images[0].psi, state.classes)")
+    assert [flip["rival"] for flip in computed] == [flip.rival for flip in found.counterfactuals]
+    for ours, theirs in zip(found.counterfactuals, computed, strict=True):
+        assert (theirs["attribute"], theirs["change"]) == (
+            ours.attribute,
+            pytest.approx(ours.change, rel=1e-4),
+        )
+    typed = {
+        name: value
+        for name, value in zip(model.attribute_names, [0, 50, 100, 3.5, 0, 20], strict=True)
+        if value
+    }
+    row_K = describe({"x": typed}, model.attribute_names, model.classes).attributes_CK[0]
+    assert tab.evaluate(
+        "Array.from(unit(Float32Array.from([0, 50, 100, 3.5, 0, 20])))"
+    ) == pytest.approx(row_K.tolist())
 
 
 def test_pictures_none_of_which_could_be_read(tab, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(explanation.page([], "title", {"a.jpg": "a.jpg does not decode."}), encoding="utf-8")
+    path.write_text(
+        explanation.page([], "title", {"a.jpg": "a.jpg does not decode."}), encoding="utf-8"
+    )
     tab.goto(path.as_uri())
     assert "a.jpg does not decode." in tab.locator(".failures").inner_text()
     assert not tab.locator("#drop").is_visible()
@@ -85,11 +99,13 @@ def test_pictures_none_of_which_could_be_read(tab, tmp_path):
 
 def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
     """Among seen classes alone, too, all of whose margins are negative."""
-    open_page(tab, tmp_path, [model.predict(PICTURES[0], model.classes.of_side("seen"))])
+    open_page(tab, tmp_path, [model.predict(PICTURES[0], model.classes.in_domain("seen"))])
     tab.locator("#name").fill("mine")
     tab.locator("#name").press("Enter")
     new = model.candidates({"mine": {model.attribute_names[0]: 100}})
-    assert tab.evaluate("state.classes.at(-1).margin") == pytest.approx(float(model.margins(new)[0]))
+    assert tab.evaluate("state.classes.at(-1).margin") == pytest.approx(
+        float(model.margins(new)[0])
+    )
     tab.locator("#save").click()
     assert tab.locator("#message").inner_text() == "“mine” has no attributes yet."
 
@@ -103,7 +119,9 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
         tab.keyboard.press("ArrowDown")
     assert values.nth(0).evaluate("(input) => input === document.activeElement")
     tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.closest('#attributes li') === $('attributes').children[1]")
+    assert tab.evaluate(
+        "document.activeElement.closest('#attributes li') === $('attributes').children[1]"
+    )
     attribute = tab.locator("#attributes li:nth-child(2) button > span:first-child").inner_text()
     assert f"“{attribute}”" in tab.locator("#caption").inner_text()  # its heat map
     values.nth(0).press_sequentially("7")
@@ -114,7 +132,11 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
     for place, number in (("subnets", 2), ("pictures", 1)):
         tab.locator(f"#{place} button").nth(number).focus()
         tab.keyboard.press("Enter")
-        assert tab.locator(f"#{place} button").nth(number).evaluate("(one) => one === document.activeElement")
+        assert (
+            tab.locator(f"#{place} button")
+            .nth(number)
+            .evaluate("(one) => one === document.activeElement")
+        )
     assert tab.locator("#heat").is_hidden()
 
 
@@ -127,15 +149,21 @@ def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
     tab.locator("#add button").click()
     typed = {names[1]: 3, names[4]: 100, names[5]: 0}
     for name, value in typed.items():
-        row = tab.locator("#attributes li").filter(has=tab.locator(f"[data-key='{names.index(name)}']"))
+        row = tab.locator("#attributes li").filter(
+            has=tab.locator(f"[data-key='{names.index(name)}']")
+        )
         row.locator("input").fill(str(value))
     made = model.candidates({"mine": {"like": like, **typed}})
-    expected = model.predict(PICTURES[0], model.classes + made, top_k=len(model.classes) + 1).classes
+    expected = model.predict(
+        PICTURES[0], model.classes + made, top_k=len(model.classes) + 1
+    ).classes
     found = tab.evaluate(
         "ranking(state.images[0].psi, state.classes).map((one) => ({...state.classes[one.c], ...one}))"
     )
     assert [one["name"] for one in found] == [one.name for one in expected]
-    assert [one["score"] for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
+    assert [one["score"] for one in found] == pytest.approx(
+        [one.score for one in expected], abs=1e-4
+    )
 
 
 def test_what_was_changed_is_marked_and_undone(model, tab, tmp_path):
@@ -144,7 +172,9 @@ def test_what_was_changed_is_marked_and_undone(model, tab, tmp_path):
     value = tab.locator("#attributes input").nth(2)
     was = value.input_value()
     value.fill("1" if was != "1" else "2")
-    assert [mark.get_attribute("title") for mark in tab.locator("#attributes .changed").all()] == [f"was {was}"]
+    assert [mark.get_attribute("title") for mark in tab.locator("#attributes .changed").all()] == [
+        f"was {was}"
+    ]
     tab.locator("#reset").click()
     assert tab.locator("#attributes .changed").count() == 0
     tab.locator("#name").fill("mine")
@@ -162,9 +192,20 @@ def test_finds_classes_and_walks_with_arrows(model, tab, tmp_path):
     assert len(names_in(tab, "ranking")) == 2  # with the class that is chosen
     tab.locator("#find").fill("")
     tab.locator("#attributes button").nth(0).focus()
-    for key, place in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 5), ("ArrowDown", 5), ("Home", 0)):
+    for key, place in (
+        ("ArrowDown", 1),
+        ("ArrowDown", 2),
+        ("ArrowUp", 1),
+        ("End", 5),
+        ("ArrowDown", 5),
+        ("Home", 0),
+    ):
         tab.keyboard.press(key)
-        assert tab.locator("#attributes button").nth(place).evaluate("(one) => one === document.activeElement")
+        assert (
+            tab.locator("#attributes button")
+            .nth(place)
+            .evaluate("(one) => one === document.activeElement")
+        )
         assert tab.locator("#attributes button").nth(place).get_attribute("aria-pressed") == "true"
 
 
@@ -173,7 +214,10 @@ def test_on_a_phone_the_picture_stays_in_view(model, tab, tmp_path):
     open_page(tab, tmp_path, [model.predict(PICTURES[0])])
     tab.locator("#attributes button").last.focus()
     tab.locator("#attributes").evaluate("(list) => list.scrollIntoView(false)")
-    picture, row = tab.locator("#picture").bounding_box(), tab.locator("#attributes button").last.bounding_box()
+    picture, row = (
+        tab.locator("#picture").bounding_box(),
+        tab.locator("#attributes button").last.bounding_box(),
+    )
     assert 0 <= picture["y"] < row["y"] - picture["height"] < 700
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
@@ -222,11 +266,16 @@ def use(tab, model, folder):
 
     tab.locator("#ranking li button").nth(7).focus()
     tab.keyboard.press("Enter")  # by keyboard: the last class
-    name, score = tab.locator("#why").inner_text(), tab.locator("#ranking output").nth(7).inner_text()
+    name, score = (
+        tab.locator("#why").inner_text(),
+        tab.locator("#ranking output").nth(7).inner_text(),
+    )
     tab.locator("#attributes input").nth(0).fill("0")
     tab.keyboard.press("Tab")
     assert tab.locator("#why").inner_text() == name
-    outputs = dict(zip(names_in(tab, "ranking"), tab.locator("#ranking output").all_inner_texts(), strict=True))
+    outputs = dict(
+        zip(names_in(tab, "ranking"), tab.locator("#ranking output").all_inner_texts(), strict=True)
+    )
     (edited,) = [value for key, value in outputs.items() if key.split(". ")[1] in name]
     assert edited != score
     tab.locator("#reset").click()
@@ -245,10 +294,16 @@ def use(tab, model, folder):
     download.value.save_as(folder / "mine.yaml")
     made = model.candidates(folder / "mine.yaml")
     assert made.names == ("my bird",)
-    np.testing.assert_allclose(made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3)
+    np.testing.assert_allclose(
+        made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3
+    )
     tab.set_input_files("#file", folder / "large.png")
     tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
-    tab.set_input_files("#file", [folder / "text.png", folder / "a.png"])  # the good one hides no message
+    tab.set_input_files(
+        "#file", [folder / "text.png", folder / "a.png"]
+    )  # the good one hides no message
     tab.wait_for_selector("#pictures button:nth-child(2)")
-    tab.wait_for_function("$('message').textContent.startsWith('text.png: The picture does not decode')")
+    tab.wait_for_function(
+        "$('message').textContent.startsWith('text.png: The picture does not decode')"
+    )
     assert torch.is_inference_mode_enabled() is False

@@ -10,13 +10,12 @@ import torch
 from omegaconf import OmegaConf
 
 from msdn_lit.build import training as build
-from msdn_lit.commands.train import evaluate
-from msdn_lit.commands.train import train
+from msdn_lit.commands.train import evaluate, train
+from msdn_lit.data.samplers import StackedBatches, UniformBatches
+from msdn_lit.errors import ConfigError
+from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache
-from msdn_lit.runs.checkpoint import find_checkpoint
-from msdn_lit.data.samplers import JointDraw, UniformDraw
-from msdn_lit.errors import ConfigError
 from msdn_lit.tasks.stacked import StackedNet
 from tests import miniature
 from tests.test_training import PulledPlug, PullPlug, _with_callback
@@ -48,16 +47,18 @@ def make_net(mini_config):
 def test_a_stack_of_nets_computes_what_each_computes(make_net, model):
     nets = [make_net(seed, f"model={model}") for seed in SEEDS]
     stack, alone = StackedNet(nets), [make_net(seed, f"model={model}") for seed in SEEDS]
-    regions_SBRD = torch.randn(3, 7, miniature.R, miniature.D)
-    together = [output.logits_BC for output in stack(regions_SBRD)]
-    apart = [[output.logits_BC for output in net(regions_SBRD[s])] for s, net in enumerate(alone)]
-    for index, logits_SBC in enumerate(together):
-        torch.testing.assert_close(logits_SBC, torch.stack([logits[index] for logits in apart]))
+    regions_nBRD = torch.randn(3, 7, miniature.R, miniature.D)
+    together = [output.logits_BC for output in stack(regions_nBRD)]
+    apart = [[output.logits_BC for output in net(regions_nBRD[s])] for s, net in enumerate(alone)]
+    for index, logits_nBC in enumerate(together):
+        torch.testing.assert_close(logits_nBC, torch.stack([logits[index] for logits in apart]))
     sum(logits.square().sum() for logits in together).backward()
     sum(logits.square().sum() for each in apart for logits in each).backward()
     for name, weight in zip(stack.names, stack.weights, strict=True):
         gradients = torch.stack([net.get_parameter(name).grad for net in alone])
-        torch.testing.assert_close(weight.grad, gradients, rtol=1e-4, atol=1e-5 * float(gradients.abs().max()))
+        torch.testing.assert_close(
+            weight.grad, gradients, rtol=1e-4, atol=1e-5 * float(gradients.abs().max())
+        )
 
 
 def test_the_nets_of_a_stack_learn_with_it(make_net):
@@ -75,8 +76,8 @@ def test_the_nets_of_a_stack_learn_with_it(make_net):
 
 
 def test_batches_of_several_runs_are_their_own():
-    draws = [UniformDraw(np.zeros(50), 5, seed) for seed in SEEDS]
-    assert JointDraw(draws)(3).tolist() == [image for draw in draws for image in draw(3)]
+    draws = [UniformBatches(np.zeros(50), 5, seed) for seed in SEEDS]
+    assert StackedBatches(draws)(3).tolist() == [image for draw in draws for image in draw(3)]
 
 
 @pytest.mark.parametrize("protocol", ["paper", "honest"])
@@ -87,43 +88,66 @@ def test_runs_together_equal_runs_alone(mini_config, tmp_path, protocol, sampler
     for seed in SEEDS:
         together, alone = tmp_path / "run" / f"seed_{seed}", tmp_path / f"alone_{seed}"
         train.run(mini_config(*common, f"seed={seed}", f"paths.run_dir={alone}"))
-        assert {p.name for p in together.glob("checkpoints/*")} == {p.name for p in alone.glob("checkpoints/*")}
+        assert {p.name for p in together.glob("checkpoints/*")} == {
+            p.name for p in alone.glob("checkpoints/*")
+        }
         for name in (path.stem for path in alone.glob("checkpoints/*")):
             found, expected = weights_of(together, name), weights_of(alone, name)
             assert found.keys() == expected.keys()
-            assert all(torch.allclose(found[key], expected[key], rtol=0, atol=1e-4) for key in expected)
-            caches = [ScoreCache.load(folder / "scores" / f"{name}.npz") for folder in (together, alone)]
-            np.testing.assert_allclose(caches[0].logits_SNC, caches[1].logits_SNC, atol=1e-3)
+            assert all(
+                torch.allclose(found[key], expected[key], rtol=0, atol=1e-4) for key in expected
+            )
+            caches = [
+                ScoreCache.load(folder / "scores" / f"{name}.npz") for folder in (together, alone)
+            ]
+            np.testing.assert_allclose(caches[0].logits_ONC, caches[1].logits_ONC, atol=1e-3)
         results = [json.loads((folder / "result.json").read_text()) for folder in (together, alone)]
         assert results[0]["scores"] == results[1]["scores"]
         configs = [OmegaConf.load(folder / "config.yaml") for folder in (together, alone)]
-        configs[0].paths.run_dir, configs[0].sweep_name = configs[1].paths.run_dir, configs[1].sweep_name  # the time
+        configs[0].paths.run_dir, configs[0].sweep_name = (
+            configs[1].paths.run_dir,
+            configs[1].sweep_name,
+        )  # the time
         assert configs[0] == configs[1]
-        assert_same_numbers(*(folder / "metrics" / "version_0" / "metrics.csv" for folder in (together, alone)))
+        assert_same_numbers(
+            *(folder / "metrics" / "version_0" / "metrics.csv" for folder in (together, alone))
+        )
 
 
 def assert_same_numbers(*files):
     tables = []
     for file in files:
         rows = list(csv.DictReader(file.read_text().splitlines()))
-        values = {(row["step"], key): float(value) for row in rows for key, value in row.items() if value}
-        tables.append({pair: value for pair, value in values.items() if pair[1] not in ("step", "epoch")})
+        values = {
+            (row["step"], key): float(value) for row in rows for key, value in row.items() if value
+        }
+        tables.append(
+            {pair: value for pair, value in values.items() if pair[1] not in ("step", "epoch")}
+        )
     assert tables[0].keys() == tables[1].keys()
     for pair, value in tables[0].items():
         assert value == pytest.approx(tables[1][pair], abs=1e-3)
 
 
 def test_every_seed_leaves_a_run_that_other_commands_read(mini_config, load_config, tmp_path):
-    objective = train.run(mini_config(*HUNDRED, *TOGETHER, "protocol=validation", "objective=val/harmonic_mean"))
+    objective = train.run(
+        mini_config(*HUNDRED, *TOGETHER, "protocol=validation", "objective=val/harmonic_mean")
+    )
     found = find_runs([tmp_path / "run"])
     assert ([run.seed for run in found.runs], found.unfinished, found.faults) == ([4, 5, 6], [], [])
     summary = json.loads((tmp_path / "run" / "result.json").read_text())
     assert summary["seeds"] == [4, 5, 6]
-    assert objective == summary["objective"] == pytest.approx(np.mean([run.result["objective"] for run in found.runs]))
+    assert (
+        objective
+        == summary["objective"]
+        == pytest.approx(np.mean([run.result["objective"] for run in found.runs]))
+    )
     means = np.mean([run.scores["last"]["acc_seen"] for run in found.runs])
     assert summary["scores"]["last"]["acc_seen"] == pytest.approx(means)
     folder = found.runs[1].folder
-    cfg = load_config(f"run_dir={folder}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu", name="evaluate")
+    cfg = load_config(
+        f"run_dir={folder}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu", name="evaluate"
+    )
     evaluate.run(cfg)
     again = json.loads((tmp_path / "again" / "result.json").read_text())
     assert again["scores"]["last"] == pytest.approx(dict(found.runs[1].scores["last"]))
@@ -151,7 +175,10 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["protocol.seeds_in_parallel=0"], "seeds_in_parallel is wrong: expected a whole number from 1"),
+        (
+            ["protocol.seeds_in_parallel=0"],
+            "seeds_in_parallel is wrong: expected a whole number from 1",
+        ),
         (["protocol.seeds_in_parallel=many"], "seeds_in_parallel is wrong"),
         ([*TOGETHER, "logger=wandb"], "one run in a process"),
         ([*TOGETHER, "callbacks=figures"], "sees one model"),

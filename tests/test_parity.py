@@ -19,13 +19,18 @@ class Case:
     """One golden case: our net and loss, with the release's weights."""
 
     def __init__(self, path):
-        self.golden = {key: torch.from_numpy(np.asarray(value)) for key, value in np.load(path).items()}
+        self.golden = {
+            key: torch.from_numpy(np.asarray(value)) for key, value in np.load(path).items()
+        }
         g = self.golden
         self.net = MSDN(
             g["word_vectors"],
             g["class_attributes"],
             visual_dim=g["feature_maps"].shape[2],
-            subnets={"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute},
+            subnets={
+                "attribute_to_visual": AttributeToVisual,
+                "visual_to_attribute": VisualToAttribute,
+            },
             renormalize=bool(g["normalize_word_vectors"]),
         )
         self.load_weights("init")
@@ -72,7 +77,10 @@ class Case:
 
     def assert_predictions_equal(self, fused_BC):
         g = self.golden
-        assert predict(fused_BC, torch.cat([g["seen"], g["unseen"]])).tolist() == g["eval.gzsl_prediction"].tolist()
+        assert (
+            predict(fused_BC, torch.cat([g["seen"], g["unseen"]])).tolist()
+            == g["eval.gzsl_prediction"].tolist()
+        )
         assert predict(fused_BC, g["unseen"]).tolist() == g["eval.czsl_prediction"].tolist()
 
 
@@ -107,8 +115,14 @@ def test_forward_and_losses_at_step_0(case):
     close(outputs[0].attention_BKR, g["step0.attention_attribute_to_visual"])
     roles = g["seen"], g["unseen"]
     for index, logits_BC in enumerate(logits):
-        close(terms.cross_entropy_release(logits_BC, g["labels"][0], *roles), g["step0.cross_entropy"][index])
-        close(terms.self_calibration_release(logits_BC + margin_C, *roles), g["step0.self_calibration"][index])
+        close(
+            terms.cross_entropy_release(logits_BC, g["labels"][0], *roles),
+            g["step0.cross_entropy"][index],
+        )
+        close(
+            terms.self_calibration_release(logits_BC + margin_C, *roles),
+            g["step0.self_calibration"][index],
+        )
     close(loss.cross_entropy, g["step0.cross_entropy"].sum())
     close(loss.self_calibration, g["step0.self_calibration"].sum())
     close(loss.distillation, g["step0.distillation"])
@@ -133,7 +147,10 @@ def test_prediction_with_the_final_weights_of_the_release(case):
 def test_trajectory_and_prediction(case):
     g = case.golden
     optimizer = torch.optim.RMSprop(
-        case.net.parameters(), lr=float(g["lr"]), momentum=float(g["momentum"]), weight_decay=float(g["weight_decay"])
+        case.net.parameters(),
+        lr=float(g["lr"]),
+        momentum=float(g["momentum"]),
+        weight_decay=float(g["weight_decay"]),
     )
     losses = []
     for index in range(len(g["labels"])):

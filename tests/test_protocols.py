@@ -25,7 +25,10 @@ def fit(cfg, *, callbacks=(), change_data=lambda module: None, scheduler=None):
     change_data(module)
     if scheduler:
         optimizer = task.configure_optimizers()
-        task.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": scheduler(optimizer)}
+        task.configure_optimizers = lambda: {
+            "optimizer": optimizer,
+            "lr_scheduler": scheduler(optimizer),
+        }
     trainer = build.trainer(cfg)
     trainer.callbacks += callbacks
     trainer.fit(task, module)
@@ -37,7 +40,11 @@ class TestHonest:
         train.run(cfg)
         assert list(result_of(cfg)["scores"]) == ["last"]
         assert result_of(cfg)["scores"]["last"]["step"] == 12
-        metrics = (Path(cfg.paths.run_dir) / "metrics" / "version_0" / "metrics.csv").read_text().splitlines()
+        metrics = (
+            (Path(cfg.paths.run_dir) / "metrics" / "version_0" / "metrics.csv")
+            .read_text()
+            .splitlines()
+        )
         column = metrics[0].split(",").index("test/harmonic_mean")
         assert sum(bool(line.split(",")[column]) for line in metrics[1:]) == 1
 
@@ -52,15 +59,17 @@ class TestHonest:
     def test_no_checkpoint_is_chosen(self, mini_config):
         cfg = mini_config("protocol=honest")
         train.run(cfg)
-        assert [path.name for path in (Path(cfg.paths.run_dir) / "checkpoints").iterdir()] == ["last.ckpt"]
+        assert [path.name for path in (Path(cfg.paths.run_dir) / "checkpoints").iterdir()] == [
+            "last.ckpt"
+        ]
 
 
 class TestValidation:
     def test_no_test_image_and_no_test_class_takes_part(self, mini_config):
         module = build.datamodule(mini_config("protocol=validation"))
-        test = {*module.locations["test_seen"], *module.locations["test_unseen"]}
+        test = {*module.indices["test_seen"], *module.indices["test_unseen"]}
         for name in (module.train_split, *module.eval_splits):
-            assert not set(module.locations[name]) & test
+            assert not set(module.indices[name]) & test
         assert not {*module.semantics.seen, *module.semantics.unseen} & set(miniature.UNSEEN)
 
     def test_every_evaluation_is_kept(self, mini_config):
@@ -78,22 +87,30 @@ class TestCheating:
     @pytest.mark.parametrize("split", ["test_seen", "test_unseen", "val_seen"])
     def test_an_evaluated_image_in_the_training_split(self, mini_config, protocol, split):
         def smuggle(module):
-            rows = module.locations[module.train_split]
-            module.locations[module.train_split] = np.append(rows[:20], module.locations[split][:1])
+            rows = module.indices[module.train_split]
+            module.indices[module.train_split] = np.append(rows[:20], module.indices[split][:1])
 
         if split == "val_seen" and protocol != "protocol=validation":
             return  # there it is training data
-        with pytest.raises(LeakError, match=r"would train on 1 images that are evaluated|share 1 classes"):
+        with pytest.raises(
+            LeakError, match=r"would train on 1 images that are evaluated|share 1 classes"
+        ):
             fit(mini_config(protocol, "sampler.batch_size=21"), change_data=smuggle)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     @pytest.mark.parametrize(
         "callback",
-        [EarlyStopping("test/harmonic_mean"), ModelCheckpoint(monitor="test/acc_czsl", filename="best")],
+        [
+            EarlyStopping("test/harmonic_mean"),
+            ModelCheckpoint(monitor="test/acc_czsl", filename="best"),
+        ],
         ids=["early stopping", "checkpoint"],
     )
     def test_a_callback_that_watches_a_test_score(self, mini_config, protocol, callback):
-        with pytest.raises(LeakError, match=rf"{type(callback).__name__} watches test/.*: a test score would choose"):
+        with pytest.raises(
+            LeakError,
+            match=rf"{type(callback).__name__} watches test/.*: a test score would choose",
+        ):
             fit(mini_config(protocol), callbacks=[callback])
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -111,12 +128,16 @@ class TestCheating:
         task = build.task(cfg, module.semantics, module.visual_dim)
         trainer = build.trainer(cfg)
         trainer.val_check_interval = 3
-        with pytest.raises(LeakError, match=r"test splits would be looked at in step 3: expected one look.*\(12\)"):
+        with pytest.raises(
+            LeakError, match=r"test splits would be looked at in step 3: expected one look.*\(12\)"
+        ):
             trainer.fit(task, module)
 
     def test_the_test_splits_under_validation(self, mini_config):
         cfg = mini_config(
-            "protocol=validation", "protocol.train_split=trainval", "protocol.eval_splits=[test_seen,test_unseen]"
+            "protocol=validation",
+            "protocol.train_split=trainval",
+            "protocol.eval_splits=[test_seen,test_unseen]",
         )
         with pytest.raises(LeakError, match="test splits would be looked at in step 5"):
             fit(cfg)
@@ -124,22 +145,30 @@ class TestCheating:
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     def test_val_classes_that_are_test_classes(self, mini_config, protocol):
         def mix(module):
-            module.locations["val"] = np.append(module.locations["val"], module.locations["test_unseen"][:1])
+            module.indices["val"] = np.append(
+                module.indices["val"], module.indices["test_unseen"][:1]
+            )
 
-        with pytest.raises(LeakError, match=r"val and test_unseen share 1 classes: found 003.class_2"):
+        with pytest.raises(
+            LeakError, match=r"val and test_unseen share 1 classes: found 003.class_2"
+        ):
             fit(mini_config(protocol), change_data=mix)
 
     def test_a_checkpoint_that_test_scores_chose(self, mini_config, tmp_path):
         cfg = mini_config()
         train.run(cfg)
         chosen = Path(cfg.paths.run_dir) / "checkpoints" / "peak_harmonic_mean.ckpt"
-        honest = mini_config("protocol=honest", f"paths.run_dir={tmp_path / 'honest'}", f"ckpt_path={chosen}")
+        honest = mini_config(
+            "protocol=honest", f"paths.run_dir={tmp_path / 'honest'}", f"ckpt_path={chosen}"
+        )
         with pytest.raises(LeakError, match=r"peak_harmonic_mean.ckpt was chosen by its score"):
             train.run(honest)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     def test_a_sweep_that_maximises_a_test_score(self, mini_config, protocol):
-        with pytest.raises(LeakError, match=r"objective=test/harmonic_mean: a test score would choose"):
+        with pytest.raises(
+            LeakError, match=r"objective=test/harmonic_mean: a test score would choose"
+        ):
             train.run(mini_config(protocol, "objective=test/harmonic_mean"))
 
     def test_the_paper_protocol_may_do_all_that(self, mini_config):

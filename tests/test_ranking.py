@@ -41,7 +41,9 @@ LOOPS = {"ale": loop_ale, "sje": loop_sje, "devise": loop_devise}
 
 
 def loop_ranking(name, logits, margin):
-    return sum(LOOPS[name](row, label, margin) for row, label in zip(logits, LABELS, strict=True)) / B
+    return (
+        sum(LOOPS[name](row, label, margin) for row, label in zip(logits, LABELS, strict=True)) / B
+    )
 
 
 def call_ranking(name, logits_BC, margin=1.0):
@@ -63,9 +65,12 @@ def test_ranking_loss_has_the_gradient_of_the_loops(name):
     logits_BC = make_logits().requires_grad_()
     call_ranking(name, logits_BC).backward()
     (expected,) = numeric_gradient(
-        lambda arrays: loop_ranking(name, arrays[0], 1.0), [logits_BC.detach().double().numpy().copy()]
+        lambda arrays: loop_ranking(name, arrays[0], 1.0),
+        [logits_BC.detach().double().numpy().copy()],
     )
-    torch.testing.assert_close(logits_BC.grad.double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        logits_BC.grad.double(), torch.tensor(expected), rtol=1e-4, atol=1e-5
+    )
 
 
 @every_ranking

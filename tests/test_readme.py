@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from msdn_lit.commands.data import extract
-from msdn_lit.commands.use import predict
-from msdn_lit.commands.train import train
-from msdn_lit.commands._hydra import config_dir
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands.data import extract
+from msdn_lit.commands.train import train
+from msdn_lit.commands.use import predict
+from msdn_lit.files import config_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -18,7 +18,9 @@ HYDRA = ("train", "extract", "evaluate", "predict", "export")
 
 
 def blocks(path, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def commands(path):
@@ -50,7 +52,12 @@ def test_a_prediction_with_typed_classes(command, tmp_path, monkeypatch, capsys)
     """The README's Python, and its command, on a demo that was trained for a moment."""
     monkeypatch.chdir(tmp_path)
     assert command(extract, "experiment=demo")[0] == 0
-    short = ["trainer.max_steps=300", "trainer.val_check_interval=300", "callbacks=default", "~callbacks.progress"]
+    short = [
+        "trainer.max_steps=300",
+        "trainer.val_check_interval=300",
+        "callbacks=default",
+        "~callbacks.progress",
+    ]
     assert command(train, "experiment=demo", "paths.run_dir=logs/demo", *short)[0] == 0
     (code,) = blocks(ROOT / "README.md", "python")
     assert len(code.strip().splitlines()) <= 6
@@ -60,7 +67,9 @@ def test_a_prediction_with_typed_classes(command, tmp_path, monkeypatch, capsys)
     (classes,) = blocks(ROOT / "docs" / "predict.md", "yaml")
     (tmp_path / "mine.yaml").write_text(classes)
     (tmp_path / "photos").symlink_to(tmp_path / "data" / "SYNTHETIC" / "images" / "007.Heath_Finch")
-    (line,) = re.findall(r"^`msdn-predict ([^`]*)`", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    (line,) = re.findall(
+        r"^`msdn-predict ([^`]*)`", (ROOT / "README.md").read_text(), flags=re.MULTILINE
+    )
     code, out, err = command(predict, *line.split())
     assert (code, err) == (0, "")
     assert "fire finch" in out

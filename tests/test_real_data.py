@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from msdn_lit.commands.train import evaluate
 from msdn_lit.commands.data import extract
-from msdn_lit.commands.train import train
+from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
-from msdn_lit.data.words.attributes import awa2_words, cub_words, sun_words
 from msdn_lit.data.benchmarks.published import BENCHMARKS
-from msdn_lit.data.semantics import SemanticsSource, unit_class_attributes
+from msdn_lit.data.semantics import SemanticsConfig, unit_class_attributes
 from msdn_lit.data.splits.variants import with_train_and_val
+from msdn_lit.data.words.attributes import awa2_words, cub_words, sun_words
 from msdn_lit.data.words.tables import _load, read_word_vectors
 from msdn_lit.errors import DataError
 from tests.miniature import cells
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
 pytestmark = pytest.mark.skipif(
-    not REAL.is_dir(), reason="real data are not here: set MSDN_REAL_DATA to a folder with CUB_200_2011, xlsa17 and w2v"
+    not REAL.is_dir(),
+    reason="real data are not here: set MSDN_REAL_DATA to a folder with CUB_200_2011, xlsa17 and w2v",
 )
 # method.md, section 6: images of trainval, test_seen, test_unseen and, without the leak, of train and val
 COUNTS = {
@@ -41,11 +41,17 @@ FIRST_AND_LAST = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_official_splits_have_the_published_counts(name):
     split = BENCHMARKS[name].read_split(REAL)
-    images = [len(split.locations[part]) for part in ("trainval", "test_seen", "test_unseen", "train", "val")]
+    images = [
+        len(split.indices[part])
+        for part in ("trainval", "test_seen", "test_unseen", "train", "val")
+    ]
     assert (*images, len(split.classes_of("train")), len(split.classes_of("val"))) == COUNTS[name]
     assert not set(split.classes_of("train")) & set(split.classes_of("val"))
     assert len(set(BENCHMARKS[name].relative_paths(split))) == len(split.image_files)
-    assert (split.variant, split.train_val) == ("official", "of the split file, less its test_seen images")
+    assert (split.variant, split.train_val) == (
+        "official",
+        "of the split file, less its test_seen images",
+    )
 
 
 def edited(name, data_dir, change):
@@ -53,7 +59,11 @@ def edited(name, data_dir, change):
     source, folder = REAL / "xlsa17" / "data" / name, data_dir / "xlsa17" / "data" / name
     folder.mkdir(parents=True)
     (folder / "res101.mat").symlink_to(source / "res101.mat")
-    content = {key: value for key, value in loadmat(source / "att_splits.mat").items() if not key.startswith("__")}
+    content = {
+        key: value
+        for key, value in loadmat(source / "att_splits.mat").items()
+        if not key.startswith("__")
+    }
     change(content)
     savemat(folder / "att_splits.mat", content)
     return data_dir
@@ -70,7 +80,9 @@ def test_variants_of_the_real_files(name, tmp_path):
 
     def swap(content):
         for part, other in (("test_seen_loc", "trainval_loc"), ("trainval_loc", "test_seen_loc")):
-            content[part] = np.concatenate([loadmat(source / "att_splits.mat")[other][:1], content[part][1:]])
+            content[part] = np.concatenate(
+                [loadmat(source / "att_splits.mat")[other][:1], content[part][1:]]
+            )
 
     source = REAL / "xlsa17" / "data" / name
     benchmark, official = BENCHMARKS[name], BENCHMARKS[name].read_split(REAL)
@@ -80,7 +92,9 @@ def test_variants_of_the_real_files(name, tmp_path):
     assert len(drawn.classes_of("val")) == round(0.33 * sum(COUNTS[name][5:]))
     corrected = benchmark.read_split(edited(name, tmp_path / "corrected", correct))
     assert (corrected.variant, corrected.fingerprint()) == ("corrected", official.fingerprint())
-    with pytest.raises(DataError, match=r"other images in trainval, test_seen or test_unseen \(att_splits.mat\)"):
+    with pytest.raises(
+        DataError, match=r"other images in trainval, test_seen or test_unseen \(att_splits.mat\)"
+    ):
         benchmark.read_split(edited(name, tmp_path / "other", swap))
 
 
@@ -91,7 +105,8 @@ def write_apy(data_dir):
     (folder / "att_splits.mat").symlink_to(source / "att_splits.mat")
     content = loadmat(source / "att_splits.mat")
     unseen = np.isin(
-        np.concatenate(content["allclasses_names"].ravel()), (source / "testclasses.txt").read_text().split()
+        np.concatenate(content["allclasses_names"].ravel()),
+        (source / "testclasses.txt").read_text().split(),
     )
     labels = np.resize(np.flatnonzero(~unseen) + 1, 15_339)
     rows = content["test_unseen_loc"].ravel() - 1
@@ -104,19 +119,32 @@ def write_apy(data_dir):
 def test_apy(tmp_path):
     write_apy(tmp_path)
     split = BENCHMARKS["APY"].read_split(tmp_path)
-    images = [len(split.locations[part]) for part in ("trainval", "test_seen", "test_unseen", "train", "val")]
+    images = [
+        len(split.indices[part])
+        for part in ("trainval", "test_seen", "test_unseen", "train", "val")
+    ]
     assert images == [5_932, 1_483, 7_924, 4_906, 1_026]
-    assert (split.variant, split.train_val) == ("official", "of the split file, less its test_seen images")
+    assert (split.variant, split.train_val) == (
+        "official",
+        "of the split file, less its test_seen images",
+    )
     assert split.class_attributes_CK.shape == (32, 64)
     np.testing.assert_allclose(np.linalg.norm(split.class_attributes_CK, axis=1), 1, atol=1e-6)
     assert (len(split.classes_of("trainval")), len(split.classes_of("test_unseen"))) == (20, 12)
     relative = BENCHMARKS["APY"].relative_paths(split)
-    assert (relative[0], relative[12_694], relative[12_695]) == ("2008_000000.jpg", "2008_006347.jpg", "bag_0.jpg")
+    assert (relative[0], relative[12_694], relative[12_695]) == (
+        "2008_000000.jpg",
+        "2008_006347.jpg",
+        "bag_0.jpg",
+    )
 
 
 def test_cub_labels_are_in_the_order_of_xlsa17():
     split = BENCHMARKS["CUB"].read_split(REAL)
-    assert (split.class_names[0], split.class_names[150]) == ("002.Laysan_Albatross", "001.Black_footed_Albatross")
+    assert (split.class_names[0], split.class_names[150]) == (
+        "002.Laysan_Albatross",
+        "001.Black_footed_Albatross",
+    )
     folders = [path.split("/")[0] for path in BENCHMARKS["CUB"].relative_paths(split)]
     assert folders == [split.class_names[label] for label in split.labels_N]
 
@@ -146,12 +174,16 @@ def test_published_word_vectors_are_sums_by_the_naming_rules():
     assert {name: (of[0], of[-1]) for name, of in names.items()} == FIRST_AND_LAST
     attributes = [rule(attribute) for name, rule in RULES.items() for attribute in names[name]]
     words = sorted({word for attribute in attributes for word in attribute})
-    counts = np.array([[attribute.count(word) for word in words] for attribute in attributes], dtype=float)
+    counts = np.array(
+        [[attribute.count(word) for word in words] for attribute in attributes], dtype=float
+    )
     tables = np.concatenate([table(name) for name in RULES])
     vectors, _, rank, _ = np.linalg.lstsq(counts, tables, rcond=None)
     assert (len(counts), len(words), rank) == (499, 315, 262)
     np.testing.assert_allclose(counts @ vectors, tables, atol=1e-12)
-    determined = np.isclose(np.linalg.pinv(counts) @ counts, np.eye(len(words)), atol=1e-9).all(axis=1)
+    determined = np.isclose(np.linalg.pinv(counts) @ counts, np.eye(len(words)), atol=1e-9).all(
+        axis=1
+    )
     mantissas = 2**8 * np.frexp(np.where(abs(vectors) > 1e-12, vectors, 0)[determined])[0]
     assert len(mantissas) == 198
     np.testing.assert_allclose(mantissas, mantissas.round(), atol=1e-6)
@@ -165,7 +197,9 @@ def table(name):
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_record_of_word_vectors(name):
     split = BENCHMARKS[name].read_split(REAL)
-    source = SemanticsSource(f"w2v/{name}_attribute.pkl", word_vector_dim=0, clamp_negative=False, shuffle_seed=None)
+    source = SemanticsConfig(
+        f"w2v/{name}_attribute.pkl", word_vector_dim=0, clamp_negative=False, shuffle_seed=None
+    )
     record = source.read(split, BENCHMARKS[name], REAL, "trainval", "test_unseen").word_vectors
     assert record["file"] == f"{name}_attribute.pkl"
     assert record["without_vector"] == (["man-made"] if name == "SUN" else [])
@@ -175,24 +209,46 @@ def write_small_cub(data_dir):
     """Sixty-four real images: four of each of twelve seen and four unseen classes, in the official form."""
     split = BENCHMARKS["CUB"].read_split(REAL)
     seen, unseen = split.classes_of("trainval")[:12], split.classes_of("test_unseen")[:4]
-    chosen = np.concatenate([np.flatnonzero(split.labels_N == label)[:4] for label in (*seen, *unseen)])
+    chosen = np.concatenate(
+        [np.flatnonzero(split.labels_N == label)[:4] for label in (*seen, *unseen)]
+    )
     position = np.arange(len(chosen)).reshape(16, 4)
-    parts = {"trainval": position[:12, :3], "test_seen": position[:12, 3:], "test_unseen": position[12:]}
+    parts = {
+        "trainval": position[:12, :3],
+        "test_seen": position[:12, 3:],
+        "test_unseen": position[12:],
+    }
     folder = data_dir / "xlsa17" / "data" / "CUB"
     folder.mkdir(parents=True)
     names, files = cells(split.class_names), cells([split.image_files[row] for row in chosen])
-    locations = {f"{name}_loc": rows.reshape(-1, 1) + 1 for name, rows in parts.items()}
-    savemat(folder / "att_splits.mat", {"att": split.class_attributes_CK.T, "allclasses_names": names, **locations})
-    savemat(folder / "res101.mat", {"image_files": files, "labels": split.labels_N[chosen].reshape(-1, 1) + 1})
+    indices = {f"{name}_loc": rows.reshape(-1, 1) + 1 for name, rows in parts.items()}
+    savemat(
+        folder / "att_splits.mat",
+        {"att": split.class_attributes_CK.T, "allclasses_names": names, **indices},
+    )
+    savemat(
+        folder / "res101.mat",
+        {"image_files": files, "labels": split.labels_N[chosen].reshape(-1, 1) + 1},
+    )
     for name in ("CUB_200_2011", "w2v", "weights"):
         (data_dir / name).symlink_to(REAL / name)
 
 
 def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "CUB", dataclasses.replace(BENCHMARKS["CUB"], sizes=None, official=None))
+    monkeypatch.setitem(
+        published.BENCHMARKS,
+        "CUB",
+        dataclasses.replace(BENCHMARKS["CUB"], sizes=None, official=None),
+    )
     write_small_cub(tmp_path / "data")
     common = [f"paths.data_dir={tmp_path / 'data'}", f"paths.feature_dir={tmp_path / 'features'}"]
-    options = ["experiment=cub_gzsl", "features=mobilenetv2_224", "features.num_workers=0", "trainer=cpu", *common]
+    options = [
+        "experiment=cub_gzsl",
+        "features=mobilenetv2_224",
+        "features.num_workers=0",
+        "trainer=cpu",
+        *common,
+    ]
     extract.run(load_config(*options, name="extract"))
     cfg = load_config(
         *options,
@@ -209,7 +265,11 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     assert result["data"]["regions"] == [64, 49, 1280]
     assert result["scores"]["last"]["acc_czsl"] > 0.25  # chance
     assert (tmp_path / "run" / "figures" / "attention.png").stat().st_size > 10_000
-    evaluation = [f"run_dir={tmp_path / 'run'}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu"]
+    evaluation = [
+        f"run_dir={tmp_path / 'run'}",
+        f"output_dir={tmp_path / 'again'}",
+        "accelerator=cpu",
+    ]
     evaluate.run(load_config(*evaluation, name="evaluate"))
     again = json.loads((tmp_path / "again" / "result.json").read_text())
     assert again["scores"]["last"] == result["scores"]["last"]

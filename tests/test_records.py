@@ -9,10 +9,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 import msdn_lit
-from msdn_lit.commands.results import report
 from msdn_lit.analysis.output.records import write_index
-from msdn_lit.commands._hydra import config_dir
+from msdn_lit.commands.results import report
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import config_dir
 from tests.run_folders import evaluation, write_run
 
 EXPERIMENTS = Path(msdn_lit.__file__).parents[2] / "experiments"
@@ -22,7 +22,11 @@ EXPERIMENTS = Path(msdn_lit.__file__).parents[2] / "experiments"
 def record(tmp_path_factory):
     """A record of two seeds and a variant; logs/ lies beside experiments/."""
     root = tmp_path_factory.mktemp("records")
-    overrides = ["paths.data_dir=/home/me/data", "paths.feature_dir=/home/me/data/features", "logger=wandb"]
+    overrides = [
+        "paths.data_dir=/home/me/data",
+        "paths.feature_dir=/home/me/data/features",
+        "logger=wandb",
+    ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", overrides)
     for cfg.seed, cfg.loss.lambda_cal in ((0, 0.1), (1, 0.1), (0, 0.2)):
@@ -36,8 +40,14 @@ def record(tmp_path_factory):
 
 class TestRecord:
     def test_its_files(self, record):
-        names = {path.relative_to(record).as_posix() for path in record.rglob("*") if path.is_file()}
-        figures = {name for name in names if re.fullmatch(r"figures/\w+_CUB_resnet101_448_paper.*\.png", name)}
+        names = {
+            path.relative_to(record).as_posix() for path in record.rglob("*") if path.is_file()
+        }
+        figures = {
+            name
+            for name in names
+            if re.fullmatch(r"figures/\w+_CUB_resnet101_448_paper.*\.png", name)
+        }
         assert names - figures == {"README.md", "metrics.json", "config.yaml"}
         assert len(figures) == 11
         assert all((record / name).stat().st_size > 5000 for name in figures)
@@ -46,7 +56,9 @@ class TestRecord:
         groups = json.loads((record / "metrics.json").read_text())["groups"]
         assert [list(group["seeds"]) for group in groups] == [["0", "1"], ["0"]]
         for seed, evaluations in groups[0]["seeds"].items():
-            result = json.loads((record.parents[1] / "logs" / f"0.1_{seed}" / "result.json").read_text())
+            result = json.loads(
+                (record.parents[1] / "logs" / f"0.1_{seed}" / "result.json").read_text()
+            )
             for name, scores in result["scores"].items():
                 assert scores.items() <= evaluations[name].items()
                 assert {"ausuc", "best_harmonic_mean", "best_calibration"} <= set(evaluations[name])
@@ -81,10 +93,16 @@ class TestRecord:
         paths = [str(path) for path in sorted(logs.glob("0.1_*"))]
         folder = tmp_path / "2026-11-25_cub_paired"
         report.run([*paths, "--against", str(logs / "0.2_0"), "--record", str(folder)])
-        page, groups = (folder / "README.md").read_text(), json.loads((folder / "metrics.json").read_text())["groups"]
+        page, groups = (
+            (folder / "README.md").read_text(),
+            json.loads((folder / "metrics.json").read_text())["groups"],
+        )
         assert page.index("## Paired with loss.lambda_cal=0.2") < page.index("## Scores")
         assert "Base: CUB, resnet101_448, loss.lambda_cal=0.2, paper protocol." in page
-        assert [group["settings"] for group in groups] == ["loss.lambda_cal=0.1", "loss.lambda_cal=0.2"]
+        assert [group["settings"] for group in groups] == [
+            "loss.lambda_cal=0.1",
+            "loss.lambda_cal=0.2",
+        ]
 
     def test_is_not_written_over(self, record):
         with pytest.raises(ConfigError, match="is there already"):
@@ -102,7 +120,11 @@ class TestIndex:
     def test_of_a_record(self, record, capsys):
         report.run(["--index", str(record.parent)])
         lines = (record.parent / "README.md").read_text().splitlines()
-        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+        cells = [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in lines
+            if line.startswith("|")
+        ]
         assert [row[0] for row in cells[2:]] == [f"[{record.name}]({record.name})", "", "", ""]
         assert [row[4] for row in cells[2:]] == ["peak on test", "last step"] * 2
         assert [row[-1] for row in cells[2:]] == ["2", "2", "1", "1"]
@@ -139,6 +161,10 @@ class TestIndex:
         assert "| peak on test | 53.7 | 42.5 | 49.0 | 45.5 | 1 |" in rows
         assert "| last step | 50.9 | 38.4 | 49.4 | 43.2 | 1 |" in rows
         assert "| last step, median | 92.7 | 80.7 | 90.0 | 85.7 | 5 |" in rows
-        result = json.loads((EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "result.json").read_text())
-        metrics = json.loads((EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "metrics.json").read_text())
+        result = json.loads(
+            (EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "result.json").read_text()
+        )
+        metrics = json.loads(
+            (EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "metrics.json").read_text()
+        )
         assert metrics["groups"][0]["seeds"]["214"] == result["scores"]

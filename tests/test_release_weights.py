@@ -8,8 +8,8 @@ import torch
 
 import msdn_lit
 from msdn_lit.commands.use import export
-from msdn_lit.runs.checkpoint import load_checkpoint
 from msdn_lit.errors import CheckpointError
+from msdn_lit.runs.checkpoint import load_checkpoint
 from tests import miniature
 from tests.test_export import scores
 from tests.test_parity import GOLDEN, Case
@@ -23,8 +23,15 @@ def released(request, tmp_path):
     weights = {name: golden[f"final.{name}"] for name in ("V", "W_1", "W_2", "W_1_1", "W_2_1")}
     weights |= {"W_3": weights["W_2"], "W_3_1": weights["W_1_1"]}
     C = len(golden["class_attributes"])
-    weights |= {"att": torch.nn.functional.normalize(golden["class_attributes"]), "weight_ce": torch.eye(C)}
-    weights |= {"bias": torch.tensor(1), "mask_bias": torch.ones(1, C), "prob_prune": torch.tensor(0)}
+    weights |= {
+        "att": torch.nn.functional.normalize(golden["class_attributes"]),
+        "weight_ce": torch.eye(C),
+    }
+    weights |= {
+        "bias": torch.tensor(1),
+        "mask_bias": torch.ones(1, C),
+        "prob_prune": torch.tensor(0),
+    }
     return case, weights, tmp_path / "release.pth"
 
 
@@ -40,21 +47,37 @@ class TestRelease:
             logits = [output.logits_BC for output in case.net(regions_BRD)]
         margin = torch.zeros(logits[0].shape[1]).index_fill(0, unseen, 1).index_fill(0, seen, -1)
         fused = sum(a * (z + margin) for a, z in zip(case.golden["fusion"], logits, strict=True))
-        torch.testing.assert_close(fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            fused, case.golden["eval.fused_logits"].float(), rtol=1e-5, atol=1e-5
+        )
 
     def test_becomes_a_bundle(self, tiny_run, command, pictures, tmp_path):
         """The run's own weights under the released names, from a file that stands elsewhere."""
         ours = torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         W_1, W_2 = ours["net.subnets.attribute_to_visual.weights_MED"]
         W_1_1, W_2_1 = ours["net.subnets.visual_to_attribute.weights_MED"]
-        theirs = {"V": ours["net.attribute_vectors_KE"], "W_1": W_1, "W_2": W_2, "W_1_1": W_1_1.T, "W_2_1": W_2_1}
-        torch.save({name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth")
+        theirs = {
+            "V": ours["net.attribute_vectors_KE"],
+            "W_1": W_1,
+            "W_2": W_2,
+            "W_1_1": W_1_1.T,
+            "W_2_1": W_2_1,
+        }
+        torch.save(
+            {name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth"
+        )
         expected = scores(msdn_lit.load(tiny_run), pictures)
         (tiny_run / "checkpoints" / "last.ckpt").unlink()
-        released = [f"run_dir={tiny_run}", f"output={tmp_path / 'b'}", f"checkpoint={tmp_path / 'theirs.pth'}"]
+        released = [
+            f"run_dir={tiny_run}",
+            f"output={tmp_path / 'b'}",
+            f"checkpoint={tmp_path / 'theirs.pth'}",
+        ]
         assert command(export, *released)[0] == 0
         assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
-        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {"checkpoint": "theirs.pth"}
+        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {
+            "checkpoint": "theirs.pth"
+        }
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -67,7 +90,10 @@ class TestRelease:
             (lambda w: w.update(W_2=w["W_2"][:, :-1]), "Weight W_2 has another shape"),
             (lambda w: w.update(W_1_1=w["W_1_1"].T), "Weight W_1_1 has another shape"),
             (
-                lambda w: w.update({n: w[n][..., :-1] for n in ("W_1", "W_2", "W_2_1")} | {"W_1_1": w["W_1_1"][:-1]}),
+                lambda w: w.update(
+                    {n: w[n][..., :-1] for n in ("W_1", "W_2", "W_2_1")}
+                    | {"W_1_1": w["W_1_1"][:-1]}
+                ),
                 "is of another model: net.subnets",
             ),
             (lambda w: w["W_1"].fill_(float("inf")), "holds NaN or infinity"),

@@ -9,8 +9,13 @@ import pytest
 from scipy import stats
 
 from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.output.report import (
+    protocol_table,
+    report_tables,
+    reproduction_table,
+    score_table,
+)
 from msdn_lit.analysis.references import REFERENCES
-from msdn_lit.analysis.output.report import protocol_table, report_tables, reproduction_table, score_table
 from msdn_lit.runs.reader import find_runs
 from tests.run_folders import evaluation, made_up_cache, write_run
 
@@ -48,7 +53,14 @@ class TestGroups:
             "logger=tensorboard",
             scores=last,
         )
-        make("a/deep/er", "seed=2", "data.residence=disk", "features.device=cpu", "task_name=x", scores=last)
+        make(
+            "a/deep/er",
+            "seed=2",
+            "data.feature_cache=disk",
+            "features.device=cpu",
+            "task_name=x",
+            scores=last,
+        )
         (group,) = groups(tmp_path)
         assert [run.seed for run in group.runs] == [0, 1, 2]
         assert group.name == "model=msdn"
@@ -69,10 +81,19 @@ class TestGroups:
 
     def test_benchmark_backbone_and_protocol_are_columns_not_names(self, make, tmp_path):
         for number, override in enumerate(
-            ("data=cub", "data=sun", "features=resnet101_224", "protocol=honest", "protocol=validation")
+            (
+                "data=cub",
+                "data=sun",
+                "features=resnet101_224",
+                "protocol=honest",
+                "protocol=validation",
+            )
         ):
             make(str(number), override, scores={"last": evaluation()})
-        shown = {(group.benchmark, group.features, group.protocol, group.name) for group in groups(tmp_path)}
+        shown = {
+            (group.benchmark, group.features, group.protocol, group.name)
+            for group in groups(tmp_path)
+        }
         assert shown == {
             ("CUB", "resnet101_448", "paper", "model=msdn"),
             ("SUN", "resnet101_448", "paper", "model=msdn"),
@@ -84,11 +105,19 @@ class TestGroups:
     def test_experiments_stand_for_all_that_they_set(self, make, tmp_path):
         last = {"last": evaluation()}
         make("a", "experiment=cub_best", scores=last, recipe="cub_best")
-        make("b", "experiment=[cub_gzsl,ablation/baseline]", scores=last, recipe="[cub_gzsl,ablation/baseline]")
+        make(
+            "b",
+            "experiment=[cub_gzsl,ablation/baseline]",
+            scores=last,
+            recipe="[cub_gzsl,ablation/baseline]",
+        )
         make("c", "experiment=cub_gzsl", scores=last, recipe="cub_gzsl")
         make("d", "experiment=cub_gzsl", "loss.lambda_cal=0.2", scores=last, recipe="cub_gzsl")
         names = ["cub_best", "cub_gzsl + ablation/baseline", "cub_gzsl, loss.lambda_cal=0.1"]
-        assert {group.name for group in groups(tmp_path)} == {*names, "cub_gzsl, loss.lambda_cal=0.2"}
+        assert {group.name for group in groups(tmp_path)} == {
+            *names,
+            "cub_gzsl, loss.lambda_cal=0.2",
+        }
         make("e", "model=dazle", scores=last)  # one without
         assert not any("cub_best" in group.name for group in groups(tmp_path))
 
@@ -96,7 +125,10 @@ class TestGroups:
         last = {"last": evaluation()}
         for name, weights in (("a", "1" * 64), ("b", "2" * 64)):
             make(name, scores=last, changes={"data": {"weights": weights}})
-        assert [group.name for group in groups(tmp_path)] == ["weights=11111111", "weights=22222222"]
+        assert [group.name for group in groups(tmp_path)] == [
+            "weights=11111111",
+            "weights=22222222",
+        ]
 
     def test_a_setting_that_older_code_did_not_have(self, make, tmp_path):
         last = {"last": evaluation()}
@@ -109,7 +141,11 @@ class TestGroups:
 
     def test_a_null_is_no_setting_that_was_not_there(self, make, tmp_path):
         make(
-            "control", "seed=0", "data.semantics.shuffle_seed=0", scores={"last": evaluation()}, changes={"code": "old"}
+            "control",
+            "seed=0",
+            "data.semantics.shuffle_seed=0",
+            scores={"last": evaluation()},
+            changes={"code": "old"},
         )
         make("full", "seed=1", scores={"last": evaluation()})
         assert len(groups(tmp_path)) == 2
@@ -120,7 +156,11 @@ class TestGroups:
         make("new", scores=last)
         make("dropped", "model.region_dropout=0.8", scores=last)
         names = {run.folder.name: group.name for group in groups(tmp_path) for run in group.runs}
-        assert names == {"old": "model=msdn", "new": "model.region_dropout=0.0", "dropped": "model.region_dropout=0.8"}
+        assert names == {
+            "old": "model=msdn",
+            "new": "model.region_dropout=0.0",
+            "dropped": "model.region_dropout=0.8",
+        }
 
     def test_a_null_that_was_set_is_named(self, make, tmp_path):
         for name, value in (("control", 0), ("full", "null")):
@@ -132,7 +172,9 @@ class TestGroups:
 
     def test_a_lacking_setting_is_null_where_it_alone_tells_two_apart(self, make, tmp_path):
         make("a", "+model.extra=x", scores={"last": evaluation()})
-        make("b", "+model.extra._target_=x", scores={"last": evaluation()})  # named "model.extra", too
+        make(
+            "b", "+model.extra._target_=x", scores={"last": evaluation()}
+        )  # named "model.extra", too
         assert [group.name for group in groups(tmp_path)] == [
             "model.extra=null, model.extra=x",
             "model.extra=x, model.extra=null",
@@ -140,8 +182,12 @@ class TestGroups:
 
     def test_of_two_runs_of_one_seed_the_newer_one_counts(self, make, tmp_path):
         for name, time in (("a", 2_000_000_000), ("b", 1_000_000_000)):
-            os.utime(make(name, scores={"last": evaluation(step=time)}) / "result.json", (time, time))
-        (group,), repeated = group_runs(find_runs([tmp_path / "logs", tmp_path / "logs" / "a"]).runs)
+            os.utime(
+                make(name, scores={"last": evaluation(step=time)}) / "result.json", (time, time)
+            )
+        (group,), repeated = group_runs(
+            find_runs([tmp_path / "logs", tmp_path / "logs" / "a"]).runs
+        )
         assert [run.folder.name for run in group.runs] == ["a"]
         assert len(repeated) == 1
         assert "logs/b is left out" in repeated[0]
@@ -153,12 +199,21 @@ class TestScores:
             make(str(seed), f"seed={seed}")
         row = rows(score_table(groups(tmp_path)))[0]
         scores = [brute_force(made_up_cache(seed)) for seed in range(3)]
-        for name, values in zip(("T1", "U", "S", "H", "AUSUC", "best H"), zip(*scores, strict=True), strict=True):
+        for name, values in zip(
+            ("T1", "U", "S", "H", "AUSUC", "best H"), zip(*scores, strict=True), strict=True
+        ):
             assert row[name].mean == pytest.approx(statistics.mean(values), abs=1e-6), name
             assert row[name].std == pytest.approx(statistics.stdev(values), abs=1e-6), name
         H = [values[3] for values in scores]
-        assert row["H 95 %"] == pytest.approx(tuple(stats.ttest_1samp(H, 0).confidence_interval()), abs=1e-6)
-        assert (row["n"], row["step"], row["protocol"], row["features"]) == (3, "300", "paper", "resnet101_448")
+        assert row["H 95 %"] == pytest.approx(
+            tuple(stats.ttest_1samp(H, 0).confidence_interval()), abs=1e-6
+        )
+        assert (row["n"], row["step"], row["protocol"], row["features"]) == (
+            3,
+            "300",
+            "paper",
+            "resnet101_448",
+        )
 
     def test_evaluations_are_labelled(self, make, tmp_path):
         make("a", scores={"last": evaluation()} | PEAKS)
@@ -175,11 +230,18 @@ class TestScores:
 
     def test_steps_of_peaks(self, make, tmp_path):
         for seed, step in enumerate((300, 100, 200)):
-            make(str(seed), f"seed={seed}", scores={"last": evaluation(), "peak_harmonic_mean": evaluation(step=step)})
+            make(
+                str(seed),
+                f"seed={seed}",
+                scores={"last": evaluation(), "peak_harmonic_mean": evaluation(step=step)},
+            )
         assert [row["step"] for row in rows(score_table(groups(tmp_path)))] == ["300", "100 to 300"]
 
     def test_two_protocols_side_by_side(self, make, tmp_path):
-        peaks = {"peak_harmonic_mean": evaluation(0.49, acc_czsl=0.1), "peak_acc_czsl": evaluation(0.1, acc_czsl=0.55)}
+        peaks = {
+            "peak_harmonic_mean": evaluation(0.49, acc_czsl=0.1),
+            "peak_acc_czsl": evaluation(0.1, acc_czsl=0.55),
+        }
         make("paper", scores={"last": evaluation(0.45)} | peaks)
         (row,) = rows(protocol_table(groups(tmp_path)))
         assert [row[f"peak {name}"].mean for name in ("T1", "H")] == [0.55, 0.49]
@@ -193,23 +255,38 @@ class TestScores:
         assert [table.slug for table in report_tables(groups(tmp_path))] == ["scores", "runs"]
 
     def test_an_unknown_split_is_shouted(self, make, tmp_path):
-        make("a", scores={"last": evaluation()}, changes={"data": {"split_variant": "unknown 1234"}})
-        assert all(row["benchmark"] == "CUB (UNOFFICIAL SPLIT)" for row in rows(score_table(groups(tmp_path))))
+        make(
+            "a", scores={"last": evaluation()}, changes={"data": {"split_variant": "unknown 1234"}}
+        )
+        assert all(
+            row["benchmark"] == "CUB (UNOFFICIAL SPLIT)"
+            for row in rows(score_table(groups(tmp_path)))
+        )
 
 
 class TestReproduction:
     @pytest.mark.parametrize(
         ("H", "expected"),
-        [(0.681, "within"), (0.6711, "within"), (0.691, "within"), (0.6699, "below"), (0.6921, "above")],
+        [
+            (0.681, "within"),
+            (0.6711, "within"),
+            (0.691, "within"),
+            (0.6699, "below"),
+            (0.6921, "above"),
+        ],
     )
     def test_verdicts(self, make, tmp_path, H, expected):
         peaks = PEAKS | {"peak_harmonic_mean": evaluation(H)}
         make("a", scores={"last": evaluation()} | peaks, recipe="cub_gzsl")
         table = rows(reproduction_table(groups(tmp_path)))
         assert [row["score"] for row in table[:4]] == ["T1", "U", "S", "H"]
-        assert [row["published"] for row in table[:4]] == pytest.approx([0.761, 0.687, 0.675, 0.681])
+        assert [row["published"] for row in table[:4]] == pytest.approx(
+            [0.761, 0.687, 0.675, 0.681]
+        )
         assert table[3]["against published"] == expected
-        assert {row["against published"] for row in table[4:]} == {None}  # the published numbers are peaks
+        assert {row["against published"] for row in table[4:]} == {
+            None
+        }  # the published numbers are peaks
 
     @pytest.mark.parametrize(
         ("overrides", "changes", "reason"),
@@ -220,7 +297,13 @@ class TestReproduction:
         ],
     )
     def test_what_does_not_compare(self, make, tmp_path, overrides, changes, reason):
-        make("a", *overrides, scores={"last": evaluation()} | PEAKS, changes=changes, recipe="cub_gzsl")
+        make(
+            "a",
+            *overrides,
+            scores={"last": evaluation()} | PEAKS,
+            changes=changes,
+            recipe="cub_gzsl",
+        )
         table = rows(reproduction_table(groups(tmp_path)))
         assert {row["against published"] for row in table[:4]} == {f"not comparable: {reason}"}
 
@@ -236,15 +319,29 @@ class TestReproduction:
 
     def test_the_released_code_is_held_against_our_run_of_its_seed(self, make, tmp_path):
         for seed, H in ((214, 0.45), (0, 0.1)):
-            scores = {"last": evaluation(H), "peak_harmonic_mean": evaluation(H), "peak_acc_czsl": evaluation(H)}
-            make(str(seed), f"seed={seed}", "features=mobilenetv2_224", scores=scores, recipe="cub_gzsl")
+            scores = {
+                "last": evaluation(H),
+                "peak_harmonic_mean": evaluation(H),
+                "peak_acc_czsl": evaluation(H),
+            }
+            make(
+                str(seed),
+                f"seed={seed}",
+                "features=mobilenetv2_224",
+                scores=scores,
+                recipe="cub_gzsl",
+            )
         mine = [row for row in rows(reproduction_table(groups(tmp_path))) if row["score"] == "H"]
-        assert [(row["against released code"], row["n"]) for row in mine] == 2 * [("within (seed 214: 45.0)", 2)]
+        assert [(row["against released code"], row["n"]) for row in mine] == 2 * [
+            ("within (seed 214: 45.0)", 2)
+        ]
         assert [row["released code"] for row in mine] == pytest.approx([0.468, 0.446])
         assert [row["ours"].mean for row in mine] == pytest.approx([0.275, 0.275])
 
     def test_the_figures_are_those_of_the_sources(self):
-        values = {(r.benchmark, r.features, r.reported): tuple(r.percent.values()) for r in REFERENCES}
+        values = {
+            (r.benchmark, r.features, r.reported): tuple(r.percent.values()) for r in REFERENCES
+        }
         assert values == {
             ("CUB", "resnet101_448", "peak"): (76.1, 68.7, 67.5, 68.1),
             ("SUN", "resnet101_448", "peak"): (65.8, 52.2, 34.2, 41.3),
@@ -256,7 +353,10 @@ class TestReproduction:
 
 def brute_force(cache):
     """T1, U, S, H, AUSUC and best H, by loops over images and a walk along all margins that matter."""
-    fused = sum(weight * logits.astype(float) for weight, logits in zip(cache.fusion, cache.logits_SNC, strict=True))
+    fused = sum(
+        weight * logits.astype(float)
+        for weight, logits in zip(cache.fusion, cache.logits_ONC, strict=True)
+    )
     is_unseen = np.isin(np.arange(fused.shape[1]), cache.unseen)
 
     def accuracies(margin, *, czsl=False):

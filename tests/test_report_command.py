@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msdn_lit.analysis.output.formats import Share, Table, comma_separated, latex, markdown
+from msdn_lit.analysis.statistics import summarise
 from msdn_lit.commands.results import report
 from msdn_lit.commands.train import train
-from msdn_lit.analysis.output.formats import Share, Table, comma_separated, latex, markdown
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache
-from msdn_lit.analysis.statistics import summarise
 from tests.run_folders import made_up_cache, write_run
 
 HOSTILE = Table(
@@ -34,7 +34,12 @@ HOSTILE = Table(
 def logs(load_config, tmp_path):
     """Four runs of three values of a setting, one of them with two seeds."""
     cfg = load_config()
-    for name, cfg.seed, cfg.loss.lambda_cal in (("0", 0, 0.1), ("1", 1, 0.1), ("b", 0, 0.2), ("c", 0, 0.4)):
+    for name, cfg.seed, cfg.loss.lambda_cal in (
+        ("0", 0, 0.1),
+        ("1", 1, 0.1),
+        ("b", 0, 0.2),
+        ("c", 0, 0.4),
+    ):
         write_run(tmp_path / "logs" / name, cfg, recipe="cub_gzsl")
     return tmp_path / "logs"
 
@@ -71,7 +76,10 @@ class TestNotations:
         rows = [row for row in body.split(r"\\") if row.strip()]
         assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [4, 4, 4]
         assert re.search(r"\\begin{tabular}{lrrrr}", text)
-        assert r"\& 50 \% \_x\_ \{y\} \textbackslash{}z \#1 \$2 \textasciitilde{}\textasciicircum{}" in rows[0]
+        assert (
+            r"\& 50 \% \_x\_ \{y\} \textbackslash{}z \#1 \$2 \textasciitilde{}\textasciicircum{}"
+            in rows[0]
+        )
         without = re.sub(r"\\[&%$#_{}]|\\[a-z]+", "", text)
         assert without.count("{") == without.count("}")
         assert without.count("$") % 2 == 0
@@ -89,7 +97,9 @@ class TestNotations:
     def test_every_notation_has_the_numbers(self, logs, call, notation):
         code, out, err = call(logs, "--format", notation)
         assert (code, err) == (0, "")
-        last = [json.loads((logs / name / "result.json").read_text())["scores"]["last"] for name in "01"]
+        last = [
+            json.loads((logs / name / "result.json").read_text())["scores"]["last"] for name in "01"
+        ]
         H = summarise([scores["harmonic_mean"] for scores in last])
         assert (repr(H.mean) if notation == "csv" else f"{100 * H.mean:.1f}") in out
 
@@ -111,14 +121,27 @@ def test_figures(logs, call, tmp_path):
         kinds.setdefault(path.name.partition("_")[0], []).append(path)
         assert np.asarray(Image.open(path).convert("L")).std() > 5  # not empty
         assert path.name in (tmp_path / "out" / "report.md").read_text()
-    numbers = {"bars": 2, "curves": 1, "sensitivity": 1, "prediction": 3, "classes": 3, "history": 3, "losses": 3}
+    numbers = {
+        "bars": 2,
+        "curves": 1,
+        "sensitivity": 1,
+        "prediction": 3,
+        "classes": 3,
+        "history": 3,
+        "losses": 3,
+    }
     assert {kind: len(paths) for kind, paths in kinds.items()} == numbers
 
 
 def test_class_names_that_do_not_fit(logs, call, tmp_path):
     (tmp_path / "names.txt").write_text("one\n")
-    code, _, err = call(logs, "--output", tmp_path / "out", "--figures", "--class-names", tmp_path / "names.txt")
-    assert (code, err) == (2, "msdn-report: The class names do not fit: expected 10 classes, found 1.\n")
+    code, _, err = call(
+        logs, "--output", tmp_path / "out", "--figures", "--class-names", tmp_path / "names.txt"
+    )
+    assert (code, err) == (
+        2,
+        "msdn-report: The class names do not fit: expected 10 classes, found 1.\n",
+    )
 
 
 DAMAGES = {
@@ -129,10 +152,16 @@ DAMAGES = {
         (b"{}", r"result.json has no benchmark"),
         (b"[" * 100_000, r"result.json is damaged"),
     ],
-    "config.yaml": [(b"a: [", r"config.yaml is damaged"), (b"1", r"config.yaml is damaged: expected names and values")],
+    "config.yaml": [
+        (b"a: [", r"config.yaml is damaged"),
+        (b"1", r"config.yaml is damaged: expected names and values"),
+    ],
     "scores/last.npz": [(b"no zip", r"last.npz cannot be read as scores")],
     "metrics/version_0/metrics.csv": [
-        (b"step,test/acc_czsl,test/acc_unseen,test/acc_seen,test/harmonic_mean\n1,x,1,1,1", r"metrics.csv is damaged"),
+        (
+            b"step,test/acc_czsl,test/acc_unseen,test/acc_seen,test/harmonic_mean\n1,x,1,1,1",
+            r"metrics.csv is damaged",
+        ),
         (b"\xff\xfe", r"metrics.csv is damaged"),
     ],
 }
@@ -147,7 +176,9 @@ class TestDamage:
         code, out, err = call(logs)
         assert (code, err) == (0, "")
         assert len(re.findall(rf"\| damaged +\| .*logs/c/.*{says}", out)) == 1
-        assert ("lambda_cal=0.4" in out) == (not file.endswith(("json", "yaml")))  # what can be told is told
+        assert ("lambda_cal=0.4" in out) == (
+            not file.endswith(("json", "yaml"))
+        )  # what can be told is told
 
     def test_scores_that_are_no_numbers(self, logs, call):
         path = logs / "c" / "result.json"
@@ -161,16 +192,19 @@ class TestDamage:
         ("change", "says"),
         [
             ({"step": 12}, "is of another evaluation: expected step 300, found 12"),
-            ({"logits_SNC": np.full((2, 120, 10), np.nan, dtype=np.float32)}, "holds NaN or infinity"),
+            (
+                {"logits_ONC": np.full((2, 120, 10), np.nan, dtype=np.float32)},
+                "holds NaN or infinity",
+            ),
             ({"labels_N": np.zeros(3, dtype=np.int64)}, "does not fit together"),
             ({"unseen": np.array([99])}, "does not fit together"),
         ],
     )
     def test_score_caches_of_something_else(self, logs, call, change, says):
         cache = made_up_cache()
-        ScoreCache(**{**{name: getattr(cache, name) for name in cache.__dataclass_fields__}, **change}).save(
-            logs / "c" / "scores" / "last.npz"
-        )
+        ScoreCache(
+            **{**{name: getattr(cache, name) for name in cache.__dataclass_fields__}, **change}
+        ).save(logs / "c" / "scores" / "last.npz")
         assert f"logs/c/scores/last.npz {says}" in call(logs)[1]
 
     def test_unfinished_runs_are_listed(self, logs, call):
@@ -203,7 +237,9 @@ def test_the_history_is_counted_as_the_result_is(logs):
     (run, *_) = find_runs([logs]).runs
     assert list(run.history) == [100, 200, 300]
     for scores in run.scores.values():
-        assert run.history[scores["step"]]["harmonic_mean"] == pytest.approx(scores["harmonic_mean"])
+        assert run.history[scores["step"]]["harmonic_mean"] == pytest.approx(
+            scores["harmonic_mean"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +250,10 @@ def test_the_history_is_counted_as_the_result_is(logs):
         (["."], "There is no finished run: found 1 unfinished"),
         ([".", "--figures"], "--figures needs --output DIR"),
         ([".", "--compare"], "--compare takes two paths, not 1"),
-        ([".", ".", "--compare", "--against", "."], "argument --against: not allowed with argument --compare"),
+        (
+            [".", ".", "--compare", "--against", "."],
+            "argument --against: not allowed with argument --compare",
+        ),
         ([".", "--against", "nowhere"], "nowhere is no folder"),
         (["--against", "."], "name run folders, or --index alone"),
         (["--index", ".", "--against", "."], "name run folders, or --index alone"),

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msdn_lit.commands.results import report
 from msdn_lit.analysis.comparison import comparison_table
 from msdn_lit.analysis.groups import pair_of_groups
 from msdn_lit.analysis.pairing import compare_caches, over_images
-from msdn_lit.runs.reader import find_runs
+from msdn_lit.commands.results import report
 from msdn_lit.errors import ConfigError
+from msdn_lit.runs.reader import find_runs
 from tests.run_folders import evaluation, write_run
 
 
@@ -41,29 +41,42 @@ class TestTwoGroups:
         row = dict(zip(table.header, next(row for row in table.rows if row[1] == "H"), strict=True))
         values = [[group[seed] for seed in range(3)] for group in (one, two)]
         test = stats.ttest_rel(*values)
-        flips = stats.permutation_test(values, lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=99)
+        counterfactuals = stats.permutation_test(
+            values, lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=99
+        )
         assert row["n"] == 3
         assert row["A - B"].mean == pytest.approx(np.mean(values[0]) - np.mean(values[1]))
         assert row["95 % seeds"] == pytest.approx(tuple(test.confidence_interval()))
-        assert (row["p (t)"], row["p (sign flips)"]) == pytest.approx((test.pvalue, flips.pvalue))
+        assert (row["p (t)"], row["p (sign counterfactuals)"]) == pytest.approx(
+            (test.pvalue, counterfactuals.pvalue)
+        )
         assert (row["p images"], row["p classes"], row["images"]) == (None, None, None)  # no caches
         assert "A: CUB, resnet101_448, loss.lambda_cal=0.1, paper protocol" in table.notes
 
     def test_with_caches(self, make, monkeypatch, capsys):
-        first, second = make("a", 0.1, {0: None, 1: None}, skill=2.5), make("b", 0.2, {0: None, 1: None}, skill=1.0)
+        first, second = (
+            make("a", 0.1, {0: None, 1: None}, skill=2.5),
+            make("b", 0.2, {0: None, 1: None}, skill=1.0),
+        )
         monkeypatch.setattr("sys.argv", ["msdn-report", str(first), str(second), "--compare"])
         report.main()
         out = capsys.readouterr().out
         assert out.index("## Paired comparison") < out.index("## Scores")
         table = compared(first, second)
-        assert [row[0] for row in table.rows[::4]] == ["last step", "peak H on test", "peak T1 on test"]
+        assert [row[0] for row in table.rows[::4]] == [
+            "last step",
+            "peak H on test",
+            "peak T1 on test",
+        ]
         row = dict(zip(table.header, table.rows[3], strict=True))
         assert row["p images"] < 0.001
         assert row["95 % images"][0] < row["A - B"].mean < row["95 % images"][1]
         assert (row["images"], row["classes"]) == (120, 10)
 
     def test_the_same_settings_by_two_versions_of_the_code(self, make):
-        table = compared(make("a", 0.1, {0: 0.5}), make("b", 0.1, {0: 0.4}, changes={"code": "new"}))
+        table = compared(
+            make("a", 0.1, {0: 0.5}), make("b", 0.1, {0: 0.4}, changes={"code": "new"})
+        )
         assert table.rows[3][4].mean == pytest.approx(0.1)
         for note, name in zip(table.notes, "AB", strict=False):
             assert note.endswith(f"model=msdn ({name}), paper protocol")
@@ -72,7 +85,11 @@ class TestTwoGroups:
         ("seeds", "overrides", "says"),
         [
             ({1: 0.5}, (), "share no seed and evaluation: found seeds 0 and seeds 1"),
-            ({0: 0.5}, ("data=sun",), r"expected one benchmark and stage, found CUB \(test\) and SUN \(test\)"),
+            (
+                {0: 0.5},
+                ("data=sun",),
+                r"expected one benchmark and stage, found CUB \(test\) and SUN \(test\)",
+            ),
             ({0: 0.5}, ("protocol=validation",), r"found CUB \(test\) and CUB \(val\)"),
         ],
     )
@@ -83,7 +100,9 @@ class TestTwoGroups:
     def test_a_path_with_two_groups(self, make, tmp_path):
         make("both/a", 0.1, {0: 0.5})
         make("both/b", 0.2, {0: 0.5})
-        with pytest.raises(ConfigError, match=r"first path holds 2 groups: .*lambda_cal=0.1\); .*lambda_cal=0.2\)"):
+        with pytest.raises(
+            ConfigError, match=r"first path holds 2 groups: .*lambda_cal=0.1\); .*lambda_cal=0.2\)"
+        ):
             compared(tmp_path / "both", make("c", 0.3, {0: 0.5}))
 
 
@@ -93,7 +112,14 @@ def against(capsys, tmp_path):
 
     def against(base, *paths, table="against"):
         folders = [str(tmp_path / path) for path in paths]
-        arguments = ["--against", str(tmp_path / base), "--format", "csv", "--output", str(tmp_path / "out")]
+        arguments = [
+            "--against",
+            str(tmp_path / base),
+            "--format",
+            "csv",
+            "--output",
+            str(tmp_path / "out"),
+        ]
         report.run([*folders, *arguments])
         capsys.readouterr()
         return list(csv.DictReader((tmp_path / "out" / f"{table}.csv").read_text().splitlines()))
@@ -131,19 +157,33 @@ class TestAgainst:
         assert (row["n"], row["p images"]) == ("3", "")
 
     def test_with_caches(self, make, against):
-        folders = make("full", 0.1, {0: None, 1: None, 2: None}, skill=2.5), make("a", 0.2, dict.fromkeys(range(3)))
+        folders = (
+            make("full", 0.1, {0: None, 1: None, 2: None}, skill=2.5),
+            make("a", 0.2, dict.fromkeys(range(3))),
+        )
         rows = {row["score"]: row for row in against("full", "a")}
         assert list(rows) == ["T1", "U", "S", "H", "AUSUC"]
         base, ours = (find_runs([folder]).runs for folder in folders)
         areas = [[run.curves["last"].ausuc for run in runs] for runs in (ours, base)]
-        assert float(rows["AUSUC"]["ours - base"]) == pytest.approx(np.mean(areas[0]) - np.mean(areas[1]))
+        assert float(rows["AUSUC"]["ours - base"]) == pytest.approx(
+            np.mean(areas[0]) - np.mean(areas[1])
+        )
         assert float(rows["AUSUC"]["p (t)"]) == pytest.approx(stats.ttest_rel(*areas).pvalue)
-        images = compare_caches(*([run.cache("last") for run in runs] for runs in (ours, base)), over_images)
-        for name, score in (("T1", "acc_czsl"), ("U", "acc_unseen"), ("S", "acc_seen"), ("H", "harmonic_mean")):
+        images = compare_caches(
+            *([run.cache("last") for run in runs] for runs in (ours, base)), over_images
+        )
+        for name, score in (
+            ("T1", "acc_czsl"),
+            ("U", "acc_unseen"),
+            ("S", "acc_seen"),
+            ("H", "harmonic_mean"),
+        ):
             row, found = rows[name], images[score]
             assert float(row["ours - base"]) == pytest.approx(found.difference)
             assert float(row["ours - base"]) < 0  # the base is better
-            assert [float(row[f"95 % images {end}"]) for end in ("low", "high")] == pytest.approx(found.interval)
+            assert [float(row[f"95 % images {end}"]) for end in ("low", "high")] == pytest.approx(
+                found.interval
+            )
             assert float(row["p images"]) == found.p_value
         assert rows["AUSUC"]["p images"] == ""
 
@@ -161,7 +201,11 @@ class TestAgainst:
         expected = against("logs/full", "logs/a")
         shown = [row["settings"] for row in against("logs/full", "logs/a", table="scores")]
         assert shown == ["loss.lambda_cal=0.1", "loss.lambda_cal=0.2"]
-        for base, *paths in (("logs/full", "logs"), ("links", "logs"), ("logs/full", "links", "logs/a", "logs/full")):
+        for base, *paths in (
+            ("logs/full", "logs"),
+            ("links", "logs"),
+            ("logs/full", "links", "logs/a", "logs/full"),
+        ):
             assert against(base, *paths) == expected
         assert not (tmp_path / "out" / "left_out.csv").exists()
 
@@ -183,7 +227,9 @@ class TestAgainst:
         make("logs", 0.1, {0: 0.52})
         *_, row = against("full", "logs")
         assert (row["settings"], row["protocol"]) == ("model=msdn", "paper")
-        assert {row["settings"] for row in against("full", "logs", table="scores")} == {"model=msdn"}
+        assert {row["settings"] for row in against("full", "logs", table="scores")} == {
+            "model=msdn"
+        }
 
     def test_what_does_not_pair_is_named_or_of_another_table(self, make, capsys, tmp_path):
         base = make("full", 0.1, dict.fromkeys((0, 1)))
@@ -194,7 +240,9 @@ class TestAgainst:
         make("logs/features", 0.7, {0: 0.5}, "features=vit_base_224")
         make("logs/val", 0.8, {0: 0.5}, "protocol=validation")
         table = page(capsys, tmp_path / "logs", "--against", base).split("## ")[1]
-        assert table.startswith("Paired with loss.lambda_cal=0.1: CUB, resnet101_448, loss.lambda_cal=0.2, paper\n")
+        assert table.startswith(
+            "Paired with loss.lambda_cal=0.1: CUB, resnet101_448, loss.lambda_cal=0.2, paper\n"
+        )
         assert "Base: CUB, resnet101_448, loss.lambda_cal=0.1, paper protocol." in table
         assert "the test set chose it" in table
         assert table.rstrip().endswith(
@@ -212,7 +260,10 @@ class TestAgainst:
     @pytest.mark.parametrize(
         ("base", "says"),
         [
-            ("a", r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); loss.lambda_cal=0.3 \(no com"),
+            (
+                "a",
+                r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); loss.lambda_cal=0.3 \(no com",
+            ),
             ("sun", "found no other group of its benchmark, features and stage"),
             ("two", r"--against path holds 2 groups: .*lambda_cal=0.2\); .*lambda_cal=0.3\)"),
             ("empty", "--against path holds 0 groups: no run"),

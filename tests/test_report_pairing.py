@@ -8,8 +8,8 @@ from scipy import stats
 
 from msdn_lit.analysis import pairing
 from msdn_lit.analysis.pairing import compare_caches, over_classes, over_images
-from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.errors import CheckpointError
+from msdn_lit.runs.score_cache import ScoreCache
 from tests.run_folders import made_up_cache
 
 SCORES = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
@@ -28,7 +28,7 @@ def two_methods(num_seeds):
         cache = made_up_cache(seed, skill=skill, num_seen=8, num_unseen=6)
         is_kept_N = rng().random(len(cache.labels_N)) < 0.7
         of_images = {name: getattr(cache, name)[is_kept_N] for name in ("labels_N", "rows_N")}
-        return replace(cache, logits_SNC=cache.logits_SNC[:, is_kept_N], **of_images)
+        return replace(cache, logits_ONC=cache.logits_ONC[:, is_kept_N], **of_images)
 
     return ([make(seed, skill) for seed in range(num_seeds)] for skill in (2.0, 1.9))
 
@@ -37,9 +37,19 @@ def two_methods(num_seeds):
 
 
 def is_right(cache, candidates):
-    margins = np.where(np.isin(np.arange(cache.logits_SNC.shape[2]), cache.unseen), 1, -1) * cache.calibration
-    fused = sum(w * (logits + margins) for w, logits in zip(cache.fusion, cache.logits_SNC, strict=True))
-    return np.array([max(candidates, key=row.__getitem__) == c for row, c in zip(fused, cache.labels_N, strict=True)])
+    margins = (
+        np.where(np.isin(np.arange(cache.logits_ONC.shape[2]), cache.unseen), 1, -1)
+        * cache.calibration
+    )
+    fused = sum(
+        w * (logits + margins) for w, logits in zip(cache.fusion, cache.logits_ONC, strict=True)
+    )
+    return np.array(
+        [
+            max(candidates, key=row.__getitem__) == c
+            for row, c in zip(fused, cache.labels_N, strict=True)
+        ]
+    )
 
 
 def as_observed(classes, generator):
@@ -59,17 +69,23 @@ def by_loops(first, second, resample, num_resamples=1):
     one, generator, drawn = first[0], rng(), []
     of_roles = [[np.flatnonzero(one.labels_N == c) for c in ids] for ids in (one.unseen, one.seen)]
     everything = [*one.seen, *one.unseen]
-    right = [[(is_right(c, one.unseen), is_right(c, everything)) for c in caches] for caches in (first, second)]
+    right = [
+        [(is_right(c, one.unseen), is_right(c, everything)) for c in caches]
+        for caches in (first, second)
+    ]
     for _ in range(num_resamples):
         unseen, seen = (resample(classes, generator) for classes in of_roles)
 
         def scores(czsl, gzsl, unseen=unseen, seen=seen):
             T1, U, S = (
-                np.mean([x[rows].mean() for rows in c]) for x, c in ((czsl, unseen), (gzsl, unseen), (gzsl, seen))
+                np.mean([x[rows].mean() for rows in c])
+                for x, c in ((czsl, unseen), (gzsl, unseen), (gzsl, seen))
             )
             return np.array([T1, U, S, 2 * U * S / (U + S)])
 
-        drawn.append(np.mean([scores(*a) - scores(*b) for a, b in zip(*right, strict=True)], axis=0))
+        drawn.append(
+            np.mean([scores(*a) - scores(*b) for a, b in zip(*right, strict=True)], axis=0)
+        )
     return np.array(drawn)
 
 
@@ -77,19 +93,31 @@ def by_loops(first, second, resample, num_resamples=1):
 def test_the_difference_is_the_mean_over_the_seeds(resample):
     first, second = two_methods(3)
     found = compare_caches(first, second, resample)
-    assert [found[score].difference for score in SCORES] == pytest.approx(list(by_loops(first, second, as_observed)[0]))
-    num_images, num_unseen = len(first[0].labels_N), np.isin(first[0].labels_N, first[0].unseen).sum()
+    assert [found[score].difference for score in SCORES] == pytest.approx(
+        list(by_loops(first, second, as_observed)[0])
+    )
+    num_images, num_unseen = (
+        len(first[0].labels_N),
+        np.isin(first[0].labels_N, first[0].unseen).sum(),
+    )
     sizes = [(num_unseen, 6), (num_unseen, 6), (num_images - num_unseen, 8), (num_images, 14)]
     assert [found[score][3:] for score in SCORES] == sizes
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(over_images, images_anew), (over_classes, classes_anew)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(over_images, images_anew), (over_classes, classes_anew)]
+)
 def test_intervals_and_p_values_equal_those_of_loops(ours, theirs):
     first, second = two_methods(3)
-    found, drawn = compare_caches(first, second, ours), by_loops(first, second, theirs, 2000).round(9)
+    found, drawn = (
+        compare_caches(first, second, ours),
+        by_loops(first, second, theirs, 2000).round(9),
+    )
     for score, values in zip(SCORES, drawn.T, strict=True):
         for end, share in zip(np.round(found[score].interval, 9), (0.025, 0.975), strict=True):
-            assert (values < end).mean() - 0.014 < share < (values <= end).mean() + 0.014, score  # 4 standard errors
+            assert (values < end).mean() - 0.014 < share < (values <= end).mean() + 0.014, (
+                score
+            )  # 4 standard errors
         p_value = 2 * min((values <= 0).mean(), (values >= 0).mean())
         assert found[score].p_value == pytest.approx(min(p_value, 1), abs=0.045), score
 
@@ -98,7 +126,9 @@ def test_intervals_and_p_values_equal_those_of_loops(ours, theirs):
 def test_all_seeds_are_scored_on_the_same_images(resample):
     first, second = two_methods(1)
     once, twice = (compare_caches(n * first, n * second, resample) for n in (1, 2))
-    for score in SCORES:  # two seeds that agree are as uncertain as one; drawn apart they would seem surer
+    for (
+        score
+    ) in SCORES:  # two seeds that agree are as uncertain as one; drawn apart they would seem surer
         assert twice[score].interval == pytest.approx(once[score].interval)
         assert twice[score].p_value == once[score].p_value
 
@@ -135,7 +165,9 @@ def right_of(outcomes_4):
 @pytest.mark.parametrize("times", [1, 20])  # few images of a kind, and many
 def test_resampled_images_have_the_moments_of_the_closed_form(times):
     outcomes_C4 = times * random_outcomes()
-    difference_X = np.subtract(*over_images([right_of(row) for row in outcomes_C4], 40_000, rng()).T)
+    difference_X = np.subtract(
+        *over_images([right_of(row) for row in outcomes_C4], 40_000, rng()).T
+    )
     first_less_second = np.array([0, -1, 1, 0])
     mean, variance = [], []
     for row in outcomes_C4:
@@ -148,7 +180,9 @@ def test_resampled_images_have_the_moments_of_the_closed_form(times):
 
 def test_resampled_classes_have_the_moments_of_the_closed_form():
     outcomes_C4 = random_outcomes()
-    difference_X = np.subtract(*over_classes([right_of(row) for row in outcomes_C4], 40_000, rng()).T)
+    difference_X = np.subtract(
+        *over_classes([right_of(row) for row in outcomes_C4], 40_000, rng()).T
+    )
     of_class = (outcomes_C4[:, 2] - outcomes_C4[:, 1]) / outcomes_C4.sum(axis=1)
     assert difference_X.mean() == pytest.approx(of_class.mean(), abs=4 * difference_X.std() / 200)
     assert difference_X.var() == pytest.approx(of_class.var() / 8, rel=0.04)
@@ -163,13 +197,24 @@ def cache_of(right_N, labels_N, seen, unseen):
     logits_NC = np.where(is_label_NC, right_N[:, None], ~right_N[:, None])
     rows_N = np.arange(len(labels_N))
     return ScoreCache(
-        logits_NC[None].astype(np.float32), labels_N, rows_N, seen, unseen, ("one",), (1.0,), 0.0, "test", 1
+        logits_NC[None].astype(np.float32),
+        labels_N,
+        rows_N,
+        seen,
+        unseen,
+        ("one",),
+        (1.0,),
+        0.0,
+        "test",
+        1,
     )
 
 
 def images_of(outcomes_C4, classes):
     """(first, second, labels) of single images, shuffled."""
-    parts = [(*right_of(row), np.full(row.sum(), c)) for row, c in zip(outcomes_C4, classes, strict=True)]
+    parts = [
+        (*right_of(row), np.full(row.sum(), c)) for row, c in zip(outcomes_C4, classes, strict=True)
+    ]
     first, second, labels = rng().permutation(np.concatenate(parts, axis=1).T).T
     return first.astype(bool), second.astype(bool), labels
 
@@ -189,7 +234,9 @@ def test_images_of_other_classes_do_not_count():
 
 
 def test_interval_over_the_images_of_a_class_equals_scipy():
-    first, second, labels = images_of([*(4 * random_outcomes(num_classes=1)), np.array([1, 0, 0, 1])], [7, 0])
+    first, second, labels = images_of(
+        [*(4 * random_outcomes(num_classes=1)), np.array([1, 0, 0, 1])], [7, 0]
+    )
     pair = (first[labels == 7], second[labels == 7])
     theirs = stats.bootstrap(
         pair,
@@ -206,7 +253,9 @@ def test_interval_over_the_images_of_a_class_equals_scipy():
 def test_ties_count_on_both_sides():
     """One of two images tells the methods apart: a quarter of the resamples has none of it."""
     images = np.array([1, 1, 1]), np.array([0, 1, 1]), np.array([7, 7, 0])
-    found = compare(images[0] == 1, images[1] == 1, images[2], seen=np.array([0]), unseen=np.array([7]))["acc_unseen"]
+    found = compare(
+        images[0] == 1, images[1] == 1, images[2], seen=np.array([0]), unseen=np.array([7])
+    )["acc_unseen"]
     assert (found.difference, found.interval) == (0.5, (0, 1))
     assert found.p_value == pytest.approx(2 / 4, abs=0.02)
 
@@ -248,9 +297,13 @@ def simulate(monkeypatch):
     def simulate(resample, draw_chances):
         generator = rng(3)
         for _ in range(300):
-            outcomes = [generator.multinomial(25, chances_4) for chances_4 in draw_chances(generator)]
+            outcomes = [
+                generator.multinomial(25, chances_4) for chances_4 in draw_chances(generator)
+            ]
             images = images_of([*outcomes, np.array([0, 0, 0, 1])], range(31))
-            yield compare(*images, resample, seen=np.array([30]), unseen=np.arange(30))["acc_unseen"]
+            yield compare(*images, resample, seen=np.array([30]), unseen=np.arange(30))[
+                "acc_unseen"
+            ]
 
     return simulate
 
@@ -273,9 +326,12 @@ def equal_on_average(generator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("resample", "draw_chances"), [(over_images, equal_in_each_class), (over_classes, equal_on_average)]
+    ("resample", "draw_chances"),
+    [(over_images, equal_in_each_class), (over_classes, equal_on_average)],
 )
-def test_where_nothing_differs_intervals_cover_zero_and_p_values_are_uniform(simulate, resample, draw_chances):
+def test_where_nothing_differs_intervals_cover_zero_and_p_values_are_uniform(
+    simulate, resample, draw_chances
+):
     results = list(simulate(resample, draw_chances))
     covered = np.mean([result.interval[0] <= 0 <= result.interval[1] for result in results])
     assert 0.91 < covered < 0.98  # three standard errors are 0.038
@@ -289,5 +345,9 @@ def test_where_methods_differ_the_interval_covers_the_difference_and_not_zero(si
     draw_chances = fixed_chances(only_second=1, only_first=2)
     truth = (draw_chances(None)[:, 2] - draw_chances(None)[:, 1]).mean()
     results = list(simulate(over_images, draw_chances))
-    assert 0.91 < np.mean([result.interval[0] <= truth <= result.interval[1] for result in results]) < 0.98
+    assert (
+        0.91
+        < np.mean([result.interval[0] <= truth <= result.interval[1] for result in results])
+        < 0.98
+    )
     assert np.mean([result.p_value < 0.05 for result in results]) > 0.8

@@ -6,7 +6,12 @@ import pytest
 from msdn_lit.analysis.output import plots
 from tests.run_folders import made_up_cache, scores_of
 
-VALUES = {"acc_czsl": [0.5, 0.7], "acc_unseen": [0.4], "acc_seen": [0.6, 0.61], "harmonic_mean": [0.4, 0.5]}
+VALUES = {
+    "acc_czsl": [0.5, 0.7],
+    "acc_unseen": [0.4],
+    "acc_seen": [0.6, 0.61],
+    "harmonic_mean": [0.4, 0.5],
+}
 
 
 def lines_of(axes):
@@ -15,7 +20,9 @@ def lines_of(axes):
 
 def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
     cache = made_up_cache(per_class=60)
-    figure = plots.plot_curves([plots.CurveLine("name", [cache.curve()], [cache.calibration])], "title")
+    figure = plots.plot_curves(
+        [plots.CurveLine("name", [cache.curve()], [cache.calibration])], "title"
+    )
     curve, point = (line.get_xydata() for line in figure.axes[0].get_lines())
     scores = scores_of(cache)
     np.testing.assert_allclose(point, [[100 * scores["acc_unseen"], 100 * scores["acc_seen"]]])
@@ -27,7 +34,9 @@ def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
 def test_bars_are_means_and_dots_are_seeds():
     figure = plots.plot_bars({"one": VALUES, "two": VALUES}, "title")
     for axes, values in zip(figure.axes, VALUES.values(), strict=True):
-        assert [bar.get_width() for bar in axes.patches] == pytest.approx([100 * np.mean(values)] * 2)
+        assert [bar.get_width() for bar in axes.patches] == pytest.approx(
+            [100 * np.mean(values)] * 2
+        )
         dots = next(line for line in axes.get_lines() if line.get_marker() == "o")
         np.testing.assert_allclose(dots.get_xdata(), 100 * np.array(values))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two"]
@@ -49,10 +58,15 @@ def test_lines_are_means():
 def test_classes_are_sorted_and_named(num_classes):
     accuracies = np.random.default_rng(0).random((2, num_classes))
     names = [f"bird {c}" for c in range(num_classes)]
-    sides = [plots.ClassAccuracies("seen", names, accuracies), plots.ClassAccuracies("unseen", ["x"], np.zeros((2, 1)))]
+    sides = [
+        plots.ClassAccuracies("seen", names, accuracies),
+        plots.ClassAccuracies("unseen", ["x"], np.zeros((2, 1))),
+    ]
     axes = plots.plot_class_accuracies(sides, "title").axes[0]
     marks = np.concatenate([container.lines[0].get_xydata() for container in axes.containers])
-    np.testing.assert_allclose(marks[np.argsort(marks[:, 0]), 1], 100 * np.sort([*accuracies.mean(axis=0), 0]))
+    np.testing.assert_allclose(
+        marks[np.argsort(marks[:, 0]), 1], 100 * np.sort([*accuracies.mean(axis=0), 0])
+    )
     best = names[accuracies.mean(axis=0).argmax()]
     if num_classes == 3:
         assert [label.get_text() for label in axes.get_xticklabels()][::num_classes] == ["x", best]

@@ -12,8 +12,13 @@ from msdn_lit.build import training as build
 from msdn_lit.commands.train import train
 from msdn_lit.data.batches import read_ahead
 from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.feature_cache import (
+    choose_cache,
+    gather_from_disk,
+    gather_from_gpu,
+    gather_from_ram,
+)
 from msdn_lit.data.features.store import FeatureStore
-from msdn_lit.data.feature_cache import from_device, from_disk, from_ram, settle_residence
 from msdn_lit.errors import ConfigError, DataError
 from tests.miniature import N
 from tests.test_parallel import weights_of
@@ -44,27 +49,29 @@ def free(monkeypatch):
 )
 def test_auto_takes_the_fastest_that_has_room(free, device, ram, gpu, chosen):
     free(ram, gpu)
-    assert settle_residence("auto", 100, device) == chosen
+    assert choose_cache("auto", 100, device) == chosen
 
 
 @pytest.mark.parametrize("wanted", ["disk", "ram"])
 def test_a_wish_is_granted(free, wanted):
     free(0, 0)
-    assert settle_residence(wanted, 100, CPU) == wanted
+    assert choose_cache(wanted, 100, CPU) == wanted
 
 
 def test_wrong_wishes():
     with pytest.raises(ConfigError, match="expected one of auto, disk, ram, gpu, found floppy"):
-        settle_residence("floppy", 1, CPU)
-    with pytest.raises(ConfigError, match=r"data.residence=gpu needs a GPU.*Use data.residence=auto"):
-        settle_residence("gpu", 1, CPU)
+        choose_cache("floppy", 1, CPU)
+    with pytest.raises(
+        ConfigError, match=r"data.feature_cache=gpu needs a GPU.*Use data.feature_cache=auto"
+    ):
+        choose_cache("gpu", 1, CPU)
 
 
 def test_every_place_gives_the_same_batch(store_dir, monkeypatch):
     monkeypatch.setattr("msdn_lit.data.feature_cache._CHUNK_BYTES", 1000)  # several pieces
     store, rows = FeatureStore(store_dir), np.array([5, 90, 0, 5])
     expected = torch.from_numpy(np.load(store.path)[rows])
-    for gather in (from_disk(store), from_ram(store), from_device(store, CPU)):
+    for gather in (gather_from_disk(store), gather_from_ram(store), gather_from_gpu(store, CPU)):
         batch = gather(rows)
         assert batch.dtype == torch.float16
         assert torch.equal(batch, expected)
@@ -75,13 +82,13 @@ def test_bad_features_are_found_on_the_way_to_the_device(store_dir):
     regions[N - 1] = np.nan
     regions.flush()
     with pytest.raises(DataError, match=f"NaN or infinity in the features of image {N - 1}"):
-        from_device(FeatureStore(store_dir), CPU)
+        gather_from_gpu(FeatureStore(store_dir), CPU)
 
 
 @pytest.mark.parametrize("residence", ["auto", "disk", "ram"])
 def test_the_config_decides(mini_config, residence):
-    module = build.datamodule(mini_config(f"data.residence={residence}"))
-    assert module.settled_residence == ("ram" if residence == "auto" else residence)
+    module = build.datamodule(mini_config(f"data.feature_cache={residence}"))
+    assert module.chosen_cache == ("ram" if residence == "auto" else residence)
     assert len(module.dataset("trainval").__getitems__([0, 1]).labels_B) == 2
 
 
@@ -91,24 +98,24 @@ def test_skipped_images_are_in_no_split(mini_config, store_dir):
     path = store_dir / "manifest.json"
     manifest = json.loads(path.read_text())
     module = build.datamodule(mini_config())
-    victims = [int(module.locations[name][0]) for name in ("trainval", "test_seen", "test_unseen")]
+    victims = [int(module.indices[name][0]) for name in ("trainval", "test_seen", "test_unseen")]
     path.write_text(json.dumps(manifest | {"skipped": victims}))
     again = build.datamodule(mini_config())
-    for name, rows in module.locations.items():
-        assert set(again.locations[name]) == set(rows) - set(victims)
+    for name, rows in module.indices.items():
+        assert set(again.indices[name]) == set(rows) - set(victims)
 
 
 class TestBuffers:
     def test_what_somebody_holds_is_never_overwritten(self, store_dir):
         store, truth = FeatureStore(store_dir), np.load(store_dir / "regions.npy")
         draws = [np.random.default_rng(seed).permutation(N)[: 1 + seed % 7] for seed in range(50)]
-        held = [from_disk(store)(rows) for rows in draws]
+        held = [gather_from_disk(store)(rows) for rows in draws]
         for rows, batch in zip(draws, held, strict=True):
             np.testing.assert_array_equal(batch.numpy(), truth[rows])
 
     def test_a_part_that_somebody_holds_counts(self, store_dir):
         store = FeatureStore(store_dir)
-        corner = from_disk(store)(np.array([3, 4]))[1:, :1, :1]
+        corner = gather_from_disk(store)(np.array([3, 4]))[1:, :1, :1]
         before = corner.clone()
         for row in range(20):
             store.gather(np.array([row, row]))
@@ -156,14 +163,18 @@ class TestReadingAhead:
         ahead = read_ahead(iter(range(20)), 2)
         next(ahead)
         ahead.close()
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead_")]
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("read-ahead_")
+        ]
 
     def test_training_reads_the_same_batches(self, mini_config, monkeypatch, tmp_path):
         weights = []
         for number in (0, 2):
             original = ZSLDataModule._loader_args
             with monkeypatch.context() as patch:
-                patch.setattr(ZSLDataModule, "_loader_args", lambda self: original(self) | {"ahead": number})  # noqa: B023
+                patch.setattr(
+                    ZSLDataModule, "_loader_args", lambda self: original(self) | {"ahead": number}
+                )
                 train.run(mini_config(f"paths.run_dir={tmp_path / str(number)}"))
             weights.append(weights_of(tmp_path / str(number)))
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

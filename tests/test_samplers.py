@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from msdn_lit.data.samplers import ClassBalancedDraw, EpochDraw, StepSampler, UniformDraw
+from msdn_lit.data.samplers import ClassBalancedBatches, ShuffledEpochs, StepSampler, UniformBatches
 
-DRAWS = [UniformDraw, ClassBalancedDraw, EpochDraw]
+DRAWS = [UniformBatches, ClassBalancedBatches, ShuffledEpochs]
 LABELS = np.repeat([3, 0, 8, 5], [1, 4, 9, 6])
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 every_draw = pytest.mark.parametrize("make", DRAWS, ids=lambda make: make.__name__)
@@ -41,9 +41,14 @@ def test_another_seed_or_step_draws_another_sequence(make):
     assert len({tuple(batch) for batch in sequence}) > 10
 
 
-@pytest.mark.parametrize("make", [UniformDraw, EpochDraw])
+@pytest.mark.parametrize("make", [UniformBatches, ShuffledEpochs])
 @few
-@given(num_images=st.integers(1, 30), batch_size=st.integers(1, 40), seed=st.integers(0, 99), step=st.integers(0, 99))
+@given(
+    num_images=st.integers(1, 30),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    step=st.integers(0, 99),
+)
 def test_no_image_comes_twice_in_a_batch(make, num_images, batch_size, seed, step):
     [batch] = batches(make, [step], np.zeros(num_images), batch_size, seed)
     assert len(set(batch)) == len(batch) > 0
@@ -53,14 +58,14 @@ def test_no_image_comes_twice_in_a_batch(make, num_images, batch_size, seed, ste
 @few
 @given(batch_size=st.integers(1, 40), step=st.integers(0, 99))
 def test_a_uniform_batch_is_full_or_all_there_is(batch_size, step):
-    [batch] = batches(UniformDraw, [step], batch_size=batch_size)
+    [batch] = batches(UniformBatches, [step], batch_size=batch_size)
     assert len(batch) == min(batch_size, len(LABELS))
 
 
 @few
 @given(batch_size=st.integers(1, 6), step=st.integers(0, 99), seed=st.integers(0, 99))
 def test_a_class_balanced_batch_has_one_image_of_each_of_distinct_classes(batch_size, step, seed):
-    [batch] = batches(ClassBalancedDraw, [step], batch_size=batch_size, seed=seed)
+    [batch] = batches(ClassBalancedBatches, [step], batch_size=batch_size, seed=seed)
     classes = LABELS[batch]
     assert len(set(classes)) == len(batch) == min(batch_size, 4)
 
@@ -70,14 +75,14 @@ def test_a_class_balanced_batch_has_one_image_of_each_of_distinct_classes(batch_
 def test_a_pass_visits_every_image_once_and_ends_with_the_rest(num_images, batch_size, first_pass):
     length = -(-num_images // batch_size)
     steps = range(first_pass * length, (first_pass + 1) * length)
-    visited = batches(EpochDraw, steps, np.zeros(num_images), batch_size)
+    visited = batches(ShuffledEpochs, steps, np.zeros(num_images), batch_size)
     assert sorted(chain(*visited)) == list(range(num_images))
     assert [len(batch) for batch in visited[:-1]] == [batch_size] * (length - 1)
     assert len(visited[-1]) == num_images - batch_size * (length - 1)
 
 
 def test_passes_have_different_orders():
-    first, second = batches(EpochDraw, [0, 1], batch_size=len(LABELS))
+    first, second = batches(ShuffledEpochs, [0, 1], batch_size=len(LABELS))
     assert first != second
     assert first != sorted(first)
 
@@ -88,7 +93,7 @@ def assert_roughly_even(counts, expected, keys):
     assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values()), counts
 
 
-@pytest.mark.parametrize("make", [UniformDraw, EpochDraw])
+@pytest.mark.parametrize("make", [UniformBatches, ShuffledEpochs])
 def test_images_come_evenly_often_and_at_every_place(make):
     drawn = batches(make, range(2000), batch_size=4)
     assert_roughly_even(Counter(chain(*drawn)), 400, range(20))
@@ -96,7 +101,7 @@ def test_images_come_evenly_often_and_at_every_place(make):
 
 
 def test_class_balanced_draws_are_even_over_classes_and_within_each():
-    drawn = np.array(batches(ClassBalancedDraw, range(2000), batch_size=2))
+    drawn = np.array(batches(ClassBalancedBatches, range(2000), batch_size=2))
     assert_roughly_even(Counter(LABELS[drawn.ravel()].tolist()), 1000, [0, 3, 5, 8])
     for label in (0, 3, 5, 8):
         images = np.flatnonzero(label == LABELS).tolist()
@@ -129,6 +134,6 @@ def test_ranks_partition_each_batch(make, world_size):
 
 
 def test_a_data_loader_takes_the_sampler():
-    sampler = StepSampler(UniformDraw(LABELS, 3, 0), 0, 5)
+    sampler = StepSampler(UniformBatches(LABELS, 3, 0), 0, 5)
     loader = DataLoader(list(range(len(LABELS))), batch_sampler=sampler)
     assert [batch.tolist() for batch in loader] == list(sampler)

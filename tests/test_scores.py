@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit.commands.train import evaluate
-from msdn_lit.commands.train import train
-from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.commands.train import evaluate, train
 from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.curve import best_point, scores_at
+from msdn_lit.runs.score_cache import ScoreCache
 
 
 @pytest.fixture
@@ -40,24 +39,31 @@ def test_scores_at_any_fusion_and_margin_are_those_of_loops(finished):
     for n, label in enumerate(cache.labels_N):
         fused = {
             c: sum(
-                w * (cache.logits_SNC[s, n, c] + (margin if c in cache.unseen else -margin))
+                w * (cache.logits_ONC[s, n, c] + (margin if c in cache.unseen else -margin))
                 for s, w in enumerate(fusion)
             )
             for c in (*cache.seen, *cache.unseen)
         }
         is_unseen = label in cache.unseen
         correct[is_unseen].setdefault(label, []).append(max(fused, key=fused.get) == label)
-    acc_unseen, acc_seen = (np.mean([np.mean(v) for v in correct[side].values()]) for side in (True, False))
+    acc_unseen, acc_seen = (
+        np.mean([np.mean(v) for v in correct[side].values()]) for side in (True, False)
+    )
     scores = cache.scores(fusion, margin)
     assert float(scores.acc_unseen) == pytest.approx(acc_unseen)
     assert float(scores.acc_seen) == pytest.approx(acc_seen)
-    assert float(scores.harmonic_mean) == pytest.approx(2 * acc_unseen * acc_seen / (acc_unseen + acc_seen))
+    assert float(scores.harmonic_mean) == pytest.approx(
+        2 * acc_unseen * acc_seen / (acc_unseen + acc_seen)
+    )
 
 
 def test_the_curve_passes_through_the_scores(finished):
     cache = ScoreCache.load(finished[0] / "scores" / "last.npz")
     for margin in (0.0, 0.5, 1.0, 3.0):
-        point, scores = scores_at(cache.curve(), torch.tensor(margin)), cache.scores(calibration=margin)
+        point, scores = (
+            scores_at(cache.curve(), torch.tensor(margin)),
+            cache.scores(calibration=margin),
+        )
         assert float(point.harmonic_mean) == pytest.approx(float(scores.harmonic_mean))
     assert best_point(cache.curve()).harmonic_mean >= cache.scores().harmonic_mean
 
@@ -71,17 +77,22 @@ def test_fusion_weights_of_the_curve_are_relative(finished):
 def test_every_image_of_the_evaluated_splits_once(finished, mini_config):
     from msdn_lit.build import training as build
 
-    cache, module = ScoreCache.load(finished[0] / "scores" / "last.npz"), build.datamodule(mini_config())
-    rows = np.concatenate([module.locations[name] for name in module.eval_splits])
+    cache, module = (
+        ScoreCache.load(finished[0] / "scores" / "last.npz"),
+        build.datamodule(mini_config()),
+    )
+    rows = np.concatenate([module.indices[name] for name in module.eval_splits])
     np.testing.assert_array_equal(cache.rows_N, np.sort(rows))
     np.testing.assert_array_equal(cache.labels_N, module.split.labels_N[cache.rows_N])
 
 
 def test_evaluating_again_writes_the_same_logits(finished, load_config, tmp_path):
-    evaluate.run(load_config(f"run_dir={finished[0]}", f"output_dir={tmp_path / 'again'}", name="evaluate"))
+    evaluate.run(
+        load_config(f"run_dir={finished[0]}", f"output_dir={tmp_path / 'again'}", name="evaluate")
+    )
     one = ScoreCache.load(finished[0] / "scores" / "last.npz")
     two = ScoreCache.load(tmp_path / "again" / "scores" / "last.npz")
-    np.testing.assert_array_equal(one.logits_SNC, two.logits_SNC)
+    np.testing.assert_array_equal(one.logits_ONC, two.logits_ONC)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no zip", "truncated"])

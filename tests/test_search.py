@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from hydra_plugins.msdn_lit_sweeps.search_sweeper import distribution
 from msdn_lit.commands.train import train
-from msdn_lit.sweeps.study import JOURNAL, Search, open_study
 from msdn_lit.errors import ConfigError
+from msdn_lit.sweeps.study import JOURNAL, Search, open_study
 from msdn_lit.sweeps.trials import trials_in
 
 ASKED = {"objective": "val/harmonic_mean", "space": "x", "settings, code or data": "0123"}
@@ -52,7 +52,9 @@ class TestSearch:
     def test_a_search_that_is_killed_makes_the_same_trials(self, tmp_path):
         run(search(tmp_path / "whole"))
         for _ in range(4):
-            run(search(tmp_path / "killed"), stop_after=2)  # two in a process: three processes, and one too many
+            run(
+                search(tmp_path / "killed"), stop_after=2
+            )  # two in a process: three processes, and one too many
         assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
         assert len({json.dumps(params) for params, _, _ in trials(tmp_path / "whole")}) == 6
 
@@ -60,7 +62,9 @@ class TestSearch:
     def test_whatever_the_journal_holds_when_it_is_killed(self, tmp_path, lines):
         run(search(tmp_path / "whole", n_trials=2))
         content = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
-        (tmp_path / "killed").write_bytes(b"".join(content[:lines]) + b'{"op_code"')  # and half a line, on a full disk
+        (tmp_path / "killed").write_bytes(
+            b"".join(content[:lines]) + b'{"op_code"'
+        )  # and half a line, on a full disk
         run(search(tmp_path / "killed", n_trials=2))
         assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
 
@@ -76,7 +80,9 @@ class TestSearch:
 
     def test_pruned_trials_count_and_failed_ones_are_repeated_by_the_next_search(self, tmp_path):
         path, ends = tmp_path / "study", {0: "pruned", 1: "failed"}
-        run(search(path, n_trials=3), end=lambda suggestion: ends.get(suggestion.number, "finished"))
+        run(
+            search(path, n_trials=3), end=lambda suggestion: ends.get(suggestion.number, "finished")
+        )
         assert [state for _, _, state in trials(path)] == ["PRUNED", "FAIL", "COMPLETE"]
         run(search(path, n_trials=3))
         assert [state for _, _, state in trials(path)] == ["PRUNED", "FAIL", "COMPLETE", "COMPLETE"]
@@ -86,7 +92,10 @@ class TestSearch:
 
     def test_what_a_dead_worker_left_is_suggested_again_but_not_now(self, tmp_path):
         path = tmp_path / "study"
-        run(search(path, n_trials=2), end=lambda suggestion: "finished" if suggestion.number else "interrupted")
+        run(
+            search(path, n_trials=2),
+            end=lambda suggestion: "finished" if suggestion.number else "interrupted",
+        )
         assert [state for _, _, state in trials(path)] == ["RUNNING", "COMPLETE"]
         before = trials(path)[0][0]
         run(search(path, n_trials=2))
@@ -98,11 +107,14 @@ class TestOtherStudies:
     @pytest.mark.parametrize("name", ASKED)
     def test_of_another_search(self, tmp_path, name):
         search(tmp_path / "study")
-        with pytest.raises(ConfigError, match=f"is of another search: {name}: expected other, found"):
+        with pytest.raises(
+            ConfigError, match=f"is of another search: {name}: expected other, found"
+        ):
             search(tmp_path / "study", asked=ASKED | {name: "other"})
 
     @pytest.mark.parametrize(
-        ("name", "direction"), [("msdn-lit", "minimize"), ("msdn-lit", "maximize"), ("x", "maximize")]
+        ("name", "direction"),
+        [("msdn-lit", "minimize"), ("msdn-lit", "maximize"), ("x", "maximize")],
     )
     def test_of_another_program(self, tmp_path, name, direction):
         storage = JournalStorage(JournalFileBackend(str(tmp_path / "study")))
@@ -112,7 +124,9 @@ class TestOtherStudies:
         with pytest.raises(ConfigError, match="is of another search"):
             search(tmp_path / "study")
 
-    @pytest.mark.parametrize("content", [b"nonsense\n", b'{"op_code": 99}\n', b"[]\n", b"\xff\xfe\n\n"])
+    @pytest.mark.parametrize(
+        "content", [b"nonsense\n", b'{"op_code": 99}\n', b"[]\n", b"\xff\xfe\n\n"]
+    )
     def test_damaged(self, tmp_path, content):
         (tmp_path / "study").write_bytes(content)
         with pytest.raises(ConfigError, match="cannot be read as a study"):
@@ -154,7 +168,7 @@ class TestRefused:
             (["~hydra.sweeper.params"], "A search needs something to vary"),
             (["hydra.sweeper.n_trial=3"], "Did you mean hydra.sweeper.n_trials"),
             (["hydra/sweeper=nothing"], "Could not find 'hydra/sweeper/nothing'"),
-            (["launcher=nothing"], "Could not find 'launcher/nothing'"),
+            (["trial_launcher=nothing"], "Could not find 'launcher/nothing'"),
             (["hparams_search=nothing"], "Could not find 'hparams_search/nothing'"),
         ],
     )
@@ -165,13 +179,15 @@ class TestRefused:
         ("package", "choice", "extra"),
         [
             ("optuna", "hparams_search=optuna_cub", "sweeps"),
-            ("hydra_plugins.hydra_joblib_launcher", "launcher=joblib", "sweeps"),
-            ("submitit", "launcher=submitit_local", "sweeps"),
-            ("ray", "launcher=ray", "ray"),
+            ("hydra_plugins.hydra_joblib_launcher", "trial_launcher=joblib", "sweeps"),
+            ("submitit", "trial_launcher=submitit_local", "sweeps"),
+            ("ray", "trial_launcher=ray", "ray"),
         ],
     )
     def test_missing_packages(self, command, monkeypatch, package, choice, extra):
-        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        for name in [
+            name for name in sys.modules if name == package or name.startswith(f"{package}.")
+        ]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
         assert f'is not installed. pip install "msdn-lit[{extra}]"' in self.refusal(command, choice)
@@ -179,14 +195,18 @@ class TestRefused:
     def test_a_folder_of_something_else(self, command, tmp_path):
         (tmp_path / "logs" / "sweeps" / "mine").mkdir(parents=True)
         (tmp_path / "logs" / "sweeps" / "mine" / "thesis.tex").touch()
-        assert "is no sweep's folder: it holds thesis.tex" in self.refusal(command, "sweep_name=mine", "seed=0,1")
+        assert "is no sweep's folder: it holds thesis.tex" in self.refusal(
+            command, "sweep_name=mine", "seed=0,1"
+        )
 
 
 @pytest.fixture
 def sweep(command, mini_overrides, tmp_path):
     """Searches the miniature benchmark: (exit code, standard output, standard error)."""
     places = [f"paths.log_dir={tmp_path / 'logs'}", "sweep_name=search"]
-    overrides = [override for override in mini_overrides if not override.startswith("paths.run_dir")]
+    overrides = [
+        override for override in mini_overrides if not override.startswith("paths.run_dir")
+    ]
     space = "hydra.sweeper.params={optimizer.lr: 'tag(log,interval(1e-4,1e-1))'}"
     search = ["hparams_search=optuna_cub", space, "callbacks.pruning.pruner.n_warmup_steps=0"]
     return lambda *more: command(train, "-m", *overrides, *places, *search, *more)
@@ -200,8 +220,12 @@ def test_a_search_for_real(sweep, tmp_path):
     study, trials = open_study(folder / JOURNAL), trials_in(folder)
     assert len(study.trials) == len(trials) == 3
     values = {trial.folder.name: trial.objective for trial in trials if trial.state == "finished"}
-    assert sorted(trial.value for trial in study.get_trials(states=[TrialState.COMPLETE])) == sorted(values.values())
-    assert sum(trial.state == "pruned" for trial in trials) == len(study.get_trials(states=[TrialState.PRUNED]))
+    assert sorted(
+        trial.value for trial in study.get_trials(states=[TrialState.COMPLETE])
+    ) == sorted(values.values())
+    assert sum(trial.state == "pruned" for trial in trials) == len(
+        study.get_trials(states=[TrialState.PRUNED])
+    )
     assert {trial.intermediate_values.keys() >= {5} for trial in study.trials} == {True}
     assert "callbacks.pruning" not in out.partition("3 trials")[2]
     assert sweep(*sizes)[0] == 0
@@ -212,7 +236,9 @@ def test_a_search_for_real(sweep, tmp_path):
 
 
 def test_pruned_trials_are_no_failures(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", lambda _, study, trial: trial.number > 0)
+    monkeypatch.setattr(
+        optuna.pruners.MedianPruner, "prune", lambda _, study, trial: trial.number > 0
+    )
     code, out, _ = sweep("hydra.sweeper.n_trials=2")
     study = open_study(tmp_path / "logs" / "sweeps" / "search" / JOURNAL)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdn_lit.build import training as build
-from msdn_lit.commands.train import select
-from msdn_lit.commands.train import train
-from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.analysis.selection import choose, fusion_grid
+from msdn_lit.build import training as build
+from msdn_lit.commands.train import select, train
 from msdn_lit.errors import ConfigError, LeakError
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.selection import read_selection
 
 FUSIONS = list(fusion_grid(2, 4))
@@ -21,7 +20,9 @@ FUSIONS = list(fusion_grid(2, 4))
 def random_cache(seed, step):
     rng = np.random.default_rng([seed, step])
     labels = np.arange(60) % 6
-    logits = rng.standard_normal((2, 60, 6)).astype(np.float32) + np.eye(6)[labels].astype(np.float32)
+    logits = rng.standard_normal((2, 60, 6)).astype(np.float32) + np.eye(6)[labels].astype(
+        np.float32
+    )
     ids = (np.arange(4), np.arange(4, 6))
     return ScoreCache(logits, labels, np.arange(60), *ids, ("a", "b"), (0.5, 0.5), 1.0, "val", step)
 
@@ -35,14 +36,23 @@ def test_no_other_step_fusion_or_calibration_is_better():
     runs = [[random_cache(seed, step) for step in (5, 10, 15)] for seed in range(3)]
     choice = choose(runs, FUSIONS)
     achieved = [
-        cache.scores(choice.fusion, choice.calibration) for run in runs for cache in run if cache.step == choice.step
+        cache.scores(choice.fusion, choice.calibration)
+        for run in runs
+        for cache in run
+        if cache.step == choice.step
     ]
-    assert choice.harmonic_mean == pytest.approx(np.mean([float(scores.harmonic_mean) for scores in achieved]))
+    assert choice.harmonic_mean == pytest.approx(
+        np.mean([float(scores.harmonic_mean) for scores in achieved])
+    )
     for step in range(3):
         for fusion in FUSIONS:
             for calibration in np.linspace(-2, 2, 21):
-                others = [float(run[step].scores(fusion, calibration).harmonic_mean) for run in runs]
-                assert np.mean(others) <= choice.harmonic_mean + 0.01  # the calibrations tried are a grid of 400
+                others = [
+                    float(run[step].scores(fusion, calibration).harmonic_mean) for run in runs
+                ]
+                assert (
+                    np.mean(others) <= choice.harmonic_mean + 0.01
+                )  # the calibrations tried are a grid of 400
 
 
 def test_steps_that_a_seed_lacks_do_not_count():
@@ -55,7 +65,14 @@ def tuned(mini_config, tmp_path):
     """Validation runs of two settings and two seeds."""
     for number, (lr, seed) in enumerate([(0.001, 0), (0.001, 1), (0.00001, 0), (0.00001, 1)]):
         folder = tmp_path / "tuning" / str(number)
-        train.run(mini_config("protocol=validation", f"optimizer.lr={lr}", f"seed={seed}", f"paths.run_dir={folder}"))
+        train.run(
+            mini_config(
+                "protocol=validation",
+                f"optimizer.lr={lr}",
+                f"seed={seed}",
+                f"paths.run_dir={folder}",
+            )
+        )
     return tmp_path / "tuning"
 
 
@@ -69,15 +86,19 @@ def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config):
     assert (selection["candidates"], selection["runs"], selection["validation"]["n"]) == (2, 4, 2)
     assert "optimizer.lr" in selection["settings"]
     module = build.datamodule(mini_config("protocol=validation"))
-    growth = len(module.locations["trainval"]) / len(module.locations["train"])
-    assert selection["settings"]["trainer.max_steps"] == round(selection["validation"]["step"] * growth)
+    growth = len(module.indices["trainval"]) / len(module.indices["train"])
+    assert selection["settings"]["trainer.max_steps"] == round(
+        selection["validation"]["step"] * growth
+    )
     overrides = [f"{key}={value}" for key, value in selection["settings"].items()]
     honest = [*overrides, "protocol=honest", f"protocol.selection={tmp_path / 'selection.json'}"]
     cfg = mini_config(*honest, f"paths.run_dir={tmp_path / 'honest'}")
     train.run(cfg)
     result = json.loads((Path(cfg.paths.run_dir) / "result.json").read_text())
     assert result["selection"] == selection
-    with pytest.raises(LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"):
+    with pytest.raises(
+        LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"
+    ):
         train.run(mini_config(*honest, "optimizer.lr=0.5"))
 
 

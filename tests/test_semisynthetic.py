@@ -9,22 +9,27 @@ import numpy as np
 import pytest
 
 from msdn_lit.build import training as build
-from msdn_lit.commands.train import evaluate
 from msdn_lit.commands.data import extract
-from msdn_lit.commands.train import train
+from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.features.extraction import write_store
-from msdn_lit.data.features.store import FeatureStore
-from msdn_lit.data.features.published_hdf5 import OfficialFeatures
+from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.features.semisynthetic import AttributeRegions
+from msdn_lit.data.features.store import FeatureStore
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 from tests.test_official_hdf5 import write_hdf5
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
-ATTRIBUTES_CK = np.array([[4, 2, 1, 1, 0, -1], [0, 0, 3, 0, 1, 0], [0, 0, 0, 0, 0, 0]], dtype=np.float32)
-SHARES_CK = np.array([[4 / 8, 2 / 8, 1 / 8, 1 / 8, 0, 0], [0, 0, 3 / 4, 0, 1 / 4, 0], [0, 0, 0, 0, 0, 0]])
-SETTINGS = dict(num_channels=24, grid_side=3, attributes_per_region=2, background=0.25, noise=0.5, seed=0)
+ATTRIBUTES_CK = np.array(
+    [[4, 2, 1, 1, 0, -1], [0, 0, 3, 0, 1, 0], [0, 0, 0, 0, 0, 0]], dtype=np.float32
+)
+SHARES_CK = np.array(
+    [[4 / 8, 2 / 8, 1 / 8, 1 / 8, 0, 0], [0, 0, 3 / 4, 0, 1 / 4, 0], [0, 0, 0, 0, 0, 0]]
+)
+SETTINGS = dict(
+    num_channels=24, grid_side=3, attributes_per_region=2, background=0.25, noise=0.5, seed=0
+)
 R, D, M = 9, 24, 2
 
 
@@ -47,13 +52,17 @@ class TestDefinition:
         expected_D = sum(0.75 * M * SHARES_CK[label, k] * directions_KD[k] for k in range(6))
         error_D = regions_ND.std(axis=0) / np.sqrt(len(regions_ND))
         assert (abs(regions_ND.mean(axis=0) - expected_D) < 5 * error_D).all()
-        shares_K = np.linalg.lstsq(directions_KD.T, regions_ND.mean(axis=0), rcond=None)[0] / (0.75 * M)
+        shares_K = np.linalg.lstsq(directions_KD.T, regions_ND.mean(axis=0), rcond=None)[0] / (
+            0.75 * M
+        )
         np.testing.assert_allclose(shares_K, SHARES_CK[label], atol=0.05)
 
     @pytest.mark.parametrize("label", [0, 1])
     def test_without_noise_and_background_every_region_is_a_sum_of_directions(self, label):
         directions_KD, has = make([label]).directions_KD, np.flatnonzero(SHARES_CK[label])
-        sums = np.array([directions_KD[list(pair)].sum(axis=0) for pair in itertools.product(has, repeat=M)])
+        sums = np.array(
+            [directions_KD[list(pair)].sum(axis=0) for pair in itertools.product(has, repeat=M)]
+        )
         regions_ND = draw([label] * 40, noise=0, background=0).reshape(-1, D)
         distances = np.linalg.norm(regions_ND[:, None] - sums, axis=2)
         assert distances.min(axis=1).max() < 2e-3  # fp16
@@ -98,21 +107,33 @@ class TestDraws:
 
     def test_another_seed_draws_other_directions_and_images(self):
         assert not (draw(self.LABELS, seed=1) == draw(self.LABELS)).all(axis=(1, 2)).any()
-        assert not np.isclose(make([0], seed=1).directions_KD, make([0]).directions_KD).any(axis=1).all()
+        assert (
+            not np.isclose(make([0], seed=1).directions_KD, make([0]).directions_KD)
+            .any(axis=1)
+            .all()
+        )
 
     def test_two_processes_make_one_store(self, tmp_path):
         regions = make(self.LABELS)
         manifest = regions.manifest({"name": "x"}, "images", {})
         for folder, batch_size in (("one", 4), ("other", 11)):
             write_store(tmp_path / folder, manifest, regions, batch_size)
-        assert (tmp_path / "one" / "regions.npy").read_bytes() == (tmp_path / "other" / "regions.npy").read_bytes()
+        assert (tmp_path / "one" / "regions.npy").read_bytes() == (
+            tmp_path / "other" / "regions.npy"
+        ).read_bytes()
         assert FeatureStore(tmp_path / "one").manifest.shape == (30, R, D)
 
     @pytest.mark.parametrize(
         "wrong",
         [
             *(dict(num_channels=0), dict(grid_side=-4), dict(attributes_per_region=0)),
-            *(dict(background=1.1), dict(background=-0.1), dict(noise=-1), dict(noise=np.nan), dict(seed=-1)),
+            *(
+                dict(background=1.1),
+                dict(background=-0.1),
+                dict(noise=-1),
+                dict(noise=np.nan),
+                dict(seed=-1),
+            ),
         ],
         ids=str,
     )
@@ -126,10 +147,26 @@ def config(load_config, data_dir, tmp_path):
     """The real config on the miniature benchmark, which has no images here."""
 
     def load(*overrides, name="train"):
-        options = ["data.benchmark=MINI", "data.semantics.word_vectors=w2v/MINI_attribute.pkl", "trainer=cpu"]
-        options += ["features=semisynthetic", f"paths.data_dir={data_dir}", f"paths.feature_dir={tmp_path / 'stores'}"]
-        options += [f"paths.run_dir={tmp_path / 'run'}", "sampler.batch_size=10", "trainer.log_every_n_steps=1"]
-        options += ["trainer.val_check_interval=20", "~callbacks.progress", "+trainer.enable_progress_bar=false"]
+        options = [
+            "data.benchmark=MINI",
+            "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
+            "trainer=cpu",
+        ]
+        options += [
+            "features=semisynthetic",
+            f"paths.data_dir={data_dir}",
+            f"paths.feature_dir={tmp_path / 'stores'}",
+        ]
+        options += [
+            f"paths.run_dir={tmp_path / 'run'}",
+            "sampler.batch_size=10",
+            "trainer.log_every_n_steps=1",
+        ]
+        options += [
+            "trainer.val_check_interval=20",
+            "~callbacks.progress",
+            "+trainer.enable_progress_bar=false",
+        ]
         return load_config(*options, *overrides, name=name)
 
     return load
@@ -146,7 +183,11 @@ class TestCommands:
         title = "MINI, semisynthetic, paper protocol, seed 214, SEMI-SYNTHETIC FEATURES"
         assert (tmp_path / "run" / "RESULT.md").read_text().startswith(f"# {title}\n")
         assert title in " ".join(capsys.readouterr().out.split())
-        evaluation = [f"run_dir={tmp_path / 'run'}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu"]
+        evaluation = [
+            f"run_dir={tmp_path / 'run'}",
+            f"output_dir={tmp_path / 'again'}",
+            "accelerator=cpu",
+        ]
         evaluate.run(load_config(*evaluation, name="evaluate"))
         again = json.loads((tmp_path / "again" / "result.json").read_text())
         assert again["scores"]["last"] == result["scores"]["last"]
@@ -163,7 +204,13 @@ class TestCommands:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("num_channels", 8), ("grid_side", 2), ("attributes_per_region", 1), ("background", 0), ("noise", 2)],
+        [
+            ("num_channels", 8),
+            ("grid_side", 2),
+            ("attributes_per_region", 1),
+            ("background", 0),
+            ("noise", 2),
+        ],
     )
     def test_a_store_drawn_with_other_settings_is_refused(self, config, name, value):
         extract.run(config(name="extract"))
@@ -171,26 +218,41 @@ class TestCommands:
             build.datamodule(config(f"features.regions.{name}={value}"))
 
     def test_every_setting_identifies_the_store(self, config):
-        assert build.feature_source(config()) == {"name": "semisynthetic", "regions": SETTINGS | FILE}
+        assert build.feature_source(config()) == {
+            "name": "semisynthetic",
+            "regions": SETTINGS | FILE,
+        }
 
     def test_the_manifest_tells_other_attributes_and_labels(self):
         manifests = [
             regions.manifest({}, "", {}).weights_sha256
-            for regions in (make([0, 1]), make([0, 1]), make([1, 0]), make([0, 1], ATTRIBUTES_CK + 1))
+            for regions in (
+                make([0, 1]),
+                make([0, 1]),
+                make([1, 0]),
+                make([0, 1], ATTRIBUTES_CK + 1),
+            )
         ]
         assert manifests[0] == manifests[1]
         assert len(set(manifests)) == 3
 
     def test_an_official_file_is_not_semisynthetic(self, config, tmp_path, data_dir):
         path = write_hdf5(tmp_path / "f.hdf5", miniature.MINI.read_split(data_dir))
-        with pytest.raises(DataError, match="official feature files are ResNet-101's: found semisynthetic"):
-            OfficialFeatures(path, build.feature_source(config()), "")
+        with pytest.raises(
+            DataError, match="official feature files are ResNet-101's: found semisynthetic"
+        ):
+            PublishedFeatures(path, build.feature_source(config()), "")
 
 
-FILE = dict(num_channels=128, grid_side=4, attributes_per_region=2, background=0.5, noise=1.0, seed=0)  # the config's
+FILE = dict(
+    num_channels=128, grid_side=4, attributes_per_region=2, background=0.5, noise=1.0, seed=0
+)  # the config's
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="real data are not here: set MSDN_REAL_DATA to a folder with xlsa17, w2v")
+@pytest.mark.skipif(
+    not REAL.is_dir(),
+    reason="real data are not here: set MSDN_REAL_DATA to a folder with xlsa17, w2v",
+)
 class TestRealData:
     @pytest.mark.parametrize("name", ["SUN", "AWA2"])
     def test_every_class_shows_what_it_has_and_nothing_else(self, name):
@@ -198,7 +260,9 @@ class TestRealData:
         C = len(split.class_names)
         settings = FILE | dict(noise=0, background=0, attributes_per_region=3)
         regions = AttributeRegions(split.class_attributes_CK, np.arange(C), **settings)
-        solve_DK = np.linalg.pinv(regions.directions_KD)  # K < D, so each region tells what it shows
+        solve_DK = np.linalg.pinv(
+            regions.directions_KD
+        )  # K < D, so each region tells what it shows
         for label in range(C):
             counts_RK = regions.image(label).astype(float) @ solve_DK
             np.testing.assert_allclose(counts_RK, counts_RK.round(), atol=0.05)
@@ -206,11 +270,26 @@ class TestRealData:
             assert (split.class_attributes_CK[label, counts_RK.round().any(axis=0)] > 0).all()
 
     def test_suns_recipe(self, load_config, tmp_path):
-        options = ["experiment=sun_gzsl", "features=semisynthetic", "trainer=cpu", "seed=0", f"paths.data_dir={REAL}"]
-        options += [f"paths.feature_dir={tmp_path}", f"paths.run_dir={tmp_path / 'run'}", "trainer.max_steps=100"]
+        options = [
+            "experiment=sun_gzsl",
+            "features=semisynthetic",
+            "trainer=cpu",
+            "seed=0",
+            f"paths.data_dir={REAL}",
+        ]
+        options += [
+            f"paths.feature_dir={tmp_path}",
+            f"paths.run_dir={tmp_path / 'run'}",
+            "trainer.max_steps=100",
+        ]
         extract.run(load_config(*options, name="extract"))
-        train.run(load_config(*options, "~callbacks.progress", "+trainer.enable_progress_bar=false"))
+        train.run(
+            load_config(*options, "~callbacks.progress", "+trainer.enable_progress_bar=false")
+        )
         result = json.loads((tmp_path / "run" / "result.json").read_text())
         assert result["data"]["regions"] == [14_340, 16, 128]
-        assert (result["data"]["num_train"], result["data"]["split_variant"]) == (10_320, "official")
+        assert (result["data"]["num_train"], result["data"]["split_variant"]) == (
+            10_320,
+            "official",
+        )
         assert 0.1 < result["scores"]["last"]["acc_czsl"] < 0.8  # chance: 1/72

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msdn_lit.data.splits.variants import draw_val_classes, fingerprints, with_train_and_val
+from msdn_lit.data.splits.holdout import split_classes
+from msdn_lit.data.splits.variants import fingerprints, with_train_and_val
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 from tests.miniature import MINI, C, K, N
@@ -70,7 +71,10 @@ def swap_class_names(splits, images):
 
 def change_class_order(splits, images):
     order = np.array([1, 0, *range(2, C)])
-    splits["allclasses_names"], splits["att"] = splits["allclasses_names"][order], splits["att"][:, order]
+    splits["allclasses_names"], splits["att"] = (
+        splits["allclasses_names"][order],
+        splits["att"][:, order],
+    )
     images["labels"] = (np.argsort(order)[images["labels"] - 1] + 1).astype(np.uint16)
 
 
@@ -101,7 +105,9 @@ def drop_a_test_image(splits, images):
 
 
 def repeat_a_test_image(splits, images):
-    splits["test_unseen_loc"] = np.concatenate([splits["test_unseen_loc"], splits["test_unseen_loc"][:1]])
+    splits["test_unseen_loc"] = np.concatenate(
+        [splits["test_unseen_loc"], splits["test_unseen_loc"][:1]]
+    )
 
 
 def swap_train_and_val(splits, images):
@@ -134,9 +140,7 @@ IMAGES = r"other images or labels, or in another order \(res101.mat\)"
 )
 def test_other_files_are_refused_or_named_unknown(known, data_dir, change, message):
     edit(data_dir, change)
-    refusal = (
-        rf"no known variant of MINI's split files: found {message}. Take xlsa17.zip .*data.allow_unknown_split=true"
-    )
+    refusal = rf"no known variant of MINI's split files: found {message}. Take xlsa17.zip .*data.allow_unknown_split=true"
     with pytest.raises(DataError, match=refusal):
         known.read_split(data_dir)
     split = known.read_split(data_dir, allow_unknown=True)
@@ -154,7 +158,9 @@ def test_other_sizes_can_be_accepted(known, data_dir):
         splits["att"] = splits["att"][:-1]
 
     edit(data_dir, drop_an_attribute)
-    with pytest.raises(DataError, match=r"not MINI's official split.*data.allow_unknown_split=true"):
+    with pytest.raises(
+        DataError, match=r"not MINI's official split.*data.allow_unknown_split=true"
+    ):
         known.read_split(data_dir)
     split = known.read_split(data_dir, allow_unknown=True)
     assert split.class_attributes_CK.shape == (C, K - 1)
@@ -167,9 +173,11 @@ def test_a_benchmark_without_published_files_is_its_own(data_dir):
 
 def test_fingerprints_see_where_one_split_ends_and_the_next_begins(data_dir):
     split = MINI.read_split(data_dir)
-    rows = np.sort(split.locations["trainval"])
-    cuts = [{**split.locations, "train": rows[:cut], "val": rows[cut:]} for cut in (3, 4)]
-    first, second = (fingerprints(dataclasses.replace(split, locations=locations), ()) for locations in cuts)
+    rows = np.sort(split.indices["trainval"])
+    cuts = [{**split.indices, "train": rows[:cut], "val": rows[cut:]} for cut in (3, 4)]
+    first, second = (
+        fingerprints(dataclasses.replace(split, indices=indices), ()) for indices in cuts
+    )
     assert first.splits == second.splits
     assert first.train_val != second.train_val
 
@@ -182,16 +190,21 @@ class TestDrawnTrainAndVal:
 
     def test_classes_are_disjoint_and_no_test_image_takes_part(self, split):
         drawn = with_train_and_val(split, fraction=0.33, seed=0)
-        train, val = (set(drawn.locations[name]) for name in ("train", "val"))
-        assert train | val == set(split.locations["trainval"])
+        train, val = (set(drawn.indices[name]) for name in ("train", "val"))
+        assert train | val == set(split.indices["trainval"])
         assert not train & val
         assert not set(drawn.labels_N[list(train)]) & set(drawn.labels_N[list(val)])
         assert len(drawn.classes_of("val")) == 2  # of six seen classes
         assert drawn.train_val == "drawn, fraction 0.33, seed 0"
-        assert all(np.array_equal(drawn.locations[name], rows) for name, rows in split.locations.items())
+        assert all(
+            np.array_equal(drawn.indices[name], rows) for name, rows in split.indices.items()
+        )
 
     def test_the_fingerprint_tells_draws_apart(self, split):
-        draws = [with_train_and_val(split, fraction=0.33, seed=seed).fingerprint() for seed in (0, 0, 1, 2)]
+        draws = [
+            with_train_and_val(split, fraction=0.33, seed=seed).fingerprint()
+            for seed in (0, 0, 1, 2)
+        ]
         assert draws[0] == draws[1]
         assert len({*draws, split.fingerprint()}) > 2
 
@@ -201,21 +214,25 @@ class TestDrawnTrainAndVal:
         assert with_train_and_val(split, fraction=0.33, seed=0) is split
 
     @pytest.mark.parametrize(
-        ("num_seen", "fraction", "count"), [(150, 0.33, 50), (40, 0.33, 13), (2, 0.1, 1), (2, 0.9, 1)]
+        ("num_seen", "fraction", "count"),
+        [(150, 0.33, 50), (40, 0.33, 13), (2, 0.1, 1), (2, 0.9, 1)],
     )
     def test_number_of_val_classes(self, num_seen, fraction, count):
         seen = np.arange(num_seen) * 2
-        val = draw_val_classes(seen, fraction, seed=0)
+        val = split_classes(seen, fraction, seed=0)
         assert len(set(val)) == count
         assert np.isin(val, seen).all()
         assert (np.diff(val) > 0).all()
 
     def test_the_draw_never_changes(self):
-        assert draw_val_classes(np.arange(12), 0.33, seed=0).tolist() == [2, 4, 7, 9]
+        assert split_classes(np.arange(12), 0.33, seed=0).tolist() == [2, 4, 7, 9]
 
-    @pytest.mark.parametrize(("fraction", "num_seen"), [(0, 9), (1, 9), (-0.1, 9), (np.nan, 9), (0.5, 1)])
+    @pytest.mark.parametrize(
+        ("fraction", "num_seen"), [(0, 9), (1, 9), (-0.1, 9), (np.nan, 9), (0.5, 1)]
+    )
     def test_nothing_to_draw(self, fraction, num_seen):
         with pytest.raises(
-            ConfigError, match=r"data.val_classes draws no val: expected a fraction of two or more seen classes"
+            ConfigError,
+            match=r"data.val_classes draws no val: expected a fraction of two or more seen classes",
         ):
-            draw_val_classes(np.arange(num_seen), fraction, seed=0)
+            split_classes(np.arange(num_seen), fraction, seed=0)

@@ -17,7 +17,9 @@ def test_summary_of_known_numbers():
     mean, std, (low, high), n = summarise([0.68, 0.70, 0.66, 0.69, 0.67])
     assert [mean, std, n] == [pytest.approx(0.68), pytest.approx(math.sqrt(0.00025)), 5]
     assert high - mean == pytest.approx(mean - low)
-    assert high - mean == pytest.approx(2.7764451 * math.sqrt(0.00025 / 5))  # t of 4 degrees of freedom, from a table
+    assert high - mean == pytest.approx(
+        2.7764451 * math.sqrt(0.00025 / 5)
+    )  # t of 4 degrees of freedom, from a table
 
 
 def test_summary_equals_scipy():
@@ -75,14 +77,18 @@ def test_order_of_the_methods_turns_the_sign_alone():
     first, second = rng(1).normal(size=(2, 6))
     ours, turned = compare_seeds(first, second), compare_seeds(second, first)
     assert turned.difference.mean == -ours.difference.mean
-    assert turned.difference.interval == pytest.approx([-end for end in ours.difference.interval[::-1]])
+    assert turned.difference.interval == pytest.approx(
+        [-end for end in ours.difference.interval[::-1]]
+    )
     assert turned[1:] == pytest.approx(ours[1:])
 
 
 @pytest.mark.parametrize("n", [3, 8])
 def test_t_interval_covers_95_percent(n):
     values = rng(n).normal(0.7, 0.02, size=(2000, n))
-    covered = np.mean([low <= 0.7 <= high for low, high in (summarise(row).interval for row in values)])
+    covered = np.mean(
+        [low <= 0.7 <= high for low, high in (summarise(row).interval for row in values)]
+    )
     assert 0.935 < covered < 0.965  # three standard errors
 
 

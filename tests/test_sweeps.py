@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import training as build
 from msdn_lit.commands.train import train
+from msdn_lit.files import config_dir
 from msdn_lit.sweeps import trials
-from msdn_lit.commands._hydra import config_dir
 from msdn_lit.sweeps.trials import Trials, trial_id, trials_in
 from tests.trial_folders import by_seed, same_results, same_weights, wait_for
 
@@ -37,7 +37,9 @@ class Interrupt(Callback):
 def sweep(command, mini_overrides, tmp_path):
     """Runs msdn-train -m in a sweep called trial: (exit code, standard output, standard error)."""
     places = [f"paths.log_dir={tmp_path / 'logs'}", "sweep_name=trial"]
-    overrides = [override for override in mini_overrides if not override.startswith("paths.run_dir")]
+    overrides = [
+        override for override in mini_overrides if not override.startswith("paths.run_dir")
+    ]
     return lambda *more: command(train, "-m", *overrides, *places, *more)
 
 
@@ -65,11 +67,19 @@ def with_callback(monkeypatch):
 class TestIdentity:
     def test_what_changes_no_score_changes_no_name(self, mini_config, tmp_path):
         name = trial_id(mini_config())
-        for same in ("paths.log_dir=/elsewhere", "sweep_name=x", "resume=false", "~callbacks.scores", "ckpt_path=last"):
+        for same in (
+            "paths.log_dir=/elsewhere",
+            "sweep_name=x",
+            "resume=false",
+            "~callbacks.scores",
+            "ckpt_path=last",
+        ):
             assert trial_id(mini_config(same)) == name
         assert trial_id(mini_config("optimizer.lr=1e-4")) == name  # what it is anyway
 
-    @pytest.mark.parametrize("other", ["seed=1", "optimizer.lr=2e-4", "model=dazle", "protocol=honest"])
+    @pytest.mark.parametrize(
+        "other", ["seed=1", "optimizer.lr=2e-4", "model=dazle", "protocol=honest"]
+    )
     def test_settings(self, mini_config, other):
         assert trial_id(mini_config(other)) != trial_id(mini_config())
 
@@ -85,7 +95,9 @@ class TestIdentity:
         monkeypatch.setattr(trials, "_code", lambda: "other")
         assert trial_id(mini_config()) != before
 
-    def test_names_are_remembered_until_something_changes(self, mini_config, data_dir, tmp_path, monkeypatch):
+    def test_names_are_remembered_until_something_changes(
+        self, mini_config, data_dir, tmp_path, monkeypatch
+    ):
         calls = count()
 
         def compose(overrides):
@@ -95,7 +107,9 @@ class TestIdentity:
         def names():
             trials = Trials(tmp_path / "sweep", compose)
             with trials.held():
-                return [trial.folder.name for trial in trials.of([["seed=1"], ["seed=2"], ["seed=1"]])]
+                return [
+                    trial.folder.name for trial in trials.of([["seed=1"], ["seed=2"], ["seed=1"]])
+                ]
 
         first = names()
         assert (first[0], len(set(first))) == (first[2], 2)
@@ -121,15 +135,24 @@ def test_two_sweeps_in_one_folder(sweep, mini_config, folder):
 class TestGlob:
     def run(self, sweep, folder, *arguments):
         sweep(*arguments, "seed=-1")  # a seed that ends each trial at once
-        return {o[11:] for trial in trials_in(folder) for o in trial.overrides if o.startswith("experiment=")}
+        return {
+            o[11:]
+            for trial in trials_in(folder)
+            for o in trial.overrides
+            if o.startswith("experiment=")
+        }
 
     def test_files_in_a_subfolder(self, sweep, folder):
-        expected = {f"ablation/{path.stem}" for path in (config_dir() / "experiment" / "ablation").iterdir()}
+        expected = {
+            f"ablation/{path.stem}" for path in (config_dir() / "experiment" / "ablation").iterdir()
+        }
         assert len(expected) >= 7
         assert self.run(sweep, folder, "experiment=glob(ablation/*)") == expected
 
     def test_exclude_and_the_uppermost_folder(self, sweep, folder):
-        found = self.run(sweep, folder, "experiment=glob([cub_*,ablation/no_*],exclude=[*best,*czsl])")
+        found = self.run(
+            sweep, folder, "experiment=glob([cub_*,ablation/no_*],exclude=[*best,*czsl])"
+        )
         assert found == {"cub_gzsl", "ablation/no_distillation", "ablation/no_self_calibration"}
 
     def test_nothing_found(self, sweep):
@@ -147,7 +170,10 @@ class TestSweep:
         assert before.keys() == {"0", "1"}
         with_callback(Interrupt(0, 0))  # whatever trains from now on ends at once
         code, out, _ = sweep("seed=1,0")
-        assert (code, {seed: trial.result for seed, trial in by_seed(folder).items()}) == (0, before)
+        assert (code, {seed: trial.result for seed, trial in by_seed(folder).items()}) == (
+            0,
+            before,
+        )
         assert sum("│ finished │" in line for line in out.splitlines()) == 2
         assert sweep("seed=0", "resume=false")[0] == 9
 
@@ -166,13 +192,19 @@ class TestSweep:
         code, _, err = sweep("seed=0")
         (trial,) = trials_in(folder)
         text = (trial.folder / "failure.txt").read_text()
-        assert (code, trial.state, trial.failure) == (1, "failed", "ZeroDivisionError: division by zero")
+        assert (code, trial.state, trial.failure) == (
+            1,
+            "failed",
+            "ZeroDivisionError: division by zero",
+        )
         assert "Traceback" in text
         assert text.strip() in err
         monkeypatch.undo()
 
     def test_the_best_by_the_objective(self, sweep, folder):
-        code, out, _ = sweep("seed=0,1,2", "protocol=validation", "objective=val/acc_seen", "optimizer.lr=0.01")
+        code, out, _ = sweep(
+            "seed=0,1,2", "protocol=validation", "objective=val/acc_seen", "optimizer.lr=0.01"
+        )
         assert code == 0
         values = {seed: trial.objective for seed, trial in by_seed(folder).items()}
         best = max(values, key=values.get)
@@ -223,7 +255,11 @@ def test_a_full_disk(sweep, folder, with_callback):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGUSR1, signal.SIGUSR2))]
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGUSR1, signal.SIGUSR2)),
+    ],
 )
 def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callback, number):
     sweep("seed=0", "sweep_name=whole")
@@ -242,7 +278,9 @@ def test_preemption_saves_and_the_next_start_goes_on(sweep, folder, with_callbac
     assert same_weights(trial.folder, whole.folder)
 
 
-@pytest.mark.parametrize("step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))])
+@pytest.mark.parametrize(
+    "step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))]
+)
 def test_a_killed_trial_goes_on_from_its_last_checkpoint(sweep, folder, with_callback, step):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")
@@ -263,7 +301,9 @@ def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
     (whole,) = trials_in(folder.parent / "whole")
     rng, plug = random.Random(1), Interrupt(None, 0)
     with_callback(plug)
-    for start in range(4, 104, 5):  # each kill comes after the last one, so that every start gets somewhere
+    for start in range(
+        4, 104, 5
+    ):  # each kill comes after the last one, so that every start gets somewhere
         plug.step = start + rng.randrange(5)
         assert sweep(*length)[0] == 9
         (trial,) = trials_in(folder)
@@ -284,14 +324,20 @@ SEARCH = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", [["seed=0,1,2"], ["seed=0,1,2", "launcher=joblib"], SEARCH], ids=["serial", "joblib", "search"]
+    "arguments",
+    [["seed=0,1,2"], ["seed=0,1,2", "trial_launcher=joblib"], SEARCH],
+    ids=["serial", "joblib", "search"],
 )
-def test_a_sweep_that_is_killed_again_and_again_ends_like_one_that_is_not(start, tmp_path, arguments):
+def test_a_sweep_that_is_killed_again_and_again_ends_like_one_that_is_not(
+    start, tmp_path, arguments
+):
     """The first kill comes at any time; each further one some time after a checkpoint more."""
     rng, folder = random.Random(0), tmp_path / "logs" / "sweeps"
 
     def checkpoints():
-        return {path: path.stat().st_mtime_ns for path in folder.glob("killed/*/checkpoints/last.ckpt")}
+        return {
+            path: path.stat().st_mtime_ns for path in folder.glob("killed/*/checkpoints/last.ckpt")
+        }
 
     out, _ = (whole := start("whole", *arguments)).communicate()
     assert whole.returncode == 0, out

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from msdn_lit.data.benchmarks.published import drawing
-from msdn_lit.data.benchmarks.published import synthetic
+from msdn_lit.data.benchmarks import drawing, synthetic
 from msdn_lit.data.benchmarks.published import BENCHMARKS, find_benchmark
 from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.errors import DataError
@@ -29,7 +28,9 @@ def small():
         patch.setattr(synthetic, "TEST_IMAGES_PER_SEEN", 2)
         patch.setattr(synthetic, "IMAGES_PER_UNSEEN", 2)
         benchmark = BENCHMARKS["SYNTHETIC"]
-        patch.setitem(BENCHMARKS, "SYNTHETIC", replace(benchmark, sizes=(30, 10, 26, 5 * SEEN + 2 * UNSEEN)))
+        patch.setitem(
+            BENCHMARKS, "SYNTHETIC", replace(benchmark, sizes=(30, 10, 26, 5 * SEEN + 2 * UNSEEN))
+        )
         yield patch
 
 
@@ -56,7 +57,7 @@ def landmarks(data_dir):
 
 def test_the_project_reads_it_as_any_benchmark(data_dir, split):
     assert split.class_attributes_CK.shape == (30, 26)
-    assert {name: len(rows) for name, rows in split.locations.items()} == {
+    assert {name: len(rows) for name, rows in split.indices.items()} == {
         "trainval": 60,
         "test_seen": 40,
         "test_unseen": 20,
@@ -66,7 +67,9 @@ def test_the_project_reads_it_as_any_benchmark(data_dir, split):
     assert len(split.classes_of("train")) == 15
     assert len(split.classes_of("test_unseen")) == UNSEEN
     assert not np.intersect1d(split.classes_of("train"), split.classes_of("val")).size
-    for path, label in zip(find_benchmark("SYNTHETIC").image_paths(split, data_dir), split.labels_N, strict=True):
+    for path, label in zip(
+        find_benchmark("SYNTHETIC").image_paths(split, data_dir), split.labels_N, strict=True
+    ):
         assert path.is_file()
         assert path.parent.name == split.class_names[label]
 
@@ -84,7 +87,9 @@ def test_files_are_in_the_official_form(data_dir):
     assert images["image_files"][0, 0][0].startswith("/home/author/")
     assert images["labels"].min() == 1
     with_leak = np.union1d(splits["train_loc"], splits["val_loc"])
-    np.testing.assert_array_equal(with_leak, np.union1d(splits["trainval_loc"], splits["test_seen_loc"]))
+    np.testing.assert_array_equal(
+        with_leak, np.union1d(splits["trainval_loc"], splits["test_seen_loc"])
+    )
 
 
 def test_every_attribute_occurs_in_every_part_of_the_split(split):
@@ -96,7 +101,9 @@ def test_every_attribute_occurs_in_every_part_of_the_split(split):
 
 def test_unseen_classes_are_new_combinations():
     world = synthetic.make_world()
-    assert all((world.values_CT[a] != world.values_CT[b]).sum() >= 2 for a, b in combinations(range(30), 2))
+    assert all(
+        (world.values_CT[a] != world.values_CT[b]).sum() >= 2 for a, b in combinations(range(30), 2)
+    )
     assert np.bincount(np.concatenate(list(world.roles.values()))).tolist() == [1] * 30
 
 
@@ -108,7 +115,9 @@ def test_sizes_are_those_of_the_whole_benchmark():
 def test_word_vectors_are_sums_over_words(data_dir):
     vectors_KE = read_word_vectors(data_dir / "w2v" / "SYNTHETIC_attribute.pkl", 26)
     of = dict(zip(synthetic.ATTRIBUTES, vectors_KE, strict=True))
-    np.testing.assert_allclose(of["crown::red"] - of["belly::red"], of["crown::blue"] - of["belly::blue"], atol=1e-6)
+    np.testing.assert_allclose(
+        of["crown::red"] - of["belly::red"], of["crown::blue"] - of["belly::blue"], atol=1e-6
+    )
     assert np.linalg.matrix_rank(vectors_KE) > 10
 
 
@@ -124,9 +133,13 @@ def test_parts_are_where_they_are_said_to_be(data_dir, split):
         assert min(x, y) > 0
         assert max(x, y) < drawing.SIDE
         assert radius > 2
-        image_HW3 = np.asarray(Image.open(data_dir / "SYNTHETIC" / "images" / row["image"]), dtype=float)
+        image_HW3 = np.asarray(
+            Image.open(data_dir / "SYNTHETIC" / "images" / row["image"]), dtype=float
+        )
         centre_3 = image_HW3[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].mean(axis=(0, 1))
-        nearest = min(drawing.PALETTE, key=lambda colour: np.linalg.norm(centre_3 - drawing.PALETTE[colour]))
+        nearest = min(
+            drawing.PALETTE, key=lambda colour: np.linalg.norm(centre_3 - drawing.PALETTE[colour])
+        )
         assert f"{row['part']}::{nearest}" in worn, row
 
 
@@ -181,7 +194,9 @@ def test_interrupted_renaming_is_made_good(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(synthetic.os, "replace", fail)
-        with pytest.raises(DataError, match=r"cannot be written to .*no space left.*paths\.data_dir"):
+        with pytest.raises(
+            DataError, match=r"cannot be written to .*no space left.*paths\.data_dir"
+        ):
             synthetic.write_synthetic(tmp_path)
     assert not (tmp_path / "SYNTHETIC").exists()
     synthetic.write_synthetic(tmp_path)
@@ -195,7 +210,9 @@ def test_another_version_replaces_the_old_one_under_new_names(tmp_path, monkeypa
     monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
     synthetic.write_synthetic(tmp_path)
     assert len(pixels(tmp_path)) == len(old)
-    assert not old.keys() & pixels(tmp_path).keys()  # else a feature store of the old pictures would still be valid
+    assert (
+        not old.keys() & pixels(tmp_path).keys()
+    )  # else a feature store of the old pictures would still be valid
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_fault(tmp_path):
@@ -206,10 +223,16 @@ def test_a_folder_that_cannot_be_written_is_the_users_fault(tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_learns(tmp_path):
-    paths = [f"paths.data_dir={tmp_path}", f"paths.feature_dir={tmp_path}", f"paths.run_dir={tmp_path / 'run'}"]
+    paths = [
+        f"paths.data_dir={tmp_path}",
+        f"paths.feature_dir={tmp_path}",
+        f"paths.run_dir={tmp_path / 'run'}",
+    ]
     for command in ("extract", "train"):
         subprocess.run(
-            [sys.executable, "-m", f"msdn_lit.{command}", "experiment=demo", *paths], check=True, timeout=600
+            [sys.executable, "-m", f"msdn_lit.{command}", "experiment=demo", *paths],
+            check=True,
+            timeout=600,
         )
     scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]["last"]
     assert 0.60 <= scores["harmonic_mean"] <= 0.95

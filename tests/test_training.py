@@ -13,17 +13,18 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import training as build
-from msdn_lit.commands.train import evaluate
-from msdn_lit.commands.train import train
-from msdn_lit.runs.checkpoint import find_checkpoint
+from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
+from msdn_lit.runs.checkpoint import find_checkpoint
 from tests import miniature
 
 
 def read_result(cfg):
-    return json.loads((Path(cfg.get("output_dir") or cfg.paths.run_dir) / "result.json").read_text())
+    return json.loads(
+        (Path(cfg.get("output_dir") or cfg.paths.run_dir) / "result.json").read_text()
+    )
 
 
 def last_checkpoint(cfg):
@@ -50,8 +51,14 @@ def test_run_learns_and_leaves_its_record(mini_config):
     train.run(cfg)
     result, folder = read_result(cfg), Path(cfg.paths.run_dir)
     assert [result["scores"]["last"]["step"], len(result["scores"])] == [60, 3]
-    assert result["scores"]["last"]["acc_seen"] > 0.5 > result["chance"]["acc_seen"] == 1 / miniature.C
-    assert {file.stem for file in folder.glob("checkpoints/*")} == {"last", "peak_harmonic_mean", "peak_acc_czsl"}
+    assert (
+        result["scores"]["last"]["acc_seen"] > 0.5 > result["chance"]["acc_seen"] == 1 / miniature.C
+    )
+    assert {file.stem for file in folder.glob("checkpoints/*")} == {
+        "last",
+        "peak_harmonic_mean",
+        "peak_acc_czsl",
+    }
     assert "train/distillation" in (folder / "metrics" / "version_0" / "metrics.csv").read_text()
     assert "| last step | 60 |" in (folder / "RESULT.md").read_text()
 
@@ -61,13 +68,18 @@ def test_losses_are_logged_where_the_loggers_take_them(mini_config):
     train.run(cfg)
     text = (Path(cfg.paths.run_dir) / "metrics" / "version_0" / "metrics.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
-    assert [row["step"] for row in rows if row["train/loss"]] == ["4", "9"]  # Lightning counts the steps before
+    assert [row["step"] for row in rows if row["train/loss"]] == [
+        "4",
+        "9",
+    ]  # Lightning counts the steps before
 
 
 def test_same_seed_same_weights_and_other_seed_other_weights(mini_config, tmp_path):
     weights = []
     for run, seed in enumerate((0, 0, 1)):
-        cfg = mini_config(f"seed={seed}", f"paths.run_dir={tmp_path / str(run)}", "trainer.max_steps=3")
+        cfg = mini_config(
+            f"seed={seed}", f"paths.run_dir={tmp_path / str(run)}", "trainer.max_steps=3"
+        )
         train.run(cfg)
         weights.append(last_checkpoint(cfg)["state_dict"]["net.attribute_vectors_KE"])
     assert torch.equal(weights[0], weights[1])
@@ -84,12 +96,17 @@ def test_learning_rate_falls_along_half_a_cosine(mini_config, monkeypatch):
     original = build.trainer
     monkeypatch.setattr(build, "trainer", lambda cfg: _with_callback(original(cfg), Rates()))
     train.run(mini_config("scheduler=cosine", "optimizer.lr=0.1"))
-    assert Rates.seen == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(1, 13)])
+    assert Rates.seen == pytest.approx(
+        [0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(1, 13)]
+    )
 
 
 AFTER_EVALUATION = []  # the default: at 5 and 10
 EVERY_3_STEPS = ["callbacks.last.every_n_epochs=null", "+callbacks.last.every_n_train_steps=3"]
-DROPS_AND_SLOWS = ["model.region_dropout=0.5", "scheduler=cosine"]  # randomness and a schedule have a state, too
+DROPS_AND_SLOWS = [
+    "model.region_dropout=0.5",
+    "scheduler=cosine",
+]  # randomness and a schedule have a state, too
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "class_balanced", "epoch"])
@@ -102,9 +119,13 @@ DROPS_AND_SLOWS = ["model.region_dropout=0.5", "scheduler=cosine"]  # randomness
         pytest.param(AFTER_EVALUATION, 11, marks=pytest.mark.slow),
     ],
 )
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path, monkeypatch, sampler, saves, crash_at):
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(
+    mini_config, tmp_path, monkeypatch, sampler, saves, crash_at
+):
     def config(name, *overrides):
-        return mini_config(f"sampler={sampler}", f"paths.run_dir={tmp_path / name}", *saves, *overrides)
+        return mini_config(
+            f"sampler={sampler}", f"paths.run_dir={tmp_path / name}", *saves, *overrides
+        )
 
     whole = config("whole")
     train.run(whole)
@@ -118,8 +139,13 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(mini_config, tmp_path,
     train.run(resumed)
 
     expected, found = last_checkpoint(whole), last_checkpoint(resumed)
-    assert all(torch.equal(expected["state_dict"][name], value) for name, value in found["state_dict"].items())
-    torch.testing.assert_close(found["optimizer_states"], expected["optimizer_states"], rtol=0, atol=0)
+    assert all(
+        torch.equal(expected["state_dict"][name], value)
+        for name, value in found["state_dict"].items()
+    )
+    torch.testing.assert_close(
+        found["optimizer_states"], expected["optimizer_states"], rtol=0, atol=0
+    )
     assert read_result(resumed)["scores"] == read_result(whole)["scores"]
     assert evaluations(found) == evaluations(expected)
     assert list(evaluations(found)) == [5, 10, 12]
@@ -147,13 +173,18 @@ def test_evaluate_needs_only_the_run_folder(mini_config, load_config, tmp_path):
     cfg = mini_config()
     train.run(cfg)
     evaluation = load_config(
-        f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'evaluation'}", "accelerator=cpu", name="evaluate"
+        f"run_dir={cfg.paths.run_dir}",
+        f"output_dir={tmp_path / 'evaluation'}",
+        "accelerator=cpu",
+        name="evaluate",
     )
     evaluate.run(evaluation)
     assert read_result(evaluation)["scores"] == {"last": read_result(cfg)["scores"]["last"]}
 
 
-def test_evaluate_with_another_calibration_moves_seen_against_unseen(mini_config, load_config, tmp_path):
+def test_evaluate_with_another_calibration_moves_seen_against_unseen(
+    mini_config, load_config, tmp_path
+):
     cfg = mini_config()
     train.run(cfg)
     evaluation = load_config(
@@ -172,9 +203,9 @@ def test_evaluate_with_another_calibration_moves_seen_against_unseen(mini_config
 def test_validation_protocol_never_touches_test_images(mini_config):
     cfg = mini_config("protocol=validation")
     data = build.datamodule(cfg)
-    parts = [set(data.locations[name]) for name in ("train", "val_seen", "val")]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == len(data.locations["trainval"])
-    assert set.union(*parts) == set(data.locations["trainval"])
+    parts = [set(data.indices[name]) for name in ("train", "val_seen", "val")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(data.indices["trainval"])
+    assert set.union(*parts) == set(data.indices["trainval"])
     assert set(data.semantics.unseen) == set(data.split.classes_of("val"))
     train.run(cfg)
     scores = read_result(cfg)["scores"]["last"]
@@ -188,8 +219,12 @@ def test_attribute_vectors_can_be_learned_from_scratch(mini_config):
 
 
 def test_shuffled_attributes_give_every_class_those_of_another(mini_config):
-    true, shuffled = (build.datamodule(mini_config(*o)).semantics for o in ([], ["data.semantics.shuffle_seed=0"]))
-    assert sorted(true.class_attributes_CK.tolist()) == sorted(shuffled.class_attributes_CK.tolist())
+    true, shuffled = (
+        build.datamodule(mini_config(*o)).semantics for o in ([], ["data.semantics.shuffle_seed=0"])
+    )
+    assert sorted(true.class_attributes_CK.tolist()) == sorted(
+        shuffled.class_attributes_CK.tolist()
+    )
     assert not (true.class_attributes_CK == shuffled.class_attributes_CK).all(axis=1).any()
 
 
@@ -204,10 +239,19 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         ("sampler.batch_size=0", "sampler.batch_size is wrong: expected at least 1, found 0"),
         ("data.eval_batch_size=0", "data.eval_batch_size must be at least 1"),
         ("seed=-1", "seed is wrong"),
-        ("protocol.eval_splits=[]", "protocol.eval_splits is wrong: expected one split of seen classes"),
-        ("protocol.train_split=test_seen", "protocol.train_split is wrong: expected one of trainval, train"),
+        (
+            "protocol.eval_splits=[]",
+            "protocol.eval_splits is wrong: expected one split of seen classes",
+        ),
+        (
+            "protocol.train_split=test_seen",
+            "protocol.train_split is wrong: expected one of trainval, train",
+        ),
         ("optimizer.lr=-1", "The optimizer refuses its config (Invalid learning rate: -1"),
-        ("trainer.val_check_interval=0", "trainer.val_check_interval is wrong: expected a positive number of steps"),
+        (
+            "trainer.val_check_interval=0",
+            "trainer.val_check_interval is wrong: expected a positive number of steps",
+        ),
         ("trainer.precision=foo", "lightning.Trainer refuses its config"),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
         ("trainer.max_steps=-1", "length of training is not set"),
@@ -223,7 +267,13 @@ def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
     train.run(mini_config())
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     with pytest.raises(CheckpointError, match=r"of another model.*expected"):
-        train.run(mini_config("model=attribute_to_visual", f"ckpt_path={path}", f"paths.run_dir={tmp_path / 'other'}"))
+        train.run(
+            mini_config(
+                "model=attribute_to_visual",
+                f"ckpt_path={path}",
+                f"paths.run_dir={tmp_path / 'other'}",
+            )
+        )
 
 
 def test_tensorboard_writes_events(mini_config):
@@ -239,15 +289,19 @@ def test_a_closed_form_is_solved_once_and_evaluated_as_any_run(mini_config, load
     scores = read_result(cfg)["scores"]
     assert {score["step"] for score in scores.values()} == {0}
     assert scores["last"]["acc_seen"] > 0.5
-    evaluation = load_config(f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'again'}", name="evaluate")
+    evaluation = load_config(
+        f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'again'}", name="evaluate"
+    )
     evaluate.run(evaluation)
     assert read_result(evaluation)["scores"]["last"] == scores["last"]
 
 
 def test_an_unknown_split_is_named_in_the_result(mini_config, monkeypatch):
     known = dataclasses.replace(miniature.MINI, official=SplitFingerprints("other", "other", None))
-    monkeypatch.setitem(benchmarks.BENCHMARKS, "MINI", known)
-    with pytest.raises(DataError, match=r"no known variant of MINI's split files.*data.allow_unknown_split=true"):
+    monkeypatch.setitem(published.BENCHMARKS, "MINI", known)
+    with pytest.raises(
+        DataError, match=r"no known variant of MINI's split files.*data.allow_unknown_split=true"
+    ):
         train.run(mini_config())
     cfg = mini_config("data.allow_unknown_split=true")
     train.run(cfg)

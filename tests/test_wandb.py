@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import Callback
 from msdn_lit.build import training as build
 from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.commands.train import train
-from msdn_lit.runs.score_cache import ScoreCache
-from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError
+from msdn_lit.runs.checkpoint import find_checkpoint
+from msdn_lit.runs.score_cache import ScoreCache
 from tests import miniature
 from tests.trial_folders import by_seed
 from tests.wandb_files import run_files, table
@@ -77,8 +77,15 @@ def result(folder):
 def test_a_finished_run_can_be_read_back(mini_config, folder):
     train.run(mini_config("logger=wandb", "loss.lambda_cal=0.3"))
     (run,) = run_files(folder)
-    recorded, caches = result(folder), {path.stem: ScoreCache.load(path) for path in folder.glob("scores/*.npz")}
-    assert (run.run.project, run.run.job_type, list(run.run.tags)) == ("msdn-lit", "train", ["MINI", BACKBONE, "paper"])
+    recorded, caches = (
+        result(folder),
+        {path.stem: ScoreCache.load(path) for path in folder.glob("scores/*.npz")},
+    )
+    assert (run.run.project, run.run.job_type, list(run.run.tags)) == (
+        "msdn-lit",
+        "train",
+        ["MINI", BACKBONE, "paper"],
+    )
     assert run.run.run_id == (folder / "wandb" / "run_id").read_text().strip()
     assert (run.config["loss"]["lambda_cal"], run.config["trainer"]["max_steps"]) == (0.3, 12)
     assert (run.config["code"], run.config["fingerprint"]) == (recorded["code"], recorded["data"])
@@ -86,14 +93,23 @@ def test_a_finished_run_can_be_read_back(mini_config, folder):
     assert set(recorded["scores"]) == set(caches) == {"last", "peak_harmonic_mean", "peak_acc_czsl"}
     for evaluation, cache in caches.items():
         assert run.summary[f"{evaluation}/step"] == cache.step
-        assert run.summary[f"{evaluation}/ausuc"] >= run.summary[f"{evaluation}/acc_unseen"] * cache.scores().acc_seen
+        assert (
+            run.summary[f"{evaluation}/ausuc"]
+            >= run.summary[f"{evaluation}/acc_unseen"] * cache.scores().acc_seen
+        )
         for name in SCORES:
             found = run.summary[f"{evaluation}/{name}"]
-            assert found == recorded["scores"][evaluation][name] == pytest.approx(float(getattr(cache.scores(), name)))
+            assert (
+                found
+                == recorded["scores"][evaluation][name]
+                == pytest.approx(float(getattr(cache.scores(), name)))
+            )
     assert (len(run.logged("train/distillation")), len(run.logged("test/harmonic_mean"))) == (12, 3)
     assert run.exit_code == 0
     assert {f"system/{name}" for name in run.machine} >= {"system/proc.memory.rssMB"}  # as shown
-    assert {f"train/{name}" for name in dashboard.LOSSES} <= {name for row in run.history for name in row}
+    assert {f"train/{name}" for name in dashboard.LOSSES} <= {
+        name for row in run.history for name in row
+    }
     check_class_tables(folder, caches["last"])
     check_curve(folder, recorded["scores"]["last"]["acc_czsl"])
 
@@ -113,7 +129,9 @@ def check_class_tables(folder, cache):
         c, d = class_id(truth), class_id(guess)
         assert c != d
         assert pairs.count((d, c)) == pytest.approx(share * images)
-    assert sum(share * images for *_, share, images in rows) == pytest.approx(sum(p != c for p, c in pairs))
+    assert sum(share * images for *_, share, images in rows) == pytest.approx(
+        sum(p != c for p, c in pairs)
+    )
 
 
 def class_id(name):
@@ -132,7 +150,11 @@ def check_curve(folder, acc_czsl):
 def test_neither_key_nor_home_are_told(mini_config, store_dir, tmp_path, folder):
     home = tmp_path / "home"
     (home / "features").symlink_to(store_dir)
-    train.run(mini_config("logger=wandb", f"data.store_dir={home}/features", f"paths.feature_dir={home}/x"))
+    train.run(
+        mini_config(
+            "logger=wandb", f"data.store_dir={home}/features", f"paths.feature_dir={home}/x"
+        )
+    )
     files = [path for path in (folder / "wandb").rglob("*") if path.is_file()]
     assert len(files) > 5
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
@@ -150,7 +172,10 @@ def predicted_in_loops(cache):
         scores = {}
         for c in [*cache.seen.tolist(), *cache.unseen.tolist()]:
             margin = cache.calibration if c in cache.unseen else -cache.calibration
-            scores[c] = sum(a * (float(z[n, c]) + margin) for a, z in zip(cache.fusion, cache.logits_SNC, strict=True))
+            scores[c] = sum(
+                a * (float(z[n, c]) + margin)
+                for a, z in zip(cache.fusion, cache.logits_ONC, strict=True)
+            )
         predicted.append(max(scores, key=scores.get))
     return predicted
 
@@ -158,11 +183,15 @@ def predicted_in_loops(cache):
 def test_the_group_is_the_experiment(mini_overrides, command, folder):
     overrides = [o for o in mini_overrides if not o.startswith("paths.run_dir")]
     code, _, err = command(
-        train, "experiment=[cub_gzsl,ablation/full]", *overrides, "logger=wandb", f"hydra.run.dir={folder}"
+        train,
+        "experiment=[cub_gzsl,ablation/none]",
+        *overrides,
+        "logger=wandb",
+        f"hydra.run.dir={folder}",
     )
     assert code == 0, err
     (run,) = run_files(folder)
-    assert run.run.run_group == "cub_gzsl + ablation/full"
+    assert run.run.run_group == "cub_gzsl + ablation/none"
     assert run.config["choices"]["loss"] == "release"
 
 
@@ -182,7 +211,14 @@ def test_a_resumed_training_goes_on_with_its_run(mini_config, folder, stop_at):
 
 def test_a_resumed_trial_goes_on_with_its_run(mini_overrides, command, tmp_path, stop_at):
     overrides = [o for o in mini_overrides if not o.startswith("paths.run_dir")]
-    sweep = ["-m", *overrides, "logger=wandb", "seed=0,1", f"paths.log_dir={tmp_path}", "sweep_name=two"]
+    sweep = [
+        "-m",
+        *overrides,
+        "logger=wandb",
+        "seed=0,1",
+        f"paths.log_dir={tmp_path}",
+        "sweep_name=two",
+    ]
     stop_at(8, SystemExit(9))
     assert command(train, *sweep)[0] == 9
     assert command(train, *sweep)[0] == 0
@@ -221,17 +257,32 @@ def pictures(monkeypatch):
 @pytest.mark.usefixtures("pictures")
 def test_the_logger_changes_no_weight(mini_config, tmp_path):
     weights = []
-    for name, *overrides in (("a",), ("b", "logger=wandb", "callbacks.dashboard.attention_every=1")):
-        cfg = mini_config("model.region_dropout=0.5", f"paths.run_dir={tmp_path / name}", *overrides)
+    for name, *overrides in (
+        ("a",),
+        ("b", "logger=wandb", "callbacks.dashboard.attention_every=1"),
+    ):
+        cfg = mini_config(
+            "model.region_dropout=0.5", f"paths.run_dir={tmp_path / name}", *overrides
+        )
         train.run(cfg)
-        weights.append(torch.load(find_checkpoint("last", Path(cfg.paths.run_dir)), weights_only=True)["state_dict"])
+        weights.append(
+            torch.load(find_checkpoint("last", Path(cfg.paths.run_dir)), weights_only=True)[
+                "state_dict"
+            ]
+        )
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 class TestAttentionMaps:
     @pytest.mark.usefixtures("pictures")
     def test_come_after_every_so_many_evaluations(self, mini_config, folder):
-        train.run(mini_config("logger=wandb", "trainer.val_check_interval=3", "callbacks.dashboard.attention_every=2"))
+        train.run(
+            mini_config(
+                "logger=wandb",
+                "trainer.val_check_interval=3",
+                "callbacks.dashboard.attention_every=2",
+            )
+        )
         (run,) = run_files(folder)
         assert [row["trainer/global_step"] for row in run.history if "attention" in row] == [3, 9]
         assert len(list(folder.glob("wandb/*run-*/files/media/images/*.png"))) == 2
@@ -251,12 +302,20 @@ class TestWithoutWandb:
         monkeypatch.setenv("WANDB_MODE", "online")
 
     @pytest.mark.slow
-    def test_training_goes_on_where_it_cannot_be_reached(self, mini_config, folder, monkeypatch, capsys):
+    def test_training_goes_on_where_it_cannot_be_reached(
+        self, mini_config, folder, monkeypatch, capsys
+    ):
         monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-        train.run(mini_config("logger=wandb", "logger.wandb.offline=false", "logger.wandb.settings.init_timeout=1"))
+        train.run(
+            mini_config(
+                "logger=wandb", "logger.wandb.offline=false", "logger.wandb.settings.init_timeout=1"
+            )
+        )
         self._check(folder, capsys.readouterr().err)
 
-    def test_training_goes_on_where_nobody_is_logged_in(self, mini_config, folder, monkeypatch, capsys):
+    def test_training_goes_on_where_nobody_is_logged_in(
+        self, mini_config, folder, monkeypatch, capsys
+    ):
         monkeypatch.delenv("WANDB_API_KEY")
         monkeypatch.setenv("NETRC", os.devnull)
         train.run(mini_config("logger=wandb", "logger.wandb.offline=false"))
@@ -267,8 +326,13 @@ class TestWithoutWandb:
         assert "This run is not sent to W&B" in line
         assert f"wandb sync {folder}" in line
         run = run_files(folder)[-1]
-        assert (run.exit_code, run.run.run_id) == (0, (folder / "wandb" / "run_id").read_text().strip())
-        assert run.summary["last/harmonic_mean"] == result(folder)["scores"]["last"]["harmonic_mean"]
+        assert (run.exit_code, run.run.run_id) == (
+            0,
+            (folder / "wandb" / "run_id").read_text().strip(),
+        )
+        assert (
+            run.summary["last/harmonic_mean"] == result(folder)["scores"]["last"]["harmonic_mean"]
+        )
 
 
 def test_a_fault_before_training_opens_no_run(mini_config, folder):

@@ -8,9 +8,15 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from msdn_lit.data.semantics import SemanticsConfig
 from msdn_lit.data.words import files as word_files
-from msdn_lit.data.words.attributes import awa2_words, cub_words, plain_words, sum_of_words, sun_words
-from msdn_lit.data.semantics import SemanticsSource
+from msdn_lit.data.words.attributes import (
+    awa2_words,
+    cub_words,
+    plain_words,
+    sum_of_words,
+    sun_words,
+)
 from msdn_lit.data.words.files import is_word_file, read_words
 from msdn_lit.data.words.tables import read_word_vectors
 from msdn_lit.errors import DataError
@@ -69,7 +75,10 @@ class TestSums:
 
     @pytest.mark.parametrize("names", [[("a", "b"), ("red",)], [()], []])
     def test_too_few_words_are_known(self, names):
-        with pytest.raises(DataError, match="x does not know the words of the attributes: expected at least half of"):
+        with pytest.raises(
+            DataError,
+            match="x does not know the words of the attributes: expected at least half of",
+        ):
             sum_of_words(names, OF, "x")
 
     def test_half_of_the_words_is_enough(self):
@@ -77,7 +86,10 @@ class TestSums:
 
 
 def text(header=b"", end=b"\n"):
-    rows = (word.encode() + b"".join(b" %.9g" % value for value in vector) for word, vector in OF.items())
+    rows = (
+        word.encode() + b"".join(b" %.9g" % value for value in vector)
+        for word, vector in OF.items()
+    )
     return header + b"".join(row + end for row in rows)
 
 
@@ -120,7 +132,9 @@ class TestWordFiles:
     def test_words_with_spaces_and_words_that_stand_twice(self, tmp_path):
         path = tmp_path / "glove.txt"
         path.write_bytes(text() + b"long name@domain.com 1 2 3 4 5 6 7\nred 1 2 3 4 5 6 7\n")
-        np.testing.assert_allclose(read_words(path, {"red", "long", "nowhere"})["red"], OF["red"], rtol=1e-6)
+        np.testing.assert_allclose(
+            read_words(path, {"red", "long", "nowhere"})["red"], OF["red"], rtol=1e-6
+        )
 
     def test_nothing_is_read_after_the_last_wanted_word(self, tmp_path):
         (tmp_path / "x.txt").write_bytes(text() + b"later not numbers at all x y z")
@@ -131,7 +145,9 @@ class TestWordFiles:
         word, values = b"w%d", np.ones(100, dtype=np.float32)
         row = b" 1" * 100 + b"\n" if ending == "txt" else b" " + values.tobytes()
         header = b"40000 100\n"
-        (tmp_path / f"x.{ending}").write_bytes(header + b"".join(word % number + row for number in range(40_000)))
+        (tmp_path / f"x.{ending}").write_bytes(
+            header + b"".join(word % number + row for number in range(40_000))
+        )
         tracemalloc.start()
         found = read_words(tmp_path / f"x.{ending}", {"w7", "w39999"})
         peak = tracemalloc.get_traced_memory()[1]
@@ -159,7 +175,9 @@ class TestWordFiles:
     )
     def test_damaged(self, tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=rf"{name} cannot be read as word vectors \(.*({message})"):
+        with pytest.raises(
+            DataError, match=rf"{name} cannot be read as word vectors \(.*({message})"
+        ):
             read_words(tmp_path / name, {"nowhere"})
 
     @pytest.mark.parametrize(
@@ -192,7 +210,9 @@ class TestTables:
     def test_numpy_files_are_read_as_pickles_are(self, tmp_path, name):
         table = np.random.default_rng(0).standard_normal((K, 3))
         (np.save if name == "x.npy" else np.savez)(tmp_path / name, table)
-        np.testing.assert_array_equal(read_word_vectors(tmp_path / name, K), table.astype(np.float32))
+        np.testing.assert_array_equal(
+            read_word_vectors(tmp_path / name, K), table.astype(np.float32)
+        )
         assert not is_word_file(tmp_path / name)
 
     @pytest.mark.parametrize("name", ["x.npy", "x.npz", "words.npz"])
@@ -202,7 +222,10 @@ class TestTables:
         if name == "x.npy":
             np.save(path, evil, allow_pickle=True)
         else:
-            np.savez(path, **{"words" if name == "words.npz" else "table": evil, "vectors": np.zeros((1, 3))})
+            np.savez(
+                path,
+                **{"words" if name == "words.npz" else "table": evil, "vectors": np.zeros((1, 3))},
+            )
         read = read_words if is_word_file(path) else read_word_vectors
         with pytest.raises(DataError, match=f"{name} cannot be read as"):
             read(path, {"red"})
@@ -226,7 +249,9 @@ class TestTables:
 
     def test_an_archive_of_two_arrays(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.eye(K), b=np.eye(K))
-        with pytest.raises(DataError, match=r"x.npz cannot be read as a NumPy array \(too many values"):
+        with pytest.raises(
+            DataError, match=r"x.npz cannot be read as a NumPy array \(too many values"
+        ):
             read_word_vectors(tmp_path / "x.npz", K)
 
 
@@ -245,8 +270,12 @@ class Named:
 
 class TestSemantics:
     def read(self, data_dir, word_vectors, benchmark=MINI):
-        source = SemanticsSource(word_vectors, word_vector_dim=9, clamp_negative=False, shuffle_seed=None)
-        return source.read(MINI.read_split(data_dir), benchmark, data_dir, "trainval", "test_unseen")
+        source = SemanticsConfig(
+            word_vectors, word_vector_dim=9, clamp_negative=False, shuffle_seed=None
+        )
+        return source.read(
+            MINI.read_split(data_dir), benchmark, data_dir, "trainval", "test_unseen"
+        )
 
     def test_from_a_word_file(self, data_dir):
         (data_dir / "glove.txt").write_bytes(text())
@@ -261,7 +290,7 @@ class TestSemantics:
             OF["naïve"],
         ]
         np.testing.assert_allclose(semantics.attribute_vectors_KE, expected_KE, rtol=1e-6)
-        assert semantics.attribute_dim == 7
+        assert semantics.word_dim == 7
         assert semantics.word_vectors == {
             "file": "glove.txt",
             "sha256": sha256(semantics.attribute_vectors_KE.tobytes()).hexdigest(),
@@ -275,16 +304,20 @@ class TestSemantics:
         semantics = self.read(data_dir, str(tmp_path / "table.npy"))
         np.testing.assert_array_equal(semantics.attribute_vectors_KE, table)
         assert semantics.word_vectors["file"] == "table.npy"
-        assert semantics.word_vectors["sha256"] == sha256(table.astype(np.float32).tobytes()).hexdigest()
+        assert (
+            semantics.word_vectors["sha256"]
+            == sha256(table.astype(np.float32).tobytes()).hexdigest()
+        )
 
     def test_from_scratch(self, data_dir):
         semantics = self.read(data_dir, None)
-        assert (semantics.attribute_vectors_KE, semantics.attribute_dim) == (None, 9)
+        assert (semantics.attribute_vectors_KE, semantics.word_dim) == (None, 9)
         assert semantics.word_vectors == {"file": "learned from scratch"}
 
     def test_names_are_not_at_hand(self, data_dir):
         (data_dir / "glove.txt").write_bytes(text())
         with pytest.raises(
-            DataError, match=f"names of MINI's attributes are not at hand: expected {K} in a list of them"
+            DataError,
+            match=f"names of MINI's attributes are not at hand: expected {K} in a list of them",
         ):
             self.read(data_dir, "glove.txt")

@@ -9,7 +9,10 @@ from msdn_lit.sweeps.trials import trials_in
 
 def by_seed(folder):
     """Trials of a sweep by what was typed for the seed."""
-    return {next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial for trial in trials_in(folder)}
+    return {
+        next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial
+        for trial in trials_in(folder)
+    }
 
 
 def weights(folder):
@@ -20,12 +23,16 @@ def weights(folder):
 def same_weights(folder, other):
     """Whether two trainings ended alike, bit for bit."""
     first, second = weights(folder), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
+    )
 
 
 def same_results(folder, other):
     """Two sweeps have the same trials, with the same states, scores and weights."""
-    first, second = ({trial.folder.name: trial for trial in trials_in(path)} for path in (folder, other))
+    first, second = (
+        {trial.folder.name: trial for trial in trials_in(path)} for path in (folder, other)
+    )
     assert first.keys() == second.keys()
     for name, trial in first.items():
         assert trial.state == second[name].state

@@ -4,7 +4,11 @@ import json
 import struct
 from pathlib import Path
 
-BLOCK, HEADER, MAGIC = 2**15, struct.Struct("<IHB"), 7  # bytes of a block, of a piece's header, before the first block
+BLOCK, HEADER, MAGIC = (
+    2**15,
+    struct.Struct("<IHB"),
+    7,
+)  # bytes of a block, of a piece's header, before the first block
 WHOLE, LAST = 1, 4  # kinds of pieces that end a record
 
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-USER_FAULT = 2  # exit code of a command that ends with one
+USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with one
 
 
 class UserError(Exception):
@@ -25,25 +25,31 @@ class UserError(Exception):
         action: What to do next, as a sentence or a command.
     """
 
-    def __init__(self, problem: str, *, expected: object = None, found: object = None, action: str = "") -> None:
-        details = [f"{name} {value}" for name, value in (("expected", expected), ("found", found)) if value is not None]
+    def __init__(
+        self, problem: str, *, expected: object = None, found: object = None, action: str = ""
+    ) -> None:
+        details = [
+            f"{name} {value}"
+            for name, value in (("expected", expected), ("found", found))
+            if value is not None
+        ]
         message = problem if not details else f"{problem}: {', '.join(details)}"
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
 
 
-def tell(program: str, fault: object) -> None:
+def print_error(program: str, fault: object) -> None:
     """Prints one line on standard error, as every command does."""
     print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
 @contextmanager
-def told_by(program: str) -> Iterator[None]:
+def exit_on_user_error(program: str) -> Iterator[None]:
     """Ends a command at a user's fault: one line on standard error, exit code 2."""
     try:
         yield
     except UserError as fault:
-        tell(program, fault)
-        sys.exit(USER_FAULT)
+        print_error(program, fault)
+        sys.exit(USER_ERROR_EXIT_CODE)
 
 
 class DataError(UserError):
@@ -73,7 +79,16 @@ class Pruned(Exception):
 # What libraries raise when a file is damaged or not of the form that they expect: in practice anything but NameError.
 # To be caught around their calls only, never around our own code.
 READ_ERRORS = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        OSError,
+    ),
     *(RuntimeError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, tokenize.TokenError),
 )

@@ -21,8 +21,8 @@ import torch
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
-from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
+from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.models.backbone import RegionBackbone
 from tests import miniature
 
@@ -43,7 +43,9 @@ def main():
         miniature.write_split(root)
         miniature.write_images(root)
         split = miniature.MINI.read_split(root)
-        images = ImageFiles(miniature.MINI.image_paths(split, root), ImageTransform(64, (0.5,) * 3, (0.5,) * 3))
+        images = ImageFiles(
+            miniature.MINI.image_paths(split, root), ImageTransform(64, (0.5,) * 3, (0.5,) * 3)
+        )
         regions = BackboneRegions(images, RegionBackbone("resnet10t", pretrained=False), torch.device("cpu"), "fp32", 1,
                                   False)  # fmt: skip
         D, H, W = regions.grid()
@@ -61,7 +63,10 @@ def main():
         kills = rounds = wrong = 0
         rng, target = np.random.default_rng(args.seed), root / "store"
         while kills < args.kills:
-            workers = [FORK.Process(target=make_in_group, args=(target,)) for _ in range(rng.integers(1, 3))]
+            workers = [
+                FORK.Process(target=make_in_group, args=(target,))
+                for _ in range(rng.integers(1, 3))
+            ]
             for worker in workers:
                 worker.start()
             for worker in workers:

@@ -26,7 +26,11 @@ from msdn_lit.data.download.sources import Source
 from tests.loopback import Resource, serving
 
 CLASSES, IMAGES = 30, 20
-OWN = {"CUB/images/3/own.jpg": b"own", "CUB/images/7/own.jpg": b"own", "notes.txt": b"notes"}  # the user's; they stay
+OWN = {
+    "CUB/images/3/own.jpg": b"own",
+    "CUB/images/7/own.jpg": b"own",
+    "notes.txt": b"notes",
+}  # the user's; they stay
 RATE = 1e6  # bytes per second
 LONGEST = 0.7  # what a run may have of the time that an undisturbed one takes
 
@@ -34,7 +38,9 @@ LONGEST = 0.7  # what a run may have of the time that an undisturbed one takes
 def make_truth(folder: Path, rng):
     """The archives in a folder, and every file that they hold by its final name."""
     images = {
-        f"CUB/images/{c}/{i}.jpg": rng.randbytes(rng.randrange(1500)) for c in range(CLASSES) for i in range(IMAGES)
+        f"CUB/images/{c}/{i}.jpg": rng.randbytes(rng.randrange(1500))
+        for c in range(CLASSES)
+        for i in range(IMAGES)
     }
     splits = {f"xlsa/{name}.mat": rng.randbytes(100_000) for name in "abcd"}
     vectors = {"w2v/vectors.pkl": rng.randbytes(100_000)}
@@ -56,7 +62,14 @@ def make_sources(folder: Path, url):
     return (
         Source("images.tgz", "images", (url + "images.tgz",), 10**6, images, checksum=sha256),
         Source("splits.zip", "splits", (url + "splits.zip",), 10**6, {"xlsa/*.mat": 4}),
-        Source("vectors.pkl", "vectors", (url + "vectors.pkl",), 10**5, {"w2v/vectors.pkl": 1}, into="w2v"),
+        Source(
+            "vectors.pkl",
+            "vectors",
+            (url + "vectors.pkl",),
+            10**5,
+            {"w2v/vectors.pkl": 1},
+            into="w2v",
+        ),
     )
 
 
@@ -66,7 +79,9 @@ def start_server(folder: Path):
     child = os.fork()
     if child == 0:
         with serving() as server:
-            server.resources = {path.name: Resource(path.read_bytes(), rate=RATE) for path in folder.iterdir()}
+            server.resources = {
+                path.name: Resource(path.read_bytes(), rate=RATE) for path in folder.iterdir()
+            }
             os.write(writing, server.url().encode())
             signal.pause()
     return child, os.read(reading, 100).decode()
@@ -102,8 +117,12 @@ def phase(data_dir: Path):
 
 def wrong_files(data_dir: Path, truth, *, complete):
     """Files that hold other bytes than they should; also those that are missing or left over, if all should be done."""
-    found = {str(path.relative_to(data_dir)): path for path in data_dir.rglob("*") if path.is_file()}
-    wrong = [name for name in truth.keys() & found.keys() if found[name].read_bytes() != truth[name]]
+    found = {
+        str(path.relative_to(data_dir)): path for path in data_dir.rglob("*") if path.is_file()
+    }
+    wrong = [
+        name for name in truth.keys() & found.keys() if found[name].read_bytes() != truth[name]
+    ]
     leftover = [name for name in found.keys() - truth.keys() if not name.endswith(".lock")]
     return wrong + [*(truth.keys() - found.keys()), *leftover] * complete
 
@@ -142,12 +161,20 @@ def main():
         server, url = start_server(folder)
         fetch.SOURCES = {"mini": make_sources(folder, url)}
         try:
-            killed, completed, failed, wrong = kill_often(options.kills, folder / "data", truth | OWN, rng)
+            killed, completed, failed, wrong = kill_often(
+                options.kills, folder / "data", truth | OWN, rng
+            )
         finally:
             os.kill(server, signal.SIGKILL)
             os.waitpid(server, 0)
-    print(f"kills: {killed.total()}; " + ", ".join(f"{count} {what}" for what, count in killed.most_common()))
-    print(f"completed fetches: {completed}; failed: {len(failed)}; lost or wrong files: {len(wrong)}", *wrong[:5])
+    print(
+        f"kills: {killed.total()}; "
+        + ", ".join(f"{count} {what}" for what, count in killed.most_common())
+    )
+    print(
+        f"completed fetches: {completed}; failed: {len(failed)}; lost or wrong files: {len(wrong)}",
+        *wrong[:5],
+    )
     return 1 if wrong or failed else 0
 
 

@@ -19,11 +19,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from msdn_lit.build import training as build
 from msdn_lit import load
-from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.build import training as build
 from msdn_lit.inference.graph import Graph
 from msdn_lit.runs.record import read_config, versions
+from msdn_lit.runs.score_cache import ScoreCache
 
 BATCHES = (1, 8, 32)
 
@@ -50,7 +50,14 @@ def pictures(cfg, rows_N):
 def onnx_session(run, threads):
     """ONNX Runtime with the run's model."""
     with tempfile.TemporaryDirectory() as folder:
-        export = [sys.executable, "-m", "msdn_lit.commands.use.export", f"run_dir={run}", "format=onnx", f"output={folder}"]
+        export = [
+            sys.executable,
+            "-m",
+            "msdn_lit.commands.use.export",
+            f"run_dir={run}",
+            "format=onnx",
+            f"output={folder}",
+        ]
         subprocess.run(export, check=True, capture_output=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -59,7 +66,10 @@ def onnx_session(run, threads):
 
 def said_by_engine(model, paths):
     """Crops, and by the names of the graph's outputs what the engine says of them, (N, ...)."""
-    found, order = model.predict(paths, top_k=len(model.classes)), {n: c for c, n in enumerate(model.classes.names)}
+    found, order = (
+        model.predict(paths, top_k=len(model.classes)),
+        {n: c for c, n in enumerate(model.classes.names)},
+    )
     logits_NC = np.empty((len(found), len(order)), dtype=np.float32)
     for n, prediction in enumerate(found):
         for c in prediction.classes:
@@ -67,7 +77,9 @@ def said_by_engine(model, paths):
     said = {"logits": logits_NC}
     for name in model.fusion:
         said[f"scores_{name}"] = np.stack([p.subnet_scores[name] for p in found])
-        said[f"attention_{name}"] = np.stack([p.attention[name].reshape(len(model.attribute_names), -1) for p in found])
+        said[f"attention_{name}"] = np.stack(
+            [p.attention[name].reshape(len(model.attribute_names), -1) for p in found]
+        )
     return np.stack([p.picture for p in found]), said
 
 
@@ -75,7 +87,10 @@ def compare(name, found, expected):
     """Prints how many predictions are the same, and the largest differences of each output."""
     same = int((found["logits"].argmax(axis=1) == expected["logits"].argmax(axis=1)).sum())
     worst = ", ".join(f"{key} {np.abs(found[key] - expected[key]).max():.1e}" for key in found)
-    print(f"{name}: {same} of {len(found['logits'])} predictions equal; largest differences: {worst}", flush=True)
+    print(
+        f"{name}: {same} of {len(found['logits'])} predictions equal; largest differences: {worst}",
+        flush=True,
+    )
 
 
 def main():
@@ -85,18 +100,32 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model, cfg, cache = load(args.run), read_config(args.run), ScoreCache.load(args.run / "scores" / "last.npz")
+    model, cfg, cache = (
+        load(args.run),
+        read_config(args.run),
+        ScoreCache.load(args.run / "scores" / "last.npz"),
+    )
     session = onnx_session(args.run, args.threads)
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print(f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {model.transform.image_size} px", end=", ")
+    print(
+        f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {model.transform.image_size} px",
+        end=", ",
+    )
     print(f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}")
-    chosen = np.linspace(0, len(cache.rows_N) - 1, min(args.number, len(cache.rows_N))).round().astype(int)
+    chosen = (
+        np.linspace(0, len(cache.rows_N) - 1, min(args.number, len(cache.rows_N)))
+        .round()
+        .astype(int)
+    )
     pixels_NHW3, engine = said_by_engine(model, pictures(cfg, cache.rows_N[chosen]))
     names = [output.name for output in session.get_outputs()]
     batches = [
-        session.run(None, {"pixels": batch}) for batch in np.array_split(pixels_NHW3, len(pixels_NHW3) // 16 + 1)
+        session.run(None, {"pixels": batch})
+        for batch in np.array_split(pixels_NHW3, len(pixels_NHW3) // 16 + 1)
     ]
-    onnx = dict(zip(names, (np.concatenate(values) for values in zip(*batches, strict=True)), strict=True))
+    onnx = dict(
+        zip(names, (np.concatenate(values) for values in zip(*batches, strict=True)), strict=True)
+    )
     compare("ONNX Runtime against the engine", onnx, engine)
     evaluated = cache.fused(calibration=cache.calibration).numpy()[chosen]
     compare(

@@ -24,7 +24,11 @@ OPTIONS = {
     "submitit_local": ["hydra.sweeper.max_batch_size=2"],  # it would start all jobs at once
 }
 SHARE = {"submitit_local": 4}  # a new process for each job: a quarter of the jobs will do
-PACKAGES = {"joblib": "hydra_plugins.hydra_joblib_launcher", "ray": "ray", "submitit_local": "submitit"}
+PACKAGES = {
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "ray": "ray",
+    "submitit_local": "submitit",
+}
 
 
 def sleep(cfg):
@@ -39,8 +43,17 @@ def sleep(cfg):
 
 def sweep(folder: Path, name, launcher, jobs):
     """Seconds that a sweep of so many seeds takes, all in all."""
-    options = [f"launcher={launcher}", f"hydra.launcher.slots={SLOTS[launcher]}", *OPTIONS.get(launcher, [])]
-    options += ["experiment=demo", f"seed=range({jobs})", f"paths.log_dir={folder}", f"sweep_name={name}"]
+    options = [
+        f"trial_launcher={launcher}",
+        f"hydra.launcher.max_parallel={SLOTS[launcher]}",
+        *OPTIONS.get(launcher, []),
+    ]
+    options += [
+        "experiment=demo",
+        f"seed=range({jobs})",
+        f"paths.log_dir={folder}",
+        f"sweep_name={name}",
+    ]
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-m", "tests.benchmarks.sweeps", "--job", "-m", *options]
@@ -58,7 +71,9 @@ def results(folder: Path):
 def overhead(folder: Path, launcher, jobs):
     """Prints what a job costs beyond its second, with the launcher's start and without."""
     slots = SLOTS[launcher]
-    half, whole = (sweep(folder, f"{launcher}_{number}", launcher, number) for number in (jobs // 2, jobs))
+    half, whole = (
+        sweep(folder, f"{launcher}_{number}", launcher, number) for number in (jobs // 2, jobs)
+    )
     done = results(folder / "sweeps" / f"{launcher}_{jobs}")
     assert len(done) == jobs
     processes, imports = len({job["pid"] for job in done}), sum(not job["was_warm"] for job in done)
@@ -76,7 +91,10 @@ def main():
     parser.add_argument("--finished", type=int, default=200)
     parser.add_argument("--launchers", nargs="*", default=list(SLOTS))
     args = parser.parse_args()
-    print(f"load of the machine when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    print(
+        f"load of the machine when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for launcher in args.launchers:

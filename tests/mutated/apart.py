@@ -8,7 +8,9 @@ import warnings
 from pathlib import Path
 
 SECONDS = 10  # for one case
-_ROOM = 4 * 2**30  # address space for a reader that goes wrong, so that it cannot take the machine with it
+_ROOM = (
+    4 * 2**30
+)  # address space for a reader that goes wrong, so that it cannot take the machine with it
 
 
 def outcomes(read, count, megabytes):

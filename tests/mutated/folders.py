@@ -6,26 +6,62 @@ from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from tests.mutated.format import TRACE, Format
 from tests.mutated.matlab import described, is_split
 
-_PICTURES = {f"images/{name}/{number}.png": b"" for name in ("zebra", "cat", "dog") for number in range(3)}
+_PICTURES = {
+    f"images/{name}/{number}.png": b"" for name in ("zebra", "cat", "dog") for number in range(3)
+}
 _UNSEEN = {"unseen.txt": b"# nobody saw these\nzebra\n"}
 _CSV = {"attributes.csv": b"class,a,b\nzebra,1,0.5\ncat,0.25,-3\ndog,1,1\n"}
-_YAML = {"attributes.yaml": b"zebra: {a: 1, b: 0.5}\ncat:\n  a: 0.25\n  b: -3\ndog:\n  a: 1\n  b: 1\n"}
+_YAML = {
+    "attributes.yaml": b"zebra: {a: 1, b: 0.5}\ncat:\n  a: 0.25\n  b: -3\ndog:\n  a: 1\n  b: 1\n"
+}
 
 _ROWS = "\ncat,1,2\ndog,2,0\n"
 _CSVS = (
-    *["class,a,b\nzebra,1e308,1" + _ROWS, "class,a,b\nzebra,1e-40,1e-45" + _ROWS, "class,a,b\nzebra,1_0,0x10" + _ROWS],
+    *[
+        "class,a,b\nzebra,1e308,1" + _ROWS,
+        "class,a,b\nzebra,1e-40,1e-45" + _ROWS,
+        "class,a,b\nzebra,1_0,0x10" + _ROWS,
+    ],
     *[
         "class,a,b\nzebra," + "9" * 5000 + ",1" + _ROWS,
         "class,a,b\nzebra,\0,1" + _ROWS,
         "class,a\0,b\nzebra,1,1" + _ROWS,
     ],
     *["class," + "a" * 200_000 + ",b\nzebra,1,1" + _ROWS, "class,a,b\n\ud800zebra,1,1" + _ROWS],
-    *["class,a,b\rzebra,1,1\rcat,1,2\rdog,2,0\r", "class,a,b\n../zebra,1,1" + _ROWS, "class,a,b\nzebra,nan,1" + _ROWS],
-    *['"' * 9999, "," * 9999, "\n" * 9999, "class;a\nzebra;1" + _ROWS, "\ufeff", "class,a,b\nzebra,\u0664,1" + _ROWS],
+    *[
+        "class,a,b\rzebra,1,1\rcat,1,2\rdog,2,0\r",
+        "class,a,b\n../zebra,1,1" + _ROWS,
+        "class,a,b\nzebra,nan,1" + _ROWS,
+    ],
+    *[
+        '"' * 9999,
+        "," * 9999,
+        "\n" * 9999,
+        "class;a\nzebra;1" + _ROWS,
+        "\ufeff",
+        "class,a,b\nzebra,\u0664,1" + _ROWS,
+    ],
 )
 _YAMLS = (
-    *['"\\UFFFFFFFF": {a: 1}', '"\\U00110000": {a: 1}', '"\\ud800": {a: 1}', '"\\xZZ": {a: 1}', "\x00", "\x1b: {a: 1}"],
-    *["&a {x: *a}", "&a x: {*a : 1}", "<<: {a: 1}", "--- a\n--- b", "? {a: 1}\n: {b: 1}", "\ufffe", "&&&", "*", "- x"],
+    *[
+        '"\\UFFFFFFFF": {a: 1}',
+        '"\\U00110000": {a: 1}',
+        '"\\ud800": {a: 1}',
+        '"\\xZZ": {a: 1}',
+        "\x00",
+        "\x1b: {a: 1}",
+    ],
+    *[
+        "&a {x: *a}",
+        "&a x: {*a : 1}",
+        "<<: {a: 1}",
+        "--- a\n--- b",
+        "? {a: 1}\n: {b: 1}",
+        "\ufffe",
+        "&&&",
+        "*",
+        "- x",
+    ],
     *[
         "%YAML 99999999999999999999.1\n--- {a: {b: 1}}",
         "%TAG ! tag:%FF,2000:\n--- !x {a: {b: 1}}",
@@ -41,21 +77,44 @@ _YAMLS = (
         "a" * 3000 + ": {a: 1}",
         "|" * 40,
     ],
-    *[f"zebra: !!python/object/apply:os.mkdir [{TRACE}]", f"zebra: {{a: !!python/object/apply:os.mkdir [{TRACE}]}}"],
-    *[f"zebra: {{a: {number}}}\ncat: {{a: 1}}\ndog: {{a: 2}}" for number in (".inf", "0x10", "1:30", "1e999", "''")],
-    *[f"zebra: {{{name}: 1}}\ncat: {{{name}: 1}}\ndog: {{{name}: 2}}" for name in ('"\\ud800"', '"\\0"', "!!binary x")],
+    *[
+        f"zebra: !!python/object/apply:os.mkdir [{TRACE}]",
+        f"zebra: {{a: !!python/object/apply:os.mkdir [{TRACE}]}}",
+    ],
+    *[
+        f"zebra: {{a: {number}}}\ncat: {{a: 1}}\ndog: {{a: 2}}"
+        for number in (".inf", "0x10", "1:30", "1e999", "''")
+    ],
+    *[
+        f"zebra: {{{name}: 1}}\ncat: {{{name}: 1}}\ndog: {{{name}: 2}}"
+        for name in ('"\\ud800"', '"\\0"', "!!binary x")
+    ],
 )
-_LISTS = (b"", b"\xff", b"zebra\nzebra", b"\0", b"zebra\0", b"zebra\ncat", b"#" * 99_999, b"z" * 99_999)
+_LISTS = (
+    b"",
+    b"\xff",
+    b"zebra\nzebra",
+    b"\0",
+    b"zebra\0",
+    b"zebra\ncat",
+    b"#" * 99_999,
+    b"z" * 99_999,
+)
 
 
 def formats(folder):
     others = _PICTURES | _UNSEEN
     for files, texts in ((_CSV, _CSVS), (_YAML, _YAMLS)):
         (name,) = files
-        cases = [(f"text {n}", {name: text.encode("utf-8", "surrogatepass")}) for n, text in enumerate(texts)]
+        cases = [
+            (f"text {n}", {name: text.encode("utf-8", "surrogatepass")})
+            for n, text in enumerate(texts)
+        ]
         yield Format(name, files | others, _read, is_split, cases, (name,))
     cases = [(f"list {n}", {"unseen.txt": data}) for n, data in enumerate(_LISTS)]
-    yield Format("unseen.txt", _CSV | others, _read, is_split, [*cases, *_places()], ("unseen.txt",))
+    yield Format(
+        "unseen.txt", _CSV | others, _read, is_split, [*cases, *_places()], ("unseen.txt",)
+    )
 
 
 def _read(folder):
@@ -65,7 +124,17 @@ def _read(folder):
 def _places():
     """What can be found in a folder besides images."""
     for place in ("images/loop", "images/cat/loop.png", "images/cat/0.png"):
-        for target in (".", "..", "../..", "loop", "loop.png", "0.png", "nowhere", "/dev/zero", "/proc/self/fd"):
+        for target in (
+            ".",
+            "..",
+            "../..",
+            "loop",
+            "loop.png",
+            "0.png",
+            "nowhere",
+            "/dev/zero",
+            "/proc/self/fd",
+        ):
             yield f"{place} -> {target}", {place: _link(target)}
         yield f"{place}, a pipe", {place: os.mkfifo}
         yield f"{place}, a folder", {place: os.mkdir}

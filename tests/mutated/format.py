@@ -38,7 +38,9 @@ class Format:
 def of_one_file(name, data, read, can_be_right, hostile=(), **others):
     """A format of a single file; `read` gets its path."""
     cases = [(case, {name: content}) for case, content in hostile]
-    return Format(name, {name: data}, functools.partial(_read_one, read, name), can_be_right, cases, **others)
+    return Format(
+        name, {name: data}, functools.partial(_read_one, read, name), can_be_right, cases, **others
+    )
 
 
 def _read_one(read, name, folder):

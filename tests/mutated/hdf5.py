@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from msdn_lit.data.features.published_hdf5 import OfficialFeatures
+from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from tests.miniature import N, write_split
 from tests.mutated.format import is_array, of_one_file
@@ -16,13 +16,15 @@ def formats(folder):
     split = read_proposed_split(write_split(folder))
 
     def read(path):
-        official = OfficialFeatures(path, SOURCE, "images")
+        official = PublishedFeatures(path, SOURCE, "images")
         official.check_split(split)
         return official.gather(np.arange(N))
 
     def made(**changes):
         path = folder / "made.hdf5"
-        write_hdf5(path, split, **{key: value for key, value in changes.items() if not callable(value)})
+        write_hdf5(
+            path, split, **{key: value for key, value in changes.items() if not callable(value)}
+        )
         with h5py.File(path, "r+") as file:
             for key, make in changes.items():
                 if callable(make):
@@ -50,10 +52,19 @@ def _changes(split):
         yield f"maps, {name}", {"feature_map": make}
         yield f"labels, {name}", {"labels": make}
         yield f"a list, {name}", {"trainval_loc": make}
-    for key, values in (("labels", split.labels_N), ("trainval_loc", split.locations["trainval"])):
+    for key, values in (("labels", split.labels_N), ("trainval_loc", split.indices["trainval"])):
         for name, changed in (
-            *[("nan", values * np.nan), ("complex", values * 1j), ("halves", values + 0.5), ("texts", ["a"] * N)],
-            *[("records", np.zeros(N, [("a", "i8")])), ("unsigned", values.astype("u8")), ("empty", [])],
+            *[
+                ("nan", values * np.nan),
+                ("complex", values * 1j),
+                ("halves", values + 0.5),
+                ("texts", ["a"] * N),
+            ],
+            *[
+                ("records", np.zeros(N, [("a", "i8")])),
+                ("unsigned", values.astype("u8")),
+                ("empty", []),
+            ],
         ):
             yield f"{key} {name}", {key: changed}
 
@@ -81,7 +92,10 @@ def _values():
     yield "virtual, of itself", _virtual(".")
     yield "never written", _create(**outside)
     yield "chunks never written", _create(**outside, chunks=(1, D, H, W))
-    yield "huge chunks", _create(**outside, maxshape=(None,) * 4, compression="gzip", chunks=(N, 10_000, 20, 20))
+    yield (
+        "huge chunks",
+        _create(**outside, maxshape=(None,) * 4, compression="gzip", chunks=(N, 10_000, 20, 20)),
+    )
     yield "huge depth", _create(shape=(N, 10**9, H, W), dtype="f4", chunks=(1, 10, 1, 1))
     yield "huge length", _create(shape=(10**12, D, H, W), dtype="f4", chunks=(1, D, H, W))
 

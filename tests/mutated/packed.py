@@ -15,10 +15,21 @@ INTO = "into"  # a case's folder
 
 
 def formats(folder):
-    for name, data in (("x.zip", zipped(CONTENT)), ("x.tgz", gzip.compress(_tar(), mtime=0)), ("x.tar", _tar())):
+    for name, data in (
+        ("x.zip", zipped(CONTENT)),
+        ("x.tgz", gzip.compress(_tar(), mtime=0)),
+        ("x.tar", _tar()),
+    ):
         # a plain archive has checksums for its headers only, and its first files can be missing
         can_be_right = functools.partial(_is_part, is_plain=name == "x.tar")
-        yield Format(name, {name: data, INTO: os.mkdir}, functools.partial(_unpack, name), can_be_right, (), (name,))
+        yield Format(
+            name,
+            {name: data, INTO: os.mkdir},
+            functools.partial(_unpack, name),
+            can_be_right,
+            (),
+            (name,),
+        )
 
 
 def _is_part(value, is_plain):
@@ -28,7 +39,9 @@ def _is_part(value, is_plain):
 def _unpack(name, folder):
     into = folder / INTO
     unpack(folder / name, into, max_bytes=1_000_000)
-    return {str(file.relative_to(into)): file.read_bytes() for file in into.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(into)): file.read_bytes() for file in into.rglob("*") if file.is_file()
+    }
 
 
 def _tar():

@@ -45,24 +45,39 @@ def _persistent(protocol):
 def _opcodes():
     trace = TRACE.encode()
     for module, name in (
-        *[("os", "mkdir"), ("posix", "mkdir"), ("builtins", "getattr"), ("numpy", "load"), ("numpy", "os.mkdir")],
+        *[
+            ("os", "mkdir"),
+            ("posix", "mkdir"),
+            ("builtins", "getattr"),
+            ("numpy", "load"),
+            ("numpy", "os.mkdir"),
+        ],
         *[("numpy.core.multiarray", "scalar.__self__"), ("numpy", "ndarray.__init__.__globals__")],
     ):
-        yield f"stack global {name}", b"\x80\x04" + _text(module) + _text(name) + b"\x93" + _text(TRACE) + b"\x85R."
+        yield (
+            f"stack global {name}",
+            b"\x80\x04" + _text(module) + _text(name) + b"\x93" + _text(TRACE) + b"\x85R.",
+        )
     yield "inst", b"(S'" + trace + b"'\nios\nmkdir\n."
     yield "obj", b"(cos\nmkdir\nS'" + trace + b"'\no."
     yield "newobj", b"\x80\x02cos\nmkdir\nU\x05" + trace + b"\x85\x81."
     yield "newobj ex", b"\x80\x04cos\nmkdir\n" + _text(TRACE) + b"\x85}\x92."
     yield "extension", b"\x80\x02\x82\x01."
     yield "persistent text", b"Pos.mkdir\n."
-    yield "state of a function", b"\x80\x02cnumpy._core.numeric\n_frombuffer\nN}X\x08\x00\x00\x00__code__Ns\x86b."
+    yield (
+        "state of a function",
+        b"\x80\x02cnumpy._core.numeric\n_frombuffer\nN}X\x08\x00\x00\x00__code__Ns\x86b.",
+    )
     yield "state of a class", b"\x80\x02cnumpy\nndarray\nN}X\x04\x00\x00\x00nameK\x01s\x86b."
     yield "codec", b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00xX\x05\x00\x00\x00rot13\x86R."
     yield "memory as it is", b"\x80\x02cnumpy\nndarray\nK\x06K\x05\x86U\x02f8\x86R."
 
 
 def _hungry():
-    yield "much memory as it is", b"\x80\x02cnumpy\nndarray\nK\x06J\x00\x00\x00\x08\x86U\x02f8\x86R."
+    yield (
+        "much memory as it is",
+        b"\x80\x02cnumpy\nndarray\nK\x06J\x00\x00\x00\x08\x86U\x02f8\x86R.",
+    )
     yield "high memo", b"\x80\x02Nr\x00\x00\x00\x10."
     yield "high memo as text", b"Np99999999\n."
     yield "deep", b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."

@@ -14,17 +14,32 @@ from tests.mutated.tables import npy
 
 TRANSFORM = ImageTransform(8, (0.5,) * 3, (0.5,) * 3)
 KINDS = {
-    **{"x.png": ("PNG", "RGB"), "grey16.png": ("PNG", "I;16"), "x.jpg": ("JPEG", "RGB"), "cmyk.jpg": ("JPEG", "CMYK")},
-    **{"x.tif": ("TIFF", "RGB"), "x.bmp": ("BMP", "RGB"), "x.webp": ("WEBP", "RGB"), "x.ppm": ("PPM", "RGB")},
+    **{
+        "x.png": ("PNG", "RGB"),
+        "grey16.png": ("PNG", "I;16"),
+        "x.jpg": ("JPEG", "RGB"),
+        "cmyk.jpg": ("JPEG", "CMYK"),
+    },
+    **{
+        "x.tif": ("TIFF", "RGB"),
+        "x.bmp": ("BMP", "RGB"),
+        "x.webp": ("WEBP", "RGB"),
+        "x.ppm": ("PPM", "RGB"),
+    },
 }
 
 
 def formats(folder):
     files = {name: picture(kind, mode) for name, (kind, mode) in KINDS.items()}
-    files |= {"deflated.tif": picture("TIFF", compression="tiff_deflate"), "animated.gif": _animation()}
+    files |= {
+        "deflated.tif": picture("TIFF", compression="tiff_deflate"),
+        "animated.gif": _animation(),
+    }
     for name, data in files.items():
         hostile = [*_modes(), *_sizes(), *_others()] if name == "x.png" else ()
-        yield of_one_file(name, data, _read, _is_image, hostile, megabytes=1000)  # within PIL's own limit of pixels
+        yield of_one_file(
+            name, data, _read, _is_image, hostile, megabytes=1000
+        )  # within PIL's own limit of pixels
 
 
 def _read(path):
@@ -59,29 +74,57 @@ def _animation():
 
 def _modes():
     for kind, modes in {
-        **{"PNG": ("1", "L", "LA", "P", "RGBA", "I;16"), "TIFF": ("1", "CMYK", "LAB", "F", "I", "I;16", "YCbCr")},
-        **{"JPEG": ("L", "CMYK", "YCbCr"), "WEBP": ("RGBA",), "GIF": ("L",), "PPM": ("1", "L", "I"), "SPIDER": ("F",)},
+        **{
+            "PNG": ("1", "L", "LA", "P", "RGBA", "I;16"),
+            "TIFF": ("1", "CMYK", "LAB", "F", "I", "I;16", "YCbCr"),
+        },
+        **{
+            "JPEG": ("L", "CMYK", "YCbCr"),
+            "WEBP": ("RGBA",),
+            "GIF": ("L",),
+            "PPM": ("1", "L", "I"),
+            "SPIDER": ("F",),
+        },
     }.items():
         for mode in modes:
             yield f"{mode} {kind}", picture(kind, mode)
-    yield "palette with transparency", _saved(Image.new("P", (9, 9)), "PNG", transparency=bytes(range(256)))
-    yield "eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(" + TRACE.encode() + b") run"
+    yield (
+        "palette with transparency",
+        _saved(Image.new("P", (9, 9)), "PNG", transparency=bytes(range(256))),
+    )
+    yield (
+        "eps",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n("
+        + TRACE.encode()
+        + b") run",
+    )
     yield "svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
 def _sizes():
-    for size in ((0, 0), (0, 5), (1, 2**31 - 1), (60_000, 60_000), (12_000, 12_000), (2**31 - 1, 2**31 - 1)):
+    for size in (
+        (0, 0),
+        (0, 5),
+        (1, 2**31 - 1),
+        (60_000, 60_000),
+        (12_000, 12_000),
+        (2**31 - 1, 2**31 - 1),
+    ):
         yield f"png of {size}", _png(size)
     for size in ((1, 60_000), (60_000, 1), (1, 1)):
         yield f"true png of {size}", picture("PNG", size=size)
     yield "png without data", _png((20, 16))
-    yield "png with a bomb of text", _png((4, 4), (b"zTXt", b"k\0\0" + zlib.compress(bytes(20_000_000))))
+    yield (
+        "png with a bomb of text",
+        _png((4, 4), (b"zTXt", b"k\0\0" + zlib.compress(bytes(20_000_000)))),
+    )
     yield "ppm of 12000", b"P6 12000 12000 255\n"
     yield "ppm of nothing", b"P6 0 0 255\n"
     for size in ((0, 0), (-5, -(2**31)), (2**31 - 1, 2**31 - 1)):
         yield (
             f"bmp of {size}",
-            b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, *size, 1, 24, 0, 0, 1, 1, 0, 0),
+            b"BM"
+            + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, *size, 1, 24, 0, 0, 1, 1, 0, 0),
         )
     for size in (0, 65535):
         frame = b"," + struct.pack("<HHHHB", 0, 0, size, size, 0) + b"\2\0;"

@@ -38,7 +38,7 @@ def formats(folder):
 
 
 def _attribute_vectors(path):
-    """As SemanticsSource makes them."""
+    """As SemanticsConfig makes them."""
     if not is_word_file(path):
         return read_word_vectors(path, K)
     return sum_of_words([(word,) for word in WORDS], read_words(path, WORDS), path)[0]
@@ -46,15 +46,22 @@ def _attribute_vectors(path):
 
 def _word_files(vectors_KE):
     rows = [(word.encode(), vector_E) for word, vector_E in zip(WORDS, vectors_KE, strict=True)]
-    text = b"".join(word + b"".join(b" %.9g" % value for value in vector_E) + b"\n" for word, vector_E in rows)
-    binary = b"6 5\n" + b"".join(word + b" " + vector_E.tobytes() + b"\n" for word, vector_E in rows)
+    text = b"".join(
+        word + b"".join(b" %.9g" % value for value in vector_E) + b"\n" for word, vector_E in rows
+    )
+    binary = b"6 5\n" + b"".join(
+        word + b" " + vector_E.tobytes() + b"\n" for word, vector_E in rows
+    )
     yield "x.txt", text
     yield "x.vec", b"6 5\n" + text
     yield "x.bin", binary
     yield "x.txt.gz", gzip.compress(text, mtime=0)
     yield "x.bin.gz", gzip.compress(binary, mtime=0)
     yield "words.npz", saved(np.savez, words=np.array(WORDS), vectors=vectors_KE)
-    yield "deflated words.npz", saved(np.savez_compressed, words=np.array(WORDS), vectors=vectors_KE)
+    yield (
+        "deflated words.npz",
+        saved(np.savez_compressed, words=np.array(WORDS), vectors=vectors_KE),
+    )
 
 
 def _texts():
@@ -81,22 +88,65 @@ def _wrong_tables():
 
 def npy(descr="<f8", shape="(6, 5)", data=bytes(240), version=1, header=None):
     """A .npy file of whatever header."""
-    text = (header or f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}").encode() + b"\n"
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
+    text = (
+        header or f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    ).encode() + b"\n"
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + struct.pack("<H" if version == 1 else "<I", len(text))
+        + text
+        + data
+    )
 
 
 def npys():
     """.npy files with false headers, and with code."""
     for shape in (
-        *["(6, -5)", "(-1, 5)", "(10**9, 10**9)", "(1000000000, 1000000000)", "(4611686018427387904, 8)", "(6, 5.0)"],
+        *[
+            "(6, -5)",
+            "(-1, 5)",
+            "(10**9, 10**9)",
+            "(1000000000, 1000000000)",
+            "(4611686018427387904, 8)",
+            "(6, 5.0)",
+        ],
         *["6", "(True, 5)", "(6, 1000000000)", "(" + "1, " * 70 + ")", "()", "(0, 5)"],
     ):
         yield f"shape {shape[:30]}", npy(shape=shape)
-    for descr in ("|O", "<U5", "|V8", ">f8", "<c16", "<i8", "<M8[s]", "<f2", "|b1", "<V99999999", "?" * 40, "f8,O"):
+    for descr in (
+        "|O",
+        "<U5",
+        "|V8",
+        ">f8",
+        "<c16",
+        "<i8",
+        "<M8[s]",
+        "<f2",
+        "|b1",
+        "<V99999999",
+        "?" * 40,
+        "f8,O",
+    ):
         yield f"type {descr}", npy(descr=descr)
     for header in (
-        *[" ", "{", "(" * 3000, "{'a': 1, 2: 3}", "[1]", "{'a':" * 90, "\x0b", "0L", "'", "'''", " \t1\n  2\n 3"],
-        *[" " * 60_000, "{'descr': [('a', '<f8'), ('b', '|O')], 'fortran_order': False, 'shape': (6, 5)}"],
+        *[
+            " ",
+            "{",
+            "(" * 3000,
+            "{'a': 1, 2: 3}",
+            "[1]",
+            "{'a':" * 90,
+            "\x0b",
+            "0L",
+            "'",
+            "'''",
+            " \t1\n  2\n 3",
+        ],
+        *[
+            " " * 60_000,
+            "{'descr': [('a', '<f8'), ('b', '|O')], 'fortran_order': False, 'shape': (6, 5)}",
+        ],
         *["{'descr': '<f8', 'fortran_order': 1, 'shape': (6, 5)}", "f()", "-" * 5000 + "1"],
     ):
         yield f"header {header[:40]!r}", npy(header=header)
@@ -156,7 +206,9 @@ def zip_bomb(members, name, head, megabytes):
     for signature, method, numbers in ((b"PK\3\4", 8, 14), (b"PK\1\2", 10, 16)):
         start = archive.rindex(signature)
         archive[start + method] = zipfile.ZIP_DEFLATED
-        struct.pack_into("<III", archive, start + numbers, crc, len(data), len(head) + megabytes * 2**20)
+        struct.pack_into(
+            "<III", archive, start + numbers, crc, len(data), len(head) + megabytes * 2**20
+        )
     return bytes(archive)
 
 

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from msdn_lit.runs.checkpoint import load_checkpoint
 from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.runs.checkpoint import load_checkpoint
 from tests.miniature import Exploit
 from tests.mutated.format import TRACE, is_array, of_one_file
 from tests.mutated.pickles import pickles
@@ -30,7 +30,9 @@ def formats(folder):
 
     def read_weights(path):
         with patch.object(timm, "create_model", lambda *args, **options: copy.deepcopy(backbone)):
-            model = RegionBackbone("resnet10t", weights_file=str(path), pretrained=False, stage=0).model
+            model = RegionBackbone(
+                "resnet10t", weights_file=str(path), pretrained=False, stage=0
+            ).model
         return {name: value.numpy() for name, value in model.state_dict().items()}
 
     def read_checkpoint(path):
@@ -41,12 +43,16 @@ def formats(folder):
     hostile = [*((name, packed(content)) for name, content in _states(state)), *_pickles()]
     yield of_one_file("x.pth", packed(state), read_weights, _is_like(state), hostile)
     hostile = [(name, packed(content, **OLD)) for name, content in _states(state)]
-    yield of_one_file("old.pth", _packed_in_old_format(state), read_weights, _is_like(state), hostile)
+    yield of_one_file(
+        "old.pth", _packed_in_old_format(state), read_weights, _is_like(state), hostile
+    )
     safe = save(state)
     yield of_one_file("x.safetensors", safe, read_weights, _is_like(state), _safetensors(safe))
     linear = nn.Linear(3, 2).state_dict()
     hostile = [*_checkpoints(linear), *_pickles()]
-    yield of_one_file("x.ckpt", packed(_checkpoint(linear)), read_checkpoint, _is_like(linear), hostile)
+    yield of_one_file(
+        "x.ckpt", packed(_checkpoint(linear)), read_checkpoint, _is_like(linear), hostile
+    )
 
 
 def packed(content, **options):
@@ -62,14 +68,19 @@ def _packed_in_old_format(state):
     parts = torch.cat([value.flatten() for value in floats.values()]).split(
         [value.numel() for value in floats.values()]
     )
-    data = packed({name: part.view(floats[name].shape) for name, part in zip(floats, parts, strict=True)}, **OLD)
+    data = packed(
+        {name: part.view(floats[name].shape) for name, part in zip(floats, parts, strict=True)},
+        **OLD,
+    )
     return re.sub(rb"X[\x0e\x0f]\0\0\0\d{14,15}", b"X\x0e\0\0\x0010000000000000", data)
 
 
 def _is_like(state):
     def check(value):
         expected = {name: (tensor.numpy().dtype, tensor.shape) for name, tensor in state.items()}
-        return value.keys() == expected.keys() and all(is_array(value[name], *expected[name]) for name in expected)
+        return value.keys() == expected.keys() and all(
+            is_array(value[name], *expected[name]) for name in expected
+        )
 
     return check
 
@@ -79,12 +90,38 @@ def _states(state):
     first = next(iter(state))
     value = state[first]
     for other in (
-        *[1, None, "x", [1.0], value.double() * 1e300, value * torch.nan, value.long(), value > 0, value.half()],
-        *[value.to(torch.complex64), value.to_sparse(), value.to("meta"), value.transpose(0, 1), nn.Parameter(value)],
+        *[
+            1,
+            None,
+            "x",
+            [1.0],
+            value.double() * 1e300,
+            value * torch.nan,
+            value.long(),
+            value > 0,
+            value.half(),
+        ],
+        *[
+            value.to(torch.complex64),
+            value.to_sparse(),
+            value.to("meta"),
+            value.transpose(0, 1),
+            nn.Parameter(value),
+        ],
         *[torch.ones(1).expand(10**6, 10**6), torch.ones(1).expand(value.shape)],
     ):
         yield f"value {type(other).__name__} {getattr(other, 'dtype', '')}", state | {first: other}
-    for whole in (1, None, "x", [state], torch.ones(3), {}, {1: torch.ones(1)}, state | {None: 1}, state | {("a",): 1}):
+    for whole in (
+        1,
+        None,
+        "x",
+        [state],
+        torch.ones(3),
+        {},
+        {1: torch.ones(1)},
+        state | {None: 1},
+        state | {("a",): 1},
+    ):
         yield f"whole {type(whole).__name__}", whole
     yield "module", nn.Linear(1, 1)
     yield "array", state | {first: np.ones(3)}
@@ -94,16 +131,26 @@ def _states(state):
 def _pickles():
     for name, data in pickles():
         yield f"pickle {name}", data
-        yield f"zipped pickle {name}", zipped({"x/data.pkl": data, "x/version": b"3\n", "x/byteorder": b"little"}, 0)
+        yield (
+            f"zipped pickle {name}",
+            zipped({"x/data.pkl": data, "x/version": b"3\n", "x/byteorder": b"little"}, 0),
+        )
 
 
 def _checkpoint(state):
     """As Lightning writes it."""
     return {
-        **{"epoch": 1, "global_step": 12, "pytorch-lightning_version": "2.6.0", "state_dict": state},
+        **{
+            "epoch": 1,
+            "global_step": 12,
+            "pytorch-lightning_version": "2.6.0",
+            "state_dict": state,
+        },
         "loops": {"fit_loop": {"state_dict": {}}},
         "callbacks": {"RandomState": {"numpy": [1, 2], "torch": torch.zeros(9, dtype=torch.uint8)}},
-        "optimizer_states": [{"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]}],
+        "optimizer_states": [
+            {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]}
+        ],
     }
 
 
@@ -123,12 +170,27 @@ def _safetensors(intact):
     first = min(header.keys() - {"__metadata__"})
     for change in (
         *[{"dtype": dtype} for dtype in ("I64", "BF16", "X", "F8_E4M3", "BOOL", "C64", None)],
-        *[{"shape": shape} for shape in ([2**63], [-1], [2**32, 2**32], [], None, [0], [1.5], ["a"])],
+        *[
+            {"shape": shape}
+            for shape in ([2**63], [-1], [2**32, 2**32], [], None, [0], [1.5], ["a"])
+        ],
         *[{"data_offsets": offsets} for offsets in ([0, 2**63], [8, 0], [0], [0, 4], None)],
         {"extra": 1},
     ):
-        yield f"{change}", _with_header(json.dumps(header | {first: header[first] | change}).encode(), data)
-    for text in (b"", b"{}", b"[]", b"null", b"[" * 9999, b'{"a":' * 9999, b'{"__metadata__": {"a": 1}}', b"\xff"):
+        yield (
+            f"{change}",
+            _with_header(json.dumps(header | {first: header[first] | change}).encode(), data),
+        )
+    for text in (
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"[" * 9999,
+        b'{"a":' * 9999,
+        b'{"__metadata__": {"a": 1}}',
+        b"\xff",
+    ):
         yield f"header {text[:9]!r}", _with_header(text, data)
     for number in (0, 2**63, 2**64 - 1, 10**8, len(intact)):
         yield f"length {number}", struct.pack("<Q", number) + intact[8:]

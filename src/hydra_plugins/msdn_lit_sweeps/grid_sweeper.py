@@ -39,7 +39,9 @@ class GridSweeper(BasicSweeper):
         names = [name for name in self._names(override.key_or_group) if name.count("/") in depths]
         found = glob.filter(sorted(names))
         if not found:
-            raise ConfigError(f"{argument} finds nothing", expected=f"a pattern for conf/{override.key_or_group}/")
+            raise ConfigError(
+                f"{argument} finds nothing", expected=f"a pattern for conf/{override.key_or_group}/"
+            )
         return f"{override.get_key_element()}={','.join(found)}"
 
     def _names(self, group: str) -> Iterator[str]:

@@ -28,20 +28,29 @@ class RayLauncher(Launcher):
         plain: Any = [OmegaConf.to_container(part, resolve=True) for part in (init, remote)]
         self.init, self.remote = plain
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Takes what every job needs."""
         self.shipped = (hydra_context, task_function, config)
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Runs a batch and waits for all of it; a job whose process died too often has no return."""
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
+        os.environ.setdefault(
+            "RAY_USAGE_STATS_ENABLED", "0"
+        )  # a cluster that starts here reports to nobody
         if not ray.is_initialized():
             ray.init(**self.init)
         shipped = ray.put((self.shipped, os.getcwd(), _environment(), Singleton.get_state()))
         job = ray.remote(**self.remote)(_run)
-        tasks = [job.remote(shipped, list(o), index) for index, o in enumerate(job_overrides, initial_job_idx)]
+        tasks = [
+            job.remote(shipped, list(o), index)
+            for index, o in enumerate(job_overrides, initial_job_idx)
+        ]
         returns = []
         for task in tasks:
             try:
@@ -53,7 +62,11 @@ class RayLauncher(Launcher):
 
 def _environment() -> dict[str, str]:
     """What a config or a thread pool reads: a node of the cluster has another environment."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("MSDN_", "OMP_", "WANDB_"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("MSDN_", "OMP_", "WANDB_"))
+    }
 
 
 def _run(shipped: Any, overrides: list[str], index: int) -> JobReturn:  # noqa: ANN401 - Hydra's objects

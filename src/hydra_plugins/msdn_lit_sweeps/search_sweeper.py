@@ -38,10 +38,13 @@ class SearchSweeper(Sweeper):
         seed: int,
         params: DictConfig | None = None,
     ) -> None:
-        self.n_trials, self.params = n_trials, dict(params or {})
+        self.n_trials = n_trials
+        self.params = dict(params or {})
         self.sampler = lambda number: sampler(seed=10_000 * seed + number)
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Checks the objective.
 
         Raises:
@@ -54,16 +57,23 @@ class SearchSweeper(Sweeper):
         action = "Use protocol=validation objective=val/harmonic_mean, as the files of hparams_search do."
         if objective.startswith("test/") or config.protocol.stage != "val":
             found = f"objective={objective} protocol={config.protocol.name}"
-            raise LeakError("A search chooses by what it sees, so never on test", found=found, action=action)
+            raise LeakError(
+                "A search chooses by what it sees, so never on test", found=found, action=action
+            )
         if not objective.startswith("val/"):
-            raise ConfigError("A search needs an objective", found=f"objective={objective}", action=action)
+            raise ConfigError(
+                "A search needs an objective", found=f"objective={objective}", action=action
+            )
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
-        self.trial_launcher, self.loader = cast("TrialLauncher", launcher), hydra_context.config_loader
+        self.trial_launcher = cast("TrialLauncher", launcher)
+        self.loader = hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs trials until so many have finished."""
         overrides = self._overrides(arguments)
-        fixed = [override.input_line or "" for override in overrides if not override.is_sweep_override()]
+        fixed = [
+            override.input_line or "" for override in overrides if not override.is_sweep_override()
+        ]
         space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
         with self.trial_launcher.trials.held():
             search, index = self._search(fixed, space), 0
@@ -75,15 +85,22 @@ class SearchSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         typed = parser.parse_overrides(arguments)
         keys = {override.get_key_element() for override in typed}
-        return typed + parser.parse_overrides([f"{k!s}={v}" for k, v in self.params.items() if k not in keys])
+        return typed + parser.parse_overrides(
+            [f"{k!s}={v}" for k, v in self.params.items() if k not in keys]
+        )
 
-    def _search(self, fixed: list[str], space: "dict[str, optuna.distributions.BaseDistribution]") -> "Search":
-        from msdn_lit.sweeps.study import JOURNAL, Search
+    def _search(
+        self, fixed: list[str], space: "dict[str, optuna.distributions.BaseDistribution]"
+    ) -> "Search":
         from msdn_lit.errors import ConfigError
+        from msdn_lit.sweeps.study import JOURNAL, Search
         from msdn_lit.sweeps.trials import trial_id
 
         if not space:
-            raise ConfigError("A search needs something to vary", action='E.g. "optimizer.lr=interval(1e-5,1e-3)".')
+            raise ConfigError(
+                "A search needs something to vary",
+                action='E.g. "optimizer.lr=interval(1e-5,1e-3)".',
+            )
         if "seed" in space:
             action = "Search with one seed, then train the chosen settings with several."
             raise ConfigError("A search would choose the luckiest seed", action=action)
@@ -92,13 +109,21 @@ class SearchSweeper(Sweeper):
             "space": ", ".join(f"{name}: {values}" for name, values in sorted(space.items())),
             "settings, code or data": trial_id(self.trial_launcher.trials.compose(fixed)),
         }
-        return Search(self.trial_launcher.trials.folder / JOURNAL, asked, space, self.sampler, self.n_trials)
+        return Search(
+            self.trial_launcher.trials.folder / JOURNAL, asked, space, self.sampler, self.n_trials
+        )
 
-    def _run(self, search: "Search", batch: "list[Suggestion]", fixed: list[str], index: int) -> None:
+    def _run(
+        self, search: "Search", batch: "list[Suggestion]", fixed: list[str], index: int
+    ) -> None:
         from msdn_lit.sweeps.trials import Trial
 
         jobs = [
-            [*fixed, *(f"{name}={value}" for name, value in values.items()), f"callbacks.pruning.number={number}"]
+            [
+                *fixed,
+                *(f"{name}={value}" for name, value in values.items()),
+                f"callbacks.pruning.number={number}",
+            ]
             for number, values in batch
         ]
         for suggestion, ended in zip(batch, self.trial_launcher.launch(jobs, index), strict=True):

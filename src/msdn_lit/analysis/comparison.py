@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from msdn_lit.analysis.output.formats import Cell, Table
 from msdn_lit.analysis.groups import PLACE, Group
+from msdn_lit.analysis.output.formats import Cell, Table
+from msdn_lit.analysis.output.tables import SCORES, evaluation_label
 from msdn_lit.analysis.pairing import (
     NUM_RESAMPLES,
     ImageComparison,
@@ -12,10 +13,9 @@ from msdn_lit.analysis.pairing import (
     over_classes,
     over_images,
 )
-from msdn_lit.runs.reader import Run
 from msdn_lit.analysis.statistics import compare_seeds, summarise
-from msdn_lit.analysis.output.tables import SCORES, evaluation_label
 from msdn_lit.errors import CheckpointError, ConfigError
+from msdn_lit.runs.reader import Run
 
 Pairs = Sequence[tuple[Run, Run]]
 
@@ -41,32 +41,53 @@ def comparison_table(first: Group, second: Group) -> Table:
     """
     if (first.benchmark, first.stage) != (second.benchmark, second.stage):
         found = " and ".join(f"{group.benchmark} ({group.stage})" for group in (first, second))
-        raise ConfigError("The two groups do not compare", expected="one benchmark and stage", found=found)
+        raise ConfigError(
+            "The two groups do not compare", expected="one benchmark and stage", found=found
+        )
     rows: list[list[Cell]] = []
     for evaluation in first.evaluations:
         pairs = _pairs(first, second, evaluation)
         if not pairs:
             continue
         label = evaluation_label(evaluation, first.stage)
-        images, classes = (_bootstrap(pairs, evaluation, resample) for resample in (over_images, over_classes))
+        images, classes = (
+            _bootstrap(pairs, evaluation, resample) for resample in (over_images, over_classes)
+        )
         for score, name in SCORES.items():
-            values = [[run.scores[evaluation][score] for run in runs] for runs in zip(*pairs, strict=True)]
+            values = [
+                [run.scores[evaluation][score] for run in runs] for runs in zip(*pairs, strict=True)
+            ]
             seeds = compare_seeds(*values)
             cells = [*map(summarise, values), seeds.difference, seeds.difference.interval]
             p_values = [seeds.t_p_value, seeds.permutation_p_value]
             on_images = [*_interval_and_p(images, score), *_interval_and_p(classes, score)]
-            sizes = [images[score].num_images, images[score].num_classes] if images else [None, None]
+            sizes = (
+                [images[score].num_images, images[score].num_classes] if images else [None, None]
+            )
             rows.append([label, name, *cells, *p_values, *on_images, *sizes, len(pairs)])
     if not rows:
-        found = " and ".join("seeds " + ", ".join(str(run.seed) for run in group.runs) for group in (first, second))
-        raise ConfigError(
-            "The two groups share no seed and evaluation", found=found, action="Train with the same seeds."
+        found = " and ".join(
+            "seeds " + ", ".join(str(run.seed) for run in group.runs) for group in (first, second)
         )
-    header = ["evaluation", "score", "A", "B", "A - B", "95 % seeds", "p (t)", "p (sign flips)"]
+        raise ConfigError(
+            "The two groups share no seed and evaluation",
+            found=found,
+            action="Train with the same seeds.",
+        )
+    header = [
+        "evaluation",
+        "score",
+        "A",
+        "B",
+        "A - B",
+        "95 % seeds",
+        "p (t)",
+        "p (sign counterfactuals)",
+    ]
     header += ["95 % images", "p images", "95 % classes", "p classes", "images", "classes", "n"]
     notes = [f"{name}: {group}" for name, group in zip("AB", (first, second), strict=True)]
     notes += [
-        f"A - B: {_SEEDS} p (sign flips): exact; it cannot fall below 2 / 2^n.",
+        f"A - B: {_SEEDS} p (sign counterfactuals): exact; it cannot fall below 2 / 2^n.",
         f"Images and classes: {_RESAMPLES.format('images or classes')}",
         _UNCORRECTED,
     ]
@@ -89,12 +110,16 @@ def against_table(base: Group, groups: Sequence[Group]) -> Table:
     for group in groups:
         if group is not base and (group.benchmark, group.features, group.stage) == kind:
             try:
-                rows += [[*group.place, group.protocol, *cells] for cells in _cells_against(base, group)]
+                rows += [
+                    [*group.place, group.protocol, *cells] for cells in _cells_against(base, group)
+                ]
             except CheckpointError as reason:
                 left_out.append(f"{group.name} ({str(reason).rstrip('.')})")
     if not rows:
         found = "; ".join(left_out) or "no other group of its benchmark, features and stage"
-        raise ConfigError(f"Nothing pairs with {base.name}", found=found, action="Train with the same seeds.")
+        raise ConfigError(
+            f"Nothing pairs with {base.name}", found=found, action="Train with the same seeds."
+        )
     header = [*PLACE, "protocol", "score", "base", "ours", "ours - base", "95 % seeds", "p (t)"]
     header += ["95 % images", "p images", "n"]
     notes = [
@@ -120,7 +145,11 @@ def _cells_against(base: Group, group: Group) -> list[list[Cell]]:
     scores = [[_last_scores(run) for run in pair] for pair in pairs]
     rows: list[list[Cell]] = []
     for score, name in {**SCORES, "ausuc": "AUSUC"}.items():
-        values = [[found[score] for found in pair] for pair in scores if all(score in found for found in pair)]
+        values = [
+            [found[score] for found in pair]
+            for pair in scores
+            if all(score in found for found in pair)
+        ]
         if values:
             ours, theirs = zip(*values, strict=True)
             difference, t_p_value, _ = compare_seeds(ours, theirs)

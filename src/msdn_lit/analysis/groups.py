@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from msdn_lit.runs.reader import RESULT, Run
-from msdn_lit.analysis.settings import Settings, Variant, names_of, variants_of
+from msdn_lit.analysis.settings import RunSettings, Settings, settings_of, short_names
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError
+from msdn_lit.runs.reader import RESULT, Run
 
 PLACE = ("benchmark", "features", "settings")  # header of `Group.place`
-Members = tuple[list[list[Variant]], list[str]]  # runs of each group by seed; sentences on those left out
+Members = tuple[
+    list[list[RunSettings]], list[str]
+]  # runs of each group by seed; sentences on those left out
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     Returns:
         The groups, and a sentence for each run that was left out since a newer one repeats it.
     """
-    members, repeated = _members(variants_of(runs))
+    members, repeated = _members(settings_of(runs))
     return _sorted(_named(members)), repeated
 
 
-def groups_with_base(base: Sequence[Run], others: Sequence[Run]) -> tuple[Group, list[Group], list[str]]:
+def groups_with_base(
+    base: Sequence[Run], others: Sequence[Run]
+) -> tuple[Group, list[Group], list[str]]:
     """Makes one group of a base's runs, and sorts others into groups; none joins the base, not even of its settings.
 
     Returns:
@@ -125,32 +129,41 @@ def pair_of_groups(first: Sequence[Run], second: Sequence[Run]) -> tuple[Group, 
 
 def _apart(first: Sequence[Run], second: Sequence[Run]) -> tuple[Members, Members]:
     """The members of two lists of runs, each for itself."""
-    variants = variants_of([*first, *second])
+    variants = settings_of([*first, *second])
     return _members(variants[: len(first)]), _members(variants[len(first) :])
 
 
-def _check_is_one(members: Sequence[Sequence[Variant]], path: str) -> None:
+def _check_is_one(members: Sequence[Sequence[RunSettings]], path: str) -> None:
     if len(members) != 1:
         found = [f"{group.runs[0].folder} ({group.name})" for group in _named(members)]
         action = "Name a folder that holds the runs of one group."
-        raise ConfigError(f"The {path} path holds {len(found)} groups: {'; '.join(found) or 'no run'}", action=action)
+        raise ConfigError(
+            f"The {path} path holds {len(found)} groups: {'; '.join(found) or 'no run'}",
+            action=action,
+        )
 
 
-def _members(variants: Sequence[Variant]) -> Members:
+def _members(variants: Sequence[RunSettings]) -> Members:
     """The runs of each group by seed, and what `group_runs` says of repeated ones."""
-    by_key: dict[str, dict[int, Variant]] = {}
+    by_key: dict[str, dict[int, RunSettings]] = {}
     repeated = []
-    for variant in sorted(variants, key=lambda variant: (variant.run.folder / RESULT).stat().st_mtime):
+    for variant in sorted(
+        variants, key=lambda variant: (variant.run.folder / RESULT).stat().st_mtime
+    ):
         seeds, run = by_key.setdefault(variant.key, {}), variant.run
         if run.seed in seeds:
             older = seeds[run.seed].run.folder
-            repeated.append(f"{older} is left out: {run.folder} is newer, of the same seed and settings")
+            repeated.append(
+                f"{older} is left out: {run.folder} is newer, of the same seed and settings"
+            )
         seeds[run.seed] = variant
-    return [[variant for _, variant in sorted(seeds.items())] for seeds in by_key.values()], repeated
+    return [
+        [variant for _, variant in sorted(seeds.items())] for seeds in by_key.values()
+    ], repeated
 
 
-def _named(members: Sequence[Sequence[Variant]]) -> list[Group]:
-    names = names_of([variants[0] for variants in members])
+def _named(members: Sequence[Sequence[RunSettings]]) -> list[Group]:
+    names = short_names([variants[0] for variants in members])
     return [
         Group(name, variants[0].settings, tuple(variant.run for variant in variants))
         for name, variants in zip(names, members, strict=True)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.analysis.statistics import Interval
 from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.functional import predict
+from msdn_lit.runs.score_cache import ScoreCache
 
 Right = NDArray[np.bool_]
 Means = NDArray[np.float64]
@@ -59,8 +59,12 @@ def over_images(classes: Sequence[Right], num_resamples: int, rng: np.random.Gen
     """
     total_XV = np.zeros((num_resamples, len(classes[0])))
     for right_Vn in classes:
-        patterns_VP, counts_P = np.unique(right_Vn, axis=1, return_counts=True)  # images that all models judge alike
-        total_XV += _draw(counts_P, num_resamples, rng) @ patterns_VP.T.astype(float) / counts_P.sum()
+        patterns_VP, counts_P = np.unique(
+            right_Vn, axis=1, return_counts=True
+        )  # images that all models judge alike
+        total_XV += (
+            _draw(counts_P, num_resamples, rng) @ patterns_VP.T.astype(float) / counts_P.sum()
+        )
     return total_XV / len(classes)
 
 
@@ -89,22 +93,40 @@ def compare_caches(
     """
     one = first[0]
     for name in ("rows_N", "labels_N", "seen", "unseen"):
-        if any(not np.array_equal(getattr(cache, name), getattr(one, name)) for cache in (*first, *second)):
-            raise CheckpointError("The two methods were not tested on the same images", action="Compare others.")
+        if any(
+            not np.array_equal(getattr(cache, name), getattr(one, name))
+            for cache in (*first, *second)
+        ):
+            raise CheckpointError(
+                "The two methods were not tested on the same images", action="Compare others."
+            )
     right = np.array([[_right(cache) for cache in caches] for caches in (first, second)])
     right_VN = right.transpose(2, 0, 1, 3).reshape(-1, len(one.labels_N))
     seen, unseen = (
-        [right_VN[:, one.labels_N == c] for c in np.intersect1d(ids, one.labels_N)] for ids in (one.seen, one.unseen)
+        [right_VN[:, one.labels_N == c] for c in np.intersect1d(ids, one.labels_N)]
+        for ids in (one.seen, one.unseen)
     )
     assert all((seen, unseen)), "a role has no images"
     rng, shape = np.random.default_rng(_SEED), (-1, 2, 2, len(first))
-    observed = _differences(*(np.mean([r.mean(axis=1) for r in c], axis=0).reshape(shape) for c in (seen, unseen)))
+    observed = _differences(
+        *(np.mean([r.mean(axis=1) for r in c], axis=0).reshape(shape) for c in (seen, unseen))
+    )
     drawn = _differences(*(resample(c, NUM_RESAMPLES, rng).reshape(shape) for c in (seen, unseen)))
-    parts = {"acc_czsl": unseen, "acc_unseen": unseen, "acc_seen": seen, "harmonic_mean": [*seen, *unseen]}
-    return {score: _comparison(observed[score][0], drawn[score], classes) for score, classes in parts.items()}
+    parts = {
+        "acc_czsl": unseen,
+        "acc_unseen": unseen,
+        "acc_seen": seen,
+        "harmonic_mean": [*seen, *unseen],
+    }
+    return {
+        score: _comparison(observed[score][0], drawn[score], classes)
+        for score, classes in parts.items()
+    }
 
 
-def _draw(counts_P: NDArray[np.int64], num_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw(
+    counts_P: NDArray[np.int64], num_resamples: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """How often each pattern is among as many images as there are, drawn with replacement, (X, P)."""
     n, P = int(counts_P.sum()), len(counts_P)
     if n > 6 * P:  # a binomial draw takes as long as six images
@@ -118,7 +140,9 @@ def _right(cache: ScoreCache) -> Right:
     """Whether each image is right in CZSL and in GZSL, as the run predicts, (2, N)."""
     logits_NC = cache.fused(calibration=cache.calibration)
     candidates = (cache.unseen, np.concatenate([cache.seen, cache.unseen]))
-    return np.stack([predict(logits_NC, torch.from_numpy(ids)).numpy() == cache.labels_N for ids in candidates])
+    return np.stack(
+        [predict(logits_NC, torch.from_numpy(ids)).numpy() == cache.labels_N for ids in candidates]
+    )
 
 
 def _differences(seen: Means, unseen: Means) -> dict[str, Means]:
@@ -127,8 +151,12 @@ def _differences(seen: Means, unseen: Means) -> dict[str, Means]:
     total = U + S
     H = np.divide(2 * U * S, total, out=np.zeros_like(total), where=total > 0)
     scores = {"acc_czsl": T1, "acc_unseen": U, "acc_seen": S, "harmonic_mean": H}
-    differences = {name: (values[:, 0] - values[:, 1]).mean(axis=1) for name, values in scores.items()}
-    return {name: values.round(12) for name, values in differences.items()}  # equal models differ by zero
+    differences = {
+        name: (values[:, 0] - values[:, 1]).mean(axis=1) for name, values in scores.items()
+    }
+    return {
+        name: values.round(12) for name, values in differences.items()
+    }  # equal models differ by zero
 
 
 def _comparison(observed: float, drawn_X: Means, classes: Sequence[Right]) -> ImageComparison:

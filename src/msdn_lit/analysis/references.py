@@ -36,20 +36,48 @@ class Reference(NamedTuple):
     seed: int | None = None
 
 
-def _percent(acc_czsl: float, acc_unseen: float, acc_seen: float, harmonic_mean: float) -> dict[str, float]:
-    return dict(acc_czsl=acc_czsl, acc_unseen=acc_unseen, acc_seen=acc_seen, harmonic_mean=harmonic_mean)
+def _percent(
+    acc_czsl: float, acc_unseen: float, acc_seen: float, harmonic_mean: float
+) -> dict[str, float]:
+    return dict(
+        acc_czsl=acc_czsl, acc_unseen=acc_unseen, acc_seen=acc_seen, harmonic_mean=harmonic_mean
+    )
 
 
-RECIPES = tuple(f"{name}_{setting}" for name in ("cub", "sun", "awa2") for setting in ("gzsl", "czsl"))
+RECIPES = tuple(
+    f"{name}_{setting}" for name in ("cub", "sun", "awa2") for setting in ("gzsl", "czsl")
+)
 SOURCES = _PAPER, _CODE = "published", "released code"
 REFERENCES = (  # T1, U, S, H
     # README of the release; it drifted by up to 2 points in the days before publication
-    Reference(_PAPER, "CUB", "resnet101_448", "peak", _percent(76.1, 68.7, 67.5, 68.1), tolerance=1),
-    Reference(_PAPER, "SUN", "resnet101_448", "peak", _percent(65.8, 52.2, 34.2, 41.3), tolerance=1),
-    Reference(_PAPER, "AWA2", "resnet101_448", "peak", _percent(70.1, 62.0, 74.5, 67.7), tolerance=1),
+    Reference(
+        _PAPER, "CUB", "resnet101_448", "peak", _percent(76.1, 68.7, 67.5, 68.1), tolerance=1
+    ),
+    Reference(
+        _PAPER, "SUN", "resnet101_448", "peak", _percent(65.8, 52.2, 34.2, 41.3), tolerance=1
+    ),
+    Reference(
+        _PAPER, "AWA2", "resnet101_448", "peak", _percent(70.1, 62.0, 74.5, 67.7), tolerance=1
+    ),
     # measured outside this repository, on features of images at their original size; see README.md
-    Reference(_CODE, "CUB", "mobilenetv2_224", "peak", _percent(54.5, 43.6, 50.5, 46.8), tolerance=2, seed=214),
-    Reference(_CODE, "CUB", "mobilenetv2_224", "last", _percent(52.6, 40.5, 49.5, 44.6), tolerance=2, seed=214),
+    Reference(
+        _CODE,
+        "CUB",
+        "mobilenetv2_224",
+        "peak",
+        _percent(54.5, 43.6, 50.5, 46.8),
+        tolerance=2,
+        seed=214,
+    ),
+    Reference(
+        _CODE,
+        "CUB",
+        "mobilenetv2_224",
+        "last",
+        _percent(52.6, 40.5, 49.5, 44.6),
+        tolerance=2,
+        seed=214,
+    ),
 )
 
 
@@ -58,7 +86,11 @@ def find_reference(source: str, group: Group, reported: str) -> Reference | None
     for reference in REFERENCES:
         is_of_group = reference.benchmark == group.runs[0].result["benchmark"]
         is_shown = source == _PAPER or reference.features == group.features
-        if (reference.source, reference.reported) == (source, reported) and is_of_group and is_shown:
+        if (
+            (reference.source, reference.reported) == (source, reported)
+            and is_of_group
+            and is_shown
+        ):
             return reference
     return None
 

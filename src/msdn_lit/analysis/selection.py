@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at
+from msdn_lit.runs.score_cache import ScoreCache
 
 NUM_CALIBRATIONS = 400
 
@@ -36,7 +36,11 @@ def choose(runs: Sequence[Sequence[ScoreCache]], fusions: Sequence[tuple[float, 
     """
     caches_at = [{cache.step: cache for cache in run} for run in runs]
     steps = sorted(set.intersection(*(set(caches) for caches in caches_at)))
-    choices = (_best_calibration([caches[step] for caches in caches_at], f) for step in steps for f in fusions)
+    choices = (
+        _best_calibration([caches[step] for caches in caches_at], f)
+        for step in steps
+        for f in fusions
+    )
     return max(choices, key=lambda choice: choice.harmonic_mean)
 
 

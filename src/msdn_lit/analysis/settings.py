@@ -13,19 +13,55 @@ Settings = dict[str, Any]
 # Changes no score, or belongs to a machine or to one run. (trainer.devices and trainer.strategy do change scores: among
 # several processes the self-calibration is another number.)
 _NO_SETTING = (
-    *("seed", "paths", "ckpt_path", "task_name", "sweep_name", "resume", "objective", "callbacks", "logger", "debug"),
-    *("data.data_dir", "data.store_dir", "data.residence", "data.num_workers", "data.eval_batch_size"),
-    *("features.device", "features.batch_size", "features.num_workers", "features.backbone.weights_file"),
-    *("trainer.accelerator", "trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly"),
+    *(
+        "seed",
+        "paths",
+        "ckpt_path",
+        "task_name",
+        "sweep_name",
+        "resume",
+        "objective",
+        "callbacks",
+        "logger",
+        "debug",
+    ),
+    *(
+        "data.data_dir",
+        "data.store_dir",
+        "data.feature_cache",
+        "data.num_workers",
+        "data.eval_batch_size",
+    ),
+    *(
+        "features.device",
+        "features.batch_size",
+        "features.num_workers",
+        "features.backbone.weights_file",
+    ),
+    *(
+        "trainer.accelerator",
+        "trainer.log_every_n_steps",
+        "trainer.profiler",
+        "trainer.detect_anomaly",
+    ),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
-    *("protocol.selection", "protocol.keeps_every_score"),
+    *("protocol.selection", "protocol.save_all_scores"),
 )
-_PLACEHOLDERS = {"run_dir": "LOGS/RUN", "feature_dir": "FEATURES", "data_dir": "DATA", "log_dir": "LOGS"}
+_PLACEHOLDERS = {
+    "run_dir": "LOGS/RUN",
+    "feature_dir": "FEATURES",
+    "data_dir": "DATA",
+    "log_dir": "LOGS",
+}
 _ABSOLUTE = re.compile(r"(?<![\w.}/:])/[\w.+@~-]+(?:/[\w.+@~-]+)*")
-_COLUMNS = {"data": "benchmark", "features": "features", "protocol": "protocol"}  # choices that every table names
+_COLUMNS = {
+    "data": "benchmark",
+    "features": "features",
+    "protocol": "protocol",
+}  # choices that every table names
 
 
-class Variant(NamedTuple):
+class RunSettings(NamedTuple):
     """A run and all its settings by dotted key."""
 
     run: Run
@@ -48,33 +84,40 @@ class Variant(NamedTuple):
         if group in _COLUMNS:
             return str(self.run.result[_COLUMNS[group]])
         choice = self.run.result["choices"].get(group)
-        return None if choice is None or group == "trainer" else str(choice)  # trainers are named after machines
+        return (
+            None if choice is None or group == "trainer" else str(choice)
+        )  # trainers are named after machines
 
 
-def variants_of(runs: Sequence[Run]) -> list[Variant]:
+def settings_of(runs: Sequence[Run]) -> list[RunSettings]:
     """The settings of some runs.
 
     A setting that older code did not have yet counts as all other runs of the same choices have it, if they agree.
     """
-    variants = [Variant(run, _settings(run)) for run in runs]
-    added = [_added(variant, variants) for variant in variants]
-    return [Variant(variant.run, variant.settings | more) for variant, more in zip(variants, added, strict=True)]
+    variants = [RunSettings(run, _settings(run)) for run in runs]
+    added = [_fill_missing(variant, variants) for variant in variants]
+    return [
+        RunSettings(variant.run, variant.settings | more)
+        for variant, more in zip(variants, added, strict=True)
+    ]
 
 
-def names_of(variants: Sequence[Variant]) -> list[str]:
+def short_names(variants: Sequence[RunSettings]) -> list[str]:
     """What each differs in from others at its place, e.g. "cub_gzsl, loss.lambda_cal=0.1" or "model=msdn".
 
     Where all have experiments, and not all the same, these come first, and stand for all that they set.
     A setting that a variant lacks, as runs of older code do, is not named; but null where it alone tells two apart.
     """
-    names = [(v.place, _name(v, variants, nulls=False), _name(v, variants, nulls=True)) for v in variants]
+    names = [
+        (v.place, _name(v, variants, nulls=False), _name(v, variants, nulls=True)) for v in variants
+    ]
     return [
         full if any(other[:2] == (place, brief) and other[2] != full for other in names) else brief
         for place, brief, full in names
     ]
 
 
-def _name(variant: Variant, others: Sequence[Variant], *, nulls: bool) -> str:
+def _name(variant: RunSettings, others: Sequence[RunSettings], *, nulls: bool) -> str:
     rivals = [other for other in others if other.place == variant.place]
     recipes, parts = {rival.run.recipe for rival in rivals}, []
     if len(recipes) > 1 and "" not in recipes:
@@ -108,30 +151,46 @@ def without_paths(text: str, paths: object) -> str:
         text: Anything.
         paths: A config's `paths`; of what is no mapping nothing is known.
     """
-    places = {paths.get(name): word for name, word in _PLACEHOLDERS.items()} if isinstance(paths, Mapping) else {}
-    for place in sorted((p for p in places if isinstance(p, str) and p.startswith("/")), key=len, reverse=True):
+    places = (
+        {paths.get(name): word for name, word in _PLACEHOLDERS.items()}
+        if isinstance(paths, Mapping)
+        else {}
+    )
+    for place in sorted(
+        (p for p in places if isinstance(p, str) and p.startswith("/")), key=len, reverse=True
+    ):
         text = text.replace(place, places[place])
     return _ABSOLUTE.sub(lambda match: f"PATH/{match[0].rpartition('/')[2]}", text)
 
 
 def _settings(run: Run) -> Settings:
     """From the config, where absolute paths count by their last part; and what the data really were."""
-    settings = {name: _placeless(value) for name, value in flatten(run.config) if not _is_below(name, _NO_SETTING)}
+    settings = {
+        name: _strip_folder(value)
+        for name, value in flatten(run.config)
+        if not _is_below(name, _NO_SETTING)
+    }
     if settings.get("sampler.seed") in (run.seed, "${seed}"):
         del settings["sampler.seed"]
     return settings | {name: run.result["data"].get(name) for name in ("split", "weights")}
 
 
-def _added(variant: Variant, others: Sequence[Variant]) -> Settings:
+def _fill_missing(variant: RunSettings, others: Sequence[RunSettings]) -> Settings:
     """Settings that a variant lacks and runs of other code have, all with one value."""
     values: dict[str, list[Any]] = {}
     for other in others:
-        if other.place == variant.place and other.run.result.get("code") != variant.run.result.get("code"):
+        if other.place == variant.place and other.run.result.get("code") != variant.run.result.get(
+            "code"
+        ):
             for name in other.settings.keys() - variant.settings.keys():
                 group = name.partition(".")[0]
                 if other.choice(group) == variant.choice(group):
                     values.setdefault(name, []).append(other.settings[name])
-    return {name: found[0] for name, found in values.items() if all(value == found[0] for value in found)}
+    return {
+        name: found[0]
+        for name, found in values.items()
+        if all(value == found[0] for value in found)
+    }
 
 
 def _short(value: object) -> str:
@@ -139,10 +198,16 @@ def _short(value: object) -> str:
     if not isinstance(value, str):
         return json.dumps(value, default=str)
     is_hash = len(value) == 64 and set(value) <= set("0123456789abcdef")
-    return value[:8] if is_hash else value.rpartition(".")[2] if value.startswith(("msdn_lit.", "torch.")) else value
+    return (
+        value[:8]
+        if is_hash
+        else value.rpartition(".")[2]
+        if value.startswith(("msdn_lit.", "torch."))
+        else value
+    )
 
 
-def _placeless(value: object) -> object:
+def _strip_folder(value: object) -> object:
     return PurePath(value).name if isinstance(value, str) and value.startswith("/") else value
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 Interval = tuple[float, float]
 
 _CONFIDENCE = 0.95
-_MAX_EXACT = 12  # seeds whose 2^n sign flips are all tried
+_MAX_EXACT = 12  # seeds whose 2^n sign counterfactuals are all tried
 
 
 class Summary(NamedTuple):
@@ -83,16 +83,22 @@ def compare_seeds(first: ArrayLike, second: ArrayLike) -> SeedComparison:
     """
     first_n, second_n = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first_n.shape != second_n.shape:
-        raise ValueError(f"scores of the same seeds come in pairs, not {len(first_n)} and {len(second_n)}")
+        raise ValueError(
+            f"scores of the same seeds come in pairs, not {len(first_n)} and {len(second_n)}"
+        )
     differences = first_n - second_n
     summary = summarise(differences)
     if summary.std is None:
         return SeedComparison(summary, None, None)
     t_p_value = float(summary.mean == 0)  # the limit for seeds that all say the same
     if summary.std > 0:
-        t_p_value = 2 * float(stats.t.sf(abs(summary.mean) * summary.n**0.5 / summary.std, summary.n - 1))
+        t_p_value = 2 * float(
+            stats.t.sf(abs(summary.mean) * summary.n**0.5 / summary.std, summary.n - 1)
+        )
     exact = None
     if summary.n <= _MAX_EXACT:
-        test = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        test = stats.permutation_test(
+            (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+        )
         exact = float(test.pvalue)
     return SeedComparison(summary, t_p_value, exact)

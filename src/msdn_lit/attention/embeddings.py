@@ -27,14 +27,24 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[Panel]:
     for split in data.eval_splits:
         dataset = data.dataset(split)
         classes = np.unique(dataset.labels)
-        chosen = np.random.default_rng(_SEED).choice(classes, min(_NUM_CLASSES, len(classes)), replace=False)
-        regions_BRD, labels_B, _ = dataset.__getitems__(np.flatnonzero(np.isin(dataset.labels, chosen)).tolist())
+        chosen = np.random.default_rng(_SEED).choice(
+            classes, min(_NUM_CLASSES, len(classes)), replace=False
+        )
+        regions_BRD, labels_B, _ = dataset.__getitems__(
+            np.flatnonzero(np.isin(dataset.labels, chosen)).tolist()
+        )
         outputs = task.net(regions_BRD.to(task.device))
         scores = [output.attribute_scores_BK for output in outputs]
         points = {"pooled features": regions_BRD.float().mean(dim=1)}
-        points |= {name.replace("_", " "): s for name, s in zip(task.net.subnets, scores, strict=True)}
+        points |= {
+            name.replace("_", " "): s for name, s in zip(task.net.subnets, scores, strict=True)
+        }
         if len(scores) > 1:
-            points["both"] = torch.stack([w * s for w, s in zip(task.fusion, scores, strict=True)]).sum(dim=0)
+            points["both"] = torch.stack(
+                [w * s for w, s in zip(task.fusion, scores, strict=True)]
+            ).sum(dim=0)
         for name, points_BF in points.items():
-            panels.append(Panel(split, name, normalize(points_BF, dim=1).cpu().numpy(), labels_B.numpy()))
+            panels.append(
+                Panel(split, name, normalize(points_BF, dim=1).cpu().numpy(), labels_B.numpy())
+            )
     return panels

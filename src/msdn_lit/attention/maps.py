@@ -9,15 +9,20 @@ from torch import Tensor
 
 from msdn_lit.analysis.classes import short_name
 from msdn_lit.analysis.output.run_plots import AttentionMap, AttentionRow
-from msdn_lit.data.words.attributes import readable_attribute
 from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.words.attributes import readable_attribute
 from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
 
 
 @torch.no_grad()
 def attention_rows(
-    task: ZSLTask, data: ZSLDataModule, num_images: int, num_attributes: int, *, by_score: bool = False
+    task: ZSLTask,
+    data: ZSLDataModule,
+    num_images: int,
+    num_attributes: int,
+    *,
+    by_score: bool = False,
 ) -> list[AttentionRow]:
     """Looks at the first image of each of some classes of the last evaluated split.
 
@@ -44,19 +49,33 @@ def attention_rows(
         for row, label in enumerate(predicted):
             class_attributes_K = torch.from_numpy(data.semantics.class_attributes_CK[label])
             worth_K = scores_BK[row] if by_score else scores_BK[row] * class_attributes_K
-            strongest = worth_K.topk(min(num_attributes, len(worth_K))).indices.tolist()
-            maps[row] += _maps(strongest, scores_BK[row], attention_BKR[row], data, _direction(name))
+            top_attributes = worth_K.topk(min(num_attributes, len(worth_K))).indices.tolist()
+            maps[row] += _maps(
+                top_attributes, scores_BK[row], attention_BKR[row], data, _direction(name)
+            )
     names = [short_name(name) for name in data.semantics.class_names]
-    titles = [f"{names[label]}\n→ {names[guess]}" for label, guess in zip(labels_B.tolist(), predicted, strict=True)]
+    titles = [
+        f"{names[label]}\n→ {names[guess]}"
+        for label, guess in zip(labels_B.tolist(), predicted, strict=True)
+    ]
     return [AttentionRow(*row) for row in zip(titles, pictures, maps, strict=True)]
 
 
 def _maps(
-    attributes: list[int], scores_K: Tensor, attention_KR: Tensor, data: ZSLDataModule, direction: str
+    attributes: list[int],
+    scores_K: Tensor,
+    attention_KR: Tensor,
+    data: ZSLDataModule,
+    direction: str,
 ) -> Iterator[AttentionMap]:
     for k in attributes:
-        weights_HW: NDArray[np.float32] = attention_KR[k].float().reshape(data.store.manifest.grid).numpy()
-        yield AttentionMap(f"{direction} {readable_attribute(data.attribute_names[k])}\n{scores_K[k]:.2f}", weights_HW)
+        weights_HW: NDArray[np.float32] = (
+            attention_KR[k].float().reshape(data.store.manifest.grid).numpy()
+        )
+        yield AttentionMap(
+            f"{direction} {readable_attribute(data.attribute_names[k])}\n{scores_K[k]:.2f}",
+            weights_HW,
+        )
 
 
 def _direction(subnet: str) -> str:

@@ -5,14 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.groups import PLACE, Group
+from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.errors import READ_ERRORS
 
 FILE, CHANCE = "attention.json", "chance"
 MEASURES = {"pointing_game": "pointing game", "energy_inside": "energy inside"}
-_HEADER = ["sub-net", *(column for name in MEASURES.values() for column in (name, "chance")), "pairs", "n"]
+_HEADER = [
+    "sub-net",
+    *(column for name in MEASURES.values() for column in (name, "chance")),
+    "pairs",
+    "n",
+]
 
 
 def write_attention(folder: Path, found: Mapping[str, Any]) -> None:
@@ -27,7 +32,11 @@ def read_attention(folder: Path) -> dict[str, Any] | None:
         for scores in found["scores"].values():
             assert all(isinstance(scores[measure], float) for measure in MEASURES)
         found.setdefault("parts", {})  # of an older version
-        return found if {"against", "splits", "pairs"} <= found.keys() and CHANCE in found["scores"] else None
+        return (
+            found
+            if {"against", "splits", "pairs"} <= found.keys() and CHANCE in found["scores"]
+            else None
+        )
     except READ_ERRORS:
         return None
 
@@ -70,6 +79,8 @@ def _cells(measured: Sequence[Mapping[str, Any]]) -> Iterator[list[Cell]]:
             continue
         cells: list[Cell] = []
         for measure in MEASURES:
-            values = [found["scores"][subnet][measure] for found in measured if subnet in found["scores"]]
+            values = [
+                found["scores"][subnet][measure] for found in measured if subnet in found["scores"]
+            ]
             cells += [summarise(values), Share(measured[0]["scores"][CHANCE][measure])]
         yield [subnet.replace("_", " "), *cells, measured[0]["pairs"], len(measured)]

@@ -31,7 +31,7 @@ def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | N
         if checkpoint != "last":
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
-        return build_predictor.unbundled(read_bundle(folder), folder)
+        return build_predictor.predictor_from_bundle(read_bundle(folder), folder)
     cfg = read_config(folder)
     if data_dir is not None:
         cfg.paths.data_dir = str(Path(data_dir).expanduser().resolve())

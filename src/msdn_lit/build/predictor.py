@@ -13,7 +13,7 @@ from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.features.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
-from msdn_lit.inference.bundle import Bundle, load_part, read_transform
+from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
 from msdn_lit.build.instantiate import finish, make
 from msdn_lit.models.backbone import RegionBackbone
 
@@ -31,13 +31,13 @@ def predictor(cfg: DictConfig) -> Predictor:
     semantics = module.read_semantics(module.read_split())
     looks, does = build.backbone(cfg), build.transform(cfg)
     vectors_KE, classes_CK = build.attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK)
-    net = _net_on(looks, does, cfg.model, vectors_KE, classes_CK)
+    net = _build_net(looks, does, cfg.model, vectors_KE, classes_CK)
     names = module.benchmark.attribute_names(module.data_dir, classes_CK.shape[1])
     weights = dict(zip(cfg.model.get("subnets", ["image"]), build.fusion(cfg), strict=True))
     return Predictor(looks, net, does, names, Candidates.of(semantics), weights, float(cfg.prediction.calibration))
 
 
-def unbundled(bundle: Bundle, folder: Path) -> Predictor:
+def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     """The predictor of a bundle.
 
     Raises:
@@ -49,16 +49,16 @@ def unbundled(bundle: Bundle, folder: Path) -> Predictor:
         model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
         looks: RegionBackbone = make(looks_like, _convert_="all")
         vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
-        net = _net_on(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_part refuses others
+        net = _build_net(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_weights refuses others
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
         raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
-    load_part(looks, bundle.part("backbone"), folder)
-    load_part(net, bundle.part("net"), folder)
+    load_weights(looks, bundle.part("backbone"), folder)
+    load_weights(net, bundle.part("net"), folder)
     names = tuple(content["attribute_names"])
     return Predictor(looks, net, does, names, classes, content["fusion"], content["calibration"])
 
 
-def _net_on(
+def _build_net(
     looks: RegionBackbone, does: ImageTransform, model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor
 ) -> nn.Module:
     """An untrained net for what a backbone makes of images."""

@@ -14,14 +14,14 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
+from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
 from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.features.extraction import PRECISIONS, BackboneRegions, RegionSource
 from msdn_lit.data.features.store import Manifest, hash_image_list
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
-from msdn_lit.data.features.published_hdf5 import OfficialFeatures
-from msdn_lit.data.samplers import BatchDraw
+from msdn_lit.data.features.published_hdf5 import PublishedFeatures
+from msdn_lit.data.samplers import BatchPlan
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.features.semisynthetic import AttributeRegions
 from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
@@ -84,7 +84,7 @@ def extraction(
         drawn: AttributeRegions = finish(features.regions, split.class_attributes_CK, split.labels_N)
         return drawn, drawn.manifest(source, images_sha256, versions), features.batch_size
     if features.hdf5:
-        official = OfficialFeatures(Path(features.hdf5), source, images_sha256)
+        official = PublishedFeatures(Path(features.hdf5), source, images_sha256)
         official.check_split(split)
         return official, official.manifest, max(features.batch_size, official.rows_per_block)
     if features.precision not in PRECISIONS:
@@ -168,9 +168,9 @@ def compiler(cfg: DictConfig) -> Callable[[LossOfBatch], LossOfBatch] | None:
     return made
 
 
-def draw(cfg: DictConfig) -> Callable[[IntArray], BatchDraw]:
+def draw(cfg: DictConfig) -> Callable[[IntArray], BatchPlan]:
     """Makes training batches from the training images' labels."""
-    made: Callable[[IntArray], BatchDraw] = make(cfg.sampler)
+    made: Callable[[IntArray], BatchPlan] = make(cfg.sampler)
     return made
 
 
@@ -198,7 +198,7 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback] | None = None) -> Tra
     if not cfg.trainer.val_check_interval > 0:
         found = cfg.trainer.val_check_interval
         raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
-    has_peaks = cfg.protocol.peaks
+    has_peaks = cfg.protocol.report_peaks
     names = [str(name) for name in cfg.callbacks if has_peaks or not str(name).startswith("peak_")]
     arguments = {
         "callbacks": [callback(cfg, name) for name in names] if callbacks is None else list(callbacks),
@@ -213,7 +213,7 @@ def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
     """A trainer that only evaluates, as exactly as the run of this config did, and keeps the scores' cache."""
     exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
-    callbacks = [EvaluationHistory(peaks=False), ScoreFiles(f"{cfg.paths.run_dir}/scores")]
+    callbacks = [EvaluationHistory(report_peaks=False), ScoreCacheWriter(f"{cfg.paths.run_dir}/scores")]
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes})
     return _make_trainer(config, callbacks=callbacks)
 
@@ -234,7 +234,7 @@ def attribute_vectors(semantics: Semantics) -> Tensor:
     """The word vectors of the attributes, (K, E); random ones where they are learned from scratch."""
     if semantics.attribute_vectors_KE is not None:
         return torch.from_numpy(semantics.attribute_vectors_KE)
-    return torch.randn(semantics.class_attributes_CK.shape[1], semantics.attribute_dim)
+    return torch.randn(semantics.class_attributes_CK.shape[1], semantics.word_dim)
 
 
 def fusion(cfg: DictConfig) -> list[float]:

@@ -1,10 +1,21 @@
 """Lightning callbacks."""
 
+from msdn_lit.callbacks.attention_scores import AttentionScores
+from msdn_lit.callbacks.figures import Figures
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.leak_guard import LeakGuard
 from msdn_lit.callbacks.preemption import Preemption
-from msdn_lit.sweeps.pruning import Pruning
 from msdn_lit.callbacks.random_state import RandomState
-from msdn_lit.callbacks.score_cache_writer import ScoreFiles
+from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
+from msdn_lit.callbacks.wandb_tables import WandbTables
 
-__all__ = ["EvaluationHistory", "LeakGuard", "Preemption", "Pruning", "RandomState", "ScoreFiles"]
+__all__ = [
+    "AttentionScores",
+    "EvaluationHistory",
+    "Figures",
+    "LeakGuard",
+    "Preemption",
+    "RandomState",
+    "ScoreCacheWriter",
+    "WandbTables",
+]

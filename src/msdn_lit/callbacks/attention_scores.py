@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.attention.tables import CHANCE, MEASURES, write_attention
-from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.benchmarks.parts import PartBoxes, read_parts
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
 
-_HAS = 0.5  # of a class's strongest attribute: from there on a class counts as having an attribute
+_HAS = 0.5  # of a class's top_attributes attribute: from there on a class counts as having an attribute
 _BATCH = 64
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
     """Scores the attention on all evaluated images.
 
     A pair of image and attribute counts if the image's class has the attribute (at least half as strongly as its
-    strongest one) and the attribute's part is in the picture.
+    top_attributes one) and the attribute's part is in the picture.
 
     Args:
         task: Its net is an MSDN, in evaluation mode.
@@ -56,14 +56,24 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
         raise DataError(f"No attribute of {data.benchmark.name}'s evaluated images has a place")
     names = [*task.net.subnets, CHANCE]
     part_P = np.array([" or ".join(parts) for parts in places.parts_of])[pairs.attributes_P]
-    by_part = {str(part): _means(names, pairs.scores_PS2[part_P == part]) for part in np.unique(part_P)}
+    by_part = {
+        str(part): _means(names, pairs.scores_PS2[part_P == part]) for part in np.unique(part_P)
+    }
     splits = list(data.eval_splits)
-    return {"against": places.kind, "splits": splits, **_means(names, pairs.scores_PS2), "parts": by_part}
+    return {
+        "against": places.kind,
+        "splits": splits,
+        **_means(names, pairs.scores_PS2),
+        "parts": by_part,
+    }
 
 
 def _means(names: Sequence[str], scores_PS2: NDArray[np.float64]) -> dict[str, Any]:
     means = zip(names, scores_PS2.mean(axis=0).tolist(), strict=True)
-    return {"pairs": len(scores_PS2), "scores": {name: dict(zip(MEASURES, row, strict=True)) for name, row in means}}
+    return {
+        "pairs": len(scores_PS2),
+        "scores": {name: dict(zip(MEASURES, row, strict=True)) for name, row in means},
+    }
 
 
 @torch.no_grad()
@@ -79,18 +89,26 @@ def _batches(task: ZSLTask, data: ZSLDataModule, places: PartBoxes) -> Iterator[
             indices = list(range(start, min(start + _BATCH, len(dataset))))
             regions_BRD, labels_B, rows_B = dataset.__getitems__(indices)
             boxes_BKN4 = np.stack([places.of(names[row], paths[row]) for row in rows_B.tolist()])
-            cover_BKHW = cover(torch.from_numpy(boxes_BKN4).flatten(0, 1), grid).reshape(*boxes_BKN4.shape[:2], *grid)
+            cover_BKHW = cover(torch.from_numpy(boxes_BKN4).flatten(0, 1), grid).reshape(
+                *boxes_BKN4.shape[:2], *grid
+            )
             counts_BK = has_CK[labels_B] & (cover_BKHW.amax(dim=(2, 3)) > 0)
             outputs = task.net(regions_BRD.to(task.device))
-            attention = [o.attention_BKR.float().cpu()[counts_BK].reshape(-1, *grid) for o in outputs]
-            yield _Pairs(counts_BK.nonzero()[:, 1].numpy(), _scores(attention, cover_BKHW[counts_BK]).numpy())
+            attention = [
+                o.attention_BKR.float().cpu()[counts_BK].reshape(-1, *grid) for o in outputs
+            ]
+            yield _Pairs(
+                counts_BK.nonzero()[:, 1].numpy(), _scores(attention, cover_BKHW[counts_BK]).numpy()
+            )
 
 
 def _scores(attention: Sequence[Tensor], cover_PHW: Tensor) -> Tensor:
     """Pointing game and energy of each sub-net's attention (P, H, W), then of chance, (P, S, 2)."""
     chance_P2 = torch.stack([pointing_chance(cover_PHW), cover_PHW.mean(dim=(1, 2))], dim=1)
     of_subnets = [
-        torch.stack([pointing_game(maps_PHW, cover_PHW).double(), energy_inside(maps_PHW, cover_PHW)], dim=1)
+        torch.stack(
+            [pointing_game(maps_PHW, cover_PHW).double(), energy_inside(maps_PHW, cover_PHW)], dim=1
+        )
         for maps_PHW in attention
     ]
     return torch.stack([*of_subnets, chance_P2], dim=1)
@@ -126,4 +144,8 @@ class AttentionScores(Callback):
 
 def flat(found: dict[str, Any], stage: str) -> dict[str, float]:
     """The scores under the names of metrics, e.g. "test/pointing_game/attribute_to_visual"."""
-    return {f"{stage}/{name}/{who}": value for who, of in found["scores"].items() for name, value in of.items()}
+    return {
+        f"{stage}/{name}/{who}": value
+        for who, of in found["scores"].items()
+        for name, value in of.items()
+    }

@@ -27,7 +27,9 @@ class Figures(Callback):
     """
 
     def __init__(self, folder: str, num_images: int = 4, num_attributes: int = 3) -> None:
-        self.folder, self.num_images, self.num_attributes = Path(folder), num_images, num_attributes
+        self.folder = Path(folder)
+        self.num_images = num_images
+        self.num_attributes = num_attributes
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws what the trained model gives."""
@@ -39,7 +41,9 @@ class Figures(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         history = EvaluationHistory.of(trainer)
         if history.scores_at:
-            plot_history(history.scores_at, pl_module.stage).savefig(self.folder / "scores.png", dpi=150)
+            plot_history(history.scores_at, pl_module.stage).savefig(
+                self.folder / "scores.png", dpi=150
+            )
         if not isinstance(pl_module.net, MSDN):  # nothing to see: it looks everywhere alike
             return
         pl_module.eval()  # in training mode a net may leave regions out

@@ -14,16 +14,16 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 class LeakGuard(Callback):
     """Watches that test images, test classes and test scores choose nothing.
 
-    Under every protocol no image that is evaluated may be trained on. Where `test_chooses` is false, besides: no
+    Under every protocol no image that is evaluated may be trained on. Where `allow_test_selection` is false, besides: no
     callback and no scheduler may watch a test score, the classes of val and of test_unseen must differ, and the test
     splits may be looked at once, when training is over.
 
     Args:
-        test_chooses: Whether the protocol reports peaks on the test splits, as the papers do.
+        allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers do.
     """
 
-    def __init__(self, *, test_chooses: bool) -> None:
-        self.test_chooses = test_chooses
+    def __init__(self, *, allow_test_selection: bool) -> None:
+        self.allow_test_selection = allow_test_selection
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks what is known before training.
@@ -35,12 +35,14 @@ class LeakGuard(Callback):
         assert isinstance(data, ZSLDataModule)
         evaluated = {*TEST_SPLITS, *data.eval_splits}
         self.forbidden_N = np.zeros(len(data.split.labels_N), dtype=bool)
-        self.forbidden_N[np.concatenate([data.locations[name] for name in evaluated])] = True
-        if not self.test_chooses:
+        self.forbidden_N[np.concatenate([data.indices[name] for name in evaluated])] = True
+        if not self.allow_test_selection:
             self._check_monitors(trainer)
             self._check_classes(data)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         """Checks the images of one step.
 
         Raises:
@@ -49,7 +51,9 @@ class LeakGuard(Callback):
         rows_B = batch.rows_B.cpu().numpy()
         leaked = rows_B[self.forbidden_N[rows_B]]
         if len(leaked):
-            problem = f"Step {trainer.global_step} would train on {len(leaked)} images that are evaluated"
+            problem = (
+                f"Step {trainer.global_step} would train on {len(leaked)} images that are evaluated"
+            )
             raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,7 +64,7 @@ class LeakGuard(Callback):
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         is_early = trainer.state.fn == "fit" and trainer.global_step < trainer.max_steps
-        if not self.test_chooses and is_early and set(TEST_SPLITS) & set(data.eval_splits):
+        if not self.allow_test_selection and is_early and set(TEST_SPLITS) & set(data.eval_splits):
             raise LeakError(
                 f"The test splits would be looked at in step {trainer.global_step}",
                 expected=f"one look, at the last step ({trainer.max_steps})",
@@ -78,10 +82,11 @@ class LeakGuard(Callback):
                 )
 
     def _check_classes(self, data: ZSLDataModule) -> None:
-        if "val" not in data.locations:
+        if "val" not in data.indices:
             return
         classes = {
-            name: set(data.split.labels_N[data.locations[name]].tolist()) for name in ("train", "val", "test_unseen")
+            name: set(data.split.labels_N[data.indices[name]].tolist())
+            for name in ("train", "val", "test_unseen")
         }
         for first, second in (("val", "test_unseen"), ("train", "val"), ("train", "test_unseen")):
             shared = classes[first] & classes[second]

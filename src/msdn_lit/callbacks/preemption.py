@@ -8,8 +8,14 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what schedulers send before they take a machine away
-REQUEUES = signal.SIGUSR2  # under submitit, whose handler puts the job back into the queue and ends the program
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)  # what schedulers send before they take a machine away
+REQUEUES = (
+    signal.SIGUSR2
+)  # under submitit, whose handler puts the job back into the queue and ends the program
 
 
 class Preemption(Callback):

@@ -11,13 +11,13 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.batches import Batch
+from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from msdn_lit.tasks import ZSLTask
 
 
-class ScoreFiles(Callback):
+class ScoreCacheWriter(Callback):
     """Keeps scores/last.npz and scores/peak_*.npz: of the evaluations that a result would report now.
 
     Args:
@@ -26,7 +26,8 @@ class ScoreFiles(Callback):
     """
 
     def __init__(self, folder: str, *, every: bool = False) -> None:
-        self.folder, self.every = Path(folder), every
+        self.folder = Path(folder)
+        self.every = every
         self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,11 +61,11 @@ class ScoreFiles(Callback):
             step: Of training.
             names: Of the files, without their ending.
         """
-        logits_SNC, labels_N, rows_N = self._all(trainer)
+        logits_ONC, labels_N, rows_N = self._all(trainer)
         if not trainer.is_global_zero:
             return
         cache = ScoreCache(
-            logits_SNC=logits_SNC,
+            logits_ONC=logits_ONC,
             labels_N=labels_N,
             rows_N=rows_N,
             seen=task.metric.seen.cpu().numpy(),
@@ -79,7 +80,9 @@ class ScoreFiles(Callback):
             cache.save(self.folder / f"{name}.npz")
         write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
 
-    def _all(self, trainer: Trainer) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    def _all(
+        self, trainer: Trainer
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Logits, labels and rows of all images that any rank has seen, in the order of the rows."""
         logits, labels, rows = zip(*self.batches, strict=True)
         mine = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
@@ -89,6 +92,10 @@ class ScoreFiles(Callback):
             torch.distributed.all_gather_object(parts, mine)
         logits, labels, rows = zip(*parts, strict=True)
         order = torch.cat(rows).argsort()
-        sorted_parts = (torch.cat(logits, dim=1)[:, order], torch.cat(labels)[order], torch.cat(rows)[order])
-        logits_SNC, labels_N, rows_N = (part.numpy() for part in sorted_parts)
-        return logits_SNC, labels_N, rows_N
+        sorted_parts = (
+            torch.cat(logits, dim=1)[:, order],
+            torch.cat(labels)[order],
+            torch.cat(rows)[order],
+        )
+        logits_ONC, labels_N, rows_N = (part.numpy() for part in sorted_parts)
+        return logits_ONC, labels_N, rows_N

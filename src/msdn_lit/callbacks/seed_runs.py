@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from msdn_lit.callbacks.history import EvaluationHistory
-from msdn_lit.callbacks.score_cache_writer import ScoreFiles
+from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.data.batches import Batch
 from msdn_lit.tasks import ZSLTask
 
@@ -31,7 +31,7 @@ class SeedRun:
 
     task: ZSLTask
     history: EvaluationHistory
-    scores: ScoreFiles
+    scores: ScoreCacheWriter
     checkpoints: Path
     loggers: Sequence[Logger]
 
@@ -55,9 +55,15 @@ class SeedRuns(Callback):
         batch_idx: int,
     ) -> None:
         """Logs each model's loss and its terms."""
-        terms = {f"train/{name}": value.tolist() for name, value in outputs.get("terms", {}).items()}
+        terms = {
+            f"train/{name}": value.tolist() for name, value in outputs.get("terms", {}).items()
+        }
         for index, run in enumerate(self.runs if terms else ()):
-            _log(run, {name: values[index] for name, values in terms.items()}, trainer.global_step - 1)
+            _log(
+                run,
+                {name: values[index] for name, values in terms.items()},
+                trainer.global_step - 1,
+            )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets an evaluation that was broken off."""
@@ -82,13 +88,17 @@ class SeedRuns(Callback):
         step = trainer.global_step
         for run in self.runs:
             computed = run.task.metric.compute()._asdict().items()
-            scores = {name: float(value.float()) for name, value in computed if not torch.isnan(value)}
+            scores = {
+                name: float(value.float()) for name, value in computed if not torch.isnan(value)
+            }
             run.history.scores_at[step] = scores
             names = run.history.reported_at(step)
             run.scores.write(trainer, run.task, step, names)
             _save(run, step, names)
             logged = {f"{run.task.stage}/{name}": value for name, value in scores.items()}
-            _log(run, logged, step if trainer.state.fn == "validate" else step - 1)  # as Lightning counts
+            _log(
+                run, logged, step if trainer.state.fn == "validate" else step - 1
+            )  # as Lightning counts
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -103,7 +113,11 @@ class SeedRuns(Callback):
 def _save(run: SeedRun, step: int, names: Sequence[str]) -> None:
     """Writes the weights under every name under which they would be reported now."""
     weights = {name: value.detach().cpu().clone() for name, value in run.task.state_dict().items()}
-    content = {"state_dict": weights, "global_step": step, "pytorch-lightning_version": lightning_version}
+    content = {
+        "state_dict": weights,
+        "global_step": step,
+        "pytorch-lightning_version": lightning_version,
+    }
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     for name in names:
         torch.save(content, run.checkpoints / f"{name}.ckpt")

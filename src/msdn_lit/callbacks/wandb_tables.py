@@ -12,38 +12,45 @@ from lightning.pytorch.loggers import WandbLogger
 from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.output.formats import Table
 from msdn_lit.analysis.output.run_plots import plot_attention
-from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.attention.maps import attention_rows
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError
 from msdn_lit.metrics.curve import seen_unseen_auc
 from msdn_lit.models import MSDN
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.tasks import ZSLTask
 
 log = logging.getLogger(__name__)
 
 
-class Dashboard(Callback):
+class WandbTables(Callback):
     """At the end the reported scores, tables of classes, and the seen-unseen curve; on the way, attention maps.
 
     Does nothing without a WandbLogger. The names that it logs are those that msdn-dashboard shows.
 
     Args:
-        folder: Where `ScoreFiles`, which comes before, keeps its caches.
+        folder: Where `ScoreCacheWriter`, which comes before, keeps its caches.
         attention_every: Evaluations from one look to the next; 0 for none. None either where the images are missing.
         num_images: Images whose attention is shown, of so many classes.
         num_attributes: Attributes of each sub-net for each of them.
     """
 
-    def __init__(self, folder: str, *, attention_every: int, num_images: int, num_attributes: int) -> None:
-        self.folder, self.attention_every = Path(folder), attention_every
-        self.num_images, self.num_attributes = num_images, num_attributes
+    def __init__(
+        self, folder: str, *, attention_every: int, num_images: int, num_attributes: int
+    ) -> None:
+        self.folder = Path(folder)
+        self.attention_every = attention_every
+        self.num_images = num_images
+        self.num_attributes = num_attributes
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks where the model looks, if it is time to."""
         assert isinstance(pl_module, ZSLTask)
-        logger, evaluation = _wandb_logger(trainer), len(EvaluationHistory.of(trainer).scores_at) - 1
+        logger, evaluation = (
+            _wandb_logger(trainer),
+            len(EvaluationHistory.of(trainer).scores_at) - 1,
+        )
         is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
         if logger is None or not is_due or not isinstance(pl_module.net, MSDN):
             return
@@ -62,7 +69,11 @@ class Dashboard(Callback):
             return
         for evaluation, scores in history.summary().items():
             cache = self._cache(evaluation)
-            area = {"ausuc": float(seen_unseen_auc(cache.curve()))} if cache and cache.step == scores["step"] else {}
+            area = (
+                {"ausuc": float(seen_unseen_auc(cache.curve()))}
+                if cache and cache.step == scores["step"]
+                else {}
+            )
             told = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
             logger.experiment.summary.update(told)
         last = self._cache("last")
@@ -74,11 +85,15 @@ class Dashboard(Callback):
         path = self.folder / f"{evaluation}.npz"
         return ScoreCache.load(path) if path.is_file() else None
 
-    def _log_classes(self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]) -> None:
+    def _log_classes(
+        self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]
+    ) -> None:
         names = readable_names(class_names, cache)
         for table in (class_table([cache], names), confusion_table([cache], names)):
             logger.log_table(table.slug, *_plain(table), step=cache.step)
-        logger.experiment.log({"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step})
+        logger.experiment.log(
+            {"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step}
+        )
 
 
 def _wandb_logger(trainer: Trainer) -> WandbLogger | None:
@@ -95,7 +110,9 @@ def _data(trainer: Trainer) -> ZSLDataModule:
 
 def _plain(table: Table) -> tuple[list[str], list[list[Any]]]:
     """Header and rows; fractions as plain numbers."""
-    rows = [[float(cell) if isinstance(cell, float) else cell for cell in row] for row in table.rows]
+    rows = [
+        [float(cell) if isinstance(cell, float) else cell for cell in row] for row in table.rows
+    ]
     return list(table.header), rows
 
 

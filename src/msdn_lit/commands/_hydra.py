@@ -14,22 +14,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from msdn_lit.errors import USER_FAULT, ConfigError, FullDiskError, UserError, tell
-from msdn_lit.training.process import keep_freed_memory, let_threads_sleep
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.errors import USER_ERROR_EXIT_CODE, ConfigError, FullDiskError, UserError, print_error
+from msdn_lit.files import config_dir
+from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 _EXTRAS = {  # package -> the extra that installs it
-    **dict.fromkeys(("hydra_joblib_launcher", "hydra_submitit_launcher", "joblib", "submitit", "optuna"), "sweeps"),
+    **dict.fromkeys(
+        ("hydra_joblib_launcher", "hydra_submitit_launcher", "joblib", "submitit", "optuna"),
+        "sweeps",
+    ),
     "ray": "ray",
 }
-
-
-def config_dir() -> Path:
-    """The configs: inside the package when installed from a wheel, at the repository's root in a checkout."""
-    package = Path(__file__).resolve().parent
-    packed = package / "conf"
-    return packed if packed.is_dir() else package.parents[1] / "conf"
 
 
 def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Callable[[], None]:
@@ -44,11 +41,11 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
-        let_threads_sleep()
+        limit_openmp_spinning()
         faults: list[Exception] = []
 
         def job(cfg: DictConfig) -> float | None:  # in a launcher's processes, too
-            keep_freed_memory()
+            retain_freed_memory()
             _settle_paths(cfg)
             if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
                 return _within_disk(run, cfg)  # SweepCallback takes its faults
@@ -56,18 +53,22 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
                 return _within_disk(run, cfg)
             except UserError as fault:  # the other jobs of a multirun go on
                 faults.append(fault)
-                tell(f"msdn-{config_name}", fault)
+                print_error(f"msdn-{config_name}", fault)
                 return None
 
         try:
-            check_overrides(config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+            check_overrides(
+                config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"]
+            )
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(
+                job
+            )()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             fault = _fault_behind(error)
             faults.append(fault)
-            tell(f"msdn-{config_name}", fault)
+            print_error(f"msdn-{config_name}", fault)
         if faults:
-            sys.exit(USER_FAULT)
+            sys.exit(USER_ERROR_EXIT_CODE)
 
     main.__doc__ = run.__doc__
     return main
@@ -82,8 +83,16 @@ def own_command_line(cfg: DictConfig) -> Iterator[None]:
     """
     argv, environment = sys.argv, {name: os.environ.get(name) for name in _SET_BY_LIGHTNING}
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        typed = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
-        sys.argv = [argv[0], *typed, f"ckpt_path={cfg.ckpt_path or 'null'}"]  # the worker knows where a trial goes on
+        typed = [
+            override
+            for override in HydraConfig.get().overrides.task
+            if not override.startswith("ckpt_path=")
+        ]
+        sys.argv = [
+            argv[0],
+            *typed,
+            f"ckpt_path={cfg.ckpt_path or 'null'}",
+        ]  # the worker knows where a trial goes on
     try:
         yield
     finally:
@@ -100,7 +109,9 @@ def _within_disk(run: Callable[[DictConfig], float | None], cfg: DictConfig) -> 
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = error.filename or HydraConfig.get().runtime.output_dir
-        action = "Make room; a sweep of the same name then goes on, a single run with ckpt_path=last."
+        action = (
+            "Make room; a sweep of the same name then goes on, a single run with ckpt_path=last."
+        )
         raise FullDiskError(f"No space is left for {where}", action=action) from error
 
 
@@ -108,9 +119,13 @@ def _fault_behind(error: Exception) -> Exception:
     """What to tell the user: the error, or that an optional package is missing; our own fault is raised again."""
     cause: BaseException | None = error
     while cause is not None:
-        package = (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.").partition(".")[0]
+        package = (
+            (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.").partition(".")[0]
+        )
         if isinstance(cause, ModuleNotFoundError) and package in _EXTRAS:
-            return ConfigError(f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"')
+            return ConfigError(
+                f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"'
+            )
         cause = cause.__cause__
     if isinstance(error, InstantiationException | ImportError):
         raise error

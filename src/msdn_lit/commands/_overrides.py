@@ -28,13 +28,23 @@ def check_overrides(config_dir: Path, config_name: str, arguments: Sequence[str]
     """
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     for override in overrides:
-        if (config_dir / override.key_or_group).is_dir() and not override.is_delete() and override.value() is None:
+        if (
+            (config_dir / override.key_or_group).is_dir()
+            and not override.is_delete()
+            and override.value() is None
+        ):
             action = f"Leave it out, or write ~{override.key_or_group}."
-            raise ConfigError(f"{override.key_or_group}=null chooses no file of the group", action=action)
+            raise ConfigError(
+                f"{override.key_or_group}=null chooses no file of the group", action=action
+            )
     values = [override for override in overrides if _replaces_value(override, config_dir)]
     if not values:
         return
-    others = [o.input_line for o in overrides if o not in values and not o.is_sweep_override() and o.input_line]
+    others = [
+        o.input_line
+        for o in overrides
+        if o not in values and not o.is_sweep_override() and o.input_line
+    ]
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         config = compose(config_name, overrides=others, return_hydra_config=True)
     for override in values:
@@ -51,7 +61,9 @@ def _replaces_value(override: Override, config_dir: Path) -> bool:
 def _values(override: Override) -> Iterator[Any]:
     if not override.is_sweep_override():
         return iter([override.value()])
-    return override.sweep_iterator() if override.is_choice_sweep() else iter([])  # a range holds numbers only
+    return (
+        override.sweep_iterator() if override.is_choice_sweep() else iter([])
+    )  # a range holds numbers only
 
 
 def _check_key(key: str, config: DictConfig) -> None:
@@ -59,7 +71,11 @@ def _check_key(key: str, config: DictConfig) -> None:
     if key in known or any(name.startswith(f"{key}.") for name in known):
         return
     parent = key.rpartition(".")[0]
-    if parent and OmegaConf.is_dict(OmegaConf.select(config, parent)) and not OmegaConf.select(config, parent):
+    if (
+        parent
+        and OmegaConf.is_dict(OmegaConf.select(config, parent))
+        and not OmegaConf.select(config, parent)
+    ):
         return  # an empty dictionary is there to be filled
     same_ending = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     close = same_ending or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
@@ -82,7 +98,9 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
     is_free = key == "trainer.devices"  # a number, a list, or "auto"
     if value is None or type(node) not in kinds or is_reference or is_free:
         return
-    fits = isinstance(value, kinds[type(node)]) and (isinstance(node, bool) or not isinstance(value, bool))
+    fits = isinstance(value, kinds[type(node)]) and (
+        isinstance(node, bool) or not isinstance(value, bool)
+    )
     if not fits:
         expected = f"a value like {node!r} ({type(node).__name__})"
         raise ConfigError(f"{key} has the wrong type", expected=expected, found=f"{value!r}")
@@ -91,7 +109,12 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
 def _leaf_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in config:
         node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation() and len(node):
+        if (
+            isinstance(node, DictConfig)
+            and not node._is_none()
+            and not node._is_interpolation()
+            and len(node)
+        ):
             yield from _leaf_keys(node, f"{prefix}{key!s}.")
         else:
             yield f"{prefix}{key!s}"

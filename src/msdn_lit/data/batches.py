@@ -39,7 +39,9 @@ class SplitDataset(Dataset[Batch]):
     """
 
     def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
-        self.gather, self.rows, self.labels = gather, rows, labels_N[rows]
+        self.gather = gather
+        self.rows = rows
+        self.labels = labels_N[rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,7 +52,9 @@ class SplitDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads the given positions of the split as one batch."""
         rows = self.rows[indices]
-        return Batch(self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows))
+        return Batch(
+            self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows)
+        )
 
 
 class BatchLoader(DataLoader[Batch]):

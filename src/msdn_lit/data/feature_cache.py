@@ -19,8 +19,11 @@ from torch import Tensor
 from msdn_lit.data.features.store import Manifest
 from msdn_lit.errors import ConfigError
 
-RESIDENCES = ("auto", "disk", "ram", "gpu")
-RAM_SHARE, GPU_SHARE = 0.5, 0.6  # of what is free: the rest is for the model, its activations and other programs
+FEATURE_CACHES = ("auto", "disk", "ram", "gpu")
+RAM_SHARE, GPU_SHARE = (
+    0.5,
+    0.6,
+)  # of what is free: the rest is for the model, its activations and other programs
 _CHUNK_BYTES = 64 * 2**20
 
 Gather = Callable[[NDArray[np.int64]], Tensor]
@@ -36,7 +39,7 @@ class Regions(Protocol):
         """Reads images by row, (B, R, D)."""
 
 
-def settle_residence(wanted: str, num_bytes: int, device: torch.device) -> str:
+def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
     """Chooses the fastest place that has room for the features.
 
     Args:
@@ -50,11 +53,17 @@ def settle_residence(wanted: str, num_bytes: int, device: torch.device) -> str:
     Raises:
         ConfigError: There is no such place, or no GPU.
     """
-    if wanted not in RESIDENCES:
-        raise ConfigError("data.residence is wrong", expected=f"one of {', '.join(RESIDENCES)}", found=wanted)
+    if wanted not in FEATURE_CACHES:
+        raise ConfigError(
+            "data.feature_cache is wrong",
+            expected=f"one of {', '.join(FEATURE_CACHES)}",
+            found=wanted,
+        )
     if wanted == "gpu" and device.type == "cpu":
-        action = "Use data.residence=auto."
-        raise ConfigError("data.residence=gpu needs a GPU", found=f"a trainer on {device}", action=action)
+        action = "Use data.feature_cache=auto."
+        raise ConfigError(
+            "data.feature_cache=gpu needs a GPU", found=f"a trainer on {device}", action=action
+        )
     if wanted != "auto":
         return wanted
     if device.type == "cuda" and num_bytes < GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -62,18 +71,20 @@ def settle_residence(wanted: str, num_bytes: int, device: torch.device) -> str:
     return "ram" if num_bytes < RAM_SHARE * psutil.virtual_memory().available else "disk"
 
 
-def from_disk(regions: Regions) -> Gather:
+def gather_from_disk(regions: Regions) -> Gather:
     """Gathers from the file, batch by batch."""
     return lambda rows: torch.from_numpy(regions.gather(rows))
 
 
-def from_ram(regions: Regions) -> Gather:
+def gather_from_ram(regions: Regions) -> Gather:
     """Gathers from the file while a thread reads it into the page cache: training need not wait for it."""
-    threading.Thread(target=_read_through, args=(regions.path,), daemon=True, name="read-ahead").start()
-    return from_disk(regions)
+    threading.Thread(
+        target=_read_through, args=(regions.path,), daemon=True, name="read-ahead"
+    ).start()
+    return gather_from_disk(regions)
 
 
-def from_device(regions: Regions, device: torch.device) -> Gather:
+def gather_from_gpu(regions: Regions, device: torch.device) -> Gather:
     """Copies all features onto a device, piece by piece, and gathers there.
 
     Raises:
@@ -83,8 +94,10 @@ def from_device(regions: Regions, device: torch.device) -> Gather:
     try:
         regions_NRD = torch.empty(N, R, D, dtype=torch.float16, device=device)
     except torch.OutOfMemoryError as error:
-        action = "Use data.residence=ram or disk."
-        raise ConfigError(f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}", action=action) from error
+        action = "Use data.feature_cache=ram or disk."
+        raise ConfigError(
+            f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}", action=action
+        ) from error
     step = max(1, _CHUNK_BYTES // (2 * R * D))
     for start in range(0, N, step):
         rows = np.arange(start, min(start + step, N))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.download.http import difference, silent
-from msdn_lit.data.features.store import MANIFEST, FeatureStore
 from msdn_lit.data.download.sources import SOURCES, Source
+from msdn_lit.data.features.store import MANIFEST, FeatureStore
 from msdn_lit.data.features.writer import PLAN, hash_regions
 from msdn_lit.errors import DataError
 
@@ -28,7 +28,7 @@ class BenchmarkState:
     Attributes:
         name: E.g. "CUB".
         num_images: Of the whole benchmark.
-        split: Variant of its split files, or what is wrong with them.
+        split: RunSettings of its split files, or what is wrong with them.
         images: "11,788 of 11,788", or which part is missing.
         word_vectors: "as published", "changed", "missing"; "none published".
         is_complete: Whether features can be extracted.
@@ -70,9 +70,16 @@ def inspect_benchmark(name: str, data_dir: Path) -> BenchmarkState:
         variant, has_split = benchmark.read_split(data_dir, allow_unknown=True).variant, True
     except DataError as error:
         folder = data_dir / "xlsa17" / "data" / benchmark.name
-        missing = [name for name in ("att_splits.mat", "res101.mat") if not (folder / name).exists()]
+        missing = [
+            name for name in ("att_splits.mat", "res101.mat") if not (folder / name).exists()
+        ]
         variant, has_split = f"no {' and no '.join(missing)}" if missing else str(error), False
-    counts = [count for source in SOURCES[name] if "images" in source.gives for count in _counts(source, data_dir)]
+    counts = [
+        count
+        for source in SOURCES[name]
+        if "images" in source.gives
+        for count in _counts(source, data_dir)
+    ]
     found, wanted = (sum(numbers) for numbers in zip(*counts, strict=True))
     return BenchmarkState(
         name=benchmark.name,
@@ -95,7 +102,9 @@ def inspect_stores(feature_dir: Path, *, verify: bool) -> Iterator[StoreState]:
         if (folder / MANIFEST).is_file():
             yield _inspect_store(folder, verify)
         elif (folder / PLAN).is_file():
-            yield StoreState(folder.name, None, "being made, or interrupted: the same msdn-extract continues")
+            yield StoreState(
+                folder.name, None, "being made, or interrupted: the same msdn-extract continues"
+            )
 
 
 def _inspect_store(folder: Path, verify: bool) -> StoreState:
@@ -106,7 +115,11 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
     state = "complete" + f", {len(manifest.skipped)} images left out" * bool(manifest.skipped)
     if verify and manifest.regions_sha256:
         is_same = hash_regions(folder) == manifest.regions_sha256
-        state += ", verified" if is_same else f", but DAMAGED: remove {folder} and run msdn-extract again"
+        state += (
+            ", verified"
+            if is_same
+            else f", but DAMAGED: remove {folder} and run msdn-extract again"
+        )
     return StoreState(folder.name, manifest.shape, state)
 
 

@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError
 
 
-class BatchDraw(Protocol):
+class BatchPlan(Protocol):
     """Chooses the images of one training step."""
 
     def __call__(self, step: int) -> IntArray:
         """Returns positions within the training split, (B,)."""
 
 
-class UniformDraw:
+class UniformBatches:
     """A fresh random subset at each step, without replacement (the release on CUB).
 
     Args:
@@ -31,7 +30,8 @@ class UniformDraw:
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
-        self.num_images, self.seed = len(labels_N), seed
+        self.num_images = len(labels_N)
+        self.seed = seed
         self.batch_size = min(_positive(batch_size), self.num_images)
 
     def __call__(self, step: int) -> IntArray:
@@ -39,7 +39,7 @@ class UniformDraw:
         return _generator(self.seed, step).choice(self.num_images, self.batch_size, replace=False)
 
 
-class ClassBalancedDraw:
+class ClassBalancedBatches:
     """One random image of each of `batch_size` random classes (the release on SUN; on AWA2 all 40 seen classes).
 
     Args:
@@ -60,7 +60,7 @@ class ClassBalancedDraw:
         return np.array([generator.choice(self.images_of[c]) for c in classes])
 
 
-class EpochDraw:
+class ShuffledEpochs:
     """Shuffled passes over all images, as most of today's training; the last batch of a pass may be smaller.
 
     Args:
@@ -70,25 +70,31 @@ class EpochDraw:
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
-        self.num_images, self.batch_size, self.seed = len(labels_N), _positive(batch_size), seed
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # of the pass that was drawn from last
+        self.num_images = len(labels_N)
+        self.batch_size = _positive(batch_size)
+        self.seed = seed
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)  # of the pass that was drawn from last
 
     def __call__(self, step: int) -> IntArray:
         """Positions within the training split, (B,)."""
         epoch, position = divmod(step, -(-self.num_images // self.batch_size))
         if self._epoch != epoch:
-            self._epoch, self._order = epoch, _generator(self.seed, epoch).permutation(self.num_images)
+            self._epoch, self._order = (
+                epoch,
+                _generator(self.seed, epoch).permutation(self.num_images),
+            )
         return self._order[position * self.batch_size :][: self.batch_size]
 
 
-class JointDraw:
+class StackedBatches:
     """The batches of several runs, one after the other.
 
     Args:
         draws: One for each run; all give batches of one size.
     """
 
-    def __init__(self, draws: Sequence[BatchDraw]) -> None:
+    def __init__(self, draws: Sequence[BatchPlan]) -> None:
         self.draws = tuple(draws)
 
     def __call__(self, step: int) -> IntArray:
@@ -108,9 +114,14 @@ class StepSampler(Sampler[list[int]]):
         world_size: Number of processes that share each batch.
     """
 
-    def __init__(self, draw: BatchDraw, first_step: int, num_steps: int, rank: int = 0, world_size: int = 1) -> None:
-        self.draw, self.first_step, self.num_steps = draw, first_step, num_steps
-        self.rank, self.world_size = rank, world_size
+    def __init__(
+        self, draw: BatchPlan, first_step: int, num_steps: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.draw = draw
+        self.first_step = first_step
+        self.num_steps = num_steps
+        self.rank = rank
+        self.world_size = world_size
 
     def __len__(self) -> int:
         return self.num_steps
@@ -120,24 +131,6 @@ class StepSampler(Sampler[list[int]]):
             batch = self.draw(step)
             share = batch[self.rank :: self.world_size]
             yield (share if len(share) else batch[:1]).tolist()
-
-
-def hold_out(labels_N: IntArray, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Chooses a random part of each class.
-
-    Args:
-        labels_N: Class of each image.
-        fraction: Part of each class, rounded to whole images.
-        seed: Of the choice.
-
-    Returns:
-        True for the images that are held out, (N,).
-    """
-    held_N = np.zeros(len(labels_N), dtype=bool)
-    for label in np.unique(labels_N):
-        images = np.flatnonzero(labels_N == label)
-        held_N[_generator(seed, int(label)).permutation(images)[: round(fraction * len(images))]] = True
-    return held_N
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.data.words.attributes import Words, sum_of_words
 from msdn_lit.data.words.files import is_word_file, read_words
 from msdn_lit.data.words.tables import read_word_vectors
-from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import DataError
 
 
@@ -24,7 +24,7 @@ class Semantics:
         class_names: C names.
         class_attributes_CK: Class semantic vectors with unit rows, (C, K).
         attribute_vectors_KE: Attribute word vectors as published, (K, E); None when they are learned from scratch.
-        attribute_dim: E.
+        word_dim: E.
         seen: Ids of the classes that training may use, ascending.
         unseen: Ids of the classes to recognise without an example, ascending. Classes in neither are not candidates.
         word_vectors: Where the attribute vectors come from, for the record: file, hash of the float32 (K, E) values,
@@ -34,7 +34,7 @@ class Semantics:
     class_names: tuple[str, ...]
     class_attributes_CK: NDArray[np.float32]
     attribute_vectors_KE: NDArray[np.float32] | None
-    attribute_dim: int
+    word_dim: int
     seen: IntArray
     unseen: IntArray
     word_vectors: Mapping[str, object] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class NamesAttributes(Protocol):
 
 
 @dataclass(frozen=True)
-class SemanticsSource:
+class SemanticsConfig:
     """Where semantics come from.
 
     Attributes:
@@ -68,7 +68,12 @@ class SemanticsSource:
     shuffle_seed: int | None
 
     def read(
-        self, split: ProposedSplit, benchmark: NamesAttributes, data_dir: Path, seen_split: str, unseen_split: str
+        self,
+        split: ProposedSplit,
+        benchmark: NamesAttributes,
+        data_dir: Path,
+        seen_split: str,
+        unseen_split: str,
     ) -> Semantics:
         """Makes the semantics of a split whose seen and unseen classes are those of two of its parts.
 
@@ -83,15 +88,19 @@ class SemanticsSource:
                 expected="unseen classes, and none that are seen",
                 found=f"{len(unseen)} unseen, {len(shared)} of them seen",
             )
-        attributes_CK = unit_class_attributes(split.class_attributes_CK, clamp_negative=self.clamp_negative)
+        attributes_CK = unit_class_attributes(
+            split.class_attributes_CK, clamp_negative=self.clamp_negative
+        )
         if self.shuffle_seed is not None:
-            attributes_CK = derange(attributes_CK, self.shuffle_seed)
-        vectors_KE, origin = self._attribute_vectors(benchmark, data_dir, num_attributes=attributes_CK.shape[1])
+            attributes_CK = shuffle_class_attributes(attributes_CK, self.shuffle_seed)
+        vectors_KE, origin = self._attribute_vectors(
+            benchmark, data_dir, num_attributes=attributes_CK.shape[1]
+        )
         return Semantics(
             class_names=split.class_names,
             class_attributes_CK=attributes_CK,
             attribute_vectors_KE=vectors_KE,
-            attribute_dim=self.word_vector_dim if vectors_KE is None else vectors_KE.shape[1],
+            word_dim=self.word_vector_dim if vectors_KE is None else vectors_KE.shape[1],
             seen=seen,
             unseen=unseen,
             word_vectors=origin,
@@ -106,7 +115,9 @@ class SemanticsSource:
         unknown: Words = ()
         if is_word_file(path):
             words = benchmark.attribute_words(data_dir, num_attributes)
-            vectors_KE, unknown = sum_of_words(words, read_words(path, {word for name in words for word in name}), path)
+            vectors_KE, unknown = sum_of_words(
+                words, read_words(path, {word for name in words for word in name}), path
+            )
         else:
             vectors_KE = read_word_vectors(path, num_attributes)
         names = benchmark.attribute_names(data_dir, num_attributes)
@@ -114,11 +125,15 @@ class SemanticsSource:
             "file": path.name,
             "sha256": sha256(vectors_KE.tobytes()).hexdigest(),
             "unknown_words": list(unknown),
-            "without_vector": [name for name, vector_E in zip(names, vectors_KE, strict=True) if not vector_E.any()],
+            "without_vector": [
+                name for name, vector_E in zip(names, vectors_KE, strict=True) if not vector_E.any()
+            ],
         }
 
 
-def unit_class_attributes(class_attributes_CK: NDArray[np.float32], *, clamp_negative: bool) -> NDArray[np.float32]:
+def unit_class_attributes(
+    class_attributes_CK: NDArray[np.float32], *, clamp_negative: bool
+) -> NDArray[np.float32]:
     """L2-normalises the class semantic vectors.
 
     Args:
@@ -130,11 +145,15 @@ def unit_class_attributes(class_attributes_CK: NDArray[np.float32], *, clamp_neg
     """
     values_CK = np.maximum(class_attributes_CK, 0) if clamp_negative else class_attributes_CK
     norms_C1 = np.linalg.norm(values_CK, axis=1, keepdims=True)
-    unit_CK: NDArray[np.float32] = np.divide(values_CK, norms_C1, out=np.zeros_like(values_CK), where=norms_C1 > 0)
+    unit_CK: NDArray[np.float32] = np.divide(
+        values_CK, norms_C1, out=np.zeros_like(values_CK), where=norms_C1 > 0
+    )
     return unit_CK
 
 
-def derange(class_attributes_CK: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def shuffle_class_attributes(
+    class_attributes_CK: NDArray[np.float32], seed: int
+) -> NDArray[np.float32]:
     """Gives every class the attributes of another one: a control that leaves nothing to transfer."""
     order = np.random.default_rng(seed).permutation(len(class_attributes_CK))
     deranged_CK = np.empty_like(class_attributes_CK)

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from msdn_lit.inference.results import ClassScore, Prediction
 
 __all__ = ["Candidates", "ClassScore", "Prediction", "Predictor"]
-_MODULES = {"Candidates": "candidates", "Predictor": "predictor", "ClassScore": "results", "Prediction": "results"}
+_MODULES = {
+    "Candidates": "candidates",
+    "Predictor": "predictor",
+    "ClassScore": "results",
+    "Prediction": "results",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever it is

@@ -20,7 +20,9 @@ from msdn_lit.models.weights import are_finite
 
 CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"
 FORMAT, VERSION = "msdn-lit bundle", 1
-_NEEDED: dict[str, Any] = dict.fromkeys(("classes", "transform", "fusion", "model", "backbone"), dict)
+_NEEDED: dict[str, Any] = dict.fromkeys(
+    ("classes", "transform", "fusion", "model", "backbone"), dict
+)
 _NEEDED |= {"attribute_names": list, "calibration": int | float}
 _NO_OTHER_WEIGHTS = {"weights_file": None, "pretrained": False}  # the bundle has them
 _FILES_OF_TIMM = {"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -41,15 +43,26 @@ class Bundle(NamedTuple):
     def classes(self) -> Candidates:
         """The known classes."""
         found = self.content["classes"]
-        return Candidates(tuple(found["names"]), self.weights["classes"].numpy(), tuple(found["sides"]))
+        return Candidates(
+            tuple(found["names"]), self.weights["classes"].numpy(), tuple(found["sides"])
+        )
 
     def part(self, name: str) -> dict[str, Tensor]:
         """Weights of "net" or "backbone", by their own names."""
-        return {key.removeprefix(f"{name}."): w for key, w in self.weights.items() if key.startswith(f"{name}.")}
+        return {
+            key.removeprefix(f"{name}."): w
+            for key, w in self.weights.items()
+            if key.startswith(f"{name}.")
+        }
 
 
 def write_bundle(
-    folder: Path, predictor: Predictor, *, model: dict[str, Any], backbone: dict[str, Any], origin: Mapping[str, Any]
+    folder: Path,
+    predictor: Predictor,
+    *,
+    model: dict[str, Any],
+    backbone: dict[str, Any],
+    origin: Mapping[str, Any],
 ) -> None:
     """Writes a predictor.
 
@@ -66,7 +79,11 @@ def write_bundle(
         "version": VERSION,
         "attribute_names": list(predictor.attribute_names),
         "classes": {"names": list(classes.names), "sides": list(classes.sides)},
-        "transform": {"image_size": transform.image_size, "mean": list(transform.mean), "std": list(transform.std)},
+        "transform": {
+            "image_size": transform.image_size,
+            "mean": list(transform.mean),
+            "std": list(transform.std),
+        },
         "fusion": dict(predictor.fusion),
         "calibration": float(predictor.calibration),
         "model": model,
@@ -74,10 +91,16 @@ def write_bundle(
         "origin": dict(origin),
     }
     parts = {"net": predictor.net, "backbone": predictor.backbone}
-    weights = {f"{part}.{key}": w.contiguous() for part, of in parts.items() for key, w in of.state_dict().items()}
+    weights = {
+        f"{part}.{key}": w.contiguous()
+        for part, of in parts.items()
+        for key, w in of.state_dict().items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights | {"classes": from_numpy(classes.attributes_CK)}, folder / WEIGHTS)
-    (folder / CONTENT).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CONTENT).write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -114,18 +137,25 @@ def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:
         size = int(found["image_size"])
     except READ_ERRORS as error:
         raise _damaged(folder, "transform makes no sense") from error
-    if not (len(mean) == len(std) == 3 and _are_numbers([*mean, *std]) and all(std) and 0 < size < 10_000):
+    if not (
+        len(mean) == len(std) == 3
+        and _are_numbers([*mean, *std])
+        and all(std)
+        and 0 < size < 10_000
+    ):
         raise _damaged(folder, "transform makes no sense")
     return ImageTransform(size, mean, std)
 
 
-def load_part(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Loads all weights of a module.
 
     Raises:
         CheckpointError: One is missing, foreign, or has another shape or precision.
     """
-    wanted = {name: (tuple(value.shape), value.dtype) for name, value in module.state_dict().items()}
+    wanted = {
+        name: (tuple(value.shape), value.dtype) for name, value in module.state_dict().items()
+    }
     found = {name: (tuple(value.shape), value.dtype) for name, value in weights.items()}
     for name in sorted(name for name, _ in wanted.items() ^ found.items()):
         raise CheckpointError(
@@ -142,7 +172,9 @@ def _check_content(folder: Path, content: object) -> None:
     if content.get("version") != VERSION:
         action = "Export it again, or use the version of msdn-lit that wrote it."
         found = content.get("version")
-        raise CheckpointError(f"{folder} is of another version", expected=VERSION, found=found, action=action)
+        raise CheckpointError(
+            f"{folder} is of another version", expected=VERSION, found=found, action=action
+        )
     for name, kind in _NEEDED.items():
         if not isinstance(content.get(name), kind):
             raise _damaged(folder, f"{name} is missing")
@@ -154,7 +186,11 @@ def _check_content(folder: Path, content: object) -> None:
 
 def _check_settings(folder: Path, model: Mapping[str, Any], backbone: Mapping[str, Any]) -> None:
     """Nothing but nets of ours and our backbone may be made of them, without files and without interpolations."""
-    foreign = [value for name, value in _settings(model) if name == "_target_" and not _is_net(_found(value))]
+    foreign = [
+        value
+        for name, value in _settings(model)
+        if name == "_target_" and not _is_net(_found(value))
+    ]
     for name, value in _settings(backbone):
         if name in _FILES_OF_TIMM or (name == "_target_" and _found(value) is not RegionBackbone):
             foreign.append(value)
@@ -184,7 +220,9 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
 
 def _is_net(found: object) -> bool:
     """Whether it is a net or a sub-net, or a way to attend."""
-    is_module = isinstance(found, type) and issubclass(found, nn.Module) and found is not RegionBackbone
+    is_module = (
+        isinstance(found, type) and issubclass(found, nn.Module) and found is not RegionBackbone
+    )
     return is_module or found in (over_regions, over_attributes)
 
 
@@ -211,7 +249,9 @@ def _settings(content: object) -> Iterator[tuple[str, object]]:
 
 def _are_numbers(values: Iterable[object]) -> bool:
     """Whether all are, and finite, also as float32; an integer of JSON may be too large for any float."""
-    return all(isinstance(value, int | float) and abs(value) <= finfo(float32).max for value in values)
+    return all(
+        isinstance(value, int | float) and abs(value) <= finfo(float32).max for value in values
+    )
 
 
 def _damaged(folder: Path, reason: str) -> CheckpointError:

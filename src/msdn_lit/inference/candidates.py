@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.words.attributes import readable_attribute, spelling
 from msdn_lit.data.semantics import Semantics, unit_class_attributes
+from msdn_lit.data.words.attributes import readable_attribute, spelling
 from msdn_lit.errors import ConfigError
 
 SEEN, UNSEEN, NEW = "seen", "unseen", "new"
 LIKE = "like"  # in a description: the known class from which it starts
-FULL = 100.0  # the strongest value of a description
+FULL = 100.0  # the top_attributes value of a description
 _ALIKE = 0.01  # distance of unit rows; their scores then differ by at most one percent of the attribute scores' length
 
 
@@ -53,7 +53,9 @@ class Candidates:
         """
         for name in other.names:
             if name in self.names:
-                raise ConfigError(f"There is a class {name!r} already", action="Give the new one another name.")
+                raise ConfigError(
+                    f"There is a class {name!r} already", action="Give the new one another name."
+                )
         attributes_CK = np.concatenate([self.attributes_CK, other.attributes_CK])
         return Candidates(self.names + other.names, attributes_CK, self.sides + other.sides)
 
@@ -67,12 +69,16 @@ class Candidates:
             raise ConfigError("No class is named", expected="at least one")
         chosen = [_find(name, self.names, "class") for name in names]
         return Candidates(
-            tuple(self.names[c] for c in chosen), self.attributes_CK[chosen], tuple(self.sides[c] for c in chosen)
+            tuple(self.names[c] for c in chosen),
+            self.attributes_CK[chosen],
+            tuple(self.sides[c] for c in chosen),
         )
 
-    def of_side(self, *sides: str) -> Candidates:
+    def in_domain(self, *sides: str) -> Candidates:
         """Those that are seen, unseen or new."""
-        return self.named([name for name, side in zip(self.names, self.sides, strict=True) if side in sides])
+        return self.named(
+            [name for name, side in zip(self.names, self.sides, strict=True) if side in sides]
+        )
 
     def alike(self) -> list[tuple[str, str]]:
         """Pairs that no model can tell apart by their attributes."""
@@ -81,12 +87,14 @@ class Candidates:
         return [(self.names[a], self.names[b]) for a, b in close.tolist()]
 
 
-def describe(descriptions: Mapping[str, Any], attribute_names: Sequence[str], known: Candidates) -> Candidates:
+def describe(
+    descriptions: Mapping[str, Any], attribute_names: Sequence[str], known: Candidates
+) -> Candidates:
     """Makes candidates of what a user says of new classes.
 
     Args:
         descriptions: Attribute -> value for each class, 0 (absent) to 100 (always, obvious); what is not named is 0.
-            Only a class's proportions matter. `like: NAME` starts from a known class, whose strongest value counts 100.
+            Only a class's proportions matter. `like: NAME` starts from a known class, whose top_attributes value counts 100.
         attribute_names: The benchmark's K; case, underscores and colons in a user's spelling do not matter.
         known: The classes that `like` may name.
 
@@ -94,16 +102,25 @@ def describe(descriptions: Mapping[str, Any], attribute_names: Sequence[str], kn
         ConfigError: An attribute or class is unknown (the nearest are named), given twice, or a value out of range.
     """
     if not isinstance(descriptions, Mapping) or not descriptions:
-        raise ConfigError("No class is described", expected="{class: {attribute: value}}", found=descriptions)
-    rows = [_values(str(name), content, attribute_names, known) for name, content in descriptions.items()]
+        raise ConfigError(
+            "No class is described", expected="{class: {attribute: value}}", found=descriptions
+        )
+    rows = [
+        _values(str(name), content, attribute_names, known)
+        for name, content in descriptions.items()
+    ]
     attributes_CK = unit_class_attributes(np.stack(rows), clamp_negative=False)
     return Candidates(tuple(map(str, descriptions)), attributes_CK, (NEW,) * len(rows))
 
 
-def _values(name: str, content: object, attribute_names: Sequence[str], known: Candidates) -> NDArray[np.float32]:
+def _values(
+    name: str, content: object, attribute_names: Sequence[str], known: Candidates
+) -> NDArray[np.float32]:
     """Values of one class, 0 to 100, (K,)."""
     if not isinstance(content, Mapping) or not content:
-        raise ConfigError(f"Class {name!r} has no attributes", expected="{attribute: value}", found=content)
+        raise ConfigError(
+            f"Class {name!r} has no attributes", expected="{attribute: value}", found=content
+        )
     values_K = np.zeros(len(attribute_names), dtype=np.float32)
     if LIKE in content:
         row_K = known.named([str(content[LIKE])]).attributes_CK[0]
@@ -114,7 +131,9 @@ def _values(name: str, content: object, attribute_names: Sequence[str], known: C
             continue
         k = _find(str(attribute), attribute_names, "attribute")
         if k in given:
-            raise ConfigError(f"Class {name!r} gives {attribute_names[k]} twice", found=f"{given[k]}, {attribute}")
+            raise ConfigError(
+                f"Class {name!r} gives {attribute_names[k]} twice", found=f"{given[k]}, {attribute}"
+            )
         given[k], values_K[k] = str(attribute), _checked(value, f"{attribute} of {name!r}")
     if not values_K.any():
         raise ConfigError(f"Class {name!r} has no attribute above zero", action="Say what it has.")
@@ -125,7 +144,9 @@ def _checked(value: object, what: str) -> float:
     if isinstance(value, bool):
         return FULL * value
     if not isinstance(value, int | float) or not 0 <= value <= FULL:
-        raise ConfigError(f"{what} is out of range", expected="0 to 100, or true or false", found=value)
+        raise ConfigError(
+            f"{what} is out of range", expected="0 to 100, or true or false", found=value
+        )
     return float(value)
 
 
@@ -137,7 +158,9 @@ def _find(wanted: str, names: Sequence[str], kind: str) -> int:
     if len(found) == 1:
         return found[0]
     close = [names[index] for index in found] or list(_nearest(wanted, names))
-    action = f"Did you mean {', '.join(readable_attribute(name) for name in close)}?" if close else ""
+    action = (
+        f"Did you mean {', '.join(readable_attribute(name) for name in close)}?" if close else ""
+    )
     raise ConfigError(f"There is no {kind} {wanted!r}", action=action)
 
 

@@ -15,7 +15,9 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f"{key!r} is given twice, line {node.start_mark.line + 1} and after")
+                raise ConfigError(
+                    f"{key!r} is given twice, line {node.start_mark.line + 1} and after"
+                )
         content: dict[Any, Any] = super().construct_mapping(node, deep)
         return content
 
@@ -34,6 +36,8 @@ def read_class_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(
-            f"{path} is no class file", expected="class: {attribute: value}", found=type(content).__name__
+            f"{path} is no class file",
+            expected="class: {attribute: value}",
+            found=type(content).__name__,
         )
     return content

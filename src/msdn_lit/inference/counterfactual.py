@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
-class Flip(NamedTuple):
+class Counterfactual(NamedTuple):
     """The smallest change of the attribute scores at which another class draws level with the predicted one.
 
     Attributes:
@@ -29,7 +29,9 @@ class Flip(NamedTuple):
     length: float
 
 
-def flips(attribute_scores_K: Array, class_attributes_CK: Array, margins_C: Array) -> list[Flip]:
+def counterfactuals(
+    attribute_scores_K: Array, class_attributes_CK: Array, margins_C: Array
+) -> list[Counterfactual]:
     """For each class but the predicted one, what makes it win over that one; the smallest single change first.
 
     The first is the smallest change of a single attribute score that changes the prediction at all. For a later one
@@ -43,11 +45,13 @@ def flips(attribute_scores_K: Array, class_attributes_CK: Array, margins_C: Arra
     scores_C = class_attributes_CK.astype(np.float64) @ attribute_scores_K + margins_C
     winner = int(scores_C.argmax())
     found = []
-    for c, direction_K in enumerate(class_attributes_CK.astype(np.float64) - class_attributes_CK[winner]):
+    for c, direction_K in enumerate(
+        class_attributes_CK.astype(np.float64) - class_attributes_CK[winner]
+    ):
         k = int(np.abs(direction_K).argmax())
         if c == winner or not direction_K[k]:  # of equal attributes nothing in the image can decide
             continue
         lead = float(scores_C[winner] - scores_C[c])
         length = lead / float(np.linalg.norm(direction_K))
-        found.append(Flip(c, lead, k, lead / float(direction_K[k]), length))
+        found.append(Counterfactual(c, lead, k, lead / float(direction_K[k]), length))
     return sorted(found, key=lambda flip: abs(flip.change))

@@ -20,9 +20,13 @@ class Graph(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.backbone, self.net = predictor.backbone, predictor.net
+        self.backbone = predictor.backbone
+        self.net = predictor.net
         self.weights = tuple(predictor.fusion.values())
-        self.names = ("logits", *(f"{what}_{name}" for name in predictor.fusion for what in ("scores", "attention")))
+        self.names = (
+            "logits",
+            *(f"{what}_{name}" for name in predictor.fusion for what in ("scores", "attention")),
+        )
         self.register_buffer("mean_3", torch.tensor(predictor.transform.mean))
         self.register_buffer("std_3", torch.tensor(predictor.transform.std))
         self.register_buffer("classes_CK", torch.from_numpy(predictor.classes.attributes_CK))
@@ -40,6 +44,11 @@ class Graph(nn.Module):
         images_BHW3 = (pixels_BHW3.float() / 255 - self.mean_3) / self.std_3
         maps_BDHW = self.backbone.forward_map(images_BHW3.permute(0, 3, 1, 2))
         outputs = self.net(maps_BDHW.flatten(2).transpose(1, 2))
-        scores = torch.stack([w * o.attribute_scores_BK for w, o in zip(self.weights, outputs, strict=True)])
+        scores = torch.stack(
+            [w * o.attribute_scores_BK for w, o in zip(self.weights, outputs, strict=True)]
+        )
         logits_BC = scores.sum(dim=0) @ self.classes_CK.T + self.margins_C
-        return (logits_BC, *(value for o in outputs for value in (o.attribute_scores_BK, o.attention_BKR)))
+        return (
+            logits_BC,
+            *(value for o in outputs for value in (o.attribute_scores_BK, o.attention_BKR)),
+        )

@@ -50,7 +50,9 @@ class Predictor:
     @overload
     def predict(self, images: Picture, classes: Classes = None, top_k: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]  # a path is a sequence of paths
     @overload
-    def predict(self, images: Sequence[Picture], classes: Classes = None, top_k: int = 5) -> list[Prediction]: ...
+    def predict(
+        self, images: Sequence[Picture], classes: Classes = None, top_k: int = 5
+    ) -> list[Prediction]: ...
     def predict(
         self, images: Picture | Sequence[Picture], classes: Classes = None, top_k: int = 5
     ) -> Prediction | list[Prediction]:
@@ -118,7 +120,9 @@ class Predictor:
     def margins(self, candidates: Candidates) -> NDArray[np.float32]:
         """The calibration's part in each candidate's score, (C,)."""
         margin = self.calibration * sum(self.fusion.values())
-        return np.array([-margin if side == SEEN else margin for side in candidates.sides], dtype=np.float32)
+        return np.array(
+            [-margin if side == SEEN else margin for side in candidates.sides], dtype=np.float32
+        )
 
     def _crop(self, image: Picture) -> NDArray[np.uint8] | DataError:
         """What the backbone sees of a picture that is held upright, bytes (size, size, 3)."""
@@ -131,11 +135,16 @@ class Predictor:
             return error
         return np.array(self.transform.crop(image))
 
-    def _outputs(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[list[tuple[NDArray[np.float32], ...]]]:
+    def _outputs(
+        self, crops: Sequence[NDArray[np.uint8]]
+    ) -> Iterator[list[tuple[NDArray[np.float32], ...]]]:
         """For each picture, attribute scores (K,) and attention (K, H, W) of each sub-net."""
         outputs, grid = self.attend(torch.from_numpy(np.stack(crops)))
         for b in range(len(crops)):
-            yield [(o.attribute_scores_BK[b].float().cpu().numpy(), _as_map(o.attention_BKR[b], grid)) for o in outputs]
+            yield [
+                (o.attribute_scores_BK[b].float().cpu().numpy(), _as_map(o.attention_BKR[b], grid))
+                for o in outputs
+            ]
 
     def _prediction(
         self,
@@ -145,9 +154,14 @@ class Predictor:
         candidates: Candidates,
         top_k: int,
     ) -> Prediction:
-        subnet_scores = {subnet: scores_K for subnet, (scores_K, _) in zip(self.fusion, outputs, strict=True)}
+        subnet_scores = {
+            subnet: scores_K for subnet, (scores_K, _) in zip(self.fusion, outputs, strict=True)
+        }
         weights = np.array(list(self.fusion.values()), dtype=np.float32)
-        scores_K, margins_C = weights @ np.stack(list(subnet_scores.values())), self.margins(candidates)
+        scores_K, margins_C = (
+            weights @ np.stack(list(subnet_scores.values())),
+            self.margins(candidates),
+        )
         scores_C = candidates.attributes_CK @ scores_K + margins_C
         return Prediction(
             image=name,
@@ -164,7 +178,10 @@ class Predictor:
             attribute_names=self.attribute_names,
             attribute_scores_K=scores_K,
             subnet_scores=subnet_scores,
-            attention={subnet: attention for subnet, (_, attention) in zip(self.fusion, outputs, strict=True)},
+            attention={
+                subnet: attention
+                for subnet, (_, attention) in zip(self.fusion, outputs, strict=True)
+            },
             picture=crop,
             candidates=candidates,
             margins_C=margins_C,

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msdn_lit.inference.candidates import Candidates
-from msdn_lit.inference.counterfactual import Flip, flips
+from msdn_lit.inference.counterfactual import Counterfactual, counterfactuals
 
 Array = NDArray[np.float32]
-_NUM_SHOWN = 10  # attributes and flips in a record
+_NUM_SHOWN = 10  # attributes and counterfactuals in a record
 
 
 @dataclass(frozen=True)
@@ -66,32 +66,43 @@ class Prediction:
         return self.classes[0]
 
     @cached_property
-    def flips(self) -> list[Flip]:
+    def counterfactuals(self) -> list[Counterfactual]:
         """What would have to change for another class to win, the smallest change first."""
-        return flips(self.attribute_scores_K, self.candidates.attributes_CK, self.margins_C)
+        return counterfactuals(
+            self.attribute_scores_K, self.candidates.attributes_CK, self.margins_C
+        )
 
-    def strongest(self, number: int = _NUM_SHOWN) -> list[int]:
+    def top_attributes(self, number: int = _NUM_SHOWN) -> list[int]:
         """The attributes that speak most for the predicted class."""
         order: list[int] = np.argsort(-self.best.contributions_K, kind="stable")[:number].tolist()
         return order
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: classes, attribute scores, the strongest attributes of each class, nearest flips."""
+        """Plain values, for JSON: classes, attribute scores, the top_attributes attributes of each class, nearest counterfactuals."""
         names = self.attribute_names
         return {
             "image": self.image,
             "classes": [self._class_record(found) for found in self.classes],
-            "attributes": {name: float(score) for name, score in zip(names, self.attribute_scores_K, strict=True)},
-            "flips": [
-                flip._asdict() | {"rival": self.candidates.names[flip.rival], "attribute": names[flip.attribute]}
-                for flip in self.flips[:_NUM_SHOWN]
+            "attributes": {
+                name: float(score)
+                for name, score in zip(names, self.attribute_scores_K, strict=True)
+            },
+            "counterfactuals": [
+                flip._asdict()
+                | {"rival": self.candidates.names[flip.rival], "attribute": names[flip.attribute]}
+                for flip in self.counterfactuals[:_NUM_SHOWN]
             ],
         }
 
     def _class_record(self, found: ClassScore) -> dict[str, Any]:
         order = np.argsort(-np.abs(found.contributions_K), kind="stable")[:_NUM_SHOWN].tolist()
         shown = {self.attribute_names[k]: float(found.contributions_K[k]) for k in order}
-        record = {"class": found.name, "side": found.side, "score": found.score, "margin": found.margin}
+        record = {
+            "class": found.name,
+            "side": found.side,
+            "score": found.score,
+            "margin": found.margin,
+        }
         return record | {
             "contributions": shown,
             "other contributions": found.score - found.margin - sum(shown.values()),

@@ -11,12 +11,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 
-def cross_entropy_release(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
+def cross_entropy_release(
+    logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor
+) -> Tensor:
     """Attribute cross-entropy over all candidates, of logits WITHOUT the calibration margin; mean over the batch."""
     return _cross_entropy(logits_BC, labels_B, torch.cat([seen, unseen]))
 
 
-def cross_entropy_paper(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
+def cross_entropy_paper(
+    logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor
+) -> Tensor:
     """Attribute cross-entropy over the seen classes only; arguments as in the release's form."""
     return _cross_entropy(logits_BC, labels_B, seen)
 
@@ -32,7 +36,9 @@ def self_calibration_paper(logits_BC: Tensor, seen: Tensor, unseen: Tensor) -> T
     return -_log_probabilities(logits_BC, seen, unseen)[:, len(seen) :].sum(dim=1).mean()
 
 
-def distillation_release(logits_BC: Tensor, other_BC: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
+def distillation_release(
+    logits_BC: Tensor, other_BC: Tensor, seen: Tensor, unseen: Tensor
+) -> Tensor:
     """Mutual distillation as released: cubic distance of the logits plus Jensen-Shannon of their softmaxes.
 
     Symmetric in the two sub-nets; nothing is detached, so each learns from the other. Margins on both.

@@ -49,8 +49,12 @@ class MSDNLoss(nn.Module):
         super().__init__()
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("unseen", unseen, persistent=False)
-        self.cross_entropy, self.self_calibration, self.distillation = cross_entropy, self_calibration, distillation
-        self.lambda_cal, self.lambda_distill, self.calibration = lambda_cal, lambda_distill, calibration
+        self.cross_entropy = cross_entropy
+        self.self_calibration = self_calibration
+        self.distillation = distillation
+        self.lambda_cal = lambda_cal
+        self.lambda_distill = lambda_distill
+        self.calibration = calibration
 
     def forward(self, logits: Sequence[Tensor], labels_B: Tensor) -> LossTerms:
         """Computes the loss.
@@ -61,11 +65,17 @@ class MSDNLoss(nn.Module):
         """
         roles = self.seen, self.unseen
         calibrated = [self._with_margin(logits_BC) for logits_BC in logits]
-        cross_entropy = torch.stack([self.cross_entropy(logits_BC, labels_B, *roles) for logits_BC in logits]).sum()
-        self_calibration = torch.stack([self.self_calibration(logits_BC, *roles) for logits_BC in calibrated]).sum()
+        cross_entropy = torch.stack(
+            [self.cross_entropy(logits_BC, labels_B, *roles) for logits_BC in logits]
+        ).sum()
+        self_calibration = torch.stack(
+            [self.self_calibration(logits_BC, *roles) for logits_BC in calibrated]
+        ).sum()
         pairs = [self.distillation(*pair, *roles) for pair in combinations(calibrated, 2)]
         distillation = torch.stack(pairs).sum() if pairs else torch.zeros_like(cross_entropy)
-        loss = cross_entropy + self.lambda_cal * self_calibration + self.lambda_distill * distillation
+        loss = (
+            cross_entropy + self.lambda_cal * self_calibration + self.lambda_distill * distillation
+        )
         return LossTerms(loss, cross_entropy, self_calibration, distillation)
 
     def _with_margin(self, logits_BC: Tensor) -> Tensor:

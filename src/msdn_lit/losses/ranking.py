@@ -82,4 +82,8 @@ class RankingLoss(nn.Module):
             logits: Logits of each sub-net, without margin, (B, C) each.
             labels_B: Class ids, (B,).
         """
-        return RankingTerms(torch.stack([self.ranking(logits_BC, labels_B, self.seen) for logits_BC in logits]).sum())
+        return RankingTerms(
+            torch.stack(
+                [self.ranking(logits_BC, labels_B, self.seen) for logits_BC in logits]
+            ).sum()
+        )

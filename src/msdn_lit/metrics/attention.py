@@ -48,5 +48,7 @@ def energy_inside(attention_PHW: Tensor, cover_PHW: Tensor) -> Tensor:
 def _overlap(low: Tensor, high: Tensor, cells: int) -> Tensor:
     """Share of each cell of one axis that lies between two shares of its length; adds the axis as the last."""
     begin = torch.arange(cells, dtype=torch.float64) / cells
-    inside = torch.minimum(high[..., None], begin + 1 / cells) - torch.maximum(low[..., None], begin)
+    inside = torch.minimum(high[..., None], begin + 1 / cells) - torch.maximum(
+        low[..., None], begin
+    )
     return inside.clamp_min(0) * cells

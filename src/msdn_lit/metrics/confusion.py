@@ -24,7 +24,9 @@ def label_ranks(logits_BC: Tensor, labels_B: Tensor, candidates: Tensor) -> Tens
     """
     own_B1 = logits_BC.gather(1, labels_B[:, None])
     is_own = candidates == labels_B[:, None]
-    is_earlier = torch.arange(len(candidates), device=candidates.device) < is_own.int().argmax(dim=1, keepdim=True)
+    is_earlier = torch.arange(len(candidates), device=candidates.device) < is_own.int().argmax(
+        dim=1, keepdim=True
+    )
     others = logits_BC[:, candidates]
     ranks_B = ((others > own_B1) | ((others == own_B1) & is_earlier)).sum(dim=1)
     return torch.where(is_own.any(dim=1), ranks_B, logits_BC.shape[1])
@@ -58,6 +60,7 @@ def domain_confusion(predicted_N: Tensor, labels_N: Tensor, seen: Tensor, unseen
         Whole numbers, (2, 2): rows are the truth (seen, unseen), columns the prediction (seen, unseen).
     """
     truth_2N, guess_2N = (
-        torch.stack([torch.isin(ids_N, role) for role in (seen, unseen)]) for ids_N in (labels_N, predicted_N)
+        torch.stack([torch.isin(ids_N, role) for role in (seen, unseen)])
+        for ids_N in (labels_N, predicted_N)
     )
     return (truth_2N[:, None] & guess_2N[None]).sum(dim=2)

@@ -43,7 +43,9 @@ class CurveScores(NamedTuple):
     harmonic_mean: Tensor
 
 
-def image_thresholds(logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
+def image_thresholds(
+    logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor
+) -> tuple[Tensor, Tensor]:
     """Computes all that the curve needs of an image; the results of batches may be concatenated.
 
     Args:
@@ -57,9 +59,13 @@ def image_thresholds(logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: 
     """
     rows = max(1, _CHUNK // logits_NC.shape[1])
     parts = []
-    for logits_BC, labels_B in zip(torch.split(logits_NC, rows), torch.split(labels_N, rows), strict=True):
+    for logits_BC, labels_B in zip(
+        torch.split(logits_NC, rows), torch.split(labels_N, rows), strict=True
+    ):
         best_seen, best_unseen = (logits_BC[:, classes].max(dim=1) for classes in (seen, unseen))
-        is_right_B = (seen[best_seen.indices] == labels_B) | (unseen[best_unseen.indices] == labels_B)
+        is_right_B = (seen[best_seen.indices] == labels_B) | (
+            unseen[best_unseen.indices] == labels_B
+        )
         parts.append(((best_seen.values.double() - best_unseen.values.double()) / 2, is_right_B))
     thresholds, is_right = zip(*parts, strict=True)
     return torch.cat(thresholds), torch.cat(is_right)
@@ -77,7 +83,9 @@ def curve_of_thresholds(
 
     def jumps(role: Tensor) -> tuple[Tensor, Tensor]:
         is_role_N = torch.isin(labels_N, role)[is_right_N]
-        jumps_T = torch.zeros_like(thresholds_T).index_add(0, step_N, share_N[is_right_N] * is_role_N)
+        jumps_T = torch.zeros_like(thresholds_T).index_add(
+            0, step_N, share_N[is_right_N] * is_role_N
+        )
         return jumps_T, torch.isin(classes, role).sum()
 
     (gains_T, num_unseen), (losses_T, num_seen) = jumps(unseen.cpu()), jumps(seen.cpu())
@@ -87,9 +95,13 @@ def curve_of_thresholds(
     return SeenUnseenCurve(thresholds_T, acc_unseen_P, acc_seen_P)
 
 
-def seen_unseen_curve(logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor) -> SeenUnseenCurve:
+def seen_unseen_curve(
+    logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor
+) -> SeenUnseenCurve:
     """Computes the curve of logits without margin; arguments as of `image_thresholds`."""
-    return curve_of_thresholds(*image_thresholds(logits_NC, labels_N, seen, unseen), labels_N, seen, unseen)
+    return curve_of_thresholds(
+        *image_thresholds(logits_NC, labels_N, seen, unseen), labels_N, seen, unseen
+    )
 
 
 def scores_at(curve: SeenUnseenCurve, calibration: Tensor) -> CurveScores:

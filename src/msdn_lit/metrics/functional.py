@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def fuse(logits: Sequence[Tensor], fusion: Sequence[float], unseen: Tensor, calibration: float) -> Tensor:
+def fuse(
+    logits: Sequence[Tensor], fusion: Sequence[float], unseen: Tensor, calibration: float
+) -> Tensor:
     """Combines the sub-nets' logits: sum_i alpha_i (L_i + margin).
 
     Args:
@@ -19,7 +21,9 @@ def fuse(logits: Sequence[Tensor], fusion: Sequence[float], unseen: Tensor, cali
     Returns:
         Fused logits, float32, (B, C).
     """
-    fused_BC = torch.stack([alpha * logits_BC.float() for alpha, logits_BC in zip(fusion, logits, strict=True)]).sum(0)
+    fused_BC = torch.stack(
+        [alpha * logits_BC.float() for alpha, logits_BC in zip(fusion, logits, strict=True)]
+    ).sum(0)
     margin_C = torch.full_like(fused_BC[0], -calibration)
     margin_C[unseen] = calibration
     return fused_BC + sum(fusion) * margin_C
@@ -56,4 +60,6 @@ def mean_class_accuracy(correct_C: Tensor, total_C: Tensor, classes: Tensor) -> 
 def harmonic_mean(acc_unseen: Tensor, acc_seen: Tensor) -> Tensor:
     """H = 2 U S / (U + S); zero where both are zero."""
     total = acc_unseen + acc_seen
-    return torch.where(total == 0, 0.0, 2 * acc_unseen * acc_seen / torch.where(total == 0, 1.0, total))
+    return torch.where(
+        total == 0, 0.0, 2 * acc_unseen * acc_seen / torch.where(total == 0, 1.0, total)
+    )

@@ -1,5 +1,10 @@
-"""Nets: tensors in, tensors out. The backbone is imported where it is used, since timm is slow to import."""
+"""Nets: tensors in, tensors out."""
 
+from typing import TYPE_CHECKING
+
+from msdn_lit.lazy import lazy_exports
+from msdn_lit.models.attention import over_attributes, over_regions
+from msdn_lit.models.baselines import DAZLE, ESZSL, BilinearCompatibility
 from msdn_lit.models.msdn import (
     MSDN,
     AttributeToVisual,
@@ -9,4 +14,23 @@ from msdn_lit.models.msdn import (
     VisualToAttributePaper,
 )
 
-__all__ = ["MSDN", "AttributeToVisual", "SubNet", "SubNetOutput", "VisualToAttribute", "VisualToAttributePaper"]
+if TYPE_CHECKING:
+    from msdn_lit.models.backbone import RegionBackbone
+
+__all__ = [
+    "DAZLE",
+    "ESZSL",
+    "MSDN",
+    "AttributeToVisual",
+    "BilinearCompatibility",
+    "RegionBackbone",
+    "SubNet",
+    "SubNetOutput",
+    "VisualToAttribute",
+    "VisualToAttributePaper",
+    "over_attributes",
+    "over_regions",
+]
+__getattr__ = lazy_exports(
+    __name__, {"RegionBackbone": "msdn_lit.models.backbone"}
+)  # timm is slow to import

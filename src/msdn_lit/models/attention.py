@@ -20,7 +20,9 @@ def bilinear_maps(attribute_vectors_KE: Tensor, weights_MED: Tensor, regions_BRD
         The maps, (M, K, B, R).
     """
     B, R, D = regions_BRD.shape
-    queries_MKD = attribute_vectors_KE.expand(len(weights_MED), -1, -1).bmm(weights_MED)  # `@` would copy transposes
+    queries_MKD = attribute_vectors_KE.expand(len(weights_MED), -1, -1).bmm(
+        weights_MED
+    )  # `@` would copy transposes
     maps_QN = queries_MKD.reshape(-1, D) @ regions_BRD.reshape(-1, D).T
     return maps_QN.reshape(*queries_MKD.shape[:2], B, R)
 

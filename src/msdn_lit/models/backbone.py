@@ -46,7 +46,8 @@ class RegionBackbone(nn.Module):
         if not timm.is_model(name):
             close = difflib.get_close_matches(name, timm.list_models(), n=3)
             raise DataError(
-                f"timm knows no model {model_name!r}", action=f"Did you mean {' or '.join(close)}?" if close else ""
+                f"timm knows no model {model_name!r}",
+                action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
         shape: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
         if stage is not None:
@@ -59,11 +60,16 @@ class RegionBackbone(nn.Module):
             torch.manual_seed(seed)
             try:
                 self.model = timm.create_model(
-                    model_name, pretrained=pretrained and not has_local, **shape, **dict(model_args or {})
+                    model_name,
+                    pretrained=pretrained and not has_local,
+                    **shape,
+                    **dict(model_args or {}),
                 )
             except (OSError, RuntimeError) as error:
                 looked = f"{local} is missing and the" if local else "the"
-                raise _no_weights(model_name, f"{looked} download failed ({one_line(error)})") from error
+                raise _no_weights(
+                    model_name, f"{looked} download failed ({one_line(error)})"
+                ) from error
         if local and has_local:
             _load_weights(self.model, model_name, local)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -84,7 +90,9 @@ class RegionBackbone(nn.Module):
             result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
         except AssertionError as error:  # timm's way to refuse an image size
             action = "Set features.transform.image_size, or features.backbone.model_args={img_size: ...}."
-            raise DataError(f"The backbone refuses the images ({one_line(error)})", action=action) from error
+            raise DataError(
+                f"The backbone refuses the images ({one_line(error)})", action=action
+            ) from error
         output: Tensor = result[-1] if isinstance(result, list) else result
         return _as_map(output, self.model)
 
@@ -120,15 +128,27 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     try:
         weights = load_tensors(path)
     except (SafetensorError, *READ_ERRORS) as error:
-        raise DataError(f"{path} cannot be read as weights ({one_line(error)})", action=remedy) from error
+        raise DataError(
+            f"{path} cannot be read as weights ({one_line(error)})", action=remedy
+        ) from error
     wanted = _weights(model)
     missing = wanted.keys() - weights.keys()
-    ignored = ("num_batches_tracked", "classifier.weight", "classifier.bias", "fc.weight", "fc.bias")
+    ignored = (
+        "num_batches_tracked",
+        "classifier.weight",
+        "classifier.bias",
+        "fc.weight",
+        "fc.bias",
+    )
     foreign = [name for name in weights.keys() - wanted.keys() if not name.endswith(ignored)]
-    differing = [name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape]
+    differing = [
+        name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape
+    ]
     if missing or foreign or differing:
         found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently shaped tensors"
-        raise DataError(f"{path} is not of {model_name}", expected="its weights", found=found, action=remedy)
+        raise DataError(
+            f"{path} is not of {model_name}", expected="its weights", found=found, action=remedy
+        )
     if not are_finite(weights[name] for name in wanted):
         raise DataError(f"{path} holds NaN or infinity", action=remedy)
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
@@ -136,7 +156,11 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """All that a forward pass reads: BatchNorm's step counters, which some weight files lack, do not count."""
-    return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 def _no_weights(model_name: str, reason: str) -> DataError:

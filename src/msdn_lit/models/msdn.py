@@ -42,14 +42,16 @@ class SubNet(nn.Module):
     Args:
         num_random: The first so many matrices begin as N(0, 1).
         num_zero: The others begin as zeros (a zero compatibility is a uniform attention).
-        attribute_dim: E.
+        word_dim: E.
         visual_dim: D.
     """
 
-    def __init__(self, num_random: int, num_zero: int, attribute_dim: int, visual_dim: int) -> None:
+    def __init__(self, num_random: int, num_zero: int, word_dim: int, visual_dim: int) -> None:
         super().__init__()
-        random_MED = torch.randn(num_random, attribute_dim, visual_dim)
-        self.weights_MED = nn.Parameter(torch.cat([random_MED, torch.zeros(num_zero, attribute_dim, visual_dim)]))
+        random_MED = torch.randn(num_random, word_dim, visual_dim)
+        self.weights_MED = nn.Parameter(
+            torch.cat([random_MED, torch.zeros(num_zero, word_dim, visual_dim)])
+        )
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Turns this sub-net's M maps, (K, B, R) each, into attribute scores (B, K) and attention (K, B, R)."""
@@ -62,13 +64,13 @@ class AttributeToVisual(SubNet):
     beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r, summed as sum_r beta_k^r (a_k^T W_1 v_r).
 
     Args:
-        attribute_dim: E.
+        word_dim: E.
         visual_dim: D.
         attention: Normalises the compatibility; over regions in the release.
     """
 
-    def __init__(self, attribute_dim: int, visual_dim: int, attention: Attend = over_regions) -> None:
-        super().__init__(1, 1, attribute_dim, visual_dim)
+    def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_regions) -> None:
+        super().__init__(1, 1, word_dim, visual_dim)
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -84,29 +86,29 @@ class VisualToAttribute(SubNet):
     gamma_r = softmax_k(a_k^T W_4 v_r), Psi_k = sum_r gamma_r^k (v_r^T W_3 a_k).
 
     Args:
-        attribute_dim: E.
+        word_dim: E.
         visual_dim: D.
-        effective_regions: Takes so many times the mean over the regions instead of the sum over all R, whose scores are
+        region_scale: Takes so many times the mean over the regions instead of the sum over all R, whose scores are
             far larger than the other sub-net's; None is the sum (release).
 
     Raises:
         ConfigError: There is no such number of regions.
     """
 
-    def __init__(self, attribute_dim: int, visual_dim: int, effective_regions: float | None = None) -> None:
-        super().__init__(0, 2, attribute_dim, visual_dim)
-        if effective_regions is not None and not 0 < effective_regions < _MOST_REGIONS:
+    def __init__(self, word_dim: int, visual_dim: int, region_scale: float | None = None) -> None:
+        super().__init__(0, 2, word_dim, visual_dim)
+        if region_scale is not None and not 0 < region_scale < _MOST_REGIONS:
             expected = "a positive number of regions, or null for the sum"
-            raise ConfigError("effective_regions is wrong", expected=expected, found=effective_regions)
-        self.effective_regions = effective_regions
+            raise ConfigError("region_scale is wrong", expected=expected, found=region_scale)
+        self.region_scale = region_scale
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: v_r^T W_3 a_k and a_k^T W_4 v_r."""
         values_KBR, compatibility_KBR = maps
         gamma_KBR = over_attributes(compatibility_KBR)
         scores_BK = (gamma_KBR * values_KBR).sum(dim=2).T
-        if self.effective_regions is not None:
-            scores_BK = scores_BK * (self.effective_regions / values_KBR.shape[2])
+        if self.region_scale is not None:
+            scores_BK = scores_BK * (self.region_scale / values_KBR.shape[2])
         return scores_BK, gamma_KBR
 
 
@@ -117,13 +119,13 @@ class VisualToAttributePaper(SubNet):
     W_4 and W_att begin random: their product has no gradient at zero.
 
     Args:
-        attribute_dim: E.
+        word_dim: E.
         visual_dim: D.
         attention: Normalises the compatibility; over attributes by default.
     """
 
-    def __init__(self, attribute_dim: int, visual_dim: int, attention: Attend = over_attributes) -> None:
-        super().__init__(2, 1, attribute_dim, visual_dim)
+    def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_attributes) -> None:
+        super().__init__(2, 1, word_dim, visual_dim)
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -147,7 +149,9 @@ class RegionDropout(nn.Module):
     def __init__(self, dropped: float) -> None:
         super().__init__()
         if not 0 <= dropped < 1:
-            raise ConfigError("model.region_dropout is wrong", expected="a share in [0, 1)", found=dropped)
+            raise ConfigError(
+                "model.region_dropout is wrong", expected="a share in [0, 1)", found=dropped
+            )
         self.dropped = dropped
 
     def forward(self, regions_BRD: Tensor) -> Tensor:
@@ -185,10 +189,14 @@ class MSDN(nn.Module):
         region_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        attribute_dim = attribute_vectors_KE.shape[1]
+        word_dim = attribute_vectors_KE.shape[1]
         self.attribute_vectors_KE = nn.Parameter(normalize(attribute_vectors_KE, dim=1))
-        self.register_buffer("class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False)
-        self.subnets = nn.ModuleDict({name: make(attribute_dim, visual_dim) for name, make in subnets.items()})
+        self.register_buffer(
+            "class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False
+        )
+        self.subnets = nn.ModuleDict(
+            {name: make(word_dim, visual_dim) for name, make in subnets.items()}
+        )
         self.renormalize = renormalize
         self.region_dropout = RegionDropout(region_dropout)
 
@@ -201,13 +209,23 @@ class MSDN(nn.Module):
         Returns:
             One output per sub-net, in the order of `subnets`.
         """
-        a_KE = normalize(self.attribute_vectors_KE, dim=1) if self.renormalize else self.attribute_vectors_KE
+        a_KE = (
+            normalize(self.attribute_vectors_KE, dim=1)
+            if self.renormalize
+            else self.attribute_vectors_KE
+        )
         v_BRD = normalize(self.region_dropout(regions_BRD).float(), dim=2)
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
-        maps = iter(bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind())  # once: each more copies the gradient
-        return tuple(self._output(subnet, list(islice(maps, len(subnet.weights_MED)))) for subnet in subnets)
+        maps = iter(
+            bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind()
+        )  # once: each more copies the gradient
+        return tuple(
+            self._output(subnet, list(islice(maps, len(subnet.weights_MED)))) for subnet in subnets
+        )
 
     def _output(self, subnet: SubNet, maps: Sequence[Tensor]) -> SubNetOutput:
         scores_BK, attention_KBR = subnet.attend(maps)
-        return SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1))
+        return SubNetOutput(
+            scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1)
+        )

@@ -28,12 +28,18 @@ def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> 
     if missing or foreign:
         found = f"missing: {', '.join(missing) or 'none'}; foreign: {', '.join(foreign) or 'none'}"
         raise CheckpointError(
-            "These are not the weights of the released code", expected=", ".join(_WEIGHTS), found=found
+            "These are not the weights of the released code",
+            expected=", ".join(_WEIGHTS),
+            found=found,
         )
     att_CK = weights.get("att", class_attributes_CK).to(class_attributes_CK)
-    if att_CK.shape != class_attributes_CK.shape or not torch.allclose(att_CK, class_attributes_CK, atol=1e-5):
+    if att_CK.shape != class_attributes_CK.shape or not torch.allclose(
+        att_CK, class_attributes_CK, atol=1e-5
+    ):
         problem = "These weights are of other classes or attributes"
-        raise CheckpointError(problem, expected=tuple(class_attributes_CK.shape), found=tuple(att_CK.shape))
+        raise CheckpointError(
+            problem, expected=tuple(class_attributes_CK.shape), found=tuple(att_CK.shape)
+        )
     K, E, D = class_attributes_CK.shape[1], weights["V"].shape[-1], weights["W_1"].shape[-1]
     for name, expected in zip(_WEIGHTS, [(K, E), (E, D), (E, D), (D, E), (E, D)], strict=True):
         if weights[name].shape != expected:

@@ -7,7 +7,13 @@ from torch import nn
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.models.release import from_release
-from msdn_lit.models.weights import are_finite, check_archive, load_plain, load_tensors, named_tensors
+from msdn_lit.models.weights import (
+    are_finite,
+    check_archive,
+    load_plain,
+    load_tensors,
+    named_tensors,
+)
 
 FOLDER = "checkpoints"
 
@@ -27,7 +33,11 @@ def find_checkpoint(name: str, run_dir: Path) -> Path:
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = f"That run has {', '.join(present)}." if present else "Name a run's folder with paths.run_dir=..."
+    action = (
+        f"That run has {', '.join(present)}."
+        if present
+        else "Name a run's folder with paths.run_dir=..."
+    )
     raise CheckpointError(f"{path} is missing", action=action)
 
 
@@ -42,7 +52,9 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
     """
     try:
         content = _released(path, module) if path.suffix == ".pth" else _own(path)
-        found = {name: tuple(value.shape) for name, value in named_tensors(content["state_dict"]).items()}
+        found = {
+            name: tuple(value.shape) for name, value in named_tensors(content["state_dict"]).items()
+        }
     except READ_ERRORS as error:
         problem = f"{path} cannot be read as a checkpoint ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
@@ -56,7 +68,9 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
             action="Use the overrides of the run that wrote it; they are in its config.yaml.",
         )
     if not are_finite(content["state_dict"].values()):
-        raise CheckpointError(f"{path} holds NaN or infinity", action="Its training has diverged; train again.")
+        raise CheckpointError(
+            f"{path} holds NaN or infinity", action="Its training has diverged; train again."
+        )
     return content
 
 
@@ -70,4 +84,7 @@ def _released(path: Path, module: nn.Module) -> dict[str, Any]:
     """The released code's weights under the names of ours; they do not say after which step they were saved."""
     classes = module.get_submodule("net").get_buffer("class_attributes_CK")
     weights = from_release(load_tensors(path), classes)
-    return {"state_dict": {f"net.{name}": value for name, value in weights.items()}, "global_step": 0}
+    return {
+        "state_dict": {f"net.{name}": value for name, value in weights.items()},
+        "global_step": 0,
+    }

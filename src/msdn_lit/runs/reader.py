@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from msdn_lit.runs.score_cache import CLASS_NAMES, ScoreCache, read_class_names
 from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
+from msdn_lit.runs.score_cache import CLASS_NAMES, ScoreCache, read_class_names
 
 CONFIG, RESULT, RECORD = "config.yaml", "result.json", "metrics.json"
 Scores = Mapping[str, float]
@@ -119,7 +119,9 @@ def find_runs(paths: Sequence[Path]) -> Found:
     known: set[str] = set()
     for path in paths:
         if not path.is_dir():
-            raise CheckpointError(f"{path} is no folder", action="Name run folders, or folders that contain some.")
+            raise CheckpointError(
+                f"{path} is no folder", action="Name run folders, or folders that contain some."
+            )
         for folder in _run_folders(path, known):
             if not (folder / RESULT).exists():
                 found.unfinished.append(folder)
@@ -187,7 +189,9 @@ def _run_folders(root: Path, known: set[str]) -> Iterator[Path]:
             folders.clear()
             continue
         known.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))  # .hydra holds a config.yaml, too
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".")
+        )  # .hydra holds a config.yaml, too
         if CONFIG in files and (RESULT in files or RECORD not in files):
             folders.clear()
             yield Path(place)
@@ -197,9 +201,13 @@ def _load(path: Path, parse: Any) -> dict[str, Any]:  # noqa: ANN401 - json.load
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except (*READ_ERRORS, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} is damaged ({one_line(error)})", action="Train again.") from error
+        raise CheckpointError(
+            f"{path} is damaged ({one_line(error)})", action="Train again."
+        ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged", expected="names and values", action="Train again.")
+        raise CheckpointError(
+            f"{path} is damaged", expected="names and values", action="Train again."
+        )
     return content
 
 
@@ -212,25 +220,38 @@ def _check_result(path: Path, result: Mapping[str, Any]) -> None:
         if not isinstance(result.get(name), kind):
             raise CheckpointError(f"{path} has no {name}", action="Train again.")
     for evaluation, scores in result["scores"].items():
-        if not isinstance(scores, dict) or not all(is_number(scores.get(name)) for name in ("step", *SCORES)):
-            raise CheckpointError(f"{path}: scores of {evaluation} are no numbers", action="Train again.")
+        if not isinstance(scores, dict) or not all(
+            is_number(scores.get(name)) for name in ("step", *SCORES)
+        ):
+            raise CheckpointError(
+                f"{path}: scores of {evaluation} are no numbers", action="Train again."
+            )
 
 
 def _read_curve(path: Path, step: float) -> CurvePoint:
     cache = ScoreCache.load(path)
     if cache.step != step:
         raise CheckpointError(
-            f"{path} is of another evaluation", expected=f"step {step}", found=cache.step, action="Evaluate again."
+            f"{path} is of another evaluation",
+            expected=f"step {step}",
+            found=cache.step,
+            action="Evaluate again.",
         )
-    C, N = cache.logits_SNC.shape[-1], len(cache.labels_N)
+    C, N = cache.logits_ONC.shape[-1], len(cache.labels_N)
     ids = (cache.labels_N, cache.seen, cache.unseen)
-    if cache.logits_SNC.shape != (len(cache.fusion), N, C) or any(((x < 0) | (x >= C)).any() for x in ids):
+    if cache.logits_ONC.shape != (len(cache.fusion), N, C) or any(
+        ((x < 0) | (x >= C)).any() for x in ids
+    ):
         raise CheckpointError(f"{path} does not fit together", action="Evaluate again.")
-    if not np.isfinite(cache.logits_SNC).all():
-        raise CheckpointError(f"{path} holds NaN or infinity", action="Its training has diverged; train again.")
+    if not np.isfinite(cache.logits_ONC).all():
+        raise CheckpointError(
+            f"{path} holds NaN or infinity", action="Its training has diverged; train again."
+        )
     curve = cache.curve()
     best = best_point(curve)
-    return CurvePoint(float(seen_unseen_auc(curve)), float(best.harmonic_mean), float(best.calibration))
+    return CurvePoint(
+        float(seen_unseen_auc(curve)), float(best.harmonic_mean), float(best.calibration)
+    )
 
 
 def _read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -240,13 +261,20 @@ def _read_metrics(folder: Path) -> list[dict[str, float]]:
         CheckpointError: A file is damaged.
     """
     rows: list[dict[str, float]] = []
-    for path in sorted(folder.glob("metrics/version_*/metrics.csv")):  # a resumed run goes on in the next version
+    for path in sorted(
+        folder.glob("metrics/version_*/metrics.csv")
+    ):  # a resumed run goes on in the next version
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                known = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+                known = [
+                    {name: float(text) for name, text in row.items() if text}
+                    for row in csv.DictReader(file)
+                ]
             rows += [row for row in known if int(row["step"]) >= 0]
         except (*READ_ERRORS, csv.Error) as error:
-            raise CheckpointError(f"{path} is damaged ({one_line(error)})", action="Delete it.") from error
+            raise CheckpointError(
+                f"{path} is damaged ({one_line(error)})", action="Delete it."
+            ) from error
     return rows
 
 
@@ -262,4 +290,8 @@ def _history(rows: Sequence[Scores], prefix: str, last: Scores | None) -> dict[i
 
 
 def _losses(row: Scores) -> Scores:
-    return {name.removeprefix("train/"): value for name, value in row.items() if name.startswith("train/")}
+    return {
+        name.removeprefix("train/"): value
+        for name, value in row.items()
+        if name.startswith("train/")
+    }

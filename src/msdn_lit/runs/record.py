@@ -17,8 +17,8 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.output.tables import result_markdown
+from msdn_lit.analysis.settings import without_paths
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import CheckpointError
 from msdn_lit.training.process import peak_gb
@@ -26,7 +26,17 @@ from msdn_lit.training.process import peak_gb
 Scores = Mapping[str, float]
 
 CONFIG, RESULT = "config.yaml", "result.json"
-_LIBRARIES = ("msdn-lit", "torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "scipy")
+_LIBRARIES = (
+    "msdn-lit",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "timm",
+    "hydra-core",
+    "numpy",
+    "scipy",
+)
 
 
 class RunRecord:
@@ -39,8 +49,10 @@ class RunRecord:
 
     def __init__(self, cfg: DictConfig, selection: Mapping[str, Any] | None = None) -> None:
         self.cfg = copy.deepcopy(cfg)  # instantiating resolves references in the original
-        self.folder, self.selection = Path(cfg.paths.run_dir), selection
-        self.code, self.started = code_version(), time.monotonic()
+        self.folder = Path(cfg.paths.run_dir)
+        self.selection = selection
+        self.code = code_version()
+        self.started = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
@@ -59,11 +71,17 @@ class RunRecord:
         """
         config = cast(dict[str, Any], OmegaConf.to_container(self.cfg, resolve=True))
         facts = {**config, "choices": _choices(), "code": self.code, "fingerprint": _data(module)}
-        known: dict[str, Any] = json.loads(without_paths(json.dumps(facts, ensure_ascii=False), config["paths"]))
+        known: dict[str, Any] = json.loads(
+            without_paths(json.dumps(facts, ensure_ascii=False), config["paths"])
+        )
         return known
 
     def write_result(
-        self, module: ZSLDataModule, scores: Mapping[str, Scores], device: torch.device, objective: float | None = None
+        self,
+        module: ZSLDataModule,
+        scores: Mapping[str, Scores],
+        device: torch.device,
+        objective: float | None = None,
     ) -> dict[str, Any]:
         """Writes result.json and RESULT.md.
 
@@ -97,7 +115,9 @@ class RunRecord:
             "peak_memory_gb": peak_memory_gb(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "RESULT.md").write_text(result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True)))
+        (self.folder / "RESULT.md").write_text(
+            result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True))
+        )
         part = self.folder / f".{RESULT}.part"
         part.write_text(json.dumps(result, indent=2) + "\n")
         part.replace(self.folder / RESULT)  # whole or not at all: a run that has it is finished
@@ -115,19 +135,32 @@ def read_config(folder: Path) -> DictConfig:
         config = OmegaConf.load(path)
     except FileNotFoundError:
         raise CheckpointError(
-            f"{folder} is no run folder: {CONFIG} is missing", action="Name a folder that msdn-train wrote."
+            f"{folder} is no run folder: {CONFIG} is missing",
+            action="Name a folder that msdn-train wrote.",
         ) from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again.") from error
-    if not isinstance(config, DictConfig) or not {"paths", "data", "model", "prediction"} <= config.keys():
-        raise CheckpointError(f"{path} is damaged", expected="a config of msdn-train", action="Train again.")
+        raise CheckpointError(
+            f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again."
+        ) from error
+    if (
+        not isinstance(config, DictConfig)
+        or not {"paths", "data", "model", "prediction"} <= config.keys()
+    ):
+        raise CheckpointError(
+            f"{path} is damaged", expected="a config of msdn-train", action="Train again."
+        )
     return config
 
 
 def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
     """Scores of a classifier that guesses evenly among the candidates."""
     all_classes = 1 / (num_seen + num_unseen)
-    return dict(acc_czsl=1 / num_unseen, acc_unseen=all_classes, acc_seen=all_classes, harmonic_mean=all_classes)
+    return dict(
+        acc_czsl=1 / num_unseen,
+        acc_unseen=all_classes,
+        acc_seen=all_classes,
+        harmonic_mean=all_classes,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -141,7 +174,11 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return "installed"
     commit = _git(root, "rev-parse", "HEAD")
-    return f"{commit}+changes" if commit != "unknown" and _git(root, "status", "--porcelain") else commit
+    return (
+        f"{commit}+changes"
+        if commit != "unknown" and _git(root, "status", "--porcelain")
+        else commit
+    )
 
 
 def peak_memory_gb() -> dict[str, float]:
@@ -170,8 +207,8 @@ def _data(module: ZSLDataModule) -> dict[str, Any]:
         "features": manifest.computation,
         "skipped_images": len(manifest.skipped),
         "regions": list(manifest.shape),
-        "num_train": len(module.locations[module.train_split]),
-        "num_trainval": len(module.locations["trainval"]),
+        "num_train": len(module.indices[module.train_split]),
+        "num_trainval": len(module.indices["trainval"]),
     }
 
 

@@ -28,7 +28,7 @@ class ScoreCache:
     """One evaluation of one checkpoint.
 
     Attributes:
-        logits_SNC: Logits of each sub-net without margin, float32, (S, N, C).
+        logits_ONC: Logits of each sub-net without margin, float32, (S, N, C).
         labels_N: Class ids, (N,).
         rows_N: The images, as rows of the feature store, ascending, (N,).
         seen: Ids of the seen classes.
@@ -40,7 +40,7 @@ class ScoreCache:
         step: Training steps of the checkpoint.
     """
 
-    logits_SNC: NDArray[np.float32]
+    logits_ONC: NDArray[np.float32]
     labels_N: NDArray[np.int64]
     rows_N: NDArray[np.int64]
     seen: NDArray[np.int64]
@@ -56,7 +56,9 @@ class ScoreCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
-            arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(self).items()}
+            arrays: dict[str, Any] = {
+                name: np.asarray(value) for name, value in asdict(self).items()
+            }
             np.savez(file, **arrays)
         partial.replace(path)
 
@@ -73,19 +75,32 @@ class ScoreCache:
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             action = "msdn-evaluate run_dir=... writes it again."
-            raise CheckpointError(f"{path} cannot be read as scores ({reason})", action=action) from error
+            raise CheckpointError(
+                f"{path} cannot be read as scores ({reason})", action=action
+            ) from error
         values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
-        return cls(**values | {name: values[name].item() for name in ("calibration", "stage", "step")})
+        return cls(
+            **values | {name: values[name].item() for name in ("calibration", "stage", "step")}
+        )
 
     def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
         """Fused logits, (N, C); with the run's weights unless others are given, and no margin unless one is."""
-        logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_SNC]
-        return fuse(logits, self.fusion if fusion is None else fusion, torch.from_numpy(self.unseen), calibration)
+        logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_ONC]
+        return fuse(
+            logits,
+            self.fusion if fusion is None else fusion,
+            torch.from_numpy(self.unseen),
+            calibration,
+        )
 
-    def scores(self, fusion: Sequence[float] | None = None, calibration: float | None = None) -> ZSLScores:
+    def scores(
+        self, fusion: Sequence[float] | None = None, calibration: float | None = None
+    ) -> ZSLScores:
         """T1, U, S and H, as the run predicted unless told otherwise."""
         margin = self.calibration if calibration is None else calibration
-        metric = ZSLMetric(torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_SNC.shape[2])
+        metric = ZSLMetric(
+            torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_ONC.shape[2]
+        )
         metric.update(self.fused(fusion, margin), torch.from_numpy(self.labels_N))
         return metric.compute()
 
@@ -99,7 +114,9 @@ class ScoreCache:
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Writes the names of all C classes beside the caches, one a line, by class id."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASS_NAMES).write_text("".join(f"{' '.join(name.split())}\n" for name in names), encoding="utf-8")
+    (folder / CLASS_NAMES).write_text(
+        "".join(f"{' '.join(name.split())}\n" for name in names), encoding="utf-8"
+    )
 
 
 def read_class_names(path: Path) -> list[str]:

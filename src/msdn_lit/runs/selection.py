@@ -23,12 +23,17 @@ def read_selection(cfg: DictConfig) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(path.read_text())
         settings = dict(content["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no record of msdn-select ({error})", action="Write it again.") from error
+        raise ConfigError(
+            f"{path} is no record of msdn-select ({error})", action="Write it again."
+        ) from error
     for key, chosen in settings.items():
         found = OmegaConf.select(cfg, key)
         found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
         if found != chosen:
             raise LeakError(
-                f"{key} is not what {path} chose", expected=chosen, found=found, action="msdn-select says how."
+                f"{key} is not what {path} chose",
+                expected=chosen,
+                found=found,
+                action="msdn-select says how.",
             )
     return content

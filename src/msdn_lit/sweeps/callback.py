@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from msdn_lit.errors import FullDiskError, Pruned, UserError, tell
+from msdn_lit.errors import FullDiskError, Pruned, UserError, print_error
 from msdn_lit.sweeps.trials import FAILURE, PRUNED, Trial, trials_in
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SweepCallback(Callback):
         error = job_return._return_value
         folder = Path(config.hydra.runtime.output_dir)
         if isinstance(error, UserError):
-            tell(f"trial {folder.name}", error)
+            print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
         if not isinstance(error, FullDiskError):  # such a trial stays interrupted, and goes on
@@ -65,7 +65,9 @@ def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
 
     from msdn_lit.analysis.output.tables import SCORES
 
-    common = set.intersection(*(set(trial.settings) for trial in trials)) if len(trials) > 1 else set()
+    common = (
+        set.intersection(*(set(trial.settings) for trial in trials)) if len(trials) > 1 else set()
+    )
     scored = [trial for trial in trials if trial.objective is not None]
     best = max(scored, key=lambda trial: trial.objective or 0.0, default=None)
     table = Table(title=f"{len(trials)} trials (%)", title_justify="left")

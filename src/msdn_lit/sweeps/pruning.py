@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.sweeps.study import open_study
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.errors import ConfigError, Pruned
+from msdn_lit.sweeps.study import open_study
 
 if TYPE_CHECKING:
     import optuna
@@ -30,10 +30,16 @@ class Pruning(Callback):
         ConfigError: It is no search that runs.
     """
 
-    def __init__(self, *, study: str, number: int | None, objective: str, pruner: "optuna.pruners.BasePruner") -> None:
+    def __init__(
+        self, *, study: str, number: int | None, objective: str, pruner: "optuna.pruners.BasePruner"
+    ) -> None:
         if number is None:
-            raise ConfigError("This is a single run, and hparams_search a search", action="Use msdn-train -m.")
-        self.path, self.number, self.pruner = Path(study), number, pruner
+            raise ConfigError(
+                "This is a single run, and hparams_search a search", action="Use msdn-train -m."
+            )
+        self.path = Path(study)
+        self.number = number
+        self.pruner = pruner
         self.score = objective.partition("/")[2]
 
     @cached_property

@@ -54,7 +54,9 @@ class Search:
         n_trials: int,
     ) -> None:
         self.study = _study(path, asked)
-        self.space, self.sampler, self.n_trials = dict(space), sampler, n_trials
+        self.space = dict(space)
+        self.sampler = sampler
+        self.n_trials = n_trials
 
     def batches(self, size: int) -> Iterator[list[Suggestion]]:
         """Batches of trials; each is to be told before the next one is asked for.
@@ -69,7 +71,9 @@ class Search:
             batch, interrupted = interrupted[:size], interrupted[size:]
             num_asked = max(0, min(size - len(batch), new))
             new -= num_asked
-            yield [self._again(number) for number in batch] + [self._ask() for _ in range(num_asked)]
+            yield [self._again(number) for number in batch] + [
+                self._ask() for _ in range(num_asked)
+            ]
 
     def tell(self, number: int, state: str, objective: float | None) -> None:
         """Notes how a trial ended; one that did not end stays running, to be gone on with."""
@@ -78,7 +82,9 @@ class Search:
         if state == "finished":
             self.study.tell(number, objective)
         elif state in ("pruned", "failed"):
-            self.study.tell(number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+            self.study.tell(
+                number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL
+            )
 
     def _ask(self) -> Suggestion:
         self._seed(len(self.study.trials), 0)
@@ -111,7 +117,9 @@ class Search:
                 self.study.enqueue_trial(trial.params)
 
     def _in(self, *states: str) -> "list[optuna.trial.FrozenTrial]":
-        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in states]
+        return [
+            trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in states
+        ]
 
 
 def open_study(path: Path, pruner: "optuna.pruners.BasePruner | None" = None) -> "optuna.Study":
@@ -131,15 +139,24 @@ def _study(path: Path, asked: Mapping[str, str]) -> "optuna.Study":
         _drop_torn_line(path)
         storage = _storage(path)
         others = set(optuna.get_all_study_names(storage)) - {_NAME}
-        study = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True)
+        study = optuna.create_study(
+            storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True
+        )
         known = study.user_attrs.get(_ASKED, {} if others or study.trials else dict(asked))
         known = known | {"direction": study.direction.name.lower()}
     except READ_ERRORS as error:
-        raise ConfigError(f"{path} cannot be read as a study ({one_line(error)})", action=_ACTION) from error
+        raise ConfigError(
+            f"{path} cannot be read as a study ({one_line(error)})", action=_ACTION
+        ) from error
     for name, expected in {**asked, "direction": "maximize"}.items():
         if known.get(name) != expected:
             found = known.get(name, "none")
-            raise ConfigError(f"{path} is of another search: {name}", expected=expected, found=found, action=_ACTION)
+            raise ConfigError(
+                f"{path} is of another search: {name}",
+                expected=expected,
+                found=found,
+                action=_ACTION,
+            )
     study.set_user_attr(_ASKED, dict(asked))
     return study
 

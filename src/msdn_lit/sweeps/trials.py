@@ -17,15 +17,30 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from msdn_lit.commands._hydra import config_dir
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import PACKAGE, config_dir
 
-TRIAL, FAILURE, RESULT, CHECKPOINT = "trial.json", "failure.txt", "result.json", "checkpoints/last.ckpt"
+TRIAL, FAILURE, RESULT, CHECKPOINT = (
+    "trial.json",
+    "failure.txt",
+    "result.json",
+    "checkpoints/last.ckpt",
+)
 PRUNED = "pruned.txt"
-GOES_ON = ("interrupted", "pruned")  # states in which the last checkpoint is worth something
+RESUMABLE = ("interrupted", "pruned")  # states in which the last checkpoint is worth something
 _LOCK, _NAMES = ".lock", ".names.json"
 # Changes no score: where things are, and what is written about a run.
-_NO_IDENTITY = ("paths", "ckpt_path", "task_name", "sweep_name", "resume", "callbacks", "logger", "debug", "hydra")
+_NO_IDENTITY = (
+    "paths",
+    "ckpt_path",
+    "task_name",
+    "sweep_name",
+    "resume",
+    "callbacks",
+    "logger",
+    "debug",
+    "hydra",
+)
 
 
 class Trial(NamedTuple):
@@ -62,7 +77,11 @@ class Trial(NamedTuple):
     @property
     def settings(self) -> tuple[str, ...]:
         """Its overrides that can change a score."""
-        return tuple(o for o in self.overrides if re.split(r"[.=]", o.lstrip("+~"), maxsplit=1)[0] not in _NO_IDENTITY)
+        return tuple(
+            o
+            for o in self.overrides
+            if re.split(r"[.=]", o.lstrip("+~"), maxsplit=1)[0] not in _NO_IDENTITY
+        )
 
     @property
     def failure(self) -> str:
@@ -80,7 +99,8 @@ class Trials:
     """
 
     def __init__(self, folder: Path, compose: Callable[[Sequence[str]], DictConfig]) -> None:
-        self.folder, self.compose = folder, compose
+        self.folder = folder
+        self.compose = compose
         self._names: dict[str, dict[str, Any]] = _read(folder / _NAMES) or {}
         self._is_held = False
 
@@ -110,29 +130,34 @@ class Trials:
     def of(self, all_overrides: Sequence[Sequence[str]]) -> list[Trial]:
         """The trials of some lists of overrides; names are remembered, since composing a config takes 0.1 s."""
         around = _surroundings()
-        trials = [Trial(self.folder / self._name(overrides, around), tuple(overrides)) for overrides in all_overrides]
+        trials = [
+            Trial(self.folder / self._name(overrides, around), tuple(overrides))
+            for overrides in all_overrides
+        ]
         _write(self.folder / _NAMES, self._names)
         return trials
 
     def _name(self, overrides: Sequence[str], around: Sequence[str]) -> str:
         key = sha256("\0".join([*sorted(overrides), *around]).encode()).hexdigest()
         entry = self._names.get(key)
-        if entry is None or any(_stamp(Path(path)) != stamp for path, stamp in entry["data"].items()):
+        if entry is None or any(
+            _stamp(Path(path)) != stamp for path, stamp in entry["data"].items()
+        ):
             cfg = self.compose(overrides)
             data = {str(path): _stamp(path) for path in data_files(cfg)}
             entry = self._names[key] = {"trial": trial_id(cfg), "data": data}
         return str(entry["trial"])
 
 
-def open_trial(trial: Trial, *, goes_on: bool) -> None:
+def prepare_trial(trial: Trial, *, resume: bool) -> None:
     """Makes a trial's folder and forgets how it ended before.
 
     Args:
         trial: The trial.
-        goes_on: Keep its last checkpoint, from which a worker goes on (see worker.py); else it begins anew.
+        resume: Keep its last checkpoint, from which a worker goes on (see worker.py); else it begins anew.
     """
     trial.folder.mkdir(parents=True, exist_ok=True)
-    for name in (FAILURE, PRUNED) if goes_on else (FAILURE, PRUNED, RESULT, CHECKPOINT):
+    for name in (FAILURE, PRUNED) if resume else (FAILURE, PRUNED, RESULT, CHECKPOINT):
         (trial.folder / name).unlink(missing_ok=True)
     _write(trial.folder / TRIAL, {"overrides": list(trial.overrides)})
 
@@ -160,7 +185,9 @@ def trial_id(cfg: DictConfig) -> str:
     settings = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(settings, dict)
     kept = {name: value for name, value in settings.items() if name not in _NO_IDENTITY}
-    content = json.dumps([kept, _code(), *map(_digest, data_files(cfg))], sort_keys=True, default=str)
+    content = json.dumps(
+        [kept, _code(), *map(_digest, data_files(cfg))], sort_keys=True, default=str
+    )
     return sha256(content.encode()).hexdigest()[:12]
 
 
@@ -179,26 +206,36 @@ def _make_folder(folder: Path) -> None:
     """Makes a sweep's folder; refuses one that holds something else."""
     action = "Give this sweep another sweep_name, or the folder another name."
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file", expected="a sweep's folder, or none", action=action)
-    foreign = sorted({path.name for path in folder.glob("*")} - {"multirun.yaml"})  # Hydra has written that by now
+        raise ConfigError(
+            f"{folder} is a file", expected="a sweep's folder, or none", action=action
+        )
+    foreign = sorted(
+        {path.name for path in folder.glob("*")} - {"multirun.yaml"}
+    )  # Hydra has written that by now
     if foreign and not (folder / _LOCK).exists():
-        raise ConfigError(f"{folder} is no sweep's folder: it holds {', '.join(foreign[:3])}", action=action)
+        raise ConfigError(
+            f"{folder} is no sweep's folder: it holds {', '.join(foreign[:3])}", action=action
+        )
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def _surroundings() -> list[str]:
     """What else a trial's config follows from: code, configs, environment."""
-    environment = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MSDN_")]
+    environment = [
+        f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MSDN_")
+    ]
     return [_code(), _hash(config_dir(), "*.yaml"), *environment]
 
 
 @cache
 def _code() -> str:
-    return _hash(Path(__file__).resolve().parent, "*.py")
+    return _hash(PACKAGE, "*.py")
 
 
 def _hash(folder: Path, pattern: str) -> str:
-    return sha256(b"\0".join(path.read_bytes() for path in sorted(folder.rglob(pattern)))).hexdigest()
+    return sha256(
+        b"\0".join(path.read_bytes() for path in sorted(folder.rglob(pattern)))
+    ).hexdigest()
 
 
 def _digest(path: Path) -> str | None:

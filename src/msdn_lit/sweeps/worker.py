@@ -27,8 +27,11 @@ class TrialJob:
         devices: GPUs to share among the processes of this machine, by CUDA's names; none where a scheduler gives them.
     """
 
-    def __init__(self, task: Callable[[DictConfig], float | None], devices: Sequence[str] = ()) -> None:
-        self.task, self.devices = task, tuple(devices)
+    def __init__(
+        self, task: Callable[[DictConfig], float | None], devices: Sequence[str] = ()
+    ) -> None:
+        self.task = task
+        self.devices = tuple(devices)
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Trains, unless another process has meanwhile done it."""

@@ -40,10 +40,10 @@ class StackedNet(nn.Module):
             net.train(mode)
         return super().train(mode)
 
-    def forward(self, regions_SBRD: Tensor) -> Any:  # noqa: ANN401 - what one net gives
+    def forward(self, regions_nBRD: Tensor) -> Any:  # noqa: ANN401 - what one net gives
         """Each net's outputs of its own regions, every tensor with S before its shape."""
         weights = dict(zip(self.names, self.weights, strict=True))
-        return vmap(self._one, randomness="different")(weights, regions_SBRD)
+        return vmap(self._one, randomness="different")(weights, regions_nBRD)
 
     def _one(self, weights: dict[str, Tensor], regions_BRD: Tensor) -> Any:  # noqa: ANN401
         return functional_call(self.nets[0], weights, (regions_BRD,))
@@ -64,10 +64,14 @@ class StackedTask(ZSLTask):
 
     net: StackedNet
 
-    def __init__(self, tasks: Sequence[ZSLTask], compile: Callable[[LossOfBatch], LossOfBatch] | None = None) -> None:
+    def __init__(
+        self, tasks: Sequence[ZSLTask], compile: Callable[[LossOfBatch], LossOfBatch] | None = None
+    ) -> None:
         first = tasks[0]
         if isinstance(first.net, ClosedForm):
-            raise ConfigError("protocol.seeds_in_parallel: a net with a closed form is not trained", expected=1)
+            raise ConfigError(
+                "protocol.seeds_in_parallel: a net with a closed form is not trained", expected=1
+            )
         super().__init__(
             StackedNet([task.net for task in tasks]),
             first.loss,
@@ -97,18 +101,22 @@ class StackedTask(ZSLTask):
         return {"loss": terms.loss.sum()} | ({"terms": detached(terms)} if self.is_logged else {})
 
     def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401
-        regions_SBRD, labels_SB = (
+        regions_nBRD, labels_nB = (
             part.reshape(len(self.tasks), -1, *part.shape[1:]) for part in (regions_BRD, labels_B)
         )
-        return vmap(self.loss)([output.logits_BC for output in self.net(regions_SBRD)], labels_SB)
+        return vmap(self.loss)([output.logits_BC for output in self.net(regions_nBRD)], labels_nB)
 
-    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+    def validation_step(
+        self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0
+    ) -> Tensor:
         """Counts one batch of any evaluated split for every model.
 
         Returns:
             Logits of each model's sub-nets without margin, (S, number of sub-nets, B, C).
         """
-        return torch.stack([task.validation_step(batch, batch_idx, dataloader_idx) for task in self.tasks])
+        return torch.stack(
+            [task.validation_step(batch, batch_idx, dataloader_idx) for task in self.tasks]
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Leaves the scores in the tasks' metrics: whoever records them computes and resets them."""

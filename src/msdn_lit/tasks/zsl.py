@@ -54,10 +54,17 @@ class ZSLTask(lightning.LightningModule):
         compile: Callable[[LossOfBatch], LossOfBatch] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.loss, self.metric, self.optimizer = net, loss, metric, optimizer
-        self.fusion, self.calibration, self.stage = tuple(fusion), calibration, stage
+        self.net = net
+        self.loss = loss
+        self.metric = metric
+        self.optimizer = optimizer
+        self.fusion = tuple(fusion)
+        self.calibration = calibration
+        self.stage = stage
         self.scheduler = scheduler
-        self.loss_of_batch: LossOfBatch = compile(self._loss_of_batch) if compile else self._loss_of_batch
+        self.loss_of_batch: LossOfBatch = (
+            compile(self._loss_of_batch) if compile else self._loss_of_batch
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Every parameter of the net in one group, and the schedule of its learning rate.
@@ -71,12 +78,17 @@ class ZSLTask(lightning.LightningModule):
             raise ConfigError(f"The optimizer refuses its config ({error})") from error
         if self.scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},
+        }
 
     def on_fit_start(self) -> None:
         """Solves a net that has a closed form; nothing is left to train then."""
         if isinstance(self.net, ClosedForm):
-            self.net.fit_closed_form(self.trainer.datamodule.one_pass(), self.metric.seen)  # type: ignore[attr-defined]
+            self.net.fit_closed_form(
+                self.trainer.datamodule.train_eval_dataloader(), self.metric.seen
+            )  # type: ignore[attr-defined]
             self.trainer.limit_train_batches = 0
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -113,10 +125,13 @@ class ZSLTask(lightning.LightningModule):
         if not all(torch.isfinite(weight).all() for weight in self.net.parameters()):
             action = "Lower optimizer.lr, or look at train/loss in the run's metrics."
             raise ConfigError(
-                f"Training has diverged by step {self.global_step}: a weight is NaN or infinite", action=action
+                f"Training has diverged by step {self.global_step}: a weight is NaN or infinite",
+                action=action,
             )
 
-    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+    def validation_step(
+        self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0
+    ) -> Tensor:
         """Counts one batch of any evaluated split; a label tells which scores it belongs to.
 
         Returns:
@@ -130,7 +145,13 @@ class ZSLTask(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of all evaluated splits together."""
         scores = self.metric.compute()._asdict().items()
-        self.log_dict({f"{self.stage}/{name}": value.float() for name, value in scores if not torch.isnan(value)})
+        self.log_dict(
+            {
+                f"{self.stage}/{name}": value.float()
+                for name, value in scores
+                if not torch.isnan(value)
+            }
+        )
         self.metric.reset()
 
 

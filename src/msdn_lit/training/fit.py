@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from msdn_lit.runs.checkpoint import FOLDER, find_checkpoint, load_checkpoint
 from msdn_lit.errors import LeakError
+from msdn_lit.runs.checkpoint import FOLDER, find_checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -27,7 +27,7 @@ def start_of(cfg: DictConfig, folder: Path, task: "ZSLTask") -> Path | None:
     if not cfg.ckpt_path:
         return None
     checkpoint = find_checkpoint(cfg.ckpt_path, folder)
-    if checkpoint.stem.startswith("peak_") and not cfg.protocol.test_chooses:
+    if checkpoint.stem.startswith("peak_") and not cfg.protocol.allow_test_selection:
         raise LeakError(f"{checkpoint} was chosen by its score", action="Continue from last.ckpt.")
     load_checkpoint(checkpoint, task)
     return checkpoint
@@ -54,4 +54,6 @@ def fit(
     trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
     if any(trainer.global_step not in history.scores_at for history in histories):
         trainer.validate(task, datamodule, verbose=False, weights_only=True)
-    trainer.save_checkpoint(folder / FOLDER / "last.ckpt", weights_only=False)  # all that a resume needs
+    trainer.save_checkpoint(
+        folder / FOLDER / "last.ckpt", weights_only=False
+    )  # all that a resume needs

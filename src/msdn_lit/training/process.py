@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
 
 
-def let_threads_sleep() -> None:
+def limit_openmp_spinning() -> None:
     """Lets OpenMP's threads look for work for some microseconds before they sleep, unless the user has it otherwise.
 
     By default they spin for milliseconds, which makes a machine with other work several times slower; threads that
@@ -18,10 +18,12 @@ def let_threads_sleep() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # of GNU's library, which PyTorch has on Linux
+        os.environ.setdefault(
+            "GOMP_SPINCOUNT", "1000"
+        )  # of GNU's library, which PyTorch has on Linux
 
 
-def keep_freed_memory() -> bool:
+def retain_freed_memory() -> bool:
     """Lets the process keep blocks that it frees, up to 2 GB, instead of giving each back to the system.
 
     A training step frees and takes hundreds of MB of activations again; fresh pages cost it 15 to 25 % of its time on a
@@ -31,7 +33,9 @@ def keep_freed_memory() -> bool:
         Whether the C library knows these settings; only glibc's does.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GB) and mallopt(_M_TRIM_THRESHOLD, _TWO_GB))
+    return mallopt is not None and bool(
+        mallopt(_M_MMAP_THRESHOLD, _ONE_GB) and mallopt(_M_TRIM_THRESHOLD, _TWO_GB)
+    )
 
 
 def peak_gb() -> float:
@@ -41,5 +45,9 @@ def peak_gb() -> float:
 
 def anonymous_gb() -> float:
     """Memory that this process holds beyond the page cache, in GB; Linux tells it."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    fields = dict(
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":" in line
+    )
     return int(fields["RssAnon"].split()[0]) * 1024 / 1e9

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from msdn_lit.data.datamodule import ZSLDataModule
     from msdn_lit.tasks import ZSLTask
 
-_OF_A_RUN = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns does these for each
+_OF_A_RUN = (
+    "history",
+    "scores",
+    "peak_harmonic_mean",
+    "peak_acc_czsl",
+)  # SeedRuns does these for each
 _OF_THE_PROCESS = ("last", "leak_guard", "preemption", "random_state", "progress")
 
 
@@ -35,22 +40,31 @@ def run(cfg: DictConfig, score: str) -> float | None:
     """
     from rich.console import Console
 
-    from msdn_lit.build import training as build
     from msdn_lit.analysis.output.tables import result_table
+    from msdn_lit.build import training as build
     from msdn_lit.callbacks.seed_runs import SeedRuns
-    from msdn_lit.training.fit import fit, start_of
     from msdn_lit.runs.record import RESULT, RunRecord
     from msdn_lit.runs.selection import read_selection
     from msdn_lit.tasks import StackedTask
+    from msdn_lit.training.fit import fit, start_of
 
     folder, selection = Path(cfg.paths.run_dir), read_selection(cfg)
     configs = _config_of_each(cfg)
     records = [RunRecord(config, selection) for config in configs]
     datamodule, tasks = _data_and_tasks(configs)
-    task, runs = StackedTask(tasks, build.compiler(cfg)), [_run_of(*pair) for pair in zip(configs, tasks, strict=True)]
-    trainer = build.trainer(cfg, [*(build.callback(cfg, name) for name in _process_callbacks(cfg)), SeedRuns(runs)])
+    task, runs = (
+        StackedTask(tasks, build.compiler(cfg)),
+        [_run_of(*pair) for pair in zip(configs, tasks, strict=True)],
+    )
+    trainer = build.trainer(
+        cfg, [*(build.callback(cfg, name) for name in _process_callbacks(cfg)), SeedRuns(runs)]
+    )
     if trainer.world_size > 1:
-        raise ConfigError("Seeds in parallel share one device", expected="trainer.devices=1", found=trainer.world_size)
+        raise ConfigError(
+            "Seeds in parallel share one device",
+            expected="trainer.devices=1",
+            found=trainer.world_size,
+        )
     checkpoint = start_of(cfg, folder, task)
     for record in records:
         record.write_config()
@@ -58,7 +72,9 @@ def run(cfg: DictConfig, score: str) -> float | None:
     fit(trainer, task, datamodule, checkpoint, [one.history for one in runs], folder)
     objectives = [one.history.best(score) if score else None for one in runs]
     results = [
-        record.write_result(datamodule, one.history.summary(), trainer.strategy.root_device, objective)
+        record.write_result(
+            datamodule, one.history.summary(), trainer.strategy.root_device, objective
+        )
         for record, one, objective in zip(records, runs, objectives, strict=True)
     ]
     Console().print(*map(result_table, results), f"[bold]{folder}[/bold]")
@@ -70,11 +86,11 @@ def _data_and_tasks(configs: Sequence[DictConfig]) -> tuple["ZSLDataModule", lis
     import lightning
 
     from msdn_lit.build import training as build
-    from msdn_lit.data.samplers import JointDraw
+    from msdn_lit.data.samplers import StackedBatches
 
     datamodule = build.datamodule(configs[0])
     draws = [build.draw(config) for config in configs]
-    datamodule.draw = lambda labels: JointDraw([draw(labels) for draw in draws])
+    datamodule.draw = lambda labels: StackedBatches([draw(labels) for draw in draws])
     tasks = []
     for config in configs:
         lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -86,10 +102,15 @@ def _config_of_each(cfg: DictConfig) -> list[DictConfig]:
     """What each run would be told if it were alone."""
     number = cfg.protocol.seeds_in_parallel
     if not isinstance(number, int) or number < 1:
-        raise ConfigError("protocol.seeds_in_parallel is wrong", expected="a whole number from 1", found=number)
+        raise ConfigError(
+            "protocol.seeds_in_parallel is wrong", expected="a whole number from 1", found=number
+        )
     if "wandb" in cfg.logger:
         action = "Use logger=csv, or launcher=joblib for a process per seed."
-        raise ConfigError("logger=wandb has one run in a process, and seeds in parallel are several", action=action)
+        raise ConfigError(
+            "logger=wandb has one run in a process, and seeds in parallel are several",
+            action=action,
+        )
     configs = []
     for seed in range(cfg.seed, cfg.seed + number):
         config = copy.deepcopy(cfg)
@@ -104,25 +125,31 @@ def _process_callbacks(cfg: DictConfig) -> list[str]:
     strange = [name for name in cfg.callbacks if name not in (*_OF_THE_PROCESS, *_OF_A_RUN)]
     if strange:
         action = "Use callbacks=default; msdn-attention and msdn-report draw afterwards."
-        raise ConfigError(f"callbacks.{strange[0]} sees one model, and seeds in parallel are several", action=action)
+        raise ConfigError(
+            f"callbacks.{strange[0]} sees one model, and seeds in parallel are several",
+            action=action,
+        )
     missing = [name for name in ("history", "scores") if name not in cfg.callbacks]
     if missing:
         raise ConfigError(
-            f"callbacks.{missing[0]} is missing", action="Seeds in parallel need it; keep it in the config."
+            f"callbacks.{missing[0]} is missing",
+            action="Seeds in parallel need it; keep it in the config.",
         )
     return [name for name in cfg.callbacks if name in _OF_THE_PROCESS]
 
 
 def _run_of(config: DictConfig, task: "ZSLTask") -> "SeedRun":
     from msdn_lit.build import training as build
-    from msdn_lit.callbacks import EvaluationHistory, ScoreFiles
+    from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
     from msdn_lit.callbacks.seed_runs import SeedRun
     from msdn_lit.runs.checkpoint import FOLDER
 
     history, scores = (build.callback(config, name) for name in ("history", "scores"))
     assert isinstance(history, EvaluationHistory)
-    assert isinstance(scores, ScoreFiles)
-    return SeedRun(task, history, scores, Path(config.paths.run_dir) / FOLDER, build.loggers(config))
+    assert isinstance(scores, ScoreCacheWriter)
+    return SeedRun(
+        task, history, scores, Path(config.paths.run_dir) / FOLDER, build.loggers(config)
+    )
 
 
 def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> float | None:
@@ -131,6 +158,10 @@ def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> float | None:
     scores = {name: statistics.mean(one[name] for one in last) for name in last[0]}
     objectives = [result["objective"] for result in results if result["objective"] is not None]
     objective = statistics.mean(objectives) if objectives else None
-    content = {"seeds": [result["seed"] for result in results], "scores": {"last": scores}, "objective": objective}
+    content = {
+        "seeds": [result["seed"] for result in results],
+        "scores": {"last": scores},
+        "objective": objective,
+    }
     path.write_text(json.dumps(content, indent=2) + "\n")
     return objective

@@ -11,13 +11,13 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from wandb.errors import Error as WandbError
 
+from msdn_lit.errors import one_line, print_error
 from msdn_lit.runs.reader import recipe_of
-from msdn_lit.errors import one_line, tell
 
 RUN_ID = "wandb/run_id"  # in the run's folder
 
 
-class TrainingRun(WandbLogger):
+class ResumableWandbLogger(WandbLogger):
     """Lightning's W&B logger; its run goes on when the training does, and it ends no training.
 
     The run is opened when it is first needed, and its id saved then. Where W&B cannot be reached, or nobody is logged
@@ -47,7 +47,13 @@ class TrainingRun(WandbLogger):
         run_id = run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
         # Lightning's `offline` sets the environment, which W&B reads once in a process, and which lasts
         mode = "offline" if offline else None
-        super().__init__(save_dir=run_dir, id=run_id, group=group or recipe_of(words) or None, mode=mode, **settings)
+        super().__init__(
+            save_dir=run_dir,
+            id=run_id,
+            group=group or recipe_of(words) or None,
+            mode=mode,
+            **settings,
+        )
 
     @property
     @rank_zero_experiment
@@ -60,7 +66,7 @@ class TrainingRun(WandbLogger):
                 return super().experiment
             except (WandbError, TimeoutError) as error:
                 how = f"it is logged offline; afterwards: wandb sync {self.id_file.parent}"
-                tell("msdn-train", f"This run is not sent to W&B ({one_line(error)}): {how}")
+                print_error("msdn-train", f"This run is not sent to W&B ({one_line(error)}): {how}")
                 wandb.teardown()  # which still holds the id
                 self._wandb_init["mode"] = "offline"
         return super().experiment

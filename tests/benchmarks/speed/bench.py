@@ -8,38 +8,71 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdn_lit.errors import ConfigError, told_by
-from msdn_lit.training.process import let_threads_sleep
+from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.training.process import limit_openmp_spinning
 from tests.benchmarks.speed.shape import Shape
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     import torch
 
-    from tests.benchmarks.speed.outcome import Outcome
+    from tests.benchmarks.speed.outcome import Comparison
 
 SECTIONS = ("step", "trainer", "seeds", "evaluation", "loading", "extraction", "startup")
 
 
 def main() -> None:
     """Measures; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser("msdn-bench", description=__doc__.partition(": ")[2] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "msdn-bench", description=__doc__.partition(": ")[2] if __doc__ else None
+    )
     add, sections = parser.add_argument, ", ".join(SECTIONS)
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--only", nargs="+", default=SECTIONS, choices=SECTIONS, metavar="SECTION", help=sections)
     add("--growth", action="store_true", help="instead: how time and memory grow, with a picture")
     add("--precision", nargs="+", default=("fp32", "bf16"), choices=("fp32", "bf16"))
-    add("--repetitions", type=int, default=7, metavar="N", help="of short measurements, default 7; long ones have 3")
+    add(
+        "--repetitions",
+        type=int,
+        default=7,
+        metavar="N",
+        help="of short measurements, default 7; long ones have 3",
+    )
     for letter, default in vars(Shape()).items():
-        add(f"-{letter}", type=int, default=default, metavar="N", help=f"as the project names sizes; default {default}")
-    add("--test-images", type=int, default=4731, metavar="N", help="of an evaluation; default 4731, CUB's")
+        add(
+            f"-{letter}",
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"as the project names sizes; default {default}",
+        )
+    add(
+        "--test-images",
+        type=int,
+        default=4731,
+        metavar="N",
+        help="of an evaluation; default 4731, CUB's",
+    )
     add("--seeds", type=int, default=4, metavar="S", help="that train at once; default 4")
-    add("--backbone", default="mobilenetv2_100", metavar="NAME", help="to extract with, weights are random")
+    add(
+        "--backbone",
+        default="mobilenetv2_100",
+        metavar="NAME",
+        help="to extract with, weights are random",
+    )
     add("--image-size", type=int, default=224, metavar="PIXELS")
     add("--images", type=int, default=256, metavar="N", help="to extract; default 256")
-    add("--workers", type=int, default=min(16, os.cpu_count() or 1), metavar="N", help="that decode")
-    add("--out", type=Path, default=Path("logs/bench"), metavar="FOLDER", help="for the numbers; default logs/bench")
-    let_threads_sleep()
-    with told_by("msdn-bench"):
+    add(
+        "--workers", type=int, default=min(16, os.cpu_count() or 1), metavar="N", help="that decode"
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("logs/bench"),
+        metavar="FOLDER",
+        help="for the numbers; default logs/bench",
+    )
+    limit_openmp_spinning()
+    with exit_on_user_error("msdn-bench"):
         run(parser.parse_args())
 
 
@@ -62,7 +95,11 @@ def run(options: argparse.Namespace) -> None:
         "environment": environment(device),
         "options": {k: str(v) for k, v in vars(options).items()},
     }
-    print(", ".join(f"{name} {value}" for name, value in content["environment"].items()), end="\n\n", flush=True)
+    print(
+        ", ".join(f"{name} {value}" for name, value in content["environment"].items()),
+        end="\n\n",
+        flush=True,
+    )
     if options.growth:
         content |= _growth(options.out)
     else:
@@ -78,7 +115,11 @@ def environment(device: "torch.device") -> dict[str, Any]:
 
     from msdn_lit.runs.record import code_version, versions
 
-    named = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    named = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability()
+    )
     return {
         "device": f"{device.type} ({named})",
         "processor": platform.processor() or platform.machine(),
@@ -89,7 +130,7 @@ def environment(device: "torch.device") -> dict[str, Any]:
     }
 
 
-def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["Outcome"]:
+def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["Comparison"]:
     from tests.benchmarks.speed import sections
 
     settings = sections.Settings(
@@ -108,7 +149,7 @@ def _outcomes(options: argparse.Namespace, device: "torch.device") -> Iterator["
             yield from getattr(sections, name)(settings)
 
 
-def _shown(outcomes: Iterator["Outcome"]) -> Iterator["Outcome"]:
+def _shown(outcomes: Iterator["Comparison"]) -> Iterator["Comparison"]:
     """Prints each as a line of a Markdown table as soon as it is there."""
     from tests.benchmarks.speed.outcome import HEADER
 
@@ -127,7 +168,11 @@ def _growth(folder: Path) -> dict[str, Any]:
         for size, seconds, memory in grown[axis]:
             times = ", ".join(f"{name} {1e3 * value:.3g} ms" for name, value in seconds.items())
             print(f"{size:>9,} {axis}: {times}; {memory:.2f} GB", flush=True)
-        print("  exponents: " + ", ".join(f"{name} {e:.2f}" for name, e in exponents(grown[axis]).items()), flush=True)
+        print(
+            "  exponents: "
+            + ", ".join(f"{name} {e:.2f}" for name, e in exponents(grown[axis]).items()),
+            flush=True,
+        )
     draw_growth(grown, folder / "growth.png")
     return {axis: [point._asdict() for point in points] for axis, points in grown.items()}
 

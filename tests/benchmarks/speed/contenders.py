@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from msdn_lit.training.process import keep_freed_memory
+from msdn_lit.training.process import retain_freed_memory
 
 T = TypeVar("T")
 _measure: Callable[[], Any]  # of a contender's own process
 
 
-class Contender(ExitStack):
+class TimedProcess(ExitStack):
     """A measurement in a process of its own: with its own memory, and its own treatment of it.
 
     Args:
@@ -25,18 +25,24 @@ class Contender(ExitStack):
         keeps_memory: Whether that process keeps what it frees, as msdn-train does; the release gives it back.
     """
 
-    def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: object, keeps_memory: bool = True) -> None:
+    def __init__(
+        self, make: Callable[..., Callable[[], Any]], *arguments: object, keeps_memory: bool = True
+    ) -> None:
         super().__init__()
         spawn = multiprocessing.get_context("spawn")
         begin = (keeps_memory, make, arguments)
-        self._process = self.enter_context(ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=begin))
+        self._process = self.enter_context(
+            ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=begin)
+        )
 
-    def __call__(self, consecutive: int = 1) -> Any:  # noqa: ANN401 - whatever is measured
+    def __call__(self, consecutive: int = 1) -> Any:
         """Measures so often in a row, as steps follow steps, and gives what the last time gives."""
         return self._process.submit(_last_of, consecutive).result()
 
 
-def in_turn(contenders: Mapping[str, Contender], repetitions: int, consecutive: int = 1) -> dict[str, list[Any]]:
+def interleave(
+    contenders: Mapping[str, TimedProcess], repetitions: int, consecutive: int = 1
+) -> dict[str, list[Any]]:
     """Lets each measure, one after the other, after a first time that does not count.
 
     Args:
@@ -80,15 +86,17 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
         yield
 
 
-def _begin(keeps_memory: bool, make: Callable[..., Callable[[], Any]], arguments: tuple[object, ...]) -> None:
+def _begin(
+    keeps_memory: bool, make: Callable[..., Callable[[], Any]], arguments: tuple[object, ...]
+) -> None:
     global _measure
     warnings.simplefilter("ignore")  # Lightning's, of trainers that are made for a few steps
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if keeps_memory:
-        keep_freed_memory()
+        retain_freed_memory()
     torch.manual_seed(0)
     _measure = make(*arguments)
 
 
-def _last_of(consecutive: int) -> Any:  # noqa: ANN401 - whatever is measured
+def _last_of(consecutive: int) -> Any:
     return [_measure() for _ in range(consecutive)][-1]

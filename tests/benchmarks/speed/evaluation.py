@@ -12,7 +12,14 @@ from msdn_lit.metrics.functional import fuse
 from tests.benchmarks.speed.contenders import Stopwatch
 from tests.benchmarks.speed.release import ReleaseOrder
 from tests.benchmarks.speed.shape import Shape
-from tests.benchmarks.speed.workload import NUM_STORED, make_net, make_task, make_trainer, roles, stored
+from tests.benchmarks.speed.workload import (
+    NUM_STORED,
+    make_net,
+    make_task,
+    make_trainer,
+    roles,
+    stored,
+)
 
 BATCH_SIZE = 64
 NUM_GAMMAS = 100

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
 from msdn_lit.data.batches import SplitDataset
-from msdn_lit.data.feature_cache import from_disk
-from msdn_lit.data.samplers import EpochDraw
+from msdn_lit.data.feature_cache import gather_from_disk
+from msdn_lit.data.samplers import ShuffledEpochs
 from msdn_lit.training.process import anonymous_gb, peak_gb
-from tests.benchmarks.speed.contenders import Contender, Stopwatch
+from tests.benchmarks.speed.contenders import Stopwatch, TimedProcess
 from tests.benchmarks.speed.shape import Shape
 from tests.benchmarks.speed.training import TrainingStep
 from tests.benchmarks.speed.workload import make_batch, make_store, make_task
@@ -75,8 +75,8 @@ class StoreOf:
         watch = Stopwatch(torch.device("cpu"))
         store = make_store(Path(self.folder.name), Shape(), num_images, num_filled=0)
         rows = np.arange(num_images)
-        self.dataset = SplitDataset(from_disk(store), rows, rows % 150)
-        self.draw, self.step = EpochDraw(self.dataset.labels, Shape().B, seed=0), 0
+        self.dataset = SplitDataset(gather_from_disk(store), rows, rows % 150)
+        self.draw, self.step = ShuffledEpochs(self.dataset.labels, Shape().B, seed=0), 0
         self.opened = watch.lap()
 
     def __call__(self) -> dict[str, float]:
@@ -91,10 +91,14 @@ def grow(axis: str) -> list[Point]:
     """Measures every size of an axis."""
     points = []
     for size in AXES[axis]:
-        contender = Contender(StoreOf, size) if axis == "images" else Contender(StepAt, axis, size)
+        contender = (
+            TimedProcess(StoreOf, size) if axis == "images" else TimedProcess(StepAt, axis, size)
+        )
         with contender:
             results = [contender() for _ in range(REPETITIONS + 1)][1:]
-        parts = {name: float(np.median([result[name] for result in results])) for name in results[0]}
+        parts = {
+            name: float(np.median([result[name] for result in results])) for name in results[0]
+        }
         points.append(Point(size, parts, parts.pop("peak_gb")))
     return points
 
@@ -103,7 +107,9 @@ def exponents(points: list[Point]) -> dict[str, float]:
     """How each part grows between the last two sizes: 0 not at all, 1 in proportion."""
     before, last = points[-2:]
     times = math.log(last.size / before.size)
-    return {name: math.log(last.seconds[name] / before.seconds[name]) / times for name in last.seconds}
+    return {
+        name: math.log(last.seconds[name] / before.seconds[name]) / times for name in last.seconds
+    }
 
 
 def draw_growth(grown: dict[str, list[Point]], path: Path) -> None:
@@ -113,7 +119,9 @@ def draw_growth(grown: dict[str, list[Point]], path: Path) -> None:
     for (times, memory), (axis, points) in zip(panels.T, grown.items(), strict=True):
         sizes = [point.size for point in points]
         for name in points[0].seconds:
-            times.loglog(sizes, [1e3 * point.seconds[name] for point in points], marker="o", label=name)
+            times.loglog(
+                sizes, [1e3 * point.seconds[name] for point in points], marker="o", label=name
+            )
         memory.semilogx(sizes, [point.peak_gb for point in points], marker="o", color="0.35")
         memory.set(xlabel=axis, ylim=(0, 1.1 * max(point.peak_gb for point in points)))
         memory.set_xticks(sizes, [EngFormatter()(size) for size in sizes])

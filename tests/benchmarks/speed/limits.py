@@ -33,7 +33,11 @@ class Products:
         backward = watch.lap()
         large = 2.0 * NUM_MAPS * self.shape.K * self.shape.D * self.shape.B * self.shape.R
         step = self.shape.step_flops() / (2 * large) * (forward + backward)
-        return {"step": step, "forward": self.shape.forward_flops() / large * forward, "rate": large / forward}
+        return {
+            "step": step,
+            "forward": self.shape.forward_flops() / large * forward,
+            "rate": large / forward,
+        }
 
 
 class Copies:

@@ -4,10 +4,17 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-HEADER = ["", "ours", "release", "release / ours: min, median, max", "limit", "ours / limit: min, median, max"]
+HEADER = [
+    "",
+    "ours",
+    "release",
+    "release / ours: min, median, max",
+    "limit",
+    "ours / limit: min, median, max",
+]
 
 
-class Outcome(NamedTuple):
+class Comparison(NamedTuple):
     """One measurement; repetition i of each list was taken right after that of the one before.
 
     Attributes:
@@ -26,10 +33,19 @@ class Outcome(NamedTuple):
 
     def cells(self) -> list[str]:
         """A line of the table."""
-        against_release = [release / ours for release, ours in zip(self.release, self.ours, strict=False)]
+        against_release = [
+            release / ours for release, ours in zip(self.release, self.ours, strict=False)
+        ]
         against_limit = [ours / limit for ours, limit in zip(self.ours, self.limit, strict=False)]
         medians = [_median(values, self.unit) for values in (self.ours, self.release, self.limit)]
-        return [self.what, medians[0], medians[1], _ratios(against_release), medians[2], _ratios(against_limit)]
+        return [
+            self.what,
+            medians[0],
+            medians[1],
+            _ratios(against_release),
+            medians[2],
+            _ratios(against_limit),
+        ]
 
     def content(self) -> dict[str, Any]:
         """All numbers, for JSON."""
@@ -49,4 +65,8 @@ def _median(values: Sequence[float], unit: str) -> str:
 
 
 def _ratios(ratios: Sequence[float]) -> str:
-    return f"{min(ratios):.2f}, **{statistics.median(ratios):.2f}**, {max(ratios):.2f}" if ratios else ""
+    return (
+        f"{min(ratios):.2f}, **{statistics.median(ratios):.2f}**, {max(ratios):.2f}"
+        if ratios
+        else ""
+    )

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
-from msdn_lit.data.features.store import Manifest
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
-from msdn_lit.data.samplers import UniformDraw
+from msdn_lit.data.features.store import Manifest
+from msdn_lit.data.samplers import UniformBatches
 from msdn_lit.models.backbone import RegionBackbone
 from tests.benchmarks.speed.contenders import Stopwatch, autocast
 from tests.benchmarks.speed.shape import Shape
@@ -30,7 +30,7 @@ class Loading:
     def __init__(self, shape: Shape, device: torch.device) -> None:
         self.device, self.folder, self.step = device, TemporaryDirectory(), 0
         self.gather = stored(Path(self.folder.name), shape, device)
-        self.draw = UniformDraw(np.zeros(NUM_STORED, dtype=np.int64), shape.B, seed=0)
+        self.draw = UniformBatches(np.zeros(NUM_STORED, dtype=np.int64), shape.B, seed=0)
 
     def __call__(self) -> float:
         """Seconds of one batch."""
@@ -69,10 +69,14 @@ class Extraction:
         does = ImageTransform(image_size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         images = ImageFiles(paths, does)
         self.backbone = RegionBackbone(model_name, pretrained=False).to(device)
-        self.regions = BackboneRegions(images, self.backbone, device, precision, num_workers, skip_undecodable=False)
+        self.regions = BackboneRegions(
+            images, self.backbone, device, precision, num_workers, skip_undecodable=False
+        )
         D, H, W = self.regions.grid()
         self.manifest = Manifest({}, "", (num_images, H * W, D), (H, W), "")
-        self.bare_input_B3HW = does.standardise(torch.zeros(batch_size, image_size, image_size, 3, device=device))
+        self.bare_input_B3HW = does.standardise(
+            torch.zeros(batch_size, image_size, image_size, 3, device=device)
+        )
 
     def __call__(self) -> dict[str, float]:
         """Seconds of the "whole" way, and of the "bare" net for as many images."""

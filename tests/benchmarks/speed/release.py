@@ -19,10 +19,15 @@ class ReleaseOrder(nn.Module):
 
     def __init__(self, net: MSDN) -> None:
         super().__init__()
-        (value_1, attend_1), (value_2, attend_2) = (subnet.weights_MED for subnet in net.subnets.values())  # type: ignore[misc]
+        (value_1, attend_1), (value_2, attend_2) = (
+            subnet.weights_MED for subnet in net.subnets.values()
+        )  # type: ignore[misc]
         self.attribute_vectors_KE = nn.Parameter(net.attribute_vectors_KE.detach().clone())
         self.register_buffer("class_attributes_CK", net.class_attributes_CK, persistent=False)
-        self.value_1, self.attend_1 = nn.Parameter(value_1.detach().clone()), nn.Parameter(attend_1.detach().clone())
+        self.value_1, self.attend_1 = (
+            nn.Parameter(value_1.detach().clone()),
+            nn.Parameter(attend_1.detach().clone()),
+        )
         self.value_2 = nn.Parameter(value_2.detach().T.clone())
         self.attend_2 = nn.Parameter(attend_2.detach().clone())
         self.register_buffer("gate", torch.zeros_like(value_1), persistent=False)
@@ -44,5 +49,7 @@ class ReleaseOrder(nn.Module):
         torch.einsum("bkr,ke->bre", attention_BKR, a_KE)
         second_BK = torch.einsum("bkr,brk->bk", attention_BKR, values_BRK)
 
-        first_BC, second_BC = (torch.einsum("ck,bk->bkc", classes_CK, s).sum(dim=1) for s in (first_BK, second_BK))
+        first_BC, second_BC = (
+            torch.einsum("ck,bk->bkc", classes_CK, s).sum(dim=1) for s in (first_BK, second_BK)
+        )
         return first_BC, second_BC

@@ -11,14 +11,19 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-SMALL = ("data=synthetic", "features=semisynthetic", "trainer=cpu", "sampler.batch_size=20")  # needs no file
+SMALL = (
+    "data=synthetic",
+    "features=semisynthetic",
+    "trainer=cpu",
+    "sampler.batch_size=20",
+)  # needs no file
 _BEGAN, _TOOK = "MSDN_BENCH_BEGAN", "first step after "
 
 
 class FirstStep(Callback):
     """Prints how long the command has run when its first training step ends."""
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning's own
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Looks at the clock once."""
         if trainer.global_step == 1:
             print(f"{_TOOK}{time.time() - float(os.environ[_BEGAN])}", flush=True)
@@ -44,7 +49,13 @@ class Startup:
         self._run("msdn_lit.commands.train.train", "--help")
         helped = time.perf_counter()
         callback = f"+callbacks.first_step._target_={FirstStep.__module__}.{FirstStep.__name__}"
-        said = self._run("msdn_lit.commands.train.train", *SMALL, "trainer.max_steps=1", "protocol=honest", callback)
+        said = self._run(
+            "msdn_lit.commands.train.train",
+            *SMALL,
+            "trainer.max_steps=1",
+            "protocol=honest",
+            callback,
+        )
         first_step = next(line for line in said.splitlines() if line.startswith(_TOOK))
         return {
             "torch": torch_imported - began,
@@ -55,6 +66,8 @@ class Startup:
     def _run(self, module: str, *arguments: str) -> str:
         environment = self.environment | {_BEGAN: str(time.time())}
         command = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(command, env=environment, cwd=Path(self.folder.name), capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=environment, cwd=Path(self.folder.name), capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from msdn_lit.data.batches import SplitDataset, StepLoader
-from msdn_lit.data.samplers import StepSampler, UniformDraw
+from msdn_lit.data.samplers import StepSampler, UniformBatches
+from msdn_lit.tasks import StackedTask
 from msdn_lit.training.process import anonymous_gb
 from tests.benchmarks.speed.contenders import Stopwatch, autocast
 from tests.benchmarks.speed.release import ReleaseOrder
@@ -31,7 +32,6 @@ from tests.benchmarks.speed.workload import (
     make_trainer,
     stored,
 )
-from msdn_lit.tasks import StackedTask
 
 
 class TrainingStep:
@@ -44,12 +44,16 @@ class TrainingStep:
         release: Compute in the release's order instead of ours.
     """
 
-    def __init__(self, shape: Shape, device: torch.device, precision: str, release: bool = False) -> None:
+    def __init__(
+        self, shape: Shape, device: torch.device, precision: str, release: bool = False
+    ) -> None:
         self.device, self.precision, self.release = device, precision, release
         net, (regions_BRD, labels_B) = make_net(shape), make_batch(shape)
         self.net = (ReleaseOrder(net) if release else net).to(device)
         self.loss, self.labels_B = make_loss(shape).to(device), labels_B.to(device)
-        self.inputs = (regions_BRD.float().transpose(1, 2).contiguous() if release else regions_BRD).to(device)
+        self.inputs = (
+            regions_BRD.float().transpose(1, 2).contiguous() if release else regions_BRD
+        ).to(device)
         self.optimizer = make_optimizer(self.net.parameters())
 
     def __call__(self) -> dict[str, float]:
@@ -58,7 +62,9 @@ class TrainingStep:
         self.optimizer.zero_grad()
         with autocast(self.device, self.precision):
             outputs = self.net(self.inputs)
-            loss = self.loss(outputs if self.release else [output.logits_BC for output in outputs], self.labels_B).loss
+            loss = self.loss(
+                outputs if self.release else [output.logits_BC for output in outputs], self.labels_B
+            ).loss
         forward = watch.lap()
         loss.backward()
         backward = watch.lap()
@@ -112,9 +118,19 @@ class TrainerSteps:
     """
 
     def __init__(
-        self, shape: Shape, device: torch.device, precision: str, num_steps: int = 12, num_images: int = NUM_STORED
+        self,
+        shape: Shape,
+        device: torch.device,
+        precision: str,
+        num_steps: int = 12,
+        num_images: int = NUM_STORED,
     ) -> None:
-        self.shape, self.device, self.precision, self.num_steps = shape, device, precision, num_steps
+        self.shape, self.device, self.precision, self.num_steps = (
+            shape,
+            device,
+            precision,
+            num_steps,
+        )
         self.folder = TemporaryDirectory()
         self.gather = stored(Path(self.folder.name), shape, device, num_images)
         self.task = make_task(shape)
@@ -123,7 +139,9 @@ class TrainerSteps:
         """Medians of a step: seconds of its whole "interval" and of the "rest" in it; GB beyond files, and of a GPU."""
         rows = np.arange(NUM_STORED)
         dataset = SplitDataset(self.gather, rows, rows % self.shape.num_seen)
-        sampler = StepSampler(UniformDraw(dataset.labels, self.shape.B, seed=0), 0, self.num_steps)
+        sampler = StepSampler(
+            UniformBatches(dataset.labels, self.shape.B, seed=0), 0, self.num_steps
+        )
         clock = ComputeClock()
         trainer = make_trainer(
             self.device,
@@ -136,8 +154,15 @@ class TrainerSteps:
         )
         with redirect_stdout(StringIO()):  # the progress bar's
             trainer.fit(self.task, StepLoader(dataset, batch_sampler=sampler))
-        medians = {name: statistics.median(step[name] for step in clock.steps[2:]) for name in clock.steps[0]}
-        on_gpu = torch.cuda.max_memory_allocated(self.device) / 1e9 if self.device.type == "cuda" else 0.0
+        medians = {
+            name: statistics.median(step[name] for step in clock.steps[2:])
+            for name in clock.steps[0]
+        }
+        on_gpu = (
+            torch.cuda.max_memory_allocated(self.device) / 1e9
+            if self.device.type == "cuda"
+            else 0.0
+        )
         return medians | {"gb": anonymous_gb(), "gpu_gb": on_gpu}
 
 
@@ -160,7 +185,9 @@ class ComputeClock(Callback):
         """Computing ends."""
         self._computed += time.perf_counter() - self._began
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Listens to net, loss and optimizer."""
         for part in (pl_module.net, pl_module.loss):
             part.register_forward_pre_hook(self.start)  # type: ignore[union-attr]
@@ -173,7 +200,9 @@ class ComputeClock(Callback):
         """Backward begins."""
         self.start()
 
-    def on_after_backward(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_after_backward(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Backward ends."""
         self.stop()
 
@@ -181,7 +210,7 @@ class ComputeClock(Callback):
         """The optimizer begins."""
         self.start()
 
-    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's own
+    def on_train_batch_start(self, *_: Any) -> None:
         """A step has ended with the loading of the next batch."""
         now = time.perf_counter()
         if self._step_began:

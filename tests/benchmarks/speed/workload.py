@@ -11,17 +11,19 @@ import torch
 from lightning import Trainer
 from torch import Tensor
 
+from msdn_lit.data.feature_cache import Gather, gather_from_disk, gather_from_gpu
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
-from msdn_lit.data.feature_cache import Gather, from_device, from_disk
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
-from tests.benchmarks.speed.shape import Shape
 from msdn_lit.tasks import ZSLTask
+from tests.benchmarks.speed.shape import Shape
 
 NUM_STORED = 200  # images of a store that is to be in memory
-make_optimizer = partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4)  # of parameters; release, CUB
+make_optimizer = partial(
+    torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4
+)  # of parameters; release, CUB
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -34,7 +36,9 @@ def roles(shape: Shape) -> tuple[Tensor, Tensor]:
 def make_net(shape: Shape) -> MSDN:
     """MSDN as released, for random semantics."""
     subnets = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
-    return MSDN(torch.randn(shape.K, shape.E), torch.rand(shape.C, shape.K), shape.D, subnets=subnets)
+    return MSDN(
+        torch.randn(shape.K, shape.E), torch.rand(shape.C, shape.K), shape.D, subnets=subnets
+    )
 
 
 def make_loss(shape: Shape) -> MSDNLoss:
@@ -52,7 +56,9 @@ def make_loss(shape: Shape) -> MSDNLoss:
 
 def make_batch(shape: Shape) -> tuple[Tensor, Tensor]:
     """Regions as stored, fp16, (B, R, D), and labels of seen classes, (B,)."""
-    return torch.rand(shape.B, shape.R, shape.D).half(), torch.randint(0, shape.num_seen, (shape.B,))
+    return torch.rand(shape.B, shape.R, shape.D).half(), torch.randint(
+        0, shape.num_seen, (shape.B,)
+    )
 
 
 def make_task(shape: Shape) -> ZSLTask:
@@ -78,7 +84,9 @@ def make_store(folder: Path, shape: Shape, num_images: int, num_filled: int) -> 
         num_filled: How many take space on the disk.
     """
     manifest = Manifest({}, "", (num_images, shape.R, shape.D), (1, shape.R), "")
-    file = np.lib.format.open_memmap(folder / REGIONS, mode="w+", dtype=np.float16, shape=manifest.shape)
+    file = np.lib.format.open_memmap(
+        folder / REGIONS, mode="w+", dtype=np.float16, shape=manifest.shape
+    )
     rng = np.random.default_rng(0)
     for row in range(num_filled):
         file[row] = rng.random((shape.R, shape.D), dtype=np.float32)
@@ -86,14 +94,16 @@ def make_store(folder: Path, shape: Shape, num_images: int, num_filled: int) -> 
     return FeatureStore(folder)
 
 
-def stored(folder: Path, shape: Shape, device: torch.device, num_images: int = NUM_STORED) -> Gather:
+def stored(
+    folder: Path, shape: Shape, device: torch.device, num_images: int = NUM_STORED
+) -> Gather:
     """Gathers from a new store where training would have it; only the first images, read once, hold numbers."""
     store = make_store(folder, shape, num_images, NUM_STORED)
     store.gather(np.arange(NUM_STORED))  # looked through for infinities
-    return from_device(store, device) if device.type == "cuda" else from_disk(store)
+    return gather_from_gpu(store, device) if device.type == "cuda" else gather_from_disk(store)
 
 
-def make_trainer(device: torch.device, precision: str, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
+def make_trainer(device: torch.device, precision: str, **arguments: Any) -> Trainer:
     """A Lightning trainer on a device, in "fp32" or "bf16", that saves nothing."""
     accelerator = "gpu" if device.type == "cuda" else "cpu"
     return Trainer(

@@ -58,8 +58,13 @@ def markdown_lines(table: Table) -> list[str]:
     rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *texts(table))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     sides = [str.ljust if is_text else str.rjust for is_text in text_columns(table)]
-    rule = ["-" * w if side is str.ljust else "-" * (w - 1) + ":" for w, side in zip(widths, sides, strict=True)]
-    padded = [[side(cell, w) for side, cell, w in zip(sides, row, widths, strict=True)] for row in rows]
+    rule = [
+        "-" * w if side is str.ljust else "-" * (w - 1) + ":"
+        for w, side in zip(widths, sides, strict=True)
+    ]
+    padded = [
+        [side(cell, w) for side, cell, w in zip(sides, row, widths, strict=True)] for row in rows
+    ]
     return ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
 
 
@@ -71,15 +76,29 @@ def latex(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> s
         rows = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *texts(table))]
         caption = rf"\caption{{{_latex(table.title)}}}\label{{tab:{table.slug}}}"
         lines += [r"\begin{table}", r"\centering", caption]
-        lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
-        lines += [r"\end{tabular}", *(rf"\par {_latex(note)}" for note in table.notes), r"\end{table}", ""]
+        lines += [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            rows[0],
+            r"\midrule",
+            *rows[1:],
+            r"\bottomrule",
+        ]
+        lines += [
+            r"\end{tabular}",
+            *(rf"\par {_latex(note)}" for note in table.notes),
+            r"\end{table}",
+            "",
+        ]
     lines += [rf"\includegraphics[width=\linewidth]{{{name}}}" for name in figures]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def comma_separated(table: Table) -> str:
     """One table for machines: fractions in full precision; a summary is mean, std and n, an interval low and high."""
-    columns = [list(_expand(name, [row[i] for row in table.rows])) for i, name in enumerate(table.header)]
+    columns = [
+        list(_expand(name, [row[i] for row in table.rows])) for i, name in enumerate(table.header)
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows(zip(*(values for column in columns for values in column), strict=True))
@@ -92,7 +111,9 @@ def concise(table: Table) -> Table:
     repeated = takewhile(lambda column: len(column) > 1 and len(set(column)) == 1, columns)
     said = [column[0] for column in repeated]
     rows, header = [row[len(said) :] for row in table.rows], table.header[len(said) :]
-    return table._replace(title=": ".join(filter(None, [table.title, ", ".join(said)])), header=header, rows=rows)
+    return table._replace(
+        title=": ".join(filter(None, [table.title, ", ".join(said)])), header=header, rows=rows
+    )
 
 
 def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:
@@ -103,7 +124,10 @@ def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:
             yield [f"{name} {part}", *(getattr(cell, part, None) for cell in cells)]
     elif any(isinstance(cell, tuple) for cell in cells):
         for index, part in enumerate(("low", "high")):
-            yield [f"{name} {part}", *(cell[index] if isinstance(cell, tuple) else None for cell in cells)]
+            yield [
+                f"{name} {part}",
+                *(cell[index] if isinstance(cell, tuple) else None for cell in cells),
+            ]
     else:
         yield [name, *cells]
 

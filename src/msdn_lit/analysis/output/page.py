@@ -15,9 +15,15 @@ from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
-from msdn_lit.analysis.output.figures import Place, caches_of, figures_of_group, figures_of_place, places_of
-from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
 from msdn_lit.analysis.groups import PLACE, Group
+from msdn_lit.analysis.output.figures import (
+    Place,
+    caches_of,
+    figures_of_group,
+    figures_of_place,
+    places_of,
+)
+from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
 from msdn_lit.analysis.output.tables import SCORES
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -45,10 +51,10 @@ class Panel(NamedTuple):
     title: str
     subtitle: str
     pictures: Mapping[str, Picture]
-    tables: Sequence["Sheet"]
+    tables: Sequence["HtmlTable"]
 
 
-class Sheet(NamedTuple):
+class HtmlTable(NamedTuple):
     """A table as the template writes it."""
 
     slug: str
@@ -60,7 +66,11 @@ class Sheet(NamedTuple):
 
 
 def report_page(
-    title: str, groups: Sequence[Group], tables: Iterable[Table], class_names: Sequence[str] | None, home: Path
+    title: str,
+    groups: Sequence[Group],
+    tables: Iterable[Table],
+    class_names: Sequence[str] | None,
+    home: Path,
 ) -> str:
     """Makes the page.
 
@@ -87,11 +97,11 @@ def report_page(
     )
 
 
-def sheet(table: Table) -> Sheet:
+def sheet(table: Table) -> HtmlTable:
     """What the template needs to know of a table."""
     short = concise(table)
     rows = list(texts(short))
-    return Sheet(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
+    return HtmlTable(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
 
 
 def pictures(figures: Iterable[tuple[str, Figure]]) -> list[Picture]:
@@ -99,15 +109,19 @@ def pictures(figures: Iterable[tuple[str, Figure]]) -> list[Picture]:
     found = []
     for name, figure in figures:
         buffer = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "msdn-lit"}):  # the same figure gives the same bytes
-            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with matplotlib.rc_context(
+            {"svg.hashsalt": "msdn-lit"}
+        ):  # the same figure gives the same bytes
+            figure.savefig(
+                buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+            )
         source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         width = round(figure.get_figwidth() * 96)
         found.append(Picture(name.partition("_")[0], _title_of(figure), source, width))
     return found
 
 
-def run_sheet(groups: Sequence[Group], home: Path) -> tuple[Sheet, dict[str, str]]:
+def run_sheet(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict[str, str]]:
     """Every run, and where the texts of its table lead."""
     rows: list[list[Cell]] = []
     links = {}
@@ -115,12 +129,28 @@ def run_sheet(groups: Sequence[Group], home: Path) -> tuple[Sheet, dict[str, str
         for run in group.runs:
             path = Path(os.path.relpath(run.folder.resolve(), home.resolve())).as_posix()
             links[path] = quote(path)
-            scores = [Share(run.scores["last"][score]) if "last" in run.scores else None for score in SCORES]
+            scores = [
+                Share(run.scores["last"][score]) if "last" in run.scores else None
+                for score in SCORES
+            ]
             minutes = f"{run.result['wall_time_s'] / 60:.0f}"
             code = str(run.result["code"])[:12]
-            rows.append([*group.place, group.protocol, run.seed, *scores, minutes, run.result["device"], code, path])
+            rows.append(
+                [
+                    *group.place,
+                    group.protocol,
+                    run.seed,
+                    *scores,
+                    minutes,
+                    run.result["device"],
+                    code,
+                    path,
+                ]
+            )
     header = [*PLACE, "protocol", "seed", *SCORES.values(), "minutes", "device", "code", "folder"]
-    return sheet(Table("folders", "Run folders", header, rows, ["Scores of the last step, in percent."])), links
+    return sheet(
+        Table("folders", "Run folders", header, rows, ["Scores of the last step, in percent."])
+    ), links
 
 
 def _panel(group: Group, place: Place, class_names: Sequence[str] | None) -> Panel:
@@ -129,8 +159,12 @@ def _panel(group: Group, place: Place, class_names: Sequence[str] | None) -> Pan
     if caches:
         names = readable_names(class_names or group.runs[0].class_names, caches[0])
         tables = [sheet(table(caches, names)) for table in (class_table, confusion_table)]
-    seeds = f"seed{'s' if len(group.runs) > 1 else ''} {', '.join(str(run.seed) for run in group.runs)}"
-    drawn = {picture.kind: picture for picture in pictures(figures_of_group(group, place, class_names))}
+    seeds = (
+        f"seed{'s' if len(group.runs) > 1 else ''} {', '.join(str(run.seed) for run in group.runs)}"
+    )
+    drawn = {
+        picture.kind: picture for picture in pictures(figures_of_group(group, place, class_names))
+    }
     return Panel(group.name, f"{place.title}, {seeds}", drawn, tables)
 
 
@@ -159,7 +193,9 @@ def _title_of(figure: Figure) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
     environment.filters["number"] = _number
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
 

@@ -16,12 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from msdn_lit.analysis.statistics import summarise
 from msdn_lit.analysis.output.tables import SCORES
+from msdn_lit.analysis.statistics import summarise
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at, seen_unseen_auc
 
 Values = NDArray[np.float64]
-Seeds = Mapping[str, Sequence[ArrayLike]]  # score -> for each point along the axis, one value per seed, (n,)
+Seeds = Mapping[
+    str, Sequence[ArrayLike]
+]  # score -> for each point along the axis, one value per seed, (n,)
 Style = tuple[str, Any, str]  # colour, dashes, mark
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
@@ -73,17 +75,26 @@ def plot_curves(lines: Sequence[CurveLine], title: str) -> Figure:
         label = f"{_wrapped(line.name, 36)}\nAUSUC {area}"
         radii_nX1 = 100 * np.array([_radii(curve) for curve in line.curves])[:, :, None]
         mean_X2 = radii_nX1.mean(axis=0) * rays_X2
-        axes.plot(*mean_X2.T, color=colour, linestyle=dashes, marker=mark, markevery=[], label=label)
+        axes.plot(
+            *mean_X2.T, color=colour, linestyle=dashes, marker=mark, markevery=[], label=label
+        )
         if len(line.curves) > 1:
             std_X2 = radii_nX1.std(axis=0, ddof=1) * rays_X2
-            axes.fill(*np.r_[mean_X2 - std_X2, (mean_X2 + std_X2)[::-1]].T, color=colour, alpha=0.15, lw=0)
+            axes.fill(
+                *np.r_[mean_X2 - std_X2, (mean_X2 + std_X2)[::-1]].T, color=colour, alpha=0.15, lw=0
+            )
         points = [
             scores_at(curve, curve.thresholds_T.new_tensor(calibration))
             for curve, calibration in zip(line.curves, line.calibrations, strict=True)
         ]
         unseen, seen = (100 * np.mean([float(point[i]) for point in points]) for i in (1, 2))
         axes.plot(unseen, seen, mark, color=colour, markeredgecolor="white", markersize=9)
-    axes.set(xlabel="U, accuracy of unseen classes (%)", ylabel="S, accuracy of seen classes (%)", xlim=0, ylim=0)
+    axes.set(
+        xlabel="U, accuracy of unseen classes (%)",
+        ylabel="S, accuracy of seen classes (%)",
+        xlim=0,
+        ylim=0,
+    )
     _legend_beside(axes, f"mark: the run's own calibration\n{_BAND}")
     return figure
 
@@ -104,11 +115,33 @@ def plot_bars(groups: Mapping[str, Mapping[str, ArrayLike]], title: str) -> Figu
             values_n = 100 * np.asarray(scores[score], dtype=np.float64)
             summary = summarise(values_n)
             axes.barh(place, summary.mean, height=0.7, color="#BFDDEF", edgecolor="#0072B2")
-            axes.plot(values_n, np.full(len(values_n), place - 0.18), "o", color="white", markeredgecolor="black", ms=4)
+            axes.plot(
+                values_n,
+                np.full(len(values_n), place - 0.18),
+                "o",
+                color="white",
+                markeredgecolor="black",
+                ms=4,
+            )
             if summary.interval:
-                axes.plot(np.clip(summary.interval, 0, 100), [place + 0.12] * 2, "|-", color="black", lw=1.5, ms=7)
+                axes.plot(
+                    np.clip(summary.interval, 0, 100),
+                    [place + 0.12] * 2,
+                    "|-",
+                    color="black",
+                    lw=1.5,
+                    ms=7,
+                )
             end = max(summary.mean, *values_n, *(summary.interval or ()))
-            axes.annotate(f"{summary.mean:.1f}", (end, place), (7, 0), "data", "offset points", va="center", fontsize=9)
+            axes.annotate(
+                f"{summary.mean:.1f}",
+                (end, place),
+                (7, 0),
+                "data",
+                "offset points",
+                va="center",
+                fontsize=9,
+            )
         axes.margins(x=0.3)
         axes.set(xlabel=f"{label} (%)", xlim=0)
         axes.grid(axis="x", alpha=0.3)
@@ -140,7 +173,9 @@ def plot_sensitivity(setting: str, values: Sequence[float], scores: Seeds, title
 
 
 def plot_prediction_settings(
-    fusion: tuple[str, Values, Seeds, float] | None, calibration: tuple[Values, Seeds, float], title: str
+    fusion: tuple[str, Values, Seeds, float] | None,
+    calibration: tuple[Values, Seeds, float],
+    title: str,
 ) -> Figure:
     """Draws what the fusion weight and the calibration do to a trained model.
 
@@ -162,9 +197,20 @@ def plot_prediction_settings(
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
     row[0].set(ylabel="score (%)", ylim=0)
-    handles = {line.get_label(): line for axes in row for line in axes.get_lines() if str(line.get_label())[0] != "_"}
+    handles = {
+        line.get_label(): line
+        for axes in row
+        for line in axes.get_lines()
+        if str(line.get_label())[0] != "_"
+    }
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, title=_BAND, title_fontsize=8
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=5,
+        fontsize=8,
+        title=_BAND,
+        title_fontsize=8,
     )
     return figure
 
@@ -176,13 +222,26 @@ def plot_class_accuracies(sides: Sequence[ClassAccuracies], title: str) -> Figur
     """
     figure, axes = _axes((9, 4), title)
     names = [name for side in sides for name in side.names]
-    order = np.argsort(np.concatenate([side.values_nC.mean(axis=0) for side in sides]), kind="stable")
+    order = np.argsort(
+        np.concatenate([side.values_nC.mean(axis=0) for side in sides]), kind="stable"
+    )
     places = np.split(np.argsort(order), np.cumsum([len(side.names) for side in sides])[:-1])
     for side, places_C, (colour, _, mark) in zip(sides, places, _STYLES, strict=False):
         mean_C, n = 100 * side.values_nC.mean(axis=0), len(side.values_nC)
         std_C = 100 * side.values_nC.std(axis=0, ddof=1) if n > 1 else None
         label = f"{side.label}: {len(mean_C)} classes, mean {mean_C.mean():.1f} %"
-        axes.errorbar(places_C, mean_C, std_C, fmt=mark, color=colour, ms=5, mec="white", mew=0.4, lw=0.6, label=label)
+        axes.errorbar(
+            places_C,
+            mean_C,
+            std_C,
+            fmt=mark,
+            color=colour,
+            ms=5,
+            mec="white",
+            mew=0.4,
+            lw=0.6,
+            label=label,
+        )
     ordered, label = [names[index] for index in order], "class, sorted by accuracy"
     if len(names) <= 40:
         axes.set_xticks(np.arange(len(names)), ordered, rotation=90, fontsize=7)
@@ -191,7 +250,12 @@ def plot_class_accuracies(sides: Sequence[ClassAccuracies], title: str) -> Figur
         label += f"; lowest: {', '.join(ordered[:5])}; highest: {', '.join(ordered[:-6:-1])}"
     axes.set(xlabel=_wrapped(label, 120), ylabel="accuracy among all classes (%)", ylim=(-3, 103))
     axes.grid(visible=False, axis="x")
-    axes.legend(loc="upper left", fontsize=8, title="line: ± 1 standard deviation of the seeds", title_fontsize=8)
+    axes.legend(
+        loc="upper left",
+        fontsize=8,
+        title="line: ± 1 standard deviation of the seeds",
+        title_fontsize=8,
+    )
     return figure
 
 
@@ -240,14 +304,28 @@ def _axes(size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
 
 
 def _draw_band(
-    axes: Axes, places: ArrayLike, columns: Sequence[ArrayLike], style: Style, label: str, scale: float = 100
+    axes: Axes,
+    places: ArrayLike,
+    columns: Sequence[ArrayLike],
+    style: Style,
+    label: str,
+    scale: float = 100,
 ) -> None:
     """Draws the mean over the seeds, and its band where there are several; columns as in `Seeds`, in percent."""
     colour, dashes, mark = style
     scaled = [scale * np.asarray(seeds, dtype=np.float64) for seeds in columns]
     means_X = np.array([seeds.mean() for seeds in scaled])
     every = max(1, len(scaled) // 8)
-    axes.plot(places, means_X, color=colour, linestyle=dashes, marker=mark, ms=5, markevery=every, label=label)
+    axes.plot(
+        places,
+        means_X,
+        color=colour,
+        linestyle=dashes,
+        marker=mark,
+        ms=5,
+        markevery=every,
+        label=label,
+    )
     if any(len(seeds) > 1 for seeds in scaled):
         std_X = np.array([seeds.std(ddof=1) if len(seeds) > 1 else 0.0 for seeds in scaled])
         axes.fill_between(places, means_X - std_X, means_X + std_X, color=colour, alpha=0.15, lw=0)

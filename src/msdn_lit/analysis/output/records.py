@@ -14,15 +14,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from msdn_lit.attention.tables import read_attention
-from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
 from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
+from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.analysis.references import REPORTED
-from msdn_lit.runs.reader import CONFIG, RECORD, Run
 from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.analysis.output.tables import SCORES
+from msdn_lit.attention.tables import read_attention
 from msdn_lit.errors import ConfigError
+from msdn_lit.runs.reader import CONFIG, RECORD, Run
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
@@ -44,7 +44,10 @@ seeds. Made by `msdn-report --index` from the records' `metrics.json`.
 
 
 def write_record(
-    folder: Path, groups: Sequence[Group], tables: Sequence[Table], figures: Iterable[tuple[str, Figure]]
+    folder: Path,
+    groups: Sequence[Group],
+    tables: Sequence[Table],
+    figures: Iterable[tuple[str, Figure]],
 ) -> None:
     """Writes a record of some groups, with the tables and figures of their report.
 
@@ -52,10 +55,18 @@ def write_record(
         ConfigError: The folder is not called as records are, or is there already.
     """
     if not _NAME.fullmatch(folder.name):
-        raise ConfigError(f"{folder} is no name of a record", expected="YYYY-MM-DD_slug, the slug of a-z, 0-9 and _")
+        raise ConfigError(
+            f"{folder} is no name of a record",
+            expected="YYYY-MM-DD_slug, the slug of a-z, 0-9 and _",
+        )
     if folder.exists():
-        raise ConfigError(f"{folder} is there already", action="A record is not changed afterwards; name another one.")
-    drawn = {f"figures/{name}.png": figure for name, figure in figures}  # before the folder is there
+        raise ConfigError(
+            f"{folder} is there already",
+            action="A record is not changed afterwards; name another one.",
+        )
+    drawn = {
+        f"figures/{name}.png": figure for name, figure in figures
+    }  # before the folder is there
     (folder / "figures").mkdir(parents=True)
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=100)
@@ -78,7 +89,9 @@ def write_index(experiments: Path) -> None:
     """
     rows = [row for path in sorted(experiments.glob(f"*/{RECORD}")) for row in _index_rows(path)]
     if not rows:
-        raise ConfigError(f"{experiments} holds no records", action="msdn-report PATH... --record writes one.")
+        raise ConfigError(
+            f"{experiments} holds no records", action="msdn-report PATH... --record writes one."
+        )
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
     (experiments / README).write_text("\n".join([_INDEX, *lines]) + "\n", encoding="utf-8")
@@ -94,10 +107,15 @@ def _content(group: Group) -> dict[str, Any]:
         "protocol": group.protocol,
         "stage": group.stage,
         "seeds": {str(run.seed): _evaluations(run) for run in group.runs},
-        "attention": {str(run.seed): found for run in group.runs if (found := read_attention(run.folder))},
+        "attention": {
+            str(run.seed): found for run in group.runs if (found := read_attention(run.folder))
+        },
         "data": results[0]["data"],
         "runs": [
-            {name: result.get(name) for name in ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")}
+            {
+                name: result.get(name)
+                for name in ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")
+            }
             for result in results
         ],
     }
@@ -134,7 +152,10 @@ def _command(group: Group) -> str:
     program = f"msdn-{program.removesuffix('.py')}" if program.endswith(".py") else program
     dropped = ("paths.", "seed=", "hydra.")
     seeds = ",".join(str(run.seed) for run in group.runs)
-    parts = [*(["-m"] if len(group.runs) > 1 else []), *(word for word in words if not word.startswith(dropped))]
+    parts = [
+        *(["-m"] if len(group.runs) > 1 else []),
+        *(word for word in words if not word.startswith(dropped)),
+    ]
     return shlex.join([program, *parts, f"seed={seeds}", "paths.data_dir=DATA"])
 
 
@@ -142,15 +163,23 @@ def _index_rows(path: Path) -> Iterator[list[Cell]]:
     """The rows of one record; its name stands in the first."""
     link = f"[{path.parent.name}]({path.parent.name})"
     for group in _groups_of(path):
-        where = [_LABELS.get(group[name], group[name]) for name in ("benchmark", "features")] + [group["settings"]]
+        where = [_LABELS.get(group[name], group[name]) for name in ("benchmark", "features")] + [
+            group["settings"]
+        ]
         for way, evaluations in REPORTED.items():
             runs = [run for run in group["seeds"].values() if set(evaluations.values()) <= set(run)]
             if not runs:
                 continue
             label = f"peak on {group['stage']}" if way == "peak" else "last step"
-            values = {score: [run[evaluation][score] for run in runs] for score, evaluation in evaluations.items()}
+            values = {
+                score: [run[evaluation][score] for run in runs]
+                for score, evaluation in evaluations.items()
+            }
             statistic = group.get("statistic", "mean")
-            cells = [Share(median(values[s])) if statistic == "median" else summarise(values[s]) for s in SCORES]
+            cells = [
+                Share(median(values[s])) if statistic == "median" else summarise(values[s])
+                for s in SCORES
+            ]
             label += f", {statistic}" if statistic != "mean" else ""
             yield [link, *where, label, *cells, len(runs)]
             link, where = "", [""] * len(where)
@@ -165,5 +194,7 @@ def _groups_of(path: Path) -> list[dict[str, Any]]:
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({error})") from error
     if not complete:
-        raise ConfigError(f"{path} is damaged", expected=f"groups with {', '.join(sorted(_NEEDED))}")
+        raise ConfigError(
+            f"{path} is damaged", expected=f"groups with {', '.join(sorted(_NEEDED))}"
+        )
     return shown

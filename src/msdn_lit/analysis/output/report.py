@@ -2,19 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 
-from msdn_lit.attention.tables import attention_table, part_table
-from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.groups import PLACE, Group
-from msdn_lit.analysis.references import RECIPES, REPORTED, SOURCES, Reference, find_reference, verdict
-from msdn_lit.analysis.statistics import summarise
+from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.output.tables import SCORES, evaluation_label
+from msdn_lit.analysis.references import (
+    RECIPES,
+    REPORTED,
+    SOURCES,
+    Reference,
+    find_reference,
+    verdict,
+)
+from msdn_lit.analysis.statistics import summarise
+from msdn_lit.attention.tables import attention_table, part_table
 
 _PEAKS = "A peak on test is the best of all looks at the test splits, as papers report; the test set chose it."
 
 
 def report_tables(groups: Sequence[Group]) -> list[Table]:
     """All tables of some groups; those without a row are left out."""
-    makers = (score_table, protocol_table, attention_table, part_table, run_table, reproduction_table)
+    makers = (
+        score_table,
+        protocol_table,
+        attention_table,
+        part_table,
+        run_table,
+        reproduction_table,
+    )
     tables = [make(groups) for make in makers]
     return [table for table in tables if table.rows]
 
@@ -23,7 +37,11 @@ def score_table(groups: Sequence[Group]) -> Table:
     """One row for each group and reported evaluation."""
     of_caches = ("AUSUC", "best H", "oracle gamma")
     header = [*PLACE, "protocol", "evaluation", "step", *SCORES.values(), "H 95 %", *of_caches, "n"]
-    rows = [[*g.place, g.protocol, *_score_cells(g, evaluation)] for g in groups for evaluation in g.evaluations]
+    rows = [
+        [*g.place, g.protocol, *_score_cells(g, evaluation)]
+        for g in groups
+        for evaluation in g.evaluations
+    ]
     notes = [
         "Percent: mean ± standard deviation over n runs that differ in their seed alone; (n=...) where fewer have it. "
         "H 95 %: Student's t interval of the mean.",
@@ -37,7 +55,9 @@ def score_table(groups: Sequence[Group]) -> Table:
     for group in groups:
         code = {run.result["code"] for run in group.runs}
         if len(code) > 1:
-            notes.append(f"CAUTION: the seeds of {group} were run by {len(code)} versions of the code.")
+            notes.append(
+                f"CAUTION: the seeds of {group} were run by {len(code)} versions of the code."
+            )
     return Table("scores", "Scores", header, rows, notes)
 
 
@@ -49,14 +69,31 @@ def protocol_table(groups: Sequence[Group]) -> Table:
             by_place.setdefault(group.place, {})[group.protocol] = group
     rows: list[list[Cell]] = []
     for place, protocols in by_place.items():
-        peak = next((group for group in protocols.values() if "peak_harmonic_mean" in group.evaluations), None)
-        last = next((group for _, group in sorted(protocols.items()) if "last" in group.evaluations), None)  # honest
+        peak = next(
+            (group for group in protocols.values() if "peak_harmonic_mean" in group.evaluations),
+            None,
+        )
+        last = next(
+            (group for _, group in sorted(protocols.items()) if "last" in group.evaluations), None
+        )  # honest
         if peak and last:
-            rows.append([*place, *_reported(peak, "peak"), *_reported(last, "last"), last.protocol, len(peak.runs)])
+            rows.append(
+                [
+                    *place,
+                    *_reported(peak, "peak"),
+                    *_reported(last, "last"),
+                    last.protocol,
+                    len(peak.runs),
+                ]
+            )
     columns = [f"{kind} {name}" for kind in REPORTED for name in SCORES.values()]
     header = [*PLACE, *columns, "last step of", "n"]
-    notes = [f"{_PEAKS} T1 and H have their peaks at different steps; U and S are those of the peak H."]
-    return Table("protocols", "Peak on test (paper) beside the last step (honest)", header, rows, notes)
+    notes = [
+        f"{_PEAKS} T1 and H have their peaks at different steps; U and S are those of the peak H."
+    ]
+    return Table(
+        "protocols", "Peak on test (paper) beside the last step (honest)", header, rows, notes
+    )
 
 
 def reproduction_table(groups: Sequence[Group]) -> Table:
@@ -72,7 +109,16 @@ def reproduction_table(groups: Sequence[Group]) -> Table:
             references = {source: find_reference(source, group, reported) for source in SOURCES}
             scores = [score for score in SCORES if group.having(evaluations[score])]
             rows += [_reproduction_row(group, reported, score, references) for score in scores]
-    header = [*PLACE, "protocol", "score", *SOURCES, "ours", "95 %", *(f"against {name}" for name in SOURCES), "n"]
+    header = [
+        *PLACE,
+        "protocol",
+        "score",
+        *SOURCES,
+        "ours",
+        "95 %",
+        *(f"against {name}" for name in SOURCES),
+        "n",
+    ]
     note = (
         "Published: ResNet-101 at 448 px, peak on test, one seed; within is at most 1 point away. Released code: on "
         "this backbone, images at their original size, seed 214; within is at most 2 points from our mean, or from our "
@@ -100,10 +146,24 @@ def _reproduction_row(
 ) -> list[Cell]:
     summary = group.summary(REPORTED[reported][score], score)
     assert summary is not None
-    theirs = [Share(reference.percent[score] / 100) if reference else None for reference in references.values()]
-    verdicts = [verdict(reference, group, score) if reference else None for reference in references.values()]
+    theirs = [
+        Share(reference.percent[score] / 100) if reference else None
+        for reference in references.values()
+    ]
+    verdicts = [
+        verdict(reference, group, score) if reference else None for reference in references.values()
+    ]
     protocol = {"peak": "paper: peak on test", "last": "honest: last step"}[reported]
-    return [*group.place, protocol, SCORES[score], *theirs, summary, summary.interval, *verdicts, summary.n]
+    return [
+        *group.place,
+        protocol,
+        SCORES[score],
+        *theirs,
+        summary,
+        summary.interval,
+        *verdicts,
+        summary.n,
+    ]
 
 
 def _score_cells(group: Group, evaluation: str) -> list[Cell]:

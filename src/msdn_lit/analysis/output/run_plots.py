@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from msdn_lit.analysis.output.tables import SCORES
 
-_COLOURS = dict(zip(SCORES, ("#0072B2", "#E69F00", "#009E73", "#000000"), strict=True))  # Okabe and Ito
+_COLOURS = dict(
+    zip(SCORES, ("#0072B2", "#E69F00", "#009E73", "#000000"), strict=True)
+)  # Okabe and Ito
 
 
 class AttentionMap(NamedTuple):
@@ -50,7 +52,11 @@ def plot_history(scores_at: Mapping[int, Mapping[str, float]], stage: str) -> Fi
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for score, name in SCORES.items():
-        points = [(step, 100 * scores[score]) for step, scores in sorted(scores_at.items()) if score in scores]
+        points = [
+            (step, 100 * scores[score])
+            for step, scores in sorted(scores_at.items())
+            if score in scores
+        ]
         if points:
             axes.plot(*zip(*points, strict=True), ".-", color=_COLOURS[score], label=name)
     axes.set(xlabel="training step", ylabel=f"score on {stage} (%)", ylim=(0, 100))
@@ -80,15 +86,23 @@ def plot_attention(rows: Sequence[AttentionRow]) -> Figure:
 
 
 def _wrapped(title: str) -> str:
-    return "\n".join(wrapped for line in title.splitlines() for wrapped in textwrap.wrap(line, width=22))
+    return "\n".join(
+        wrapped for line in title.splitlines() for wrapped in textwrap.wrap(line, width=22)
+    )
 
 
-def _overlay(image_YXC: NDArray[np.float32], weights_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+def _overlay(
+    image_YXC: NDArray[np.float32], weights_HW: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Blends a grey image with the attention, scaled to its own range and enlarged region by region."""
     height, width = image_YXC.shape[:2]
     spread = np.ptp(weights_HW)
-    relative_HW = (weights_HW - weights_HW.min()) / spread if spread > 0 else np.zeros_like(weights_HW)
-    rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), weights_HW.shape, strict=True))
+    relative_HW = (
+        (weights_HW - weights_HW.min()) / spread if spread > 0 else np.zeros_like(weights_HW)
+    )
+    rows, columns = (
+        np.arange(n) * m // n for n, m in zip((height, width), weights_HW.shape, strict=True)
+    )
     heat_YX = relative_HW[np.ix_(rows, columns)]
     colour_YXC = matplotlib.colormaps["viridis"](heat_YX)[..., :3]
     grey_YX1 = image_YXC.mean(axis=2, keepdims=True)

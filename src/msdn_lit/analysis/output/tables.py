@@ -14,13 +14,18 @@ def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
     Args:
         result: Content of a result.json.
     """
-    rows = [_row(evaluation_label(name, result["stage"]), scores) for name, scores in result["scores"].items()]
+    rows = [
+        _row(evaluation_label(name, result["stage"]), scores)
+        for name, scores in result["scores"].items()
+    ]
     return [*rows, _row("chance", result["chance"])]
 
 
 def evaluation_label(evaluation: str, stage: str) -> str:
     """What an evaluation is called: "peak_acc_czsl" is the "peak T1 on test" where the stage is "test"."""
-    labels = {"last": "last step"} | {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
+    labels = {"last": "last step"} | {
+        f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()
+    }
     return labels.get(evaluation, evaluation)
 
 
@@ -39,8 +44,14 @@ def result_markdown(result: Mapping[str, Any], config: str) -> str:
     """The whole record as a page: scores, command, data, versions and config."""
     header = ["", "step", *SCORES.values()]
     lines = [f"# {_title(result)}", "", *markdown_table(header, result_rows(result)), ""]
-    lines += [f"- command: `{result['command']}`", f"- code: {result['code']}", f"- device: {result['device']}"]
-    lines += [f"- wall time: {result['wall_time_s']} s; peak memory (GB): {_pairs(result['peak_memory_gb'])}"]
+    lines += [
+        f"- command: `{result['command']}`",
+        f"- code: {result['code']}",
+        f"- device: {result['device']}",
+    ]
+    lines += [
+        f"- wall time: {result['wall_time_s']} s; peak memory (GB): {_pairs(result['peak_memory_gb'])}"
+    ]
     lines += [f"- data: {_pairs(result['data'])}", f"- versions: {_pairs(result['versions'])}"]
     return "\n".join([*lines, "", "```yaml", config.rstrip(), "```", ""])
 
@@ -57,10 +68,19 @@ def _row(label: str, scores: Mapping[str, float]) -> list[str]:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    parts = (result["benchmark"], result["features"], result["choices"].get("model"), f"{result['protocol']} protocol")
+    parts = (
+        result["benchmark"],
+        result["features"],
+        result["choices"].get("model"),
+        f"{result['protocol']} protocol",
+    )
     variant = result["data"].get("split_variant", "")
     warning = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
-    warning += ["SEMI-SYNTHETIC FEATURES"] if "semi_synthetic" in result["data"].get("features", {}) else []
+    warning += (
+        ["SEMI-SYNTHETIC FEATURES"]
+        if "semi_synthetic" in result["data"].get("features", {})
+        else []
+    )
     return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warning])
 
 

@@ -25,13 +25,19 @@ TRAINING = {  # steps, batch size and attributes of the release's settings
 
 def main() -> None:
     """Prints the report; changes nothing."""
-    parser = argparse.ArgumentParser("msdn-doctor", description=__doc__.partition(": ")[2] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "msdn-doctor", description=__doc__.partition(": ")[2] if __doc__ else None
+    )
     data_dir = os.environ.get("MSDN_DATA_DIR", "data")
     feature_dir = os.environ.get("MSDN_FEATURE_DIR", "data/features")
-    parser.add_argument("--data-dir", type=Path, default=data_dir, help=f"MSDN_DATA_DIR or data; now {data_dir}")
+    parser.add_argument(
+        "--data-dir", type=Path, default=data_dir, help=f"MSDN_DATA_DIR or data; now {data_dir}"
+    )
     where = f"MSDN_FEATURE_DIR or data/features; now {feature_dir}"
     parser.add_argument("--feature-dir", type=Path, default=feature_dir, help=where)
-    parser.add_argument("--verify", action="store_true", help="read every feature store and check its hash")
+    parser.add_argument(
+        "--verify", action="store_true", help="read every feature store and check its hash"
+    )
     run(parser.parse_args())
 
 
@@ -39,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
     """Looks at the machine and prints what it sees."""
     from rich.console import Console
 
-    from msdn_lit.data.inventory import inspect_benchmark, inspect_stores
     from msdn_lit.data.download.sources import SOURCES
+    from msdn_lit.data.inventory import inspect_benchmark, inspect_stores
 
     console = Console(highlight=False, soft_wrap=True)
     for line in (*_software(), *_machine(options)):
@@ -51,14 +57,18 @@ def run(options: argparse.Namespace) -> None:
     features = _default_features(options.data_dir)
     console.print(_need_table(benchmarks, features, options.feature_dir))
     for state in benchmarks:
-        console.print(f"[bold]{state.name}[/bold]  next: {_next_command(state, stores, features, options)}")
+        console.print(
+            f"[bold]{state.name}[/bold]  next: {_next_command(state, stores, features, options)}"
+        )
 
 
 def _software() -> Iterator[str]:
     from msdn_lit.runs.record import code_version, versions
 
     found = versions()
-    yield "[bold]Software[/bold]  " + ", ".join(f"{name} {version}" for name, version in found.items())
+    yield "[bold]Software[/bold]  " + ", ".join(
+        f"{name} {version}" for name, version in found.items()
+    )
     yield f"          code {code_version()}"
     for name, bad in COMPROMISED.items():
         if found.get(name) in bad:
@@ -70,8 +80,9 @@ def _machine(options: argparse.Namespace) -> Iterator[str]:
     import torch
 
     memory = psutil.virtual_memory()
-    yield f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, RAM {memory.available / 1e9:.1f} GB free of " + (
-        f"{memory.total / 1e9:.1f} GB"
+    yield (
+        f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, RAM {memory.available / 1e9:.1f} GB free of "
+        + (f"{memory.total / 1e9:.1f} GB")
     )
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
@@ -85,7 +96,9 @@ def _machine(options: argparse.Namespace) -> Iterator[str]:
 def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":
     from rich.table import Table
 
-    table = Table("benchmark", "images", "split files", "word vectors", title="Data", title_justify="left")
+    table = Table(
+        "benchmark", "images", "split files", "word vectors", title="Data", title_justify="left"
+    )
     for state in benchmarks:
         table.add_row(state.name, state.images, state.split, state.word_vectors)
     return table
@@ -94,10 +107,22 @@ def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":
 def _store_table(stores: "list[StoreState]") -> "Table":
     from rich.table import Table
 
-    table = Table("store", "images x regions x channels", "GB", "state", title="Feature stores", title_justify="left")
+    table = Table(
+        "store",
+        "images x regions x channels",
+        "GB",
+        "state",
+        title="Feature stores",
+        title_justify="left",
+    )
     for store in stores:
         shape = " x ".join(f"{size:,}" for size in store.shape) if store.shape else ""
-        table.add_row(store.name, shape, f"{2 * math.prod(store.shape) / 1e9:.1f}" if store.shape else "", store.state)
+        table.add_row(
+            store.name,
+            shape,
+            f"{2 * math.prod(store.shape) / 1e9:.1f}" if store.shape else "",
+            store.state,
+        )
     if not stores:
         table.add_row("none yet")
     return table
@@ -108,22 +133,34 @@ def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: 
     from rich.table import Column, Table
 
     from msdn_lit.build import training as build
+    from msdn_lit.data.feature_cache import choose_cache
     from msdn_lit.data.inventory import SHAPES
-    from msdn_lit.data.feature_cache import settle_residence
 
     columns = [Column(state.name, justify="right") for state in benchmarks]
-    title = "Feature stores: GB and data.residence=auto; expected time"
+    title = "Feature stores: GB and data.feature_cache=auto; expected time"
     table = Table("features", *columns, title=title, title_justify="left")
     device, free = build.device("auto"), shutil.disk_usage(_existing(feature_dir)).free
     for name, shape in SHAPES.items():
         sizes = [2 * state.num_images * math.prod(shape) for state in benchmarks]
-        places = ["NO DISK" if size > free else settle_residence("auto", size, device) for size in sizes]
-        table.add_row(name, *(f"{size / 1e9:.1f} {place}" for size, place in zip(sizes, places, strict=True)))
+        places = [
+            "NO DISK" if size > free else choose_cache("auto", size, device) for size in sizes
+        ]
+        table.add_row(
+            name, *(f"{size / 1e9:.1f} {place}" for size, place in zip(sizes, places, strict=True))
+        )
     table.add_section()
-    seconds_per_image, flops, (R, D) = _seconds_per_image(features), _flops_per_second(), SHAPES[features]
-    table.add_row(f"extracting {features}", *(_duration(state.num_images * seconds_per_image) for state in benchmarks))
+    seconds_per_image, flops, (R, D) = (
+        _seconds_per_image(features),
+        _flops_per_second(),
+        SHAPES[features],
+    )
+    table.add_row(
+        f"extracting {features}",
+        *(_duration(state.num_images * seconds_per_image) for state in benchmarks),
+    )
     training = {  # the forward product, and two backward
-        name: _duration(steps * 3 * 2 * B * R * D * 4 * K / flops) for name, (steps, B, K) in TRAINING.items()
+        name: _duration(steps * 3 * 2 * B * R * D * 4 * K / flops)
+        for name, (steps, B, K) in TRAINING.items()
     }
     table.add_row("training on it", *(training.get(state.name, "") for state in benchmarks))
     return table
@@ -132,8 +169,15 @@ def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: 
 def _next_command(
     state: "BenchmarkState", stores: "list[StoreState]", features: str, options: argparse.Namespace
 ) -> str:
-    name, where = state.name.lower(), f"paths.data_dir={options.data_dir} paths.feature_dir={options.feature_dir}"
-    made = [s.name.removeprefix(f"{state.name}_") for s in stores if s.shape and s.name.startswith(f"{state.name}_")]
+    name, where = (
+        state.name.lower(),
+        f"paths.data_dir={options.data_dir} paths.feature_dir={options.feature_dir}",
+    )
+    made = [
+        s.name.removeprefix(f"{state.name}_")
+        for s in stores
+        if s.shape and s.name.startswith(f"{state.name}_")
+    ]
     if not (state.is_complete or made):
         return f"msdn-fetch {name} --data-dir {options.data_dir}"
     if not made:
@@ -186,16 +230,22 @@ def _flops_per_second() -> float:
 def _compose(features: str) -> "DictConfig":
     from hydra import compose, initialize_config_dir
 
-    from msdn_lit.commands._hydra import config_dir
+    from msdn_lit.files import config_dir
 
-    overrides = [f"features={features}", "features.backbone.weights_file=null", "features.backbone.pretrained=false"]
+    overrides = [
+        f"features={features}",
+        "features.backbone.weights_file=null",
+        "features.backbone.pretrained=false",
+    ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("extract", overrides)
 
 
 def _existing(folder: Path) -> Path:
     """The folder, or what will hold it."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,13 @@ def run(cfg: DictConfig) -> None:
     An interrupted run continues; the same command in several processes, on one GPU each, shares the work.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from msdn_lit.build import training as build
     from msdn_lit.data.features.extraction import write_store
@@ -28,9 +34,16 @@ def run(cfg: DictConfig) -> None:
     names = benchmark.relative_paths(split)
     if not FeatureStore.exists(folder):
         regions, manifest, batch_size = build.extraction(cfg, benchmark, split, versions())
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, speed_estimate_period=60) as progress:
-            task = progress.add_task(f"{cfg.data.benchmark}, {cfg.features.name}, images", total=len(names))
+            task = progress.add_task(
+                f"{cfg.data.benchmark}, {cfg.features.name}, images", total=len(names)
+            )
             write_store(
                 folder,
                 manifest,
@@ -41,8 +54,12 @@ def run(cfg: DictConfig) -> None:
     store = FeatureStore(folder)
     store.check(source=build.feature_source(cfg), images_sha256=hash_image_list(names))
     N, R, D = store.manifest.shape
-    skipped = f" Left out: {len(store.manifest.skipped)} that did not decode." * bool(store.manifest.skipped)
-    Console().print(f"{folder}: {N:,} images x {R} regions x {D} channels, fp16.{skipped}", soft_wrap=True)
+    skipped = f" Left out: {len(store.manifest.skipped)} that did not decode." * bool(
+        store.manifest.skipped
+    )
+    Console().print(
+        f"{folder}: {N:,} images x {R} regions x {D} channels, fp16.{skipped}", soft_wrap=True
+    )
 
 
 main = command("extract", run)

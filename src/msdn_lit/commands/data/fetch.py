@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from msdn_lit.data.download.sources import SOURCES, Source
-from msdn_lit.errors import USER_FAULT, ConfigError, DataError, UserError, tell, told_by
+from msdn_lit.errors import (
+    USER_ERROR_EXIT_CODE,
+    ConfigError,
+    DataError,
+    UserError,
+    exit_on_user_error,
+    print_error,
+)
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
 
-    from msdn_lit.data.download.http import Progress
     from msdn_lit.data.download.fetcher import Fetcher
+    from msdn_lit.data.download.http import Progress
 
 INTERRUPTED = 130
 _EPILOG = (
@@ -30,10 +37,10 @@ _EPILOG = (
 def main() -> None:
     """Fetches benchmarks; a user's fault ends in one line on standard error and exit code 2, as in every command."""
     try:
-        with told_by("msdn-fetch"):
+        with exit_on_user_error("msdn-fetch"):
             sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
-        tell("msdn-fetch", "Interrupted; the same command continues where it stopped.")
+        print_error("msdn-fetch", "Interrupted; the same command continues where it stopped.")
         sys.exit(INTERRUPTED)
 
 
@@ -74,19 +81,39 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser("msdn-fetch", description="Downloads and unpacks the published benchmarks.", epilog=_EPILOG)
+    parser = _Parser(
+        "msdn-fetch", description="Downloads and unpacks the published benchmarks.", epilog=_EPILOG
+    )
     names = [*SOURCES, "all"]
-    parser.add_argument("benchmarks", nargs="+", choices=names, metavar="|".join(names), help="what to fetch")
+    parser.add_argument(
+        "benchmarks", nargs="+", choices=names, metavar="|".join(names), help="what to fetch"
+    )
     option = parser.add_argument
     default = os.environ.get("MSDN_DATA_DIR", "data")
-    option("--data-dir", type=_path, default=default, metavar="DIR", help=f"MSDN_DATA_DIR or data; now {default}")
+    option(
+        "--data-dir",
+        type=_path,
+        default=default,
+        metavar="DIR",
+        help=f"MSDN_DATA_DIR or data; now {default}",
+    )
     option("--dry-run", action="store_true", help="only say what would be done")
-    option("--check-urls", action="store_true", help="only ask every URL whether it offers its file")
+    option(
+        "--check-urls", action="store_true", help="only ask every URL whether it offers its file"
+    )
     own = "a file that you have, or a folder of such files; known by their names, never deleted; may be repeated"
     option("--archive", type=_path, action="append", default=[], metavar="PATH", help=own)
     option("--mirror", metavar="URL", help="try URL/FILE before the official places")
-    option("--accept-changed", action="store_true", help="take files whose size or checksum is not the known one")
-    option("--keep-archives", action="store_true", help="keep downloaded archives in DIR after unpacking")
+    option(
+        "--accept-changed",
+        action="store_true",
+        help="take files whose size or checksum is not the known one",
+    )
+    option(
+        "--keep-archives",
+        action="store_true",
+        help="keep downloaded archives in DIR after unpacking",
+    )
     options = parser.parse_args(arguments)
     options.benchmarks = [name for name in SOURCES if {name, "all"} & {*options.benchmarks}]
     return options
@@ -114,10 +141,15 @@ def _wanted(benchmarks: Sequence[str], mirror: str | None) -> list[Source]:
         wanted[source.name] = replace(source, content={**earlier.content, **source.content})
     if mirror is None:
         return list(wanted.values())
-    return [replace(source, urls=(f"{mirror.rstrip('/')}/{name}", *source.urls)) for name, source in wanted.items()]
+    return [
+        replace(source, urls=(f"{mirror.rstrip('/')}/{name}", *source.urls))
+        for name, source in wanted.items()
+    ]
 
 
-def _own_files(data_dir: Path, places: Sequence[Path], sources: Sequence[Source]) -> dict[str, Path]:
+def _own_files(
+    data_dir: Path, places: Sequence[Path], sources: Sequence[Source]
+) -> dict[str, Path]:
     """The user's own copies of sources, by name: in places named by the user, or else in the data folder."""
     names = [source.name for source in sources]
     own = _find(names, data_dir)
@@ -134,7 +166,9 @@ def _find(names: Sequence[str], place: Path) -> dict[str, Path]:
     return {file.name: file for file in files if file.name in names and file.is_file()}
 
 
-def _fetch(sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher", console: "Console") -> int:
+def _fetch(
+    sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher", console: "Console"
+) -> int:
     """Fetches every source, whatever becomes of the others, and says which benchmarks are complete."""
     code = 0
     for source in sources:
@@ -143,8 +177,8 @@ def _fetch(sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher",
                 fetcher.fetch(source, progress)
             console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
         except UserError as fault:
-            tell("msdn-fetch", fault)
-            code = USER_FAULT
+            print_error("msdn-fetch", fault)
+            code = USER_ERROR_EXIT_CODE
     for benchmark in benchmarks:
         if all(map(fetcher.is_complete, SOURCES[benchmark])):
             command = f"msdn-extract data={benchmark} paths.data_dir={fetcher.data_dir}"
@@ -163,13 +197,17 @@ def _progress_bar(name: str, console: "Console") -> Iterator["Progress"]:
         rich.TransferSpeedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with rich.Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(name, visible=False)
 
         def show(phase: str, done: int, total: int | None) -> None:
             description = f"{name}: {phase}"
             if bar.tasks[0].description != description:
-                bar.reset(task, description=description, visible=True)  # speed and time left are those of this phase
+                bar.reset(
+                    task, description=description, visible=True
+                )  # speed and time left are those of this phase
             bar.update(task, completed=done, total=total)
 
         yield show
@@ -180,16 +218,26 @@ def _show_plan(sources: Sequence[Source], fetcher: "Fetcher", console: "Console"
     missing = [source for source in sources if not fetcher.is_complete(source)]
     rows = [["file", "gives", "size", "from", "state"]]
     for source in sources:
-        origin = str(fetcher.own_files.get(source.name) or urlsplit(source.urls[0]).hostname or source.urls[0])
+        origin = str(
+            fetcher.own_files.get(source.name)
+            or urlsplit(source.urls[0]).hostname
+            or source.urls[0]
+        )
         state = f"{'to fetch' if source in missing else 'complete'}, {_inventory(source, fetcher)}"
         rows.append([source.name, source.gives, _size(source), origin, state])
     _print_table(rows, console)
     archives = [source.size or source.unpacked for source in missing if source.is_archive]
     at_a_time = sum(archives) if fetcher.keep_archives else max(archives, default=0)
     needed = at_a_time + sum(source.unpacked for source in missing)
-    place = next(folder for folder in (fetcher.data_dir, *fetcher.data_dir.resolve().parents) if folder.exists())
+    place = next(
+        folder
+        for folder in (fetcher.data_dir, *fetcher.data_dir.resolve().parents)
+        if folder.exists()
+    )
     free = shutil.disk_usage(place).free
-    console.print(f"Disk: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free in {fetcher.data_dir}.")
+    console.print(
+        f"Disk: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free in {fetcher.data_dir}."
+    )
 
 
 def _check_urls(sources: Sequence[Source], console: "Console") -> None:
@@ -199,7 +247,10 @@ def _check_urls(sources: Sequence[Source], console: "Console") -> None:
     rows, dead = [["file", "answer", "bytes", "URL"]], []
     for source in sources:
         answers = [(url, *probe(url)) for url in source.urls]
-        rows += [[source.name, answer, f"{size:,}" if size else "", url] for url, _, answer, size in answers]
+        rows += [
+            [source.name, answer, f"{size:,}" if size else "", url]
+            for url, _, answer, size in answers
+        ]
         if not any(is_alive for _, is_alive, _, _ in answers):
             dead.append(source.name)
     _print_table(rows, console)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.errors import ConfigError, told_by
+from msdn_lit.errors import ConfigError, exit_on_user_error
 
 if TYPE_CHECKING:
     from msdn_lit.data.datamodule import ZSLDataModule
@@ -17,12 +17,25 @@ def main() -> None:
     """Measures; a user's fault ends in one line on standard error and exit code 2, as in every command."""
     parser = argparse.ArgumentParser("msdn-attention", description=__doc__.partition(": ")[2])
     option = parser.add_argument
-    option("paths", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that contain some")
-    option("--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path")
+    option(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run folders, or folders that contain some",
+    )
+    option(
+        "--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path"
+    )
     option("--data-dir", type=Path, help="where the data are, if not where they were")
     option("--feature-dir", type=Path, help="where the feature stores are, if not where they were")
-    option("--figures", type=Path, metavar="DIR", help="draw attention maps and t-SNE of the first run there")
-    with told_by("msdn-attention"):
+    option(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="draw attention maps and t-SNE of the first run there",
+    )
+    with exit_on_user_error("msdn-attention"):
         run(parser.parse_args())
 
 
@@ -32,11 +45,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: There is no run, its data are not there, or they do not say where the attributes are.
     """
-    from msdn_lit.attention.tables import attention_table, part_table, write_attention
-    from msdn_lit.analysis.output.formats import markdown
     from msdn_lit.analysis.groups import group_runs
-    from msdn_lit.runs.reader import find_runs
+    from msdn_lit.analysis.output.formats import markdown
+    from msdn_lit.attention.tables import attention_table, part_table, write_attention
     from msdn_lit.callbacks.attention_scores import measure_attention
+    from msdn_lit.runs.reader import find_runs
 
     runs = find_runs(options.paths).runs
     if not runs:
@@ -61,8 +74,8 @@ def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDat
         DataError: The data are missing.
     """
     from msdn_lit.build import training as build
-    from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
     from msdn_lit.models import MSDN
+    from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
     from msdn_lit.runs.record import read_config
 
     cfg = read_config(folder)
@@ -73,16 +86,18 @@ def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDat
     task = build.task(cfg, data.semantics, data.visual_dim)
     if not isinstance(task.net, MSDN):
         raise ConfigError(f"The model of {folder} pools the regions: it looks everywhere alike")
-    task.load_state_dict(load_checkpoint(find_checkpoint(options.checkpoint, folder), task)["state_dict"])
+    task.load_state_dict(
+        load_checkpoint(find_checkpoint(options.checkpoint, folder), task)["state_dict"]
+    )
     return task.eval(), data
 
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     """attention.png: a row of ten attributes for each image and sub-net; tsne.png; its numbers are printed."""
-    from msdn_lit.attention.plots import plot_embeddings
     from msdn_lit.analysis.output.run_plots import AttentionRow, plot_attention
-    from msdn_lit.attention.maps import attention_rows
     from msdn_lit.attention.embeddings import embeddings
+    from msdn_lit.attention.maps import attention_rows
+    from msdn_lit.attention.plots import plot_embeddings
 
     folder.mkdir(parents=True, exist_ok=True)
     panels = embeddings(task, data)

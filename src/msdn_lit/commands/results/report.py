@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from msdn_lit.errors import CheckpointError, ConfigError, told_by
+from msdn_lit.errors import CheckpointError, ConfigError, exit_on_user_error
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
 
-    from msdn_lit.analysis.output.formats import Table
     from msdn_lit.analysis.groups import Group
+    from msdn_lit.analysis.output.formats import Table
     from msdn_lit.runs.reader import Found
 
 _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
@@ -26,7 +26,7 @@ _EPILOG = (
 
 def main() -> None:
     """Reports; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    with told_by("msdn-report"):
+    with exit_on_user_error("msdn-report"):
         run(sys.argv[1:])
 
 
@@ -50,7 +50,9 @@ def run(arguments: Sequence[str]) -> None:
     from msdn_lit.analysis.output.records import write_record
 
     write_record(options.record, groups, tables, _figures(groups, options))
-    print(f"{options.record} is written; msdn-report --index {options.record.parent} takes it into the index.")
+    print(
+        f"{options.record} is written; msdn-report --index {options.record.parent} takes it into the index."
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,18 +61,59 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser("msdn-report", description="Tables, figures, comparisons and records of runs.", epilog=_EPILOG)
+    parser = _Parser(
+        "msdn-report",
+        description="Tables, figures, comparisons and records of runs.",
+        epilog=_EPILOG,
+    )
     option = parser.add_argument
-    option("paths", nargs="*", type=Path, metavar="PATH", help="run folders, or folders that contain some at any depth")
-    option("--format", choices=list(_ENDINGS), default="md", help="html is one page with all figures; now %(default)s")
+    option(
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="run folders, or folders that contain some at any depth",
+    )
+    option(
+        "--format",
+        choices=list(_ENDINGS),
+        default="md",
+        help="html is one page with all figures; now %(default)s",
+    )
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
     option("--figures", action="store_true", help="draw figures, too; needs --output")
-    option("--class-names", type=Path, metavar="FILE", help="one name a line, by class id, for the figures")
+    option(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="one name a line, by class id, for the figures",
+    )
     pairing = parser.add_mutually_exclusive_group().add_argument
-    pairing("--compare", action="store_true", help="compare the groups of two paths by their seeds and test images")
-    pairing("--against", type=Path, metavar="PATH", help="compare every group with the one whose runs PATH holds")
-    option("--record", type=Path, metavar="DIR", help="write a dated record, e.g. experiments/2026-11-24_cub_ablation")
-    option("--index", type=Path, nargs="?", const="experiments", metavar="DIR", help="write DIR/README.md, all records")
+    pairing(
+        "--compare",
+        action="store_true",
+        help="compare the groups of two paths by their seeds and test images",
+    )
+    pairing(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="compare every group with the one whose runs PATH holds",
+    )
+    option(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="write a dated record, e.g. experiments/2026-11-24_cub_ablation",
+    )
+    option(
+        "--index",
+        type=Path,
+        nargs="?",
+        const="experiments",
+        metavar="DIR",
+        help="write DIR/README.md, all records",
+    )
     options = parser.parse_args(arguments)
     if bool(options.paths) == bool(options.index) or (options.index and options.against):
         parser.error("name run folders, or --index alone")
@@ -95,11 +138,17 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
     from msdn_lit.runs.reader import find_runs
 
     base = [options.against] if options.against else []
-    found = [find_runs([path]) for path in options.paths] if options.compare else [find_runs([*base, *options.paths])]
+    found = (
+        [find_runs([path]) for path in options.paths]
+        if options.compare
+        else [find_runs([*base, *options.paths])]
+    )
     if not any(part.runs for part in found):
         faults = [fault for part in found for fault in part.faults]
         reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
-        raise CheckpointError("There is no finished run", found=reason, action="Name folders that msdn-train wrote.")
+        raise CheckpointError(
+            "There is no finished run", found=reason, action="Name folders that msdn-train wrote."
+        )
     compared: list[Table] = []
     repeated: list[str] = []
     if options.compare:
@@ -123,7 +172,9 @@ def _left_out(found: "Iterable[Found]", repeated: Iterable[str]) -> "list[Table]
     return [Table("left_out", "Left out", ["why", "what"], rows)] if rows else []
 
 
-def _show(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> None:
+def _show(
+    tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace
+) -> None:
     """Prints the tables, or writes them and the figures."""
     from msdn_lit.analysis.output import formats
 
@@ -156,7 +207,9 @@ def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argpars
     return report_page(title, groups, tables, _class_names(options), options.output or Path())
 
 
-def _figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "Iterator[tuple[str, Figure]]":
+def _figures(
+    groups: "Sequence[Group]", options: argparse.Namespace
+) -> "Iterator[tuple[str, Figure]]":
     from msdn_lit.analysis.output.figures import report_figures
 
     return report_figures(groups, _class_names(options))

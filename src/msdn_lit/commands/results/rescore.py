@@ -4,17 +4,29 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msdn_lit.errors import CheckpointError, ConfigError, told_by
+from msdn_lit.errors import CheckpointError, ConfigError, exit_on_user_error
 
 
 def main() -> None:
     """Scores; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser("msdn-scores", description="Scores from the caches that msdn-train leaves.")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz files")
-    parser.add_argument("--fusion", nargs="+", type=float, help="weight of each sub-net; else the run's")
+    parser = argparse.ArgumentParser(
+        "msdn-scores", description="Scores from the caches that msdn-train leaves."
+    )
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz files"
+    )
+    parser.add_argument(
+        "--fusion", nargs="+", type=float, help="weight of each sub-net; else the run's"
+    )
     parser.add_argument("--calibration", type=float, help="margin gamma; else the run's")
-    parser.add_argument("--classes", type=int, default=0, metavar="N", help="show the N worst classes and confusions")
-    with told_by("msdn-scores"):
+    parser.add_argument(
+        "--classes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show the N worst classes and confusions",
+    )
+    with exit_on_user_error("msdn-scores"):
         run(parser.parse_args())
 
 
@@ -25,20 +37,26 @@ def run(options: argparse.Namespace) -> None:
         UserError: There is no cache, one is damaged, or the weights are not as many as the sub-nets.
     """
     from msdn_lit.analysis.output.formats import markdown
-    from msdn_lit.analysis.predictions import Judged, cache_table
+    from msdn_lit.analysis.predictions import Predictions, cache_table
     from msdn_lit.runs.score_cache import ScoreCache
 
     judged = {}
     for name, path in _caches(options.paths):
         cache = ScoreCache.load(path)
         _check_fusion(options.fusion, cache.subnets)
-        judged[name] = Judged(cache, options.fusion, options.calibration)
+        judged[name] = Predictions(cache, options.fusion, options.calibration)
     print(markdown([cache_table(judged)], "Scores"), end="")
     for name, evaluation in judged.items() if options.classes else ():
         worst = list(evaluation.accuracies().items())[: options.classes]
-        print(f"\n{name}, class ids with the lowest accuracy: " + ", ".join(f"{c} {100 * a:.0f} %" for c, a in worst))
+        print(
+            f"\n{name}, class ids with the lowest accuracy: "
+            + ", ".join(f"{c} {100 * a:.0f} %" for c, a in worst)
+        )
         pairs = evaluation.confused(options.classes)
-        print("Most frequent mistakes: " + ", ".join(f"{c} as {guess} ({n} images)" for c, guess, n in pairs))
+        print(
+            "Most frequent mistakes: "
+            + ", ".join(f"{c} as {guess} ({n} images)" for c, guess, n in pairs)
+        )
 
 
 def _caches(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:

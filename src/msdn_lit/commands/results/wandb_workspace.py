@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from msdn_lit.analysis.output.tables import SCORES
-from msdn_lit.errors import ConfigError, one_line, told_by
+from msdn_lit.errors import ConfigError, exit_on_user_error, one_line
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 STAGES = ("test", "val")
 LOSSES = ("loss", "cross_entropy", "self_calibration", "distillation")
-SEARCHED = ("loss.lambda_cal", "loss.lambda_distill", "optimizer.lr", "model.region_dropout")  # conf/wandb/
+SEARCHED = (
+    "loss.lambda_cal",
+    "loss.lambda_distill",
+    "optimizer.lr",
+    "model.region_dropout",
+)  # conf/wandb/
 _OPEN = ("Scores", "Losses", "Classes")  # sections
 _STEP = "trainer/global_step"
 _MACHINE = {
@@ -28,7 +33,7 @@ _MACHINE = {
 
 def main() -> None:
     """Makes the workspace; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    with told_by("msdn-dashboard"):
+    with exit_on_user_error("msdn-dashboard"):
         run(sys.argv[1:])
 
 
@@ -43,7 +48,9 @@ def run(arguments: Sequence[str]) -> None:
         built = workspace(options.entity, options.project, options.name)
     except ImportError as error:
         action = 'pip install "msdn-lit[wandb]" installs it.'
-        raise ConfigError(f"wandb-workspaces cannot be imported ({one_line(error)})", action=action) from error
+        raise ConfigError(
+            f"wandb-workspaces cannot be imported ({one_line(error)})", action=action
+        ) from error
     if options.dry_run:
         print(spec(built))
     else:
@@ -91,7 +98,9 @@ def save(built: "Workspace") -> str:
         return str(built.url)
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
         action = "Log in (wandb login), name an entity of yours with --entity, or look at it with --dry-run."
-        raise ConfigError(f"The dashboard is not saved ({one_line(error)})", action=action) from error
+        raise ConfigError(
+            f"The dashboard is not saved ({one_line(error)})", action=action
+        ) from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,12 +109,20 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser("msdn-dashboard", description="Makes a W&B workspace for the runs of logger=wandb.")
+    parser = _Parser(
+        "msdn-dashboard", description="Makes a W&B workspace for the runs of logger=wandb."
+    )
     option = parser.add_argument
     option("--entity", default="", help="user or team; the account's own where it is left out")
-    option("--project", default="msdn-lit", help="logger.wandb.project of the runs; now %(default)s")
+    option(
+        "--project", default="msdn-lit", help="logger.wandb.project of the runs; now %(default)s"
+    )
     option("--name", default="Zero-shot learning", help="of the workspace; now %(default)s")
-    option("--dry-run", action="store_true", help="print the workspace as JSON, send nothing; needs no account")
+    option(
+        "--dry-run",
+        action="store_true",
+        help="print the workspace as JSON, send nothing; needs no account",
+    )
     return parser.parse_args(arguments)
 
 
@@ -138,7 +155,9 @@ def _losses() -> "Section":
     from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [
-        wr.LinePlot(title=name.replace("_", " "), x=_STEP, y=[f"train/{name}"], groupby_rangefunc="stddev")
+        wr.LinePlot(
+            title=name.replace("_", " "), x=_STEP, y=[f"train/{name}"], groupby_rangefunc="stddev"
+        )
         for name in LOSSES
     ]
     return _section("Losses", panels)
@@ -159,7 +178,11 @@ def _search() -> "Section":
 
     objective = "val/harmonic_mean"
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in SEARCHED]
-    columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(objective), display_name="H on val"))
+    columns.append(
+        wr.ParallelCoordinatesPlotColumn(
+            metric=wr.SummaryMetric(objective), display_name="H on val"
+        )
+    )
     panels: list[PanelTypes] = [
         wr.ParameterImportancePlot(with_respect_to=objective),
         wr.ParallelCoordinatesPlot(columns=columns, title="Settings and H on val"),
@@ -170,7 +193,10 @@ def _search() -> "Section":
 def _machine() -> "Section":
     from wandb_workspaces.reports.v2 import interface as wr
 
-    panels = [wr.LinePlot(title=title, x="_runtime", metric_regex=regex) for title, regex in _MACHINE.items()]
+    panels = [
+        wr.LinePlot(title=title, x="_runtime", metric_regex=regex)
+        for title, regex in _MACHINE.items()
+    ]
     return _section("System", panels)
 
 

@@ -11,14 +11,16 @@ def run(cfg: DictConfig) -> None:
     """Evaluates a run's checkpoint; the run's folder says everything that the command line does not."""
     from rich.console import Console
 
-    from msdn_lit.build import training as build
     from msdn_lit.analysis.output.tables import result_table
+    from msdn_lit.build import training as build
     from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
     from msdn_lit.runs.record import RunRecord, read_config
 
     run_cfg = read_config(Path(cfg.run_dir))
     for group in ("paths", "prediction"):
-        run_cfg[group].update({key: value for key, value in cfg[group].items() if value is not None})
+        run_cfg[group].update(
+            {key: value for key, value in cfg[group].items() if value is not None}
+        )
     run_cfg.paths.run_dir = cfg.output_dir
     record = RunRecord(run_cfg)
     checkpoint = find_checkpoint(cfg.checkpoint, Path(cfg.run_dir))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdn_lit.errors import ConfigError, told_by
+from msdn_lit.errors import ConfigError, exit_on_user_error
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
@@ -18,10 +18,20 @@ FUSION_INTERVALS = 10
 
 def main() -> None:
     """Chooses; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser("msdn-select", description="Chooses settings on validation scores.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="PATH", help="runs under protocol=validation, or folders")
-    parser.add_argument("--output", type=Path, default=Path("selection.json"), help="the record; now %(default)s")
-    with told_by("msdn-select"):
+    parser = argparse.ArgumentParser(
+        "msdn-select", description="Chooses settings on validation scores."
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="runs under protocol=validation, or folders",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("selection.json"), help="the record; now %(default)s"
+    )
+    with exit_on_user_error("msdn-select"):
         run(parser.parse_args())
 
 
@@ -35,11 +45,19 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.runs.reader import find_runs
 
     found = find_runs(options.runs).runs
-    groups, _ = group_runs([run for run in found if run.result["stage"] == "val" and _caches(run.folder)])
+    groups, _ = group_runs(
+        [run for run in found if run.result["stage"] == "val" and _caches(run.folder)]
+    )
     if not groups:
         problem = f"{len(found)} runs, none with scores of protocol=validation"
-        raise ConfigError("There is nothing to choose from", found=problem, action="Train with protocol=validation.")
-    choices = sorted(((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean)
+        raise ConfigError(
+            "There is nothing to choose from",
+            found=problem,
+            action="Train with protocol=validation.",
+        )
+    choices = sorted(
+        ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
+    )
     for group, choice in choices:
         print(f"H {100 * choice.harmonic_mean:.1f} (n={len(group.runs)})  {group.name}")
     group, choice = choices[-1]
@@ -52,7 +70,9 @@ def run(options: argparse.Namespace) -> None:
     }
     options.output.write_text(json.dumps(selection, indent=2) + "\n")
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    print(f"\n{options.output}: H {100 * choice.harmonic_mean:.1f} on the validation classes. Train with\n")
+    print(
+        f"\n{options.output}: H {100 * choice.harmonic_mean:.1f} on the validation classes. Train with\n"
+    )
     print(shlex.join(["protocol=honest", f"protocol.selection={options.output}", *overrides]))
 
 
@@ -61,8 +81,8 @@ def _caches(folder: Path) -> list[Path]:
 
 
 def _choose(group: "Group") -> "Choice":
-    from msdn_lit.runs.score_cache import ScoreCache
     from msdn_lit.analysis.selection import choose, fusion_grid
+    from msdn_lit.runs.score_cache import ScoreCache
 
     runs = [[ScoreCache.load(path) for path in _caches(run.folder)] for run in group.runs]
     return choose(runs, list(fusion_grid(len(runs[0][0].subnets), FUSION_INTERVALS)))
@@ -73,10 +93,13 @@ def _settings(group: "Group", choice: "Choice", groups: Sequence["Group"]) -> di
     differing = {
         name: value
         for name, value in group.settings.items()
-        if any(other.settings.get(name) != value for other in groups) and not name.startswith("prediction.")
+        if any(other.settings.get(name) != value for other in groups)
+        and not name.startswith("prediction.")
     }
     data = group.runs[0].result["data"]
-    steps = round(choice.step * data["num_trainval"] / data["num_train"])  # as many passes over the images
+    steps = round(
+        choice.step * data["num_trainval"] / data["num_train"]
+    )  # as many passes over the images
     length = {"trainer.max_steps": steps} if steps else {}  # a closed form takes none
     names = list(group.runs[0].config["model"].get("subnets", []))
     weights = zip(names, choice.fusion, strict=False) if len(names) > 1 else ()

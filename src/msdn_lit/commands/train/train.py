@@ -14,18 +14,20 @@ def run(cfg: DictConfig) -> float | None:
     import lightning
     from rich.console import Console
 
-    from msdn_lit.build import training as build
-    from msdn_lit.training import seeds as parallel
     from msdn_lit.analysis.output.tables import result_table
+    from msdn_lit.build import training as build
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.errors import ConfigError
-    from msdn_lit.training.fit import fit, start_of
-    from msdn_lit.training.loggers import closing, open_loggers
     from msdn_lit.runs.record import RunRecord
     from msdn_lit.runs.selection import read_selection
+    from msdn_lit.training import seeds as parallel
+    from msdn_lit.training.fit import fit, start_of
+    from msdn_lit.training.loggers import closing, open_loggers
 
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
-        raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed)
+        raise ConfigError(
+            "seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=cfg.seed
+        )
     score = _objective(cfg)
     if cfg.protocol.seeds_in_parallel != 1:
         return parallel.run(cfg, score)
@@ -44,7 +46,9 @@ def run(cfg: DictConfig) -> float | None:
         fit(trainer, task, datamodule, checkpoint, [history], record.folder)
     objective = history.best(score) if score else None
     if trainer.is_global_zero:
-        result = record.write_result(datamodule, history.summary(), trainer.strategy.root_device, objective)
+        result = record.write_result(
+            datamodule, history.summary(), trainer.strategy.root_device, objective
+        )
         Console().print(result_table(result), f"[bold]{record.folder}[/bold]")
     return objective
 
@@ -54,10 +58,15 @@ def _objective(cfg: DictConfig) -> str:
     from msdn_lit.errors import ConfigError, LeakError
 
     stage, _, score = (cfg.objective or "").partition("/")
-    if stage == "test" and not cfg.protocol.test_chooses:
-        raise LeakError(f"objective={cfg.objective}: a test score would choose", action="Use protocol=validation.")
+    if stage == "test" and not cfg.protocol.allow_test_selection:
+        raise LeakError(
+            f"objective={cfg.objective}: a test score would choose",
+            action="Use protocol=validation.",
+        )
     if stage and stage != cfg.protocol.stage:
-        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        expected = (
+            f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        )
         raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
     return str(score)
 

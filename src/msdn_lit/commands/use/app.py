@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError, told_by
+from msdn_lit.errors import ConfigError, exit_on_user_error
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
@@ -23,12 +23,14 @@ def main() -> None:
     parser = argparse.ArgumentParser("msdn-app", description=__doc__.partition(": ")[2])
     option = parser.add_argument
     option("run", type=Path, metavar="RUN", help="a run's folder, or a bundle")
-    option("--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path")
+    option(
+        "--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path"
+    )
     option("--data-dir", type=Path, help="where the data are, if not where they were")
     option("--samples", type=Path, metavar="DIR", help="pictures to choose from")
     option("--host", default="127.0.0.1", help="whom to answer; this machine alone by default")
     option("--port", type=int, default=8000)
-    with told_by("msdn-app"), suppress(KeyboardInterrupt):
+    with exit_on_user_error("msdn-app"), suppress(KeyboardInterrupt):
         run(parser.parse_args())
 
 
@@ -42,18 +44,25 @@ def run(options: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from msdn_lit.inference.page.server import Answers, application, in_address
+        from msdn_lit.inference.page.server import Answers, application, bracket_ipv6
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed", action='pip install "msdn-lit[app]"') from error
+        raise ConfigError(
+            f"{error.name} is not installed", action='pip install "msdn-lit[app]"'
+        ) from error
 
     samples = find_images([str(options.samples)]) if options.samples else []
     step = max(1, len(samples) // _NUM_SAMPLES)
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         model = thread.submit(_load, options)
         answers = Answers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
-        server = uvicorn.Server(uvicorn.Config(application(answers, options.host), log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(application(answers, options.host), log_level="warning")
+        )
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
-        print(f"http://{in_address(options.host)}:{listening.getsockname()[1]}  (Ctrl+C ends it)", flush=True)
+        print(
+            f"http://{bracket_ipv6(options.host)}:{listening.getsockname()[1]}  (Ctrl+C ends it)",
+            flush=True,
+        )
         server.run([listening])
         if model.done():
             model.result()  # why it ended, if the model could not be loaded
@@ -63,10 +72,14 @@ def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise ConfigError("--port is wrong", expected="0 to 65535", found=port)
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
     except OSError as error:
         action = "Name another with --port; 0 takes one that is free."
-        raise ConfigError(f"{host}:{port} cannot be served ({error.strerror})", action=action) from error
+        raise ConfigError(
+            f"{host}:{port} cannot be served ({error.strerror})", action=action
+        ) from error
 
 
 def _load(options: argparse.Namespace) -> Predictor:

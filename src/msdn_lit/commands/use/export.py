@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
     from msdn_lit.inference.graph import Graph
 
-_FILES = {"bundle": ("bundle.json", "weights.safetensors"), "onnx": ("model.onnx",), "torch": ("model.pt2",)}
+_FILES = {
+    "bundle": ("bundle.json", "weights.safetensors"),
+    "onnx": ("model.onnx",),
+    "torch": ("model.pt2",),
+}
 
 
 def run(cfg: DictConfig) -> None:
@@ -36,7 +40,9 @@ def run(cfg: DictConfig) -> None:
     from msdn_lit.build.load import load
 
     if cfg.format not in _FILES:
-        raise ConfigError("format is wrong", expected=f"one of {', '.join(_FILES)}", found=cfg.format)
+        raise ConfigError(
+            "format is wrong", expected=f"one of {', '.join(_FILES)}", found=cfg.format
+        )
     predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
     folder = Path(cfg.output)
     try:
@@ -58,7 +64,9 @@ def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
         raise ConfigError(problem, action="Copy it, or choose format=onnx or format=torch.")
     run_cfg = read_config(Path(cfg.run_dir))
     made_of = {"model": run_cfg.model, "backbone": run_cfg.features.backbone}
-    settings: dict[str, Any] = {name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()}
+    settings: dict[str, Any] = {
+        name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()
+    }
     write_bundle(folder, predictor, **settings, origin=_origin(Path(cfg.run_dir), cfg.checkpoint))
 
 
@@ -72,7 +80,9 @@ def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     if checkpoint in scores:
         result["scores"] = scores[checkpoint]
         known += ["protocol", "seed", "scores", "code", "versions"]
-    return {"checkpoint": Path(checkpoint).name} | {name: result[name] for name in known if name in result}
+    return {"checkpoint": Path(checkpoint).name} | {
+        name: result[name] for name in known if name in result
+    }
 
 
 def _onnx(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
@@ -83,7 +93,9 @@ def _onnx(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
         import onnx
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed", action='pip install "msdn-lit[export]"') from error
+        raise ConfigError(
+            f"{error.name} is not installed", action='pip install "msdn-lit[export]"'
+        ) from error
     graph, pixels_BHW3 = _traced(predictor)
     path = folder / "model.onnx"
     with _quiet():
@@ -109,7 +121,9 @@ def _torch(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
 
     graph, pixels_BHW3 = _traced(predictor)
     with _quiet():
-        program = torch.export.export(graph, (pixels_BHW3,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(
+            graph, (pixels_BHW3,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
         torch.export.save(program, folder / "model.pt2", extra_files=_metadata(predictor))
 
 
@@ -138,7 +152,11 @@ def _traced(predictor: Predictor) -> tuple[Graph, Tensor]:
 
 def _metadata(predictor: Predictor) -> dict[str, str]:
     classes = predictor.classes
-    content = {"classes": classes.names, "sides": classes.sides, "attributes": predictor.attribute_names}
+    content = {
+        "classes": classes.names,
+        "sides": classes.sides,
+        "attributes": predictor.attribute_names,
+    }
     return {name: json.dumps(values, ensure_ascii=False) for name, values in content.items()}
 
 

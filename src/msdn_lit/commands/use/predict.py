@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from msdn_lit.commands._hydra import command
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError, DataError, tell
+from msdn_lit.errors import ConfigError, DataError, print_error
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
@@ -34,39 +34,53 @@ def run(cfg: DictConfig) -> None:
     predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
     candidates = _candidates(predictor, cfg)
     for pair in candidates.alike():
-        tell("msdn-predict", f"{pair[0]} and {pair[1]} cannot be told apart: their attributes are (nearly) the same.")
+        print_error(
+            "msdn-predict",
+            f"{pair[0]} and {pair[1]} cannot be told apart: their attributes are (nearly) the same.",
+        )
     predictions, failures = [], {}
     for path, found in zip(images, predictor.stream(images, candidates, cfg.top_k), strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
-            tell("msdn-predict", found)
+            print_error("msdn-predict", found)
         else:
             predictions.append(found)
     _write(Path(cfg.output_dir), f"What {Path(cfg.run_dir).name} sees", predictions, failures)
     _show(predictions, Path(cfg.output_dir))
     if failures:
-        raise DataError(f"{len(failures)} of {len(images)} pictures could not be read; the others are done")
+        raise DataError(
+            f"{len(failures)} of {len(images)} pictures could not be read; the others are done"
+        )
 
 
 def _candidates(predictor: Predictor, cfg: DictConfig) -> Candidates:
     if cfg.classes is None:
         return predictor.classes
-    described = predictor.candidates(list(cfg.classes) if isinstance(cfg.classes, ListConfig) else cfg.classes)
+    described = predictor.candidates(
+        list(cfg.classes) if isinstance(cfg.classes, ListConfig) else cfg.classes
+    )
     return predictor.classes + described if cfg.extend else described
 
 
-def _write(folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]) -> None:
+def _write(
+    folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
+) -> None:
     from msdn_lit.inference.page.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "predictions.html").write_text(page(predictions, title, failures), encoding="utf-8")
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
-    (folder / "predictions.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "predictions.json").write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["image", "rank", "class", "side", "score"])
         for found in predictions:
-            table.writerows([found.image, rank, c.name, c.side, c.score] for rank, c in enumerate(found.classes, 1))
+            table.writerows(
+                [found.image, rank, c.name, c.side, c.score]
+                for rank, c in enumerate(found.classes, 1)
+            )
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
@@ -77,9 +91,18 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     table = Table("picture", "class", "side", "score", "ahead by", "because of")
     for found in predictions[:_MAX_ROWS]:
-        why = ", ".join(readable_attribute(found.attribute_names[k]) for k in found.strongest(2))
+        why = ", ".join(
+            readable_attribute(found.attribute_names[k]) for k in found.top_attributes(2)
+        )
         ahead = f"{found.best.score - found.classes[1].score:.2f}" if len(found.classes) > 1 else ""
-        table.add_row(Path(found.image).name, found.best.name, found.best.side, f"{found.best.score:.2f}", ahead, why)
+        table.add_row(
+            Path(found.image).name,
+            found.best.name,
+            found.best.side,
+            f"{found.best.score:.2f}",
+            ahead,
+            why,
+        )
     console = Console()
     console.print(table)
     more = f"The first {_MAX_ROWS} of {len(predictions)}. " * (len(predictions) > _MAX_ROWS)

@@ -48,19 +48,32 @@ def read_attribute_table(folder: Path) -> AttributeTable:
     """
     paths = [folder / name for name in (CSV, YAML) if (folder / name).is_file()]
     if not paths:
-        raise DataError(f"{folder} has no table of attributes", expected=f"{CSV} or {YAML}", action=EXAMPLE)
+        raise DataError(
+            f"{folder} has no table of attributes", expected=f"{CSV} or {YAML}", action=EXAMPLE
+        )
     if len(paths) > 1:
-        raise DataError(f"{folder} has two tables of attributes", expected=f"{CSV} or {YAML}, not both")
+        raise DataError(
+            f"{folder} has two tables of attributes", expected=f"{CSV} or {YAML}, not both"
+        )
     path = paths[0]
     attributes, rows = _read_csv(path) if path.name == CSV else _read_yaml(path)
     if not attributes or not rows:
         found = f"{len(attributes)} attributes, {len(rows)} classes"
-        raise DataError(f"{path} is empty", expected="a name for each attribute and a row for each class", found=found)
+        raise DataError(
+            f"{path} is empty",
+            expected="a name for each attribute and a row for each class",
+            found=found,
+        )
     _check_names(path, "attribute", attributes)
     _check_names(path, "class", [name for name, _ in rows])
     rows.sort()
-    values = [[_number(path, name, k, text) for k, text in zip(attributes, row, strict=True)] for name, row in rows]
-    table = AttributeTable(tuple(name for name, _ in rows), attributes, np.array(values, dtype=np.float32))
+    values = [
+        [_number(path, name, k, text) for k, text in zip(attributes, row, strict=True)]
+        for name, row in rows
+    ]
+    table = AttributeTable(
+        tuple(name for name, _ in rows), attributes, np.array(values, dtype=np.float32)
+    )
     _check_rows(path, table)
     return table
 
@@ -76,7 +89,9 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action=EXAMPLE) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason})", action="Save it as UTF-8.") from error
+        raise DataError(
+            f"{path} is not UTF-8 ({error.reason})", action="Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error
 
@@ -95,7 +110,9 @@ def _read_csv(path: Path) -> tuple[tuple[str, ...], Rows]:
     """A header with the attributes' names, then a row a class; lines that begin with # are comments."""
     lines = (line for line in io.StringIO(read_text(path), newline="") if not line.startswith("#"))
     try:
-        table = [cells for cells in csv.reader(lines, strict=True) if any(cell.strip() for cell in cells)]
+        table = [
+            cells for cells in csv.reader(lines, strict=True) if any(cell.strip() for cell in cells)
+        ]
     except csv.Error as error:
         raise DataError(f"{path} is no CSV file ({error})") from error
     header = table[0] if table else []
@@ -106,8 +123,12 @@ def _read_csv(path: Path) -> tuple[tuple[str, ...], Rows]:
     for cells in table:
         if len(cells) != len(header):
             expected = f"{len(header)} columns as in the header"
-            raise DataError(f"{path}: the row of {cells[0]!r} is wrong", expected=expected, found=len(cells))
-    return tuple(map(clean_name, header[1:])), [(clean_name(cells[0]), cells[1:]) for cells in table[1:]]
+            raise DataError(
+                f"{path}: the row of {cells[0]!r} is wrong", expected=expected, found=len(cells)
+            )
+    return tuple(map(clean_name, header[1:])), [
+        (clean_name(cells[0]), cells[1:]) for cells in table[1:]
+    ]
 
 
 def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
@@ -131,7 +152,9 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
             found = ", ".join(attribute for attribute, count in once.items() if count != 2)
             expected = f"those of {classes[0][0]!r}, once each"
             raise DataError(
-                f"{path}: {name!r} has other attributes", expected=expected, found=f"a difference in {found}"
+                f"{path}: {name!r} has other attributes",
+                expected=expected,
+                found=f"a difference in {found}",
             )
         rows.append((name, [_scalar(value_of[attribute]) for attribute in attributes]))
     return attributes, rows
@@ -157,7 +180,9 @@ def _check_names(path: Path, kind: str, names: Sequence[str]) -> None:
         if count > 1 or not name or not is_unicode(name)
     ]
     if wrong:
-        raise DataError(f"{path}: wrong {kind} names", expected="each once", found=", ".join(wrong[:5]))
+        raise DataError(
+            f"{path}: wrong {kind} names", expected="each once", found=", ".join(wrong[:5])
+        )
 
 
 def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
@@ -167,7 +192,9 @@ def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
         value = math.nan
     if not abs(value) <= _LARGEST:  # nor is it then NaN
         place = f"{path}: {attribute!r} of {class_name!r}"
-        raise DataError(f"{place} is not a number that can be used", expected="e.g. 1 or 0.25", found=repr(text))
+        raise DataError(
+            f"{place} is not a number that can be used", expected="e.g. 1 or 0.25", found=repr(text)
+        )
     return value
 
 
@@ -175,10 +202,18 @@ def _check_rows(path: Path, table: AttributeTable) -> None:
     norms_C1 = np.linalg.norm(table.values_CK, axis=1, keepdims=True)
     if not norms_C1.all():
         empty = ", ".join(np.array(table.class_names)[norms_C1[:, 0] == 0][:5])
-        raise DataError(f"{path}: classes without any attribute", found=empty, action="Give each a value other than 0.")
+        raise DataError(
+            f"{path}: classes without any attribute",
+            found=empty,
+            action="Give each a value other than 0.",
+        )
     of_direction: dict[bytes, list[str]] = {}
-    for name, direction_K in zip(table.class_names, (table.values_CK / norms_C1).round(6) + 0, strict=True):
+    for name, direction_K in zip(
+        table.class_names, (table.values_CK / norms_C1).round(6) + 0, strict=True
+    ):
         of_direction.setdefault(direction_K.tobytes(), []).append(name)
     for names in of_direction.values():
         if len(names) > 1:
-            warnings.warn(f"{path}: no model can tell {' and '.join(names)}: equal attributes", stacklevel=3)
+            warnings.warn(
+                f"{path}: no model can tell {' and '.join(names)}: equal attributes", stacklevel=3
+            )

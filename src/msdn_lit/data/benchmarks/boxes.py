@@ -17,7 +17,9 @@ class _Row(NamedTuple):
     box: Box
 
 
-def read_boxes(tables: Sequence[Path], images: Sequence[str], class_names: Sequence[str]) -> list[Box]:
+def read_boxes(
+    tables: Sequence[Path], images: Sequence[str], class_names: Sequence[str]
+) -> list[Box]:
     """Reads the boxes of all images and checks that the tables speak of the same images in the same order.
 
     Args:
@@ -35,7 +37,9 @@ def read_boxes(tables: Sequence[Path], images: Sequence[str], class_names: Seque
     rows = [row for table in tables for row in _read_table(table)]
     if len(rows) != len(images):
         names = ", ".join(table.name for table in tables)
-        raise DataError(f"{names} do not fit the split", expected=f"{len(images)} boxes", found=len(rows))
+        raise DataError(
+            f"{names} do not fit the split", expected=f"{len(images)} boxes", found=len(rows)
+        )
     for i, (row, image, class_name) in enumerate(zip(rows, images, class_names, strict=True)):
         if (row.image, row.class_name) != (image, class_name):
             raise DataError(
@@ -63,7 +67,9 @@ def _parse(line: str, place: str) -> _Row:
         x1, y1, x2, y2 = map(int, corners)
     except ValueError:
         expected = "image class x1 y1 x2 y2"
-        raise DataError(f"{place} is no box", expected=expected, found=repr(line[:60]), action=SOURCE) from None
+        raise DataError(
+            f"{place} is no box", expected=expected, found=repr(line[:60]), action=SOURCE
+        ) from None
     box = (max(x1 - 1, 0), max(y1 - 1, 0), x2, y2)
     if box[0] >= x2 or box[1] >= y2:
         raise DataError(f"{place}: the box is empty", found=(x1, y1, x2, y2), action=SOURCE)

@@ -68,7 +68,9 @@ class Pose:
         """Carries points from the bird's frame into the picture, pixels, (N, 2)."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         turned_N2 = points_N2 @ np.array([[cos, sin], [-sin, cos]])
-        placed: Points = turned_N2 * self.scale * np.array([self.facing, 1]) + np.array([self.x, self.y])
+        placed: Points = turned_N2 * self.scale * np.array([self.facing, 1]) + np.array(
+            [self.x, self.y]
+        )
         return placed
 
 
@@ -108,18 +110,29 @@ class _Canvas:
     """Draws shapes of the bird's frame."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, pose: Pose) -> None:
-        self.draw, self.pose = draw, pose
+        self.draw = draw
+        self.pose = pose
 
     def polygon(self, points: Sequence[tuple[float, float]] | Points, colour: Colour) -> None:
         placed_N2 = self.pose.place(np.asarray(points, dtype=np.float64)) * OVERSAMPLING
         self.draw.polygon([(float(x), float(y)) for x, y in placed_N2], fill=colour)
 
-    def oval(self, centre: tuple[float, float], radii: tuple[float, float], colour: Colour, tilt: float = 0.0) -> None:
+    def oval(
+        self,
+        centre: tuple[float, float],
+        radii: tuple[float, float],
+        colour: Colour,
+        tilt: float = 0.0,
+    ) -> None:
         self.polygon(_oval(centre, radii, tilt), colour)
 
 
 def _oval(
-    centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0, start: float = 0.0, end: float = 1.0
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    tilt: float = 0.0,
+    start: float = 0.0,
+    end: float = 1.0,
 ) -> Points:
     """Outline of an oval, or of the arc between two fractions of a turn, (N, 2)."""
     turns = 2 * np.pi * np.linspace(start, end, 33)
@@ -143,12 +156,19 @@ def _draw_background(image: Image.Image, pose: Pose, generator: np.random.Genera
     canvas = _Canvas(ImageDraw.Draw(image), Pose(0, 0, SIDE, 0, 1))
     for _ in range(generator.integers(8, 16)):
         leaf = _shade(_LEAVES[generator.integers(len(_LEAVES))], generator)
-        canvas.oval(_anywhere(generator), (generator.uniform(0.04, 0.14), 0.035), leaf, generator.uniform(0, np.pi))
+        canvas.oval(
+            _anywhere(generator),
+            (generator.uniform(0.04, 0.14), 0.035),
+            leaf,
+            generator.uniform(0, np.pi),
+        )
     for _ in range(generator.integers(3, 8)):
         berry = _shade(PALETTE[str(generator.choice(list(PALETTE)))], generator)
         canvas.oval(_anywhere(generator), (0.032, 0.032), berry)
     perch = pose.place(np.array([[0.1, 0.98]]))[0, 1] / SIDE
-    canvas.polygon([(0, perch - 0.02), (1, perch - 0.01), (1, perch + 0.02), (0, perch + 0.03)], (92, 72, 54))
+    canvas.polygon(
+        [(0, perch - 0.02), (1, perch - 0.01), (1, perch + 0.02), (0, perch + 0.03)], (92, 72, 54)
+    )
 
 
 def _anywhere(generator: np.random.Generator) -> tuple[float, float]:
@@ -160,7 +180,9 @@ def _draw_body(canvas: _Canvas, shades: Mapping[str, Colour], grey: Colour) -> N
     """Tail, legs, body and head in plumage grey, belly."""
     for x in (0.0, 0.22):
         canvas.polygon([(x, 0.5), (x + 0.07, 0.5), (x + 0.1, 1.0), (x + 0.04, 1.0)], (70, 58, 50))
-    canvas.polygon([(-0.7, -0.2), (-1.85, -0.36), (-1.95, -0.05), (-1.75, 0.16), (-0.7, 0.22)], shades["tail"])
+    canvas.polygon(
+        [(-0.7, -0.2), (-1.85, -0.36), (-1.95, -0.05), (-1.75, 0.16), (-0.7, 0.22)], shades["tail"]
+    )
     canvas.oval((0, 0), (1.02, 0.6), grey, -0.25)
     canvas.oval((0.9, -0.7), (0.46, 0.43), grey)
     canvas.polygon([(0.2, -0.55), (0.62, -0.95), (1.3, -0.5), (0.9, 0.1)], grey)
@@ -177,7 +199,15 @@ def _draw_wing(canvas: _Canvas, colour: Colour, pattern: str) -> None:
             height = 0.36 * np.sqrt(1 - (along / 0.72) ** 2) - 0.02
             canvas.oval((centre[0] + along, centre[1] + tilt * along), (0.06, height), mark, tilt)
     if pattern == "spotted":
-        for x, y in ((-0.45, -0.08), (-0.36, 0.1), (-0.2, -0.18), (0.0, 0.2), (0.2, -0.12), (0.25, 0.14), (0.46, 0.05)):
+        for x, y in (
+            (-0.45, -0.08),
+            (-0.36, 0.1),
+            (-0.2, -0.18),
+            (0.0, 0.2),
+            (0.2, -0.12),
+            (0.25, 0.14),
+            (0.46, 0.05),
+        ):
             canvas.oval((centre[0] + x, centre[1] + y), (0.075, 0.075), mark)
 
 
@@ -192,7 +222,9 @@ def _draw_head(canvas: _Canvas, shades: Mapping[str, Colour]) -> None:
 
 def _shade(colour: Colour, generator: np.random.Generator) -> Colour:
     """The colour as one individual wears it."""
-    red, green, blue = np.clip(np.array(colour) + generator.normal(0, 9, size=3), 0, 255).astype(int).tolist()
+    red, green, blue = (
+        np.clip(np.array(colour) + generator.normal(0, 9, size=3), 0, 255).astype(int).tolist()
+    )
     return red, green, blue
 
 
@@ -200,4 +232,6 @@ def _expose(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     """Light of some strength and tint, and the noise of a sensor."""
     light_3 = generator.uniform(0.8, 1.1) * generator.uniform(0.95, 1.05, size=3)
     noise_HW3 = generator.normal(0, 5, size=(*image.size, 3))
-    return Image.fromarray(np.clip(np.asarray(image) * light_3 + noise_HW3, 0, 255).astype(np.uint8))
+    return Image.fromarray(
+        np.clip(np.asarray(image) * light_3 + noise_HW3, 0, 255).astype(np.uint8)
+    )

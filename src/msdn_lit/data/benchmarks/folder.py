@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from msdn_lit.data.benchmarks.attribute_table import (
     EXAMPLE,
@@ -23,13 +22,26 @@ from msdn_lit.data.benchmarks.attribute_table import (
     read_attribute_table,
     read_text,
 )
-from msdn_lit.data.words.attributes import Words, plain_words
 from msdn_lit.data.benchmarks.boxes import Box
-from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
-from msdn_lit.errors import ConfigError, DataError
+from msdn_lit.data.splits.holdout import split_images
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
+from msdn_lit.data.words.attributes import Words, plain_words
+from msdn_lit.errors import DataError
 
 IMAGES, UNSEEN = "images", "unseen.txt"
-SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+}
 
 
 @dataclass(frozen=True)
@@ -60,19 +72,30 @@ class FolderBenchmark:
         images = list_images(self.folder / IMAGES)
         _check_same_classes(self.folder, table, images)
         unseen = _read_unseen(self.folder / UNSEEN, table.class_names)
-        labels_N = np.repeat(np.arange(len(images)), [len(images[name]) for name in table.class_names])
+        labels_N = np.repeat(
+            np.arange(len(images)), [len(images[name]) for name in table.class_names]
+        )
         unseen_N = np.isin(labels_N, [table.class_names.index(name) for name in unseen])
-        test_seen_N = ~unseen_N & hold_out_some(labels_N, self.fraction, self.seed)
+        test_seen_N = ~unseen_N & split_images(labels_N, self.fraction, self.seed, keep_some=True)
         if not test_seen_N.any():
-            raise DataError(f"{self.folder}: no seen class has an image to test on", expected="two or more images")
-        parts = {"trainval": ~unseen_N & ~test_seen_N, "test_seen": test_seen_N, "test_unseen": unseen_N}
+            raise DataError(
+                f"{self.folder}: no seen class has an image to test on",
+                expected="two or more images",
+            )
+        parts = {
+            "trainval": ~unseen_N & ~test_seen_N,
+            "test_seen": test_seen_N,
+            "test_unseen": unseen_N,
+        }
         return ProposedSplit(
             folder=self.folder,
             class_names=table.class_names,
             class_attributes_CK=table.values_CK,
-            image_files=tuple(clean_name(file) for name in table.class_names for file in images[name]),
+            image_files=tuple(
+                clean_name(file) for name in table.class_names for file in images[name]
+            ),
             labels_N=labels_N,
-            locations={name: np.flatnonzero(members_N) for name, members_N in parts.items()},
+            indices={name: np.flatnonzero(members_N) for name, members_N in parts.items()},
         )
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
@@ -86,10 +109,17 @@ class FolderBenchmark:
             DataError: The folder has changed.
         """
         folder = self.folder / IMAGES
-        place_of = {clean_name(file): folder / file for files in list_images(folder).values() for file in files}
+        place_of = {
+            clean_name(file): folder / file
+            for files in list_images(folder).values()
+            for file in files
+        }
         missing = [file for file in split.image_files if file not in place_of]
         if missing:
-            raise DataError(f"{folder / missing[0]} is missing", action="Put it back, or start again without it.")
+            raise DataError(
+                f"{folder / missing[0]} is missing",
+                action="Put it back, or start again without it.",
+            )
         return [place_of[file] for file in split.image_files]
 
     def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
@@ -119,30 +149,13 @@ def list_images(folder: Path) -> dict[str, list[str]]:
         if place.is_dir():
             name = clean_name(place.name)
             if name in classes:
-                raise DataError(f"{place}: another folder has the same name", action="Rename or merge them.")
+                raise DataError(
+                    f"{place}: another folder has the same name", action="Rename or merge them."
+                )
             classes[name] = [f"{place.name}/{file.name}" for file in _images(place)]
         elif place.is_symlink() and not place.exists():
             raise DataError(f"{place} is a link that leads nowhere")
     return classes
-
-
-def hold_out_some(labels_N: IntArray, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Chooses a random part of each class, at least one image and not all; none of a class with a single image.
-
-    Returns:
-        True for the chosen images, (N,).
-
-    Raises:
-        ConfigError: The fraction is not between 0 and 1.
-    """
-    if not 0 < fraction < 1:
-        raise ConfigError("data.test_seen.fraction is wrong", expected="between 0 and 1", found=fraction)
-    held_N = np.zeros(len(labels_N), dtype=bool)
-    for label in np.unique(labels_N):
-        images = np.flatnonzero(labels_N == label)
-        count = min(max(1, round(fraction * len(images))), len(images) - 1)
-        held_N[np.random.default_rng([seed, int(label)]).permutation(images)[:count]] = True
-    return held_N
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -150,10 +163,14 @@ def _entries(folder: Path) -> list[Path]:
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(f"{folder} is no folder that can be read ({error.strerror})", action=EXAMPLE) from error
+        raise DataError(
+            f"{folder} is no folder that can be read ({error.strerror})", action=EXAMPLE
+        ) from error
     for entry in entries:
         if not is_unicode(entry.name):
-            raise DataError(f"{folder}: a name is not UTF-8", found=ascii(entry.name), action="Rename it.")
+            raise DataError(
+                f"{folder}: a name is not UTF-8", found=ascii(entry.name), action="Rename it."
+            )
     return sorted(entries, key=lambda entry: clean_name(entry.name))
 
 
@@ -161,7 +178,11 @@ def _images(folder: Path) -> list[Path]:
     images = []
     for place in _entries(folder):
         if place.is_dir():
-            raise DataError(f"{place} is a folder within a class", expected="images", action="Move its images up.")
+            raise DataError(
+                f"{place} is a folder within a class",
+                expected="images",
+                action="Move its images up.",
+            )
         if place.suffix.lower() in SUFFIXES:
             if not place.is_file():
                 kind = "no file" if place.exists() else "a link that leads nowhere"
@@ -175,11 +196,16 @@ def _images(folder: Path) -> list[Path]:
 def _check_same_classes(folder: Path, table: AttributeTable, images: Collection[str]) -> None:
     for name in table.class_names:
         if name not in images:
-            raise DataError(f"{folder}: {name!r} has attributes but no folder in images/", action=_hint(name, images))
+            raise DataError(
+                f"{folder}: {name!r} has attributes but no folder in images/",
+                action=_hint(name, images),
+            )
     for name in images:
         if name not in table.class_names:
             action = _hint(name, table.class_names)
-            raise DataError(f"{folder}: {name!r} has a folder in images/ but no attributes", action=action)
+            raise DataError(
+                f"{folder}: {name!r} has a folder in images/ but no attributes", action=action
+            )
 
 
 def _read_unseen(path: Path, class_names: Sequence[str]) -> list[str]:
@@ -193,7 +219,11 @@ def _read_unseen(path: Path, class_names: Sequence[str]) -> list[str]:
     num_seen = len(class_names) - len(unseen)
     if not unseen or num_seen < 2:
         found = f"{len(unseen)} unseen, {num_seen} seen"
-        raise DataError(f"{path} makes no zero-shot problem", expected="one unseen, two seen classes", found=found)
+        raise DataError(
+            f"{path} makes no zero-shot problem",
+            expected="one unseen, two seen classes",
+            found=found,
+        )
     return unseen
 
 

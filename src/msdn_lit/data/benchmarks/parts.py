@@ -21,7 +21,9 @@ WHOLE = "bird"
 # original with a long side of 500 px. That is wrong of 858 of CUB's 11,788 images, which were smaller: their boxes come
 # out too small and too near the upper left corner. image_sizes.txt, where it is there, says it of each image.
 _COPY_SHORT, _ORIGINAL_LONG = 256, 500
-_KEYPOINT_RADIUS = 30  # pixels of the original: a keypoint counts as a square, about a cell of 7 x 7
+_KEYPOINT_RADIUS = (
+    30  # pixels of the original: a keypoint counts as a square, about a cell of 7 x 7
+)
 _GROUPS = {  # attribute group of CUB -> keypoints; the others (size, shape, primary colour) are of the whole bird
     "bill": ("beak",),
     "wing": ("left wing", "right wing"),
@@ -69,7 +71,9 @@ class PartBoxes:
             with Image.open(path) as image:
                 size = self.sizes.get(name) or _original_size(image.size)
         except READ_ERRORS as error:
-            raise DataError(f"{path} cannot be read ({one_line(error)})", action="Unpack the image archive.") from error
+            raise DataError(
+                f"{path} cannot be read ({one_line(error)})", action="Unpack the image archive."
+            ) from error
         found = {part: in_crop(box, size) for part, box in self.of_image.get(name, {}).items()}
         most = max(map(len, self.parts_of))
         boxes_KN4 = np.full((len(self.parts_of), most, 4), np.nan)
@@ -89,11 +93,15 @@ def read_parts(benchmark: str, data_dir: Path, attribute_names: Sequence[str]) -
         table = _drawn_parts(data_dir / "SYNTHETIC" / "parts.csv")
         return PartBoxes("parts", table, [(name.partition("::")[0],) for name in attribute_names])
     if benchmark != "CUB":
-        raise DataError(f"{benchmark} does not say where its attributes are", expected="SYNTHETIC or CUB")
+        raise DataError(
+            f"{benchmark} does not say where its attributes are", expected="SYNTHETIC or CUB"
+        )
     folder = data_dir / "CUB_200_2011"
     sizes = _sizes(folder / "image_sizes.txt")
     if (folder / "parts" / "part_locs.txt").is_file():
-        return PartBoxes("keypoints", _keypoints(folder), [_keypoints_of(n) for n in attribute_names], sizes)
+        return PartBoxes(
+            "keypoints", _keypoints(folder), [_keypoints_of(n) for n in attribute_names], sizes
+        )
     return PartBoxes("boxes", _boxes(folder), [(WHOLE,)] * len(attribute_names), sizes)
 
 
@@ -101,7 +109,9 @@ def in_crop(box: Box, size: tuple[float, float]) -> Box | None:
     """A box in pixels as shares of the centre square of an image of a size; None where nothing of it is left."""
     short = min(size)
     margins = [(side - short) / 2 for side in size] * 2
-    left, upper, right, lower = (min(max((x - m) / short, 0), 1) for x, m in zip(box, margins, strict=True))
+    left, upper, right, lower = (
+        min(max((x - m) / short, 0), 1) for x, m in zip(box, margins, strict=True)
+    )
     return (left, upper, right, lower) if left < right and upper < lower else None
 
 
@@ -116,7 +126,9 @@ def _sizes(path: Path) -> dict[str, tuple[float, float]]:
     for image, *numbers in _rows(path, ",", 3) if path.is_file() else ():
         width, height = _numbers(path, numbers)
         if not min(width, height) > 0:
-            raise DataError(f"{path} is damaged", expected="sizes above 0", found=f"{image},{','.join(numbers)}")
+            raise DataError(
+                f"{path} is damaged", expected="sizes above 0", found=f"{image},{','.join(numbers)}"
+            )
         found[image] = (width, height)
     return found
 
@@ -167,10 +179,16 @@ def _rows(
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({one_line(error)})", action="Unpack the archive again.") from error
+        raise DataError(
+            f"{path} cannot be read ({one_line(error)})", action="Unpack the archive again."
+        ) from error
     for number, row in enumerate(rows[header:], start=1 + header):
         if len(row) < cells or (len(row) > cells and not or_more):
-            raise DataError(f"{path}, line {number} is damaged", expected=f"{cells} values", found=" ".join(row)[:60])
+            raise DataError(
+                f"{path}, line {number} is damaged",
+                expected=f"{cells} values",
+                found=" ".join(row)[:60],
+            )
         yield row
 
 
@@ -178,4 +196,6 @@ def _numbers(path: Path, cells: Sequence[str]) -> list[float]:
     try:
         return [float(cell) for cell in cells]
     except ValueError:
-        raise DataError(f"{path} is damaged", expected="numbers", found=" ".join(cells)[:60]) from None
+        raise DataError(
+            f"{path} is damaged", expected="numbers", found=" ".join(cells)[:60]
+        ) from None

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from msdn_lit.data.words.attributes import Words, awa2_words, cub_words, sun_words
 from msdn_lit.data.benchmarks.boxes import Box
 from msdn_lit.data.benchmarks.folder import FolderBenchmark
-from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.data.benchmarks.synthetic import SIZES, write_synthetic
-from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
+from msdn_lit.data.splits.variants import SplitFingerprints
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
+from msdn_lit.data.words.attributes import Words, awa2_words, cub_words, sun_words
 from msdn_lit.errors import DataError
 
 
@@ -105,7 +105,10 @@ BENCHMARKS = {
                 train_val="9f359016aa123e815a567b38c5738573c2a6677cafd00b07f47cf0c58ac93a64",
                 images=None,  # no official res101.mat was at hand
             ),
-            box_files=tuple(f"attribute_data/{name}.txt" for name in ("apascal_train", "apascal_test", "ayahoo_test")),
+            box_files=tuple(
+                f"attribute_data/{name}.txt"
+                for name in ("apascal_train", "apascal_test", "ayahoo_test")
+            ),
         ),
         XlsaBenchmark(
             "SYNTHETIC",
@@ -118,7 +121,9 @@ BENCHMARKS = {
 }
 
 
-def find_benchmark(name: str, folder: str | None = None, test_seen: Mapping[str, Any] | None = None) -> Benchmark:
+def find_benchmark(
+    name: str, folder: str | None = None, test_seen: Mapping[str, Any] | None = None
+) -> Benchmark:
     """Finds a published benchmark by name, or makes one of a user's folder.
 
     Args:
@@ -132,12 +137,16 @@ def find_benchmark(name: str, folder: str | None = None, test_seen: Mapping[str,
     if folder is not None:
         if name in BENCHMARKS:
             expected = "a name of its own, data.benchmark=NAME"
-            raise DataError(f"{folder} has a published benchmark's name", expected=expected, found=name)
+            raise DataError(
+                f"{folder} has a published benchmark's name", expected=expected, found=name
+            )
         return FolderBenchmark(name, Path(folder).expanduser(), **(test_seen or {}))
     if name not in BENCHMARKS:
         raise DataError(
             "Unknown benchmark",
-            expected="one of " + ", ".join(BENCHMARKS) + ", or a folder of your own: data=folder data.folder=DIR",
+            expected="one of "
+            + ", ".join(BENCHMARKS)
+            + ", or a folder of your own: data=folder data.folder=DIR",
             found=repr(name),
             action="Set data.benchmark.",
         )

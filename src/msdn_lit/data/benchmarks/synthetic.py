@@ -29,7 +29,9 @@ NUM_CLASSES = NUM_TRAIN_CLASSES + NUM_VAL_CLASSES + NUM_UNSEEN_CLASSES
 IMAGES_PER_SEEN, TEST_IMAGES_PER_SEEN, IMAGES_PER_UNSEEN = 50, 10, 30
 WORD_VECTOR_DIM = 32
 LEAST_DIFFERENCE = 2  # traits in which any two classes differ
-FOREIGN_PREFIX = "/home/author/zsl/data/SYNTHETIC/images/"  # the official files hold their authors' paths, too
+FOREIGN_PREFIX = (
+    "/home/author/zsl/data/SYNTHETIC/images/"  # the official files hold their authors' paths, too
+)
 
 # Trait: part and values. A class has one value of each trait.
 TRAITS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -41,7 +43,9 @@ TRAITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tail colour": ("tail", tuple(PALETTE)),
 }
 ATTRIBUTES = tuple(f"{part}::{value}" for part, values in TRAITS.values() for value in values)
-NUM_IMAGES = (NUM_TRAIN_CLASSES + NUM_VAL_CLASSES) * IMAGES_PER_SEEN + NUM_UNSEEN_CLASSES * IMAGES_PER_UNSEEN
+NUM_IMAGES = (
+    NUM_TRAIN_CLASSES + NUM_VAL_CLASSES
+) * IMAGES_PER_SEEN + NUM_UNSEEN_CLASSES * IMAGES_PER_UNSEEN
 SIZES = (NUM_CLASSES, NUM_UNSEEN_CLASSES, len(ATTRIBUTES), NUM_IMAGES)
 _HABITATS = ("Cliff", "Heath", "Lagoon", "Marsh", "Orchard", "Tundra")
 _KINDS = ("Bunting", "Finch", "Jay", "Tanager", "Warbler")
@@ -65,7 +69,10 @@ class World:
 
     def one_hot_CK(self) -> NDArray[np.float64]:
         """1 where a class has an attribute, (C, K)."""
-        columns = [np.eye(len(values))[self.values_CT[:, t]] for t, (_, values) in enumerate(TRAITS.values())]
+        columns = [
+            np.eye(len(values))[self.values_CT[:, t]]
+            for t, (_, values) in enumerate(TRAITS.values())
+        ]
         return np.concatenate(columns, axis=1)
 
 
@@ -79,7 +86,9 @@ def make_world() -> World:
         values_CT = np.zeros((NUM_CLASSES, len(TRAITS)), dtype=np.int64)
         for classes in (train, val, unseen):
             values_CT[classes] = _balanced_values(len(classes), generator)
-        differences_CC = (values_CT[:, None] != values_CT).sum(axis=2) + len(TRAITS) * np.eye(NUM_CLASSES, dtype=int)
+        differences_CC = (values_CT[:, None] != values_CT).sum(axis=2) + len(TRAITS) * np.eye(
+            NUM_CLASSES, dtype=int
+        )
         if differences_CC.min() >= LEAST_DIFFERENCE:
             return World(
                 class_names=tuple(f"{c + 1:03d}.{name}" for c, name in enumerate(names)),
@@ -160,11 +169,17 @@ def _write_images(folder: Path, world: World) -> tuple[list[str], IntArray]:
         table.writerow(["image", "part", "x", "y", "radius"])
         for c, name in enumerate(world.class_names):
             (folder / "images" / name).mkdir(parents=True)
-            for number in range(IMAGES_PER_UNSEEN if c in world.roles["unseen"] else IMAGES_PER_SEEN):
+            for number in range(
+                IMAGES_PER_UNSEEN if c in world.roles["unseen"] else IMAGES_PER_SEEN
+            ):
                 # A feature store knows its images by their names, so a new version needs new ones.
                 path = f"{name}/{name[4:]}_{number + 1:04d}_v{VERSION}.png"
-                landmarks = _write_image(folder / "images" / path, world.values_CT[c], seed=(SEED, c, number))
-                table.writerows([path, m.part, f"{m.x:.2f}", f"{m.y:.2f}", f"{m.radius:.2f}"] for m in landmarks)
+                landmarks = _write_image(
+                    folder / "images" / path, world.values_CT[c], seed=(SEED, c, number)
+                )
+                table.writerows(
+                    [path, m.part, f"{m.x:.2f}", f"{m.y:.2f}", f"{m.radius:.2f}"] for m in landmarks
+                )
                 image_files.append(path)
                 labels.append(c)
     return image_files, np.array(labels)
@@ -183,21 +198,29 @@ def _write_split(folder: Path, world: World, image_files: list[str], labels_N: I
     """Writes att_splits.mat and res101.mat as the Proposed Split has them."""
     folder.mkdir()
     percent_CK = _class_percentages(world)
-    locations = {f"{name}_loc": _one_based(rows) for name, rows in _split_images(world, labels_N).items()}
+    indices = {
+        f"{name}_loc": _one_based(rows) for name, rows in _split_images(world, labels_N).items()
+    }
     attributes = {
         "allclasses_names": _cells(world.class_names),
         "att": (percent_CK / np.linalg.norm(percent_CK, axis=1, keepdims=True)).T,
         "original_att": percent_CK.T,
     }
-    savemat(folder / "att_splits.mat", attributes | locations, do_compression=True)
+    savemat(folder / "att_splits.mat", attributes | indices, do_compression=True)
     files = _cells([FOREIGN_PREFIX + file for file in image_files])
-    savemat(folder / "res101.mat", {"image_files": files, "labels": _one_based(labels_N)}, do_compression=True)
+    savemat(
+        folder / "res101.mat",
+        {"image_files": files, "labels": _one_based(labels_N)},
+        do_compression=True,
+    )
 
 
 def _split_images(world: World, labels_N: IntArray) -> dict[str, IntArray]:
     """Image indices of the five splits, with the official files' leak: train and val hold test_seen images, too."""
     unseen_N = np.isin(labels_N, world.roles["unseen"])
-    number_N = np.arange(len(labels_N)) - np.searchsorted(labels_N, labels_N)  # of an image within its class
+    number_N = np.arange(len(labels_N)) - np.searchsorted(
+        labels_N, labels_N
+    )  # of an image within its class
     test_seen_N = ~unseen_N & (number_N >= IMAGES_PER_SEEN - TEST_IMAGES_PER_SEEN)
     members = {
         "trainval": ~unseen_N & ~test_seen_N,
@@ -214,7 +237,9 @@ def _class_percentages(world: World) -> NDArray[np.float64]:
     generator = np.random.default_rng((SEED, 1))
     agreement_CK = generator.uniform(70, 100, size=(NUM_CLASSES, len(ATTRIBUTES)))
     slips_CK = generator.uniform(0, 8, size=agreement_CK.shape)
-    percent_CK: NDArray[np.float64] = np.where(world.one_hot_CK() > 0, agreement_CK, slips_CK).round(1)
+    percent_CK: NDArray[np.float64] = np.where(
+        world.one_hot_CK() > 0, agreement_CK, slips_CK
+    ).round(1)
     return percent_CK
 
 
@@ -222,13 +247,19 @@ def word_vectors_KE() -> NDArray[np.float64]:
     """Attribute vectors by the published rule: the sum of the vectors of the words of the attribute's name, (K, E)."""
     generator = np.random.default_rng((SEED, 2))
     words = sorted({word for attribute in ATTRIBUTES for word in attribute.split("::")})
-    vector_of = dict(zip(words, generator.normal(0, 0.15, size=(len(words), WORD_VECTOR_DIM)), strict=True))
-    return np.array([sum(vector_of[word] for word in attribute.split("::")) for attribute in ATTRIBUTES])
+    vector_of = dict(
+        zip(words, generator.normal(0, 0.15, size=(len(words), WORD_VECTOR_DIM)), strict=True)
+    )
+    return np.array(
+        [sum(vector_of[word] for word in attribute.split("::")) for attribute in ATTRIBUTES]
+    )
 
 
 def _balanced_values(num_classes: int, generator: np.random.Generator) -> IntArray:
     """Values of every trait, each about as often as any other, (num_classes, T)."""
-    columns = [generator.permutation(np.arange(num_classes) % len(values)) for _, values in TRAITS.values()]
+    columns = [
+        generator.permutation(np.arange(num_classes) % len(values)) for _, values in TRAITS.values()
+    ]
     return np.stack(columns, axis=1)
 
 

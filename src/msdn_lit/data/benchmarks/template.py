@@ -64,7 +64,9 @@ def write_template(directory: Path) -> None:
     existing = [name for name in files if (directory / name).exists()]
     if existing:
         found = ", ".join(existing)
-        raise DataError(f"{directory} is in use", expected="none of the template's files", found=found)
+        raise DataError(
+            f"{directory} is in use", expected="none of the template's files", found=found
+        )
     try:
         for name in _EXAMPLES:
             (directory / IMAGES / name).mkdir(parents=True, exist_ok=True)
@@ -72,4 +74,6 @@ def write_template(directory: Path) -> None:
             with (directory / name).open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
-        raise DataError(f"{directory} cannot be written ({error.strerror})", action="Name another one.") from error
+        raise DataError(
+            f"{directory} cannot be written ({error.strerror})", action="Name another one."
+        ) from error

@@ -5,10 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msdn_lit.data.words.attributes import WordRule, Words, plain_words
 from msdn_lit.data.benchmarks.boxes import Box, read_boxes
 from msdn_lit.data.splits.variants import SplitFingerprints, find_differences, name_variant
-from msdn_lit.data.splits.xlsa17 import SOURCE, ProposedSplit, read_attribute_names, read_proposed_split
+from msdn_lit.data.splits.xlsa17 import (
+    SOURCE,
+    ProposedSplit,
+    read_attribute_names,
+    read_proposed_split,
+)
+from msdn_lit.data.words.attributes import WordRule, Words, plain_words
 from msdn_lit.errors import DataError
 
 
@@ -75,7 +80,9 @@ class XlsaBenchmark:
                 found=" and ".join(differences),
                 action=remedy,
             )
-        return replace(split, variant=name_variant(split, is_known=has_known_sizes and not differences))
+        return replace(
+            split, variant=name_variant(split, is_known=has_known_sizes and not differences)
+        )
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
         """The image paths below the image folder: the benchmark's own names, the same on every machine.
@@ -105,12 +112,18 @@ class XlsaBenchmark:
         if not self.box_files:
             return None
         classes = [split.class_names[label] for label in split.labels_N]
-        return read_boxes([data_dir / file for file in self.box_files], self.relative_paths(split), classes)
+        return read_boxes(
+            [data_dir / file for file in self.box_files], self.relative_paths(split), classes
+        )
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
         """Names of the attributes, in order; numbers where no list of names is at hand."""
         names = self._listed_attributes(data_dir)
-        return names if len(names) == num_attributes else tuple(f"attribute {k + 1}" for k in range(num_attributes))
+        return (
+            names
+            if len(names) == num_attributes
+            else tuple(f"attribute {k + 1}" for k in range(num_attributes))
+        )
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
         """The words of each attribute's name.
@@ -122,11 +135,17 @@ class XlsaBenchmark:
         if len(names) != num_attributes:
             places = " or ".join(self.attribute_files) or "a list of them"
             expected, found = f"{num_attributes} in {places} below {data_dir}", len(names)
-            raise DataError(f"The names of {self.name}'s attributes are not at hand", expected=expected, found=found)
+            raise DataError(
+                f"The names of {self.name}'s attributes are not at hand",
+                expected=expected,
+                found=found,
+            )
         return tuple(map(self.words_of, names))
 
     def _listed_attributes(self, data_dir: Path) -> tuple[str, ...]:
-        path = next((data_dir / file for file in self.attribute_files if (data_dir / file).is_file()), None)
+        path = next(
+            (data_dir / file for file in self.attribute_files if (data_dir / file).is_file()), None
+        )
         if path is None:
             return ()
         if path.suffix == ".mat":

@@ -30,7 +30,13 @@ _END_BYTES = 22 + 2**16  # a zip's end record and the longest comment
 _COUNTED_ELSEWHERE = 0xFFFF  # in a zip of that many entries or more
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error),
-    *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),  # so the readers speak of damage, too
+    *(
+        OSError,
+        EOFError,
+        ValueError,
+        OverflowError,
+        NotImplementedError,
+    ),  # so the readers speak of damage, too
 )
 
 
@@ -53,7 +59,9 @@ def scratch_folder(archive_name: str, into: Path) -> Path:
     return into / f".unpacking-{archive_name}"
 
 
-def unpack(archive: Path, into: Path, *, max_bytes: int | None = None, progress: Progress = silent) -> None:
+def unpack(
+    archive: Path, into: Path, *, max_bytes: int | None = None, progress: Progress = silent
+) -> None:
     """Unpacks a zip or (gzipped) tar archive into a folder; other files in the folder stay.
 
     Only one process at a time may unpack an archive of that name into a folder: the caller holds a lock. Killed at any
@@ -87,39 +95,55 @@ def _unpack_all(archive: Path, scratch: Path, max_bytes: int | None, progress: P
     try:
         with archive.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            for member in _within_limits(_members(file), max_bytes, shutil.disk_usage(scratch).free):
+            for member in _within_limits(
+                _members(file), max_bytes, shutil.disk_usage(scratch).free
+            ):
                 _write(member, scratch / member.name)
                 progress("unpacking", file.tell(), size)
     except _Refused as refusal:
         raise DataError(f"{archive} {refusal}", action=action) from refusal
     except _DAMAGED as error:
-        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # EINVAL: a position that no file has
+        if getattr(error, "errno", None) not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: a position that no file has
             raise
         raise DataError(f"{archive} is damaged ({error})", action=action) from error
 
 
-def _within_limits(members: Iterator[_Member], max_bytes: int | None, room: int) -> Iterator[_Member]:
+def _within_limits(
+    members: Iterator[_Member], max_bytes: int | None, room: int
+) -> Iterator[_Member]:
     """Stops at the first member that is not to be unpacked."""
     total = 0
     for count, member in enumerate(members, start=1):
         total += member.size
         if member.kind not in ("file", "folder"):
-            raise _Refused(f"has {member.kind} {member.name!r}; only plain files and folders are unpacked")
+            raise _Refused(
+                f"has {member.kind} {member.name!r}; only plain files and folders are unpacked"
+            )
         if not _is_safe(member.name) or member.size < 0:
-            raise _Refused(f"has an entry {member.name!r}, whose name or size is not that of a file in a folder")
+            raise _Refused(
+                f"has an entry {member.name!r}, whose name or size is not that of a file in a folder"
+            )
         if count > MAX_ENTRIES:
             raise _Refused(f"has more than {MAX_ENTRIES:,} entries")
         if max_bytes is not None and total > max_bytes:
             raise _Refused(f"unpacks to more than {max_bytes:,} bytes, at {member.name!r}")
         if total > room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before others who use the disk notice
+            raise OSError(
+                errno.ENOSPC, os.strerror(errno.ENOSPC)
+            )  # before others who use the disk notice
         yield member
 
 
 def _is_safe(name: str) -> bool:
     path = PurePosixPath(name)
     is_foreign = "\0" in name or "\\" in name or PureWindowsPath(name).drive
-    return not (path.is_absolute() or ".." in path.parts or is_foreign) and len(path.parts) <= MAX_DEPTH
+    return (
+        not (path.is_absolute() or ".." in path.parts or is_foreign)
+        and len(path.parts) <= MAX_DEPTH
+    )
 
 
 def _write(member: _Member, path: Path) -> None:
@@ -141,7 +165,9 @@ def _members(file: BinaryIO) -> Iterator[_Member]:
     file.seek(0)
     if magic.startswith(b"PK"):
         return _zip_members(file)
-    return _tar_members(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic.startswith(b"\x1f\x8b") else file)
+    return _tar_members(
+        cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic.startswith(b"\x1f\x8b") else file
+    )
 
 
 def _zip_members(file: BinaryIO) -> Iterator[_Member]:
@@ -167,7 +193,11 @@ def _promised_entries(file: BinaryIO) -> int:
     file.seek(max(file.seek(0, 2) - _END_BYTES, 0))
     tail = file.read()
     start = tail.rfind(b"PK\x05\x06")
-    return int.from_bytes(tail[start + 10 : start + 12], "little") if start >= 0 else _COUNTED_ELSEWHERE
+    return (
+        int.from_bytes(tail[start + 10 : start + 12], "little")
+        if start >= 0
+        else _COUNTED_ELSEWHERE
+    )
 
 
 def _tar_members(file: BinaryIO) -> Iterator[_Member]:
@@ -179,12 +209,16 @@ def _tar_members(file: BinaryIO) -> Iterator[_Member]:
             elif member.isreg() and not member.issparse():
                 kind = "file"
             else:
-                kind = "the link" if member.issym() or member.islnk() else "the device or special file"
+                kind = (
+                    "the link" if member.issym() or member.islnk() else "the device or special file"
+                )
             stream.ration = member.size + HEADER_BYTES
             content = cast(Callable[[], IO[bytes]], partial(archive.extractfile, member))
             yield _Member(member.name, kind, member.size, content)
             stream.ration = HEADER_BYTES
-        if stream.latest != bytes(tarfile.BLOCKSIZE):  # tarfile takes rubbish, and the end of the file, for the end
+        if stream.latest != bytes(
+            tarfile.BLOCKSIZE
+        ):  # tarfile takes rubbish, and the end of the file, for the end
             raise _Refused("is damaged or cut off")
         while file.read(CHUNK):  # on to gzip's checksum
             pass
@@ -194,8 +228,11 @@ class _Rationed:
     """A stream that gives no more than its ration: tarfile would take a header of any length into memory."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.ration, self.latest = file, HEADER_BYTES, b""
-        self.seek, self.tell = file.seek, file.tell
+        self._file = file
+        self.ration = HEADER_BYTES
+        self.latest = b""
+        self.seek = file.seek
+        self.tell = file.tell
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= self.ration:

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from msdn_lit.data.download.archives import scratch_folder, unpack
-from msdn_lit.data.download.http import Progress, check_file, difference, disk_faults, download, silent
+from msdn_lit.data.download.http import (
+    Progress,
+    check_file,
+    difference,
+    disk_faults,
+    download,
+    silent,
+)
 from msdn_lit.data.download.sources import Source
 from msdn_lit.errors import DataError
 
-WORK = ".msdn-fetch"  # below the data folder: what is on its way, and locks; of no use to anybody else
+WORK = (
+    ".msdn-fetch"  # below the data folder: what is on its way, and locks; of no use to anybody else
+)
 SIZE_FACTOR = 3  # an archive that unpacks to more than this times what is known of it is refused
 
 
@@ -36,13 +45,18 @@ class Fetcher:
         keep_archives: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
-        self.data_dir, self.own_files, self.say = data_dir, own_files, say
-        self.accept_changed, self.keep_archives = accept_changed, keep_archives
+        self.data_dir = data_dir
+        self.own_files = own_files
+        self.say = say
+        self.accept_changed = accept_changed
+        self.keep_archives = keep_archives
 
     def is_complete(self, source: Source) -> bool:
         """Whether all files of a source are there, wherever they came from."""
         is_unpacking = scratch_folder(source.name, self.data_dir / source.into).exists()
-        return not is_unpacking and all(found >= wanted for found, wanted in source.inventory(self.data_dir).values())
+        return not is_unpacking and all(
+            found >= wanted for found, wanted in source.inventory(self.data_dir).values()
+        )
 
     def fetch(self, source: Source, progress: Progress = silent) -> None:
         """Fetches one source; killed at any moment, the same call goes on.
@@ -66,7 +80,9 @@ class Fetcher:
                     _copy(file, self._place(source))
             if self.keep_archives and source.is_archive and downloaded.exists():
                 os.replace(downloaded, self.data_dir / source.name)
-            for leftover in sorted(downloaded.parent.glob(f"{source.name}*"), reverse=True):  # its parts first
+            for leftover in sorted(
+                downloaded.parent.glob(f"{source.name}*"), reverse=True
+            ):  # its parts first
                 leftover.unlink()
 
     def _place(self, source: Source) -> Path:
@@ -81,9 +97,20 @@ class Fetcher:
             check_file(file, size, checksum, progress, "Get it again")
         else:
             self.say(f"{source.name}: downloading")
-            download(source.urls, file, size=size, checksum=checksum, reserve=source.unpacked, progress=progress)
-        if self.accept_changed and (change := difference(file, source.size, source.checksum, progress)):
-            self.say(f"{source.name}: accepted, though not the known file (expected {change[0]}, found {change[1]})")
+            download(
+                source.urls,
+                file,
+                size=size,
+                checksum=checksum,
+                reserve=source.unpacked,
+                progress=progress,
+            )
+        if self.accept_changed and (
+            change := difference(file, source.size, source.checksum, progress)
+        ):
+            self.say(
+                f"{source.name}: accepted, though not the known file (expected {change[0]}, found {change[1]})"
+            )
 
     def _unpack(self, source: Source, archive: Path, progress: Progress) -> None:
         max_bytes = None if self.accept_changed else SIZE_FACTOR * source.unpacked

@@ -25,7 +25,9 @@ CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 TRIES = 5  # in a row without a new byte
 BACKOFF_SECONDS = 0.25  # doubles from try to try
 CHUNK = 2**16
-Progress = Callable[[str, int, int | None], None]  # what is done, bytes so far, bytes in all if known
+Progress = Callable[
+    [str, int, int | None], None
+]  # what is done, bytes so far, bytes in all if known
 
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # statuses that may be gone at the next try
 _IDENTITY = {"Accept-Encoding": "identity"}  # or a server might send other bytes than the file's
@@ -69,7 +71,9 @@ def download(
             or not ours to write.
     """
     if target.exists():
-        check_file(target, size, checksum, progress, f"Remove {target}, and the same command downloads it")
+        check_file(
+            target, size, checksum, progress, f"Remove {target}, and the same command downloads it"
+        )
         return
     refusals = []
     with disk_faults(target.parent):
@@ -91,10 +95,16 @@ def download(
 class _Transfer:
     """A file on its way."""
 
-    def __init__(self, target: Path, size: int | None, checksum: str | None, reserve: int, progress: Progress) -> None:
-        self.target, self.partial = target, target.with_name(target.name + ".partial")
+    def __init__(
+        self, target: Path, size: int | None, checksum: str | None, reserve: int, progress: Progress
+    ) -> None:
+        self.target = target
+        self.partial = target.with_name(target.name + ".partial")
         self.note = target.with_name(target.name + ".partial.json")
-        self.size, self.checksum, self.reserve, self.progress = size, checksum, reserve, progress
+        self.size = size
+        self.checksum = checksum
+        self.reserve = reserve
+        self.progress = progress
 
     def run(self, url: str) -> None:
         """Downloads, checks and names the file."""
@@ -120,7 +130,12 @@ class _Transfer:
         while True:
             try:
                 return self._receive(url) == 0
-            except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, _BrokenOff) as error:
+            except (
+                requests.ConnectionError,
+                requests.Timeout,
+                urllib3.exceptions.HTTPError,
+                _BrokenOff,
+            ) as error:
                 reason = _reason(error)
             except requests.RequestException as error:
                 raise _Unusable(_reason(error)) from error
@@ -136,9 +151,15 @@ class _Transfer:
         # Without a validator two versions may mix, which the checksum would tell. The last byte is asked for again:
         # then a partial file that is complete is no special case, and 416 always means that the file is another one.
         start = max(self._arrived() - 1, 0) if validator or self.checksum else 0
-        headers = {"Range": f"bytes={start}-", **({"If-Range": validator} if validator else {})} if start else {}
+        headers = (
+            {"Range": f"bytes={start}-", **({"If-Range": validator} if validator else {})}
+            if start
+            else {}
+        )
         timeout = (CONNECT_SECONDS, READ_SECONDS)
-        with requests.get(url, headers=_IDENTITY | headers, stream=True, timeout=timeout) as response:
+        with requests.get(
+            url, headers=_IDENTITY | headers, stream=True, timeout=timeout
+        ) as response:
             if not _continues(response, start, validator):
                 self._discard()
                 raise _BrokenOff("offers another version than the one begun")
@@ -173,7 +194,10 @@ class _Transfer:
         return self.size if offered is None else offered
 
     def _check_room(self, total: int | None, start: int) -> None:
-        needed, free = (total or start) - start + self.reserve, shutil.disk_usage(self.target.parent).free
+        needed, free = (
+            (total or start) - start + self.reserve,
+            shutil.disk_usage(self.target.parent).free,
+        )
         if free < needed:
             raise DataError(
                 f"{self.target.parent} has no room for {self.target.name}",
@@ -203,8 +227,13 @@ def probe(url: str) -> tuple[bool, str, int | None]:
     """Asks whether a URL offers a file: (it does, what the server says, bytes if it says so)."""
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     try:
-        for method, part in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):  # some servers refuse HEAD
-            with requests.request(method, url, headers=_IDENTITY | part, timeout=timeout, stream=True) as response:
+        for method, part in (
+            ("HEAD", {}),
+            ("GET", {"Range": "bytes=0-0"}),
+        ):  # some servers refuse HEAD
+            with requests.request(
+                method, url, headers=_IDENTITY | part, timeout=timeout, stream=True
+            ) as response:
                 if response.ok:
                     is_page = _is_web_page(response)
                     return not is_page, "a web page" if is_page else "ok", _length(response)
@@ -213,15 +242,21 @@ def probe(url: str) -> tuple[bool, str, int | None]:
         return False, _reason(error), None
 
 
-def check_file(path: Path, size: int | None, checksum: str | None, progress: Progress, remedy: str) -> None:
+def check_file(
+    path: Path, size: int | None, checksum: str | None, progress: Progress, remedy: str
+) -> None:
     """Raises DataError, with a remedy, if a file is not of the known size and checksum."""
     if found := difference(path, size, checksum, progress):
         expected, actual = found
         action = f"{remedy}, or take it as it is with --accept-changed."
-        raise DataError(f"{path} is not the known file", expected=expected, found=actual, action=action)
+        raise DataError(
+            f"{path} is not the known file", expected=expected, found=actual, action=action
+        )
 
 
-def difference(path: Path, size: int | None, checksum: str | None, progress: Progress) -> tuple[str, str] | None:
+def difference(
+    path: Path, size: int | None, checksum: str | None, progress: Progress
+) -> tuple[str, str] | None:
     """What was expected of a file and what is the case; None if it is as expected."""
     actual_size = path.stat().st_size
     if size not in (None, actual_size):
@@ -246,7 +281,11 @@ def disk_faults(place: Path) -> Iterator[None]:
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         full = "Free some room and repeat the command: it continues where it stopped."
-        action = full if is_full else "Check its permissions, or name another data folder with --data-dir DIR."
+        action = (
+            full
+            if is_full
+            else "Check its permissions, or name another data folder with --data-dir DIR."
+        )
         problem = f"{error.filename or place} cannot be read or written ({error.strerror or error})"
         raise DataError(problem, action=action) from error
 

@@ -39,7 +39,10 @@ class Source:
 
     def inventory(self, data_dir: Path) -> dict[str, tuple[int, int]]:
         """How many files of each pattern of `content` there are, and shall be."""
-        return {pattern: (_count(data_dir, pattern.split("|")), wanted) for pattern, wanted in self.content.items()}
+        return {
+            pattern: (_count(data_dir, pattern.split("|")), wanted)
+            for pattern, wanted in self.content.items()
+        }
 
 
 def _count(data_dir: Path, layouts: list[str]) -> int:
@@ -57,7 +60,9 @@ def _splits(folder: str) -> Source:
             "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
             "https://cvml.ista.ac.at/AwA2/xlsa17.zip",  # seen in one public repository
         ),
-        unpacked=11 * GB // 10,  # unverified; the archive, too, has about 0.9 to 1.1 GB; its checksum is not known
+        unpacked=11
+        * GB
+        // 10,  # unverified; the archive, too, has about 0.9 to 1.1 GB; its checksum is not known
         content={f"xlsa17/data/{folder}/{file}.mat": 1 for file in ("att_splits", "res101")},
     )
 
@@ -92,7 +97,9 @@ SOURCES = {
             checksum="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",  # md5 97eceeb1...
         ),
         _splits("CUB"),
-        _word_vectors("CUB", 748_962, "35261deef657d26c0886d6f49842aefe237708fc7f5b4e4d76c790e47446fa88"),
+        _word_vectors(
+            "CUB", 748_962, "35261deef657d26c0886d6f49842aefe237708fc7f5b4e4d76c790e47446fa88"
+        ),
     ),
     "sun": (
         Source(
@@ -119,7 +126,9 @@ SOURCES = {
             checksum="md5:883293e5b645822f6ae0046c6df54183",  # as in DeepMind's NEVIS benchmark; not seen elsewhere
         ),
         _splits("SUN"),
-        _word_vectors("SUN", 244_961, "cb90a74a9d3a43e2a7282861130760cb655e6d753b6cc4235a4c7136154b1fb3"),
+        _word_vectors(
+            "SUN", 244_961, "cb90a74a9d3a43e2a7282861130760cb655e6d753b6cc4235a4c7136154b1fb3"
+        ),
     ),
     "awa2": (
         Source(
@@ -135,7 +144,9 @@ SOURCES = {
             checksum="sha256:cc5a849879165acaa2b52f1de3f146ffcd1c475f6ef85bab0152c763e573744f",
         ),
         _splits("AWA2"),
-        _word_vectors("AWA2", 204_161, "675cd9fdc7a8dce6881c2681efe2ab4e27d2ee545ad0fad210e485f5414cb754"),
+        _word_vectors(
+            "AWA2", 204_161, "675cd9fdc7a8dce6881c2681efe2ab4e27d2ee545ad0fad210e485f5414cb754"
+        ),
     ),
     "apy": (  # no word vectors are published
         Source(
@@ -143,7 +154,9 @@ SOURCES = {
             "images of aPascal",
             ("http://host.robots.ox.ac.uk/pascal/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",),
             unpacked=6 * GB // 10,  # about
-            content={"VOCdevkit/VOC2008/JPEGImages/*.jpg": 4_340},  # at least: those of classification and detection
+            content={
+                "VOCdevkit/VOC2008/JPEGImages/*.jpg": 4_340
+            },  # at least: those of classification and detection
             # in several public repositories
             checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
         ),
@@ -152,7 +165,9 @@ SOURCES = {
             "images of aYahoo",
             ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",),
             unpacked=1 * GB,  # unverified
-            content={"ayahoo_test_images/*.jpg": 1_000},  # a safe lower bound; 2,644 boxes lie in them
+            content={
+                "ayahoo_test_images/*.jpg": 1_000
+            },  # a safe lower bound; 2,644 boxes lie in them
         ),
         Source(
             "attribute_data.tar.gz",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from msdn_lit.data.features.store import Manifest
 from msdn_lit.data.features.images import ImageFiles
+from msdn_lit.data.features.store import Manifest
 from msdn_lit.data.features.writer import FeatureStoreWriter
 from msdn_lit.errors import DataError
 
@@ -133,11 +133,23 @@ class BackboneRegions:
         if running:
             yield running()
 
-    def _begin(self, rows: range, pixels_BHW3: Tensor, failures: tuple[int, ...]) -> Callable[[], RegionBatch]:
+    def _begin(
+        self, rows: range, pixels_BHW3: Tensor, failures: tuple[int, ...]
+    ) -> Callable[[], RegionBatch]:
         """Starts one batch, and gives what waits for it; on the CPU there is nothing to wait for."""
         maps_BDHW = self._feature_map(pixels_BHW3)
-        regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to(torch.float16).contiguous().to("cpu", non_blocking=True)
-        copied = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
+        regions_BRD = (
+            maps_BDHW.flatten(2)
+            .transpose(1, 2)
+            .to(torch.float16)
+            .contiguous()
+            .to("cpu", non_blocking=True)
+        )
+        copied = (
+            torch.cuda.current_stream(self.device).record_event()
+            if self.device.type == "cuda"
+            else None
+        )
 
         def finish() -> RegionBatch:
             if copied:
@@ -149,7 +161,9 @@ class BackboneRegions:
         return finish
 
     def _feature_map(self, pixels_BHW3: Tensor) -> Tensor:
-        images_B3HW = self.images.transform.standardise(pixels_BHW3.to(self.device, non_blocking=True))
+        images_B3HW = self.images.transform.standardise(
+            pixels_BHW3.to(self.device, non_blocking=True)
+        )
         is_fp32 = self.precision == "fp32"
         with torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=not is_fp32):
             return self.backbone.feature_map(images_B3HW)
@@ -174,7 +188,9 @@ class _Decoded(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
         return rows, pixels_BHW3, failures
 
 
-def _as_is(batch: tuple[range, Tensor, dict[int, DataError]]) -> tuple[range, Tensor, dict[int, DataError]]:
+def _as_is(
+    batch: tuple[range, Tensor, dict[int, DataError]],
+) -> tuple[range, Tensor, dict[int, DataError]]:
     return batch
 
 

@@ -5,7 +5,19 @@ from pathlib import Path
 
 from msdn_lit.errors import DataError
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"}
+_SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".jfif",
+    ".avif",
+}
 
 
 def find_images(named: Sequence[str]) -> list[Path]:
@@ -20,12 +32,16 @@ def find_images(named: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
             if not inside:
-                raise DataError(f"{path} holds no picture", expected="files that end in .jpg, .png, .webp, ...")
+                raise DataError(
+                    f"{path} holds no picture", expected="files that end in .jpg, .png, .webp, ..."
+                )
             found += inside
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError(f"{path} is missing", action="Name pictures or a folder with images=...")
+            raise DataError(
+                f"{path} is missing", action="Name pictures or a folder with images=..."
+            )
     if not found:
         raise DataError("No picture is named", action="Name pictures or a folder with images=...")
     return found

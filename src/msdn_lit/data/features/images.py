@@ -41,7 +41,12 @@ class ImageTransform:
     def standardise(self, pixels_BHW3: Tensor) -> Tensor:
         """Turns bytes, on whichever device, into the floats that the backbone wants, (B, 3, H, W) channels last."""
         images_B3HW = pixels_BHW3.permute(0, 3, 1, 2).float().div_(255)
-        return cast(Tensor, transforms.functional.normalize(images_B3HW, list(self.mean), list(self.std), inplace=True))
+        return cast(
+            Tensor,
+            transforms.functional.normalize(
+                images_B3HW, list(self.mean), list(self.std), inplace=True
+            ),
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -61,8 +66,12 @@ class ImageFiles(Dataset[Tensor | DataError]):
         boxes: Part of each image that is the picture, as (left, upper, right, lower) pixels; None takes all of it.
     """
 
-    def __init__(self, paths: Sequence[Path], transform: ImageTransform, boxes: Sequence[Box] | None = None) -> None:
-        self.paths, self.transform, self.boxes = paths, transform, boxes
+    def __init__(
+        self, paths: Sequence[Path], transform: ImageTransform, boxes: Sequence[Box] | None = None
+    ) -> None:
+        self.paths = paths
+        self.transform = transform
+        self.boxes = boxes
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,7 +85,9 @@ class ImageFiles(Dataset[Tensor | DataError]):
         return torch.from_numpy(np.array(self.transform.crop(image)))
 
 
-def open_image(path: Path | BinaryIO, box: Box | None = None, *, upright: bool = False) -> Image.Image:
+def open_image(
+    path: Path | BinaryIO, box: Box | None = None, *, upright: bool = False
+) -> Image.Image:
     """Decodes an image file, or the part of it in a box, to RGB; of an animation the first frame.
 
     Args:
@@ -99,8 +110,12 @@ def open_image(path: Path | BinaryIO, box: Box | None = None, *, upright: bool =
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        reason = (
+            "of no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        )
         raise DataError(f"{name} does not decode ({reason})", action="Replace the file.") from error
     if max(picture.size) > _NARROWEST * min(picture.size):
-        raise DataError(f"{name} is too narrow a picture", found=picture.size, action="Replace the file.")
+        raise DataError(
+            f"{name} is too narrow a picture", found=picture.size, action="Replace the file."
+        )
     return picture

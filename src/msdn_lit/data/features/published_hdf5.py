@@ -17,13 +17,13 @@ from msdn_lit.data.features.store import Manifest, all_finite
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
-OFFICIAL_SUFFIXES = (".hdf5", ".h5")
+PUBLISHED_SUFFIXES = (".hdf5", ".h5")
 STRIDE = 32  # of ResNet's last map
 SPLITS = ("trainval", "test_seen", "test_unseen")
 _MOST_BYTES = 2**28  # that are decoded together; h5py's chunks have 1 MB
 
 
-class OfficialFeatures:
+class PublishedFeatures:
     """An official feature file, read as it is: same interface as a feature store.
 
     `rows_per_block` is the number of images that are decoded together: 1, or in gzip files up to hundreds.
@@ -50,7 +50,9 @@ class OfficialFeatures:
                 expected="an HDF5 file with feature_map (N, D, H, W)",
             ) from error
         if dtype.kind != "f" or not min(N, D, H, W):
-            raise DataError(f"{path}: feature_map is no table of features", found=f"{dtype} {maps_NDHW.shape}")
+            raise DataError(
+                f"{path}: feature_map is no table of features", found=f"{dtype} {maps_NDHW.shape}"
+            )
         _check_source(path, source, (H, W))
         self.manifest = Manifest(
             source=source,
@@ -58,18 +60,26 @@ class OfficialFeatures:
             shape=(N, H * W, D),
             grid=(H, W),
             weights_sha256="unknown",
-            computation={"official_hdf5": path.name},
+            computation={"published_hdf5": path.name},
         )
 
     def check_split(self, split: ProposedSplit) -> None:
         """Raises DataError unless the file has this split's images, as far as labels and split lists can tell."""
         found_N, N = self.manifest.shape[0], len(split.labels_N)
         if found_N != N:
-            raise DataError(f"{self.path} is of other images", expected=f"{N} feature maps", found=found_N)
-        wanted = {"labels": split.labels_N} | {f"{name}_loc": split.locations[name] for name in SPLITS}
+            raise DataError(
+                f"{self.path} is of other images", expected=f"{N} feature maps", found=found_N
+            )
+        wanted = {"labels": split.labels_N} | {
+            f"{name}_loc": split.indices[name] for name in SPLITS
+        }
         for key, values in wanted.items():
             found = self._list(key)
-            same = np.array_equal(found, values) if key == "labels" else np.array_equal(np.sort(found), np.sort(values))
+            same = (
+                np.array_equal(found, values)
+                if key == "labels"
+                else np.array_equal(np.sort(found), np.sort(values))
+            )
             if not same:
                 raise DataError(
                     f"{self.path}: {key} differs from the split file's",
@@ -96,12 +106,19 @@ class OfficialFeatures:
         try:
             maps_BDHW = self._maps()[rows]
         except READ_ERRORS as error:
-            raise DataError(f"{self.path} is damaged ({one_line(error)})", action="Download it again.") from error
+            raise DataError(
+                f"{self.path} is damaged ({one_line(error)})", action="Download it again."
+            ) from error
         with np.errstate(over="ignore"):
             maps_BDR = maps_BDHW.reshape(*maps_BDHW.shape[:2], -1)
-            regions_BRD: NDArray[np.float16] = maps_BDR.transpose(0, 2, 1).astype(np.float16, order="C")
+            regions_BRD: NDArray[np.float16] = maps_BDR.transpose(0, 2, 1).astype(
+                np.float16, order="C"
+            )
         if not all_finite(regions_BRD):
-            raise DataError(f"{self.path}: NaN or a value beyond fp16 among the features", action="Download it again.")
+            raise DataError(
+                f"{self.path}: NaN or a value beyond fp16 among the features",
+                action="Download it again.",
+            )
         return regions_BRD
 
     def _maps(self) -> h5py.Dataset:
@@ -117,7 +134,9 @@ class OfficialFeatures:
                 raise ValueError(f"it is {array.dtype} {array.shape}")
             return np.ravel(array[()])
         except READ_ERRORS as error:
-            raise DataError(f"{self.path} lacks {key} ({one_line(error)})", action="Download it again.") from error
+            raise DataError(
+                f"{self.path} lacks {key} ({one_line(error)})", action="Download it again."
+            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps_NDHW": None}
@@ -132,9 +151,17 @@ def _array(file: h5py.File, key: str) -> h5py.Dataset:
     if not isinstance(file.get(key, getlink=True), h5py.HardLink):
         raise ValueError(f"{key} is a link")
     array = file[key]
-    if not isinstance(array, h5py.Dataset) or array.shape is None or array.is_virtual or array.external:
+    if (
+        not isinstance(array, h5py.Dataset)
+        or array.shape is None
+        or array.is_virtual
+        or array.external
+    ):
         raise ValueError(f"{key} is no array in this file")
-    if array.dtype.itemsize * max(math.prod(array.chunks or ()), math.prod(array.shape[1:])) > _MOST_BYTES:
+    if (
+        array.dtype.itemsize * max(math.prod(array.chunks or ()), math.prod(array.shape[1:]))
+        > _MOST_BYTES
+    ):
         raise ValueError(f"{key} is too large, {array.shape} in chunks of {array.chunks}")
     if not _is_complete(array):
         raise ValueError(f"{key} was never written completely")
@@ -152,12 +179,18 @@ def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) 
     model_name = source.get("backbone", {}).get("model_name", source["name"])
     if not model_name.startswith("resnet101"):
         action = "Choose features=resnet101_448."
-        raise DataError(f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action)
+        raise DataError(
+            f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action
+        )
     size = source["transform"]["image_size"]
     expected = (size // STRIDE, size // STRIDE)
     if grid != expected:
         is_dazle = grid == (7, 7)
-        made_by = "It is DAZLE's file of 224 px images, under the same name: choose" if is_dazle else "Choose"
+        made_by = (
+            "It is DAZLE's file of 224 px images, under the same name: choose"
+            if is_dazle
+            else "Choose"
+        )
         raise DataError(
             f"{path} has another region grid",
             expected=f"{expected[0]}x{expected[1]} regions at {size} px",

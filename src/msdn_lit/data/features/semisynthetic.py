@@ -52,7 +52,12 @@ class AttributeRegions:
 
     def __post_init__(self) -> None:
         smallest = min(self.num_channels, self.grid_side, self.attributes_per_region)
-        if smallest < 1 or not 0 <= self.background <= 1 or not 0 <= self.noise <= 1000 or self.seed < 0:
+        if (
+            smallest < 1
+            or not 0 <= self.background <= 1
+            or not 0 <= self.noise <= 1000
+            or self.seed < 0
+        ):
             expected = "sizes from 1, background from 0 to 1, noise from 0 to 1000, seed from 0"
             raise ConfigError("features.regions is out of range", expected=expected)
 
@@ -64,7 +69,9 @@ class AttributeRegions:
         unit_KD: NDArray[np.float64] = drawn_KD / np.linalg.norm(drawn_KD, axis=1, keepdims=True)
         return unit_KD
 
-    def manifest(self, source: dict[str, Any], images_sha256: str, versions: dict[str, str]) -> Manifest:
+    def manifest(
+        self, source: dict[str, Any], images_sha256: str, versions: dict[str, str]
+    ) -> Manifest:
         """The manifest of the store of these regions; in place of weights, it identifies attributes and labels."""
         side, N = self.grid_side, len(self.labels_N)
         return Manifest(
@@ -72,7 +79,9 @@ class AttributeRegions:
             images_sha256=images_sha256,
             shape=(N, side * side, self.num_channels),
             grid=(side, side),
-            weights_sha256=sha256(self.class_attributes_CK.tobytes() + self.labels_N.tobytes()).hexdigest(),
+            weights_sha256=sha256(
+                self.class_attributes_CK.tobytes() + self.labels_N.tobytes()
+            ).hexdigest(),
             versions=versions,
             computation={"semi_synthetic": "drawn from class attributes, without images"},
         )
@@ -84,13 +93,21 @@ class AttributeRegions:
 
     def image(self, row: int) -> NDArray[np.float16]:
         """Draws the regions of one image, (R, D)."""
-        rng = np.random.default_rng((self.seed, row + 1))  # (seed, 0) would be the directions' own stream
+        rng = np.random.default_rng(
+            (self.seed, row + 1)
+        )  # (seed, 0) would be the directions' own stream
         R, K = self.grid_side**2, len(self.directions_KD)
         chances_K = self._cumulative_CK[self.labels_N[row]]
-        shown_RM = np.searchsorted(chances_K, rng.random((R, self.attributes_per_region)), side="right")
+        shown_RM = np.searchsorted(
+            chances_K, rng.random((R, self.attributes_per_region)), side="right"
+        )
         shown_RM[rng.random(R) < self.background] = K
-        noise_RD = rng.standard_normal((R, self.num_channels)) * self.noise / np.sqrt(self.num_channels)
-        regions_RD: NDArray[np.float16] = (self._and_nothing[shown_RM].sum(axis=1) + noise_RD).astype(np.float16)
+        noise_RD = (
+            rng.standard_normal((R, self.num_channels)) * self.noise / np.sqrt(self.num_channels)
+        )
+        regions_RD: NDArray[np.float16] = (
+            self._and_nothing[shown_RM].sum(axis=1) + noise_RD
+        ).astype(np.float16)
         return regions_RD
 
     @cached_property

@@ -72,7 +72,8 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / REGIONS
+        self.folder = folder
+        self.path = folder / REGIONS
         self.manifest = _read_manifest(folder)
         self._buffers: list[NDArray[np.float16]] = []
         self._regions: Tensor | None = None
@@ -88,13 +89,23 @@ class FeatureStore:
         remedy = f"Remove {self.folder} and run msdn-extract again with the same overrides."
         if self.manifest.source != source:
             differing = sorted(
-                k for k in {*source, *self.manifest.source} if source.get(k) != self.manifest.source.get(k)
+                k
+                for k in {*source, *self.manifest.source}
+                if source.get(k) != self.manifest.source.get(k)
             )
             wanted = {key: source.get(key) for key in differing}
             found = {key: self.manifest.source.get(key) for key in differing}
-            raise DataError(f"{self.folder} was made in another way", expected=wanted, found=found, action=remedy)
+            raise DataError(
+                f"{self.folder} was made in another way",
+                expected=wanted,
+                found=found,
+                action=remedy,
+            )
         if self.manifest.images_sha256 != images_sha256:
-            raise DataError(f"{self.folder} was made from another image list than the split file's", action=remedy)
+            raise DataError(
+                f"{self.folder} was made from another image list than the split file's",
+                action=remedy,
+            )
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Reads images by row into memory, (B, R, D).
@@ -104,7 +115,9 @@ class FeatureStore:
         """
         assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
         regions_BRD = self._buffer(len(rows))
-        torch.index_select(self._map(), 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD))
+        torch.index_select(
+            self._map(), 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD)
+        )
         for position in np.flatnonzero(~self._is_checked[rows]):
             if not all_finite(regions_BRD[position]):
                 raise DataError(
@@ -120,7 +133,9 @@ class FeatureStore:
             is_free = sys.getrefcount(buffer) <= _REFERENCES_TO_A_FREE_BUFFER
             if is_free and len(buffer) >= num_images:
                 return buffer[:num_images]
-        self._buffers = self._buffers[-_MAX_BUFFERS + 1 :]  # what is still held elsewhere lives on there
+        self._buffers = self._buffers[
+            -_MAX_BUFFERS + 1 :
+        ]  # what is still held elsewhere lives on there
         self._buffers.append(np.empty((num_images, *self.manifest.shape[1:]), dtype=np.float16))
         return self._buffers[-1][:]
 
@@ -136,8 +151,13 @@ class FeatureStore:
                     action=f"Remove {self.folder} and run msdn-extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
-                expected, found = f"float16 {self.manifest.shape}", f"{regions.dtype} {regions.shape}"
-                raise DataError(f"{self.path} is not what its manifest says", expected=expected, found=found)
+                expected, found = (
+                    f"float16 {self.manifest.shape}",
+                    f"{regions.dtype} {regions.shape}",
+                )
+                raise DataError(
+                    f"{self.path} is not what its manifest says", expected=expected, found=found
+                )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PyTorch knows no memory that must not be written
                 self._regions = torch.from_numpy(np.asarray(regions))
@@ -156,13 +176,19 @@ def _read_manifest(folder: Path) -> Manifest:
         lists = {name: tuple(getattr(manifest, name)) for name in ("shape", "grid", "skipped")}
         manifest = Manifest(**content | lists)
     except FileNotFoundError:
-        raise DataError(f"No region features at {folder}", action="Run msdn-extract with the same overrides.") from None
+        raise DataError(
+            f"No region features at {folder}", action="Run msdn-extract with the same overrides."
+        ) from None
     except READ_ERRORS as error:
         raise DataError(f"{path} is damaged ({one_line(error)})", action=remedy) from error
     if manifest.format != FORMAT:
-        raise DataError(f"{path} has another format", expected=FORMAT, found=manifest.format, action=remedy)
+        raise DataError(
+            f"{path} has another format", expected=FORMAT, found=manifest.format, action=remedy
+        )
     if not _is_sound(manifest):
-        raise DataError(f"{path} is damaged (a value is of another kind than all stores have)", action=remedy)
+        raise DataError(
+            f"{path} is damaged (a value is of another kind than all stores have)", action=remedy
+        )
     return manifest
 
 
@@ -174,7 +200,10 @@ def _is_sound(manifest: Manifest) -> bool:
     return (
         all(type(number) is int and number >= 0 for number in whole)
         and all(type(text) is str for text in texts)
-        and all(type(entries) is dict for entries in (manifest.source, manifest.versions, manifest.computation))
+        and all(
+            type(entries) is dict
+            for entries in (manifest.source, manifest.versions, manifest.computation)
+        )
         and len(manifest.grid) == 2
         and manifest.grid[0] * manifest.grid[1] == R
         and all(row < N for row in manifest.skipped)

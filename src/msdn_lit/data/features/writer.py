@@ -25,7 +25,9 @@ from msdn_lit.errors import DataError
 
 PARTIAL, PLAN, PROGRESS = "regions.npy.partial", "plan.json", "progress"
 MISSING, DONE, SKIPPED = 0, 1, 2
-SECONDS_BETWEEN_SYNCS = 5.0  # what a power failure can cost; a killed process loses its current batches only
+SECONDS_BETWEEN_SYNCS = (
+    5.0  # what a power failure can cost; a killed process loses its current batches only
+)
 # Two more locks lie beyond the bytes of all images: of who begins or publishes the store, and of all who work on it.
 _TURN, _PRESENCE = 2**40, 2**40 + 1
 
@@ -46,8 +48,12 @@ class FeatureStoreWriter:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, batch_size: int) -> None:
-        self.folder, self.manifest, self.batch_size = folder, manifest, batch_size
-        self._written: list[tuple[range, bytes]] = []  # batches on their way to the disk, with their states
+        self.folder = folder
+        self.manifest = manifest
+        self.batch_size = batch_size
+        self._written: list[
+            tuple[range, bytes]
+        ] = []  # batches on their way to the disk, with their states
         self._claimed: set[int] = set()
         self._last_sync = time.monotonic()
 
@@ -66,7 +72,10 @@ class FeatureStoreWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self.sync()
@@ -85,14 +94,20 @@ class FeatureStoreWriter:
         num_images = self.manifest.shape[0]
         for start in range(0, num_images, self.batch_size):
             rows = range(start, min(start + self.batch_size, num_images))
-            if start not in self._claimed and self._is_missing(rows) and self._lock(rows.start, len(rows)):
+            if (
+                start not in self._claimed
+                and self._is_missing(rows)
+                and self._lock(rows.start, len(rows))
+            ):
                 if self._is_missing(rows):  # nobody finished it in between
                     self._claimed.add(start)
                     yield rows
                 else:
                     self._unlock(rows.start, len(rows))
 
-    def write(self, rows: range, regions_BRD: NDArray[np.float16], skipped: Collection[int] = ()) -> None:
+    def write(
+        self, rows: range, regions_BRD: NDArray[np.float16], skipped: Collection[int] = ()
+    ) -> None:
         """Writes a claimed batch.
 
         Args:
@@ -117,7 +132,9 @@ class FeatureStoreWriter:
                 position, remaining = position + count, remaining[count:]
         except OSError as error:
             action = "Free some room and repeat the command: it continues where it stopped."
-            raise DataError(f"{self.folder / PARTIAL} cannot be written ({error.strerror})", action=action) from error
+            raise DataError(
+                f"{self.folder / PARTIAL} cannot be written ({error.strerror})", action=action
+            ) from error
         self._written.append((rows, bytes(SKIPPED if row in skipped else DONE for row in rows)))
         if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
             self.sync()
@@ -147,7 +164,10 @@ class FeatureStoreWriter:
                 os.replace(self.folder / PARTIAL, self.folder / REGIONS)
             regions_sha256 = hash_regions(self.folder)
             skipped = tuple(row for row, state in enumerate(states) if state == SKIPPED)
-            _write_json(self.folder / MANIFEST, replace(self.manifest, skipped=skipped, regions_sha256=regions_sha256))
+            _write_json(
+                self.folder / MANIFEST,
+                replace(self.manifest, skipped=skipped, regions_sha256=regions_sha256),
+            )
             (self.folder / PLAN).unlink()
             (self.folder / PROGRESS).unlink()
             return True
@@ -163,7 +183,9 @@ class FeatureStoreWriter:
             elif not self._has_begun():
                 self._begin()
             self._lock(_PRESENCE, kind=fcntl.LOCK_SH)
-            path = next(path for path in (self.folder / PARTIAL, self.folder / REGIONS) if path.exists())
+            path = next(
+                path for path in (self.folder / PARTIAL, self.folder / REGIONS) if path.exists()
+            )
             self._first_byte = path.stat().st_size - 2 * int(np.prod(self.manifest.shape))
             self._regions = os.open(path, os.O_WRONLY)
         finally:
@@ -173,7 +195,12 @@ class FeatureStoreWriter:
         plan = self.folder / PLAN
         has_regions = (self.folder / PARTIAL).exists() or (self.folder / REGIONS).exists()
         has_progress = os.fstat(self._progress).st_size == self.manifest.shape[0]
-        return has_regions and has_progress and plan.is_file() and plan.read_bytes() == _json(self.manifest)
+        return (
+            has_regions
+            and has_progress
+            and plan.is_file()
+            and plan.read_bytes() == _json(self.manifest)
+        )
 
     def _begin(self) -> None:
         if not self._lock(_PRESENCE):
@@ -200,10 +227,15 @@ class FeatureStoreWriter:
     def _is_missing(self, rows: range) -> bool:
         return MISSING in os.pread(self._progress, len(rows), rows.start)
 
-    def _lock(self, start: int, length: int = 1, *, kind: int = fcntl.LOCK_EX, wait: bool = False) -> bool:
+    def _lock(
+        self, start: int, length: int = 1, *, kind: int = fcntl.LOCK_EX, wait: bool = False
+    ) -> bool:
         try:
             fcntl.lockf(self._progress, kind | (0 if wait else fcntl.LOCK_NB), length, start)
-        except (BlockingIOError, PermissionError):  # the two ways in which systems say that another process has it
+        except (
+            BlockingIOError,
+            PermissionError,
+        ):  # the two ways in which systems say that another process has it
             return False
         return True
 

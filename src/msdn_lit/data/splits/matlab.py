@@ -19,10 +19,32 @@ from numpy.typing import NDArray
 Value = NDArray[Any] | list[str]
 _BYTE_ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
 _MATRIX, _COMPRESSED = 14, 15  # types of elements
-_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16-{}", 16: "utf-8", 17: "utf-16-{}", 18: "utf-32-{}"}
 _CELL, _CHAR = 1, 4  # classes of variables
-_CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+_CLASSES = {
+    6: "f8",
+    7: "f4",
+    8: "i1",
+    9: "u1",
+    10: "i2",
+    11: "u2",
+    12: "i4",
+    13: "u4",
+    14: "i8",
+    15: "u8",
+}
 _COMPLEX = 0x800
 _MOST_AXES = 8
 _HEAD_BYTES = 1024  # a variable's name lies within them
@@ -56,7 +78,9 @@ def _variables(file: BinaryIO, order: str, names: Collection[str]) -> Iterator[t
         kind, size = struct.unpack(order + "II", file.read(8))
         start += 8 + size
         if kind not in (_MATRIX, _COMPRESSED) or start > end:
-            raise ValueError(f"an element of type {kind} and {size} bytes is no variable that fits into the file")
+            raise ValueError(
+                f"an element of type {kind} and {size} bytes is no variable that fits into the file"
+            )
         content = file.read(min(size, _HEAD_BYTES))
         name = _name(_decompressed(content, _HEAD_BYTES) if kind == _COMPRESSED else content, order)
         if name in names:
@@ -103,7 +127,9 @@ def _value(variable: bytes, order: str) -> Value:
         ((stored, data),) = elements
         values = np.frombuffer(data, order + _NUMBERS[stored])
         return values.reshape(shape, order="F").astype(_CLASSES[kind])
-    raise ValueError(f"a variable of class {kind} and shape {shape} is neither a real array nor cells of texts")
+    raise ValueError(
+        f"a variable of class {kind} and shape {shape} is neither a real array nor cells of texts"
+    )
 
 
 def _text(variable: bytes, order: str) -> str:
@@ -116,7 +142,9 @@ def _text(variable: bytes, order: str) -> str:
     return data.decode(_TEXTS[stored].format({"<": "le", ">": "be"}[order]))
 
 
-def _opened(variable: bytes, order: str) -> tuple[int, tuple[int, ...], Iterator[tuple[int, bytes]]]:
+def _opened(
+    variable: bytes, order: str
+) -> tuple[int, tuple[int, ...], Iterator[tuple[int, bytes]]]:
     """A variable's class, which is none that we know if its numbers are complex; its shape; and what follows."""
     elements = _elements(variable, order)
     (_, flags), (_, sizes), _ = islice(elements, 3)

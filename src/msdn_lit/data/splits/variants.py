@@ -10,8 +10,8 @@ from hashlib import sha256
 
 import numpy as np
 
+from msdn_lit.data.splits.holdout import split_classes
 from msdn_lit.data.splits.xlsa17 import ABSENT, CLEAN, LEAKING, IntArray, ProposedSplit
-from msdn_lit.errors import ConfigError
 
 VARIANTS = {LEAKING: "official", ABSENT: "official without train and val", CLEAN: "corrected"}
 
@@ -40,13 +40,19 @@ def fingerprints(split: ProposedSplit, relative_paths: Sequence[str]) -> SplitFi
     )
 
 
-def find_differences(split: ProposedSplit, relative_paths: Sequence[str], official: SplitFingerprints) -> list[str]:
+def find_differences(
+    split: ProposedSplit, relative_paths: Sequence[str], official: SplitFingerprints
+) -> list[str]:
     """Says in which respects a split is none of the known variants; nothing where it is one."""
     found = fingerprints(split, relative_paths)
     differences = []
     if found.splits != official.splits:
-        differences.append("other classes or other images in trainval, test_seen or test_unseen (att_splits.mat)")
-    if split.train_val != ABSENT and (split.train_val not in VARIANTS or found.train_val != official.train_val):
+        differences.append(
+            "other classes or other images in trainval, test_seen or test_unseen (att_splits.mat)"
+        )
+    if split.train_val != ABSENT and (
+        split.train_val not in VARIANTS or found.train_val != official.train_val
+    ):
         differences.append("other images in train or val (att_splits.mat)")
     if official.images not in (None, found.images):
         differences.append("other images or labels, or in another order (res101.mat)")
@@ -69,31 +75,22 @@ def with_train_and_val(split: ProposedSplit, *, fraction: float, seed: int) -> P
     Returns:
         A split that has both; `train_val` says how.
     """
-    if "train" in split.locations:
+    if "train" in split.indices:
         return split
-    trainval = split.locations["trainval"]
-    is_val = np.isin(split.labels_N[trainval], draw_val_classes(split.classes_of("trainval"), fraction, seed))
+    trainval = split.indices["trainval"]
+    is_val = np.isin(
+        split.labels_N[trainval], split_classes(split.classes_of("trainval"), fraction, seed)
+    )
     drawn = {"train": trainval[~is_val], "val": trainval[is_val]}
-    return replace(split, locations={**split.locations, **drawn}, train_val=f"drawn, fraction {fraction}, seed {seed}")
-
-
-def draw_val_classes(seen: IntArray, fraction: float, seed: int) -> IntArray:
-    """Chooses a part of the seen classes, at least one and not all.
-
-    Raises:
-        ConfigError: The fraction is not between 0 and 1, or there is only one class.
-    """
-    if not 0 < fraction < 1 or len(seen) < 2:
-        found = f"{fraction} of {len(seen)}"
-        raise ConfigError(
-            "data.val_classes draws no val", expected="a fraction of two or more seen classes", found=found
-        )
-    count = min(max(1, round(fraction * len(seen))), len(seen) - 1)
-    return np.sort(np.random.default_rng(seed).permutation(seen)[:count])
+    return replace(
+        split,
+        indices={**split.indices, **drawn},
+        train_val=f"drawn, fraction {fraction}, seed {seed}",
+    )
 
 
 def _sorted(split: ProposedSplit, *names: str) -> list[IntArray]:
-    return [np.sort(split.locations.get(name, np.empty(0, dtype=np.int64))) for name in names]
+    return [np.sort(split.indices.get(name, np.empty(0, dtype=np.int64))) for name in names]
 
 
 def _hash(names: Sequence[str], *arrays: IntArray) -> str:

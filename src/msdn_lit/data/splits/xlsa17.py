@@ -34,7 +34,7 @@ class ProposedSplit:
         class_attributes_CK: Class semantic vectors as in the file, float32, (C, K).
         image_files: N image paths as in the file.
         labels_N: Class of each image, (N,).
-        locations: Image indices of trainval, test_seen and test_unseen and, where the file has them, of train and val.
+        indices: Image indices of trainval, test_seen and test_unseen and, where the file has them, of train and val.
             The official train and val leak test_seen images; here both are intersected with trainval.
         train_val: Where train and val come from: the split file, or how they were drawn.
         variant: Which variant of a published benchmark's files this is; "own" where there is nothing published.
@@ -45,20 +45,20 @@ class ProposedSplit:
     class_attributes_CK: NDArray[np.float32]
     image_files: tuple[str, ...]
     labels_N: IntArray
-    locations: Mapping[str, IntArray]
+    indices: Mapping[str, IntArray]
     train_val: str = ABSENT
     variant: str = "own"
 
     def classes_of(self, *names: str) -> IntArray:
         """The classes that occur in the named splits, ascending."""
-        return np.unique(np.concatenate([self.labels_N[self.locations[name]] for name in names]))
+        return np.unique(np.concatenate([self.labels_N[self.indices[name]] for name in names]))
 
     def fingerprint(self) -> str:
         """Hash of names, attributes, labels and sorted splits: equal for files that define the same benchmark."""
         digest = sha256("\n".join((*self.class_names, *self.image_files)).encode())
         digest.update(self.class_attributes_CK.tobytes() + self.labels_N.tobytes())
-        for name in sorted(self.locations):
-            digest.update(name.encode() + np.sort(self.locations[name]).tobytes())
+        for name in sorted(self.indices):
+            digest.update(name.encode() + np.sort(self.indices[name]).tobytes())
         return digest.hexdigest()
 
 
@@ -72,19 +72,28 @@ def read_proposed_split(folder: Path) -> ProposedSplit:
         DataError: A file is missing, damaged or lacks a key, or the two do not fit together.
     """
     splits_path, images_path = folder / "att_splits.mat", folder / "res101.mat"
-    splits = _load(splits_path, ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
+    splits = _load(
+        splits_path, ["att", "allclasses_names", "trainval_loc", "test_seen_loc", "test_unseen_loc"]
+    )
     images = _load(images_path, ["image_files", "labels"])
-    locations = {name: _zero_based(splits_path, splits, f"{name}_loc") for name in ("trainval", *TEST_SPLITS)}
+    indices = {
+        name: _zero_based(splits_path, splits, f"{name}_loc") for name in ("trainval", *TEST_SPLITS)
+    }
     has_both = {"train_loc", "val_loc"} <= splits.keys()
-    train_val = {name: _zero_based(splits_path, splits, f"{name}_loc") for name in ("train", "val") if has_both}
+    train_val = {
+        name: _zero_based(splits_path, splits, f"{name}_loc")
+        for name in ("train", "val")
+        if has_both
+    }
     split = ProposedSplit(
         folder=folder,
         class_names=_texts(splits_path, splits, "allclasses_names"),
         class_attributes_CK=_attributes(splits_path, splits["att"]),
         image_files=_texts(images_path, images, "image_files"),
         labels_N=_zero_based(images_path, images, "labels"),
-        locations=locations | {name: np.intersect1d(rows, locations["trainval"]) for name, rows in train_val.items()},
-        train_val=_origin(train_val, locations),
+        indices=indices
+        | {name: np.intersect1d(rows, indices["trainval"]) for name, rows in train_val.items()},
+        train_val=_origin(train_val, indices),
     )
     _check_sizes(split)
     _check_splits(split)
@@ -113,18 +122,23 @@ def _load(path: Path, keys: Sequence[str], source: str = SOURCE) -> dict[str, Va
         raise DataError(problem, expected="a MATLAB 5 file", action=source) from error
     missing = [key for key in keys if key not in content]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}", expected=list(keys), found=sorted(content), action=source)
+        raise DataError(
+            f"{path} lacks {', '.join(missing)}",
+            expected=list(keys),
+            found=sorted(content),
+            action=source,
+        )
     return content
 
 
-def _origin(train_val: Mapping[str, IntArray], locations: Mapping[str, IntArray]) -> str:
+def _origin(train_val: Mapping[str, IntArray], indices: Mapping[str, IntArray]) -> str:
     """Says how a file's train and val lie in its other splits."""
     if not train_val:
         return ABSENT
-    outside = np.setdiff1d(np.concatenate(list(train_val.values())), locations["trainval"])
+    outside = np.setdiff1d(np.concatenate(list(train_val.values())), indices["trainval"])
     if not len(outside):
         return CLEAN
-    return LEAKING if np.array_equal(outside, np.sort(locations["test_seen"])) else _CUT
+    return LEAKING if np.array_equal(outside, np.sort(indices["test_seen"])) else _CUT
 
 
 def _zero_based(path: Path, content: Mapping[str, Value], key: str) -> IntArray:
@@ -133,22 +147,34 @@ def _zero_based(path: Path, content: Mapping[str, Value], key: str) -> IntArray:
     in_range = is_number and bool(((values > -_LAST_WHOLE) & (values < _LAST_WHOLE)).all())
     if not in_range or not (np.floor(values) == values).all():
         expected, found = "whole numbers from 1", f"{values.dtype} of shape {values.shape}"
-        raise DataError(f"{path}: {key} is not a list of indices", expected=expected, found=found, action=SOURCE)
+        raise DataError(
+            f"{path}: {key} is not a list of indices", expected=expected, found=found, action=SOURCE
+        )
     return values.astype(np.int64).ravel() - 1
 
 
 def _attributes(path: Path, values: Value) -> NDArray[np.float32]:
     if isinstance(values, list) or values.ndim != 2 or not values.size:
-        raise DataError(f"{path}: att is no table of numbers", expected="(attributes, classes)", action=SOURCE)
+        raise DataError(
+            f"{path}: att is no table of numbers", expected="(attributes, classes)", action=SOURCE
+        )
     if not (abs(values) <= _LARGEST).all():
-        raise DataError(f"{path}: att holds NaN or infinity or a number beyond {_LARGEST:g}", action=SOURCE)
+        raise DataError(
+            f"{path}: att holds NaN or infinity or a number beyond {_LARGEST:g}", action=SOURCE
+        )
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
 
-def _texts(path: Path, content: Mapping[str, Value], key: str, source: str = SOURCE) -> tuple[str, ...]:
+def _texts(
+    path: Path, content: Mapping[str, Value], key: str, source: str = SOURCE
+) -> tuple[str, ...]:
     texts = content[key]
     if not isinstance(texts, list):
-        raise DataError(f"{path}: {key} is no list of texts", found=f"{texts.dtype} {texts.shape}", action=source)
+        raise DataError(
+            f"{path}: {key} is no list of texts",
+            found=f"{texts.dtype} {texts.shape}",
+            action=source,
+        )
     return tuple(texts)
 
 
@@ -157,24 +183,39 @@ def _check_sizes(split: ProposedSplit) -> None:
     C, N = len(split.class_names), len(split.image_files)
     found_C = split.class_attributes_CK.shape[0]
     if found_C != C:
-        raise DataError(f"{attributes}: att and allclasses_names disagree", expected=f"{C} classes", found=found_C)
+        raise DataError(
+            f"{attributes}: att and allclasses_names disagree",
+            expected=f"{C} classes",
+            found=found_C,
+        )
     if len(split.labels_N) != N:
-        raise DataError(f"{images}: labels and image_files disagree", expected=f"{N} labels", found=len(split.labels_N))
+        raise DataError(
+            f"{images}: labels and image_files disagree",
+            expected=f"{N} labels",
+            found=len(split.labels_N),
+        )
     if split.labels_N.min() < 0 or split.labels_N.max() >= C:
         bounds = f"{split.labels_N.min() + 1} to {split.labels_N.max() + 1}"
-        raise DataError(f"{images}: labels outside the classes of att_splits.mat", expected=f"1 to {C}", found=bounds)
+        raise DataError(
+            f"{images}: labels outside the classes of att_splits.mat",
+            expected=f"1 to {C}",
+            found=bounds,
+        )
 
 
 def _check_splits(split: ProposedSplit) -> None:
     path, N = split.folder / "att_splits.mat", len(split.labels_N)
-    for name, rows in split.locations.items():
+    for name, rows in split.indices.items():
         if len(rows) and (rows.min() < 0 or rows.max() >= N):
             found = f"{rows.min() + 1} to {rows.max() + 1}"
             raise DataError(
-                f"{path}: {name}_loc leaves the image list", expected=f"1 to {N}", found=found, action=SOURCE
+                f"{path}: {name}_loc leaves the image list",
+                expected=f"1 to {N}",
+                found=found,
+                action=SOURCE,
             )
     for first, second in (("trainval", "test_seen"), ("trainval", "test_unseen"), TEST_SPLITS):
-        shared = np.intersect1d(split.locations[first], split.locations[second])
+        shared = np.intersect1d(split.indices[first], split.indices[second])
         if len(shared):
             raise DataError(
                 f"{path}: {first}_loc and {second}_loc overlap",
@@ -182,9 +223,14 @@ def _check_splits(split: ProposedSplit) -> None:
                 found=f"{len(shared)}",
                 action=SOURCE,
             )
-    leaked = np.intersect1d(split.classes_of("trainval", "test_seen"), split.classes_of("test_unseen"))
+    leaked = np.intersect1d(
+        split.classes_of("trainval", "test_seen"), split.classes_of("test_unseen")
+    )
     if len(leaked):
         names = ", ".join(split.class_names[c] for c in leaked[:5])
         raise DataError(
-            f"{path}: classes both seen and unseen", expected="none", found=f"{len(leaked)} ({names})", action=SOURCE
+            f"{path}: classes both seen and unseen",
+            expected="none",
+            found=f"{len(leaked)} ({names})",
+            action=SOURCE,
         )

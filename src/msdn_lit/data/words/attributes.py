@@ -70,7 +70,9 @@ def plain_words(name: str) -> Words:
 
 
 def sum_of_words(
-    words_of_attributes: Sequence[Words], vector_of: Mapping[str, NDArray[np.float64]], source: object
+    words_of_attributes: Sequence[Words],
+    vector_of: Mapping[str, NDArray[np.float64]],
+    source: object,
 ) -> tuple[NDArray[np.float32], Words]:
     """Makes attribute vectors from word vectors.
 

@@ -62,9 +62,14 @@ def read_words(path: Path, wanted: Collection[str]) -> dict[str, Vector]:
         raise DataError(f"{path} is missing", action="Check data.semantics.word_vectors.") from None
     except READ_ERRORS as error:
         action = "Download it again, or check that its ending says what it is."
-        raise DataError(f"{path} cannot be read as word vectors ({one_line(error)})", action=action) from error
+        raise DataError(
+            f"{path} cannot be read as word vectors ({one_line(error)})", action=action
+        ) from error
     if not all((abs(vector_E) <= _LARGEST).all() for vector_E in found.values()):
-        raise DataError(f"{path} holds NaN or infinity or a number beyond {_LARGEST:g}", action="Download it again.")
+        raise DataError(
+            f"{path} holds NaN or infinity or a number beyond {_LARGEST:g}",
+            action="Download it again.",
+        )
     return found
 
 
@@ -98,7 +103,9 @@ def _text(file: Stream, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Vect
     first = next(lines, b"")
     has_header = len(first.split()) == 2
     E = _dimensions(first.split()[1] if has_header else len(first.split()) - 1)
-    for number, line in enumerate(lines if has_header else chain([first], lines), start=1 + has_header):
+    for number, line in enumerate(
+        lines if has_header else chain([first], lines), start=1 + has_header
+    ):
         if line.partition(b" ")[0] not in wanted:
             continue
         word, *values = line.split()
@@ -135,9 +142,16 @@ def _binary(file: Stream, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Ve
 def _archive(path: Path, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Vector]]:
     with zipfile.ZipFile(path) as archive:
         words, vectors = read_member(archive, "words.npy"), read_member(archive, "vectors.npy")
-    is_table = words.ndim == 1 and words.dtype.kind == "U" and vectors.ndim == 2 and vectors.dtype.kind in "fiu"
+    is_table = (
+        words.ndim == 1
+        and words.dtype.kind == "U"
+        and vectors.ndim == 2
+        and vectors.dtype.kind in "fiu"
+    )
     if not is_table or len(words) != len(vectors):
-        raise ValueError(f"words are {words.dtype} {words.shape}, vectors {vectors.dtype} {vectors.shape}")
+        raise ValueError(
+            f"words are {words.dtype} {words.shape}, vectors {vectors.dtype} {vectors.shape}"
+        )
     for word, vector_E in zip(words, vectors, strict=True):
         if word.encode() in wanted:
             yield word.encode(), _as_double(vector_E)

@@ -36,7 +36,9 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, data = state
-        self.table = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
+        self.table = np.frombuffer(data, kind.dtype).reshape(
+            shape, order="F" if is_fortran else "C"
+        )
 
 
 def _from_buffer(data: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
@@ -63,7 +65,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _STAND_INS:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which a table of numbers never does")
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which a table of numbers never does"
+            )
         return _STAND_INS[module, name]
 
 
@@ -93,15 +97,24 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
         kind = "NumPy" if path.suffix in (".npy", ".npz") else "pickled"
         problem = f"{path} cannot be read as a {kind} array ({one_line(error)})"
         raise DataError(problem, action="Download it again.") from error
-    valid = isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype.kind == "f" and table.shape[1] > 0
-    found = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
+    valid = (
+        isinstance(table, np.ndarray)
+        and table.ndim == 2
+        and table.dtype.kind == "f"
+        and table.shape[1] > 0
+    )
+    found = (
+        f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
+    )
     if not valid or table.shape[0] != num_attributes:
         expected = f"a float table of {num_attributes} rows"
         raise DataError(f"{path} does not fit the attributes", expected=expected, found=found)
     with np.errstate(over="ignore", invalid="ignore"):
         vectors_KE: NDArray[np.float32] = table.astype(np.float32)
     if not np.isfinite(vectors_KE).all():
-        raise DataError(f"{path} holds NaN, infinity or a number beyond float32", action="Download it again.")
+        raise DataError(
+            f"{path} holds NaN, infinity or a number beyond float32", action="Download it again."
+        )
     return vectors_KE
 
 

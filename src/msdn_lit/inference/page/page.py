@@ -36,7 +36,9 @@ def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, s
         failures: Why pictures could not be read, by file.
     """
     shown = predictions[:MAX_PICTURES]
-    left_out = f" The first {MAX_PICTURES} of {len(predictions)} pictures." * (len(predictions) > MAX_PICTURES)
+    left_out = f" The first {MAX_PICTURES} of {len(predictions)} pictures." * (
+        len(predictions) > MAX_PICTURES
+    )
     content: dict[str, Any] = {"model": None, "images": [picture_data(found) for found in shown]}
     if shown:
         first = shown[0]
@@ -55,14 +57,20 @@ def model_data(
     """What the page needs of the classes."""
     classes = zip(candidates.names, candidates.sides, margins_C.tolist(), strict=True)
     rows = _base64(candidates.attributes_CK.astype("<f4").tobytes())
-    return {"attributes": list(attribute_names), "classes": [list(one) for one in classes], "rows": rows}
+    return {
+        "attributes": list(attribute_names),
+        "classes": [list(one) for one in classes],
+        "rows": rows,
+    }
 
 
 def picture_data(found: Prediction) -> dict[str, Any]:
     """What the page needs of a prediction."""
     jpeg = io.BytesIO()
     Image.fromarray(found.picture).save(jpeg, "JPEG", quality=85)
-    attention = {name: _base64(_as_bytes(maps_KHW).tobytes()) for name, maps_KHW in found.attention.items()}
+    attention = {
+        name: _base64(_as_bytes(maps_KHW).tobytes()) for name, maps_KHW in found.attention.items()
+    }
     return {
         "name": Path(found.image).name,
         "picture": f"data:image/jpeg;base64,{_base64(jpeg.getvalue())}",
@@ -85,8 +93,16 @@ def _base64(content: bytes) -> str:
 
 def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str], note: str) -> str:
     here = Path(__file__).parent
-    template = jinja2.Environment(autoescape=True).from_string((here / "explanation.html").read_text(encoding="utf-8"))
+    template = jinja2.Environment(autoescape=True).from_string(
+        (here / "explanation.html").read_text(encoding="utf-8")
+    )
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no tag ends the script
-    script = "".join((here / name).read_text(encoding="utf-8") for name in ("class_scores.js", "explanation.js"))
-    digest = _base64(hashlib.sha256(script.encode()).digest())  # the browser runs this script and no other
-    return template.render(title=title, data=data, script=script, digest=digest, failures=failures, note=note)
+    script = "".join(
+        (here / name).read_text(encoding="utf-8") for name in ("class_scores.js", "explanation.js")
+    )
+    digest = _base64(
+        hashlib.sha256(script.encode()).digest()
+    )  # the browser runs this script and no other
+    return template.render(
+        title=title, data=data, script=script, digest=digest, failures=failures, note=note
+    )

@@ -34,7 +34,9 @@ class Answers:
     """
 
     def __init__(self, model: Future[Predictor], samples: Sequence[Path], title: str) -> None:
-        self.model, self.samples, self.page = model, samples, app_page(title)
+        self.model = model
+        self.samples = samples
+        self.page = app_page(title)
 
     def show(self, request: Request) -> Response:
         """/: the page."""
@@ -92,11 +94,13 @@ def application(answers: Answers, host: str) -> Starlette:
         Route("/samples/{index:int}", answers.sample),
         Route("/predict", answers.predict, methods=["POST"]),
     ]
-    hosts = ["*"] if host in ("0.0.0.0", "::") else [in_address(host), "localhost", "127.0.0.1"]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+    hosts = ["*"] if host in ("0.0.0.0", "::") else [bracket_ipv6(host), "localhost", "127.0.0.1"]
+    return Starlette(
+        routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+    )
 
 
-def in_address(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
     """A host as it stands in an address: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 

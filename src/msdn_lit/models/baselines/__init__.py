@@ -2,6 +2,6 @@
 
 from msdn_lit.models.baselines.dazle import DAZLE
 from msdn_lit.models.baselines.eszsl import ESZSL
-from msdn_lit.models.baselines.pooled import Pooled
+from msdn_lit.models.baselines.pooled import BilinearCompatibility
 
-__all__ = ["DAZLE", "ESZSL", "Pooled"]
+__all__ = ["DAZLE", "ESZSL", "BilinearCompatibility"]

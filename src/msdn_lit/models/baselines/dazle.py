@@ -16,16 +16,18 @@ class DAZLE(SubNet):
     trained attribute vectors, unit regions, unit class vectors. Its loss is the release form of MSDN's for one sub-net.
 
     Args:
-        attribute_dim: E.
+        word_dim: E.
         visual_dim: D.
     """
 
-    def __init__(self, attribute_dim: int, visual_dim: int) -> None:
-        super().__init__(1, 2, attribute_dim, visual_dim)
+    def __init__(self, word_dim: int, visual_dim: int) -> None:
+        super().__init__(1, 2, word_dim, visual_dim)
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: a_k^T W_1 v_r, a_k^T W_2 v_r and a_k^T W_3 v_r."""
         values_KBR, compatibility_KBR, gates_KBR = maps
         attention_KBR = over_regions(compatibility_KBR)
-        values_KB, gates_KB = ((attention_KBR * maps_KBR).sum(dim=2) for maps_KBR in (values_KBR, gates_KBR))
+        values_KB, gates_KB = (
+            (attention_KBR * maps_KBR).sum(dim=2) for maps_KBR in (values_KBR, gates_KBR)
+        )
         return (gates_KB.sigmoid() * values_KB).T, attention_KBR

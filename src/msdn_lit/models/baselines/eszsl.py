@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.models.baselines.pooled import Pooled, pool_regions
+from msdn_lit.models.baselines.pooled import BilinearCompatibility, pool_regions
 
 
 class Moments(NamedTuple):
@@ -37,7 +37,9 @@ def moments(pooled_ND: Tensor, labels_N: Tensor, num_classes: int) -> Moments:
     return Moments(x_ND.T @ x_ND, x_ND.T @ one_hot(labels_N, num_classes).double())
 
 
-def solve_eszsl(images: Moments, class_attributes_CK: Tensor, seen: Tensor, *, gamma: float, lambda_: float) -> Tensor:
+def solve_eszsl(
+    images: Moments, class_attributes_CK: Tensor, seen: Tensor, *, gamma: float, lambda_: float
+) -> Tensor:
     """W = (X^T X + gamma I)^-1 X^T Y Z (Z^T Z + lambda I)^-1.
 
     Args:
@@ -52,16 +54,18 @@ def solve_eszsl(images: Moments, class_attributes_CK: Tensor, seen: Tensor, *, g
     """
     z_CK = class_attributes_CK[seen].double()
     left_DK = torch.linalg.solve(_with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen] @ z_CK)
-    weights_DK: Tensor = torch.linalg.solve(_with_ridge(z_CK.T @ z_CK, lambda_), left_DK, left=False)
+    weights_DK: Tensor = torch.linalg.solve(
+        _with_ridge(z_CK.T @ z_CK, lambda_), left_DK, left=False
+    )
     return weights_DK
 
 
-class ESZSL(Pooled):
+class ESZSL(BilinearCompatibility):
     """The closed form as a net.
 
     Args:
-        attribute_vectors_KE: As of `Pooled`.
-        class_attributes_CK: As of `Pooled`.
+        attribute_vectors_KE: As of `BilinearCompatibility`.
+        class_attributes_CK: As of `BilinearCompatibility`.
         visual_dim: D.
         unit_length: Scale pooled images to length one.
         gamma: Weight of the features' ridge.
@@ -81,10 +85,15 @@ class ESZSL(Pooled):
         gamma: float,
         lambda_: float,
     ) -> None:
-        super().__init__(attribute_vectors_KE, class_attributes_CK, visual_dim, unit_length=unit_length)
+        super().__init__(
+            attribute_vectors_KE, class_attributes_CK, visual_dim, unit_length=unit_length
+        )
         if not (gamma > 0 and lambda_ > 0):
-            raise ConfigError("model.gamma and model.lambda_ must be above zero", found=f"{gamma} and {lambda_}")
-        self.gamma, self.lambda_ = gamma, lambda_
+            raise ConfigError(
+                "model.gamma and model.lambda_ must be above zero", found=f"{gamma} and {lambda_}"
+            )
+        self.gamma = gamma
+        self.lambda_ = lambda_
 
     @torch.no_grad()
     def fit_closed_form(self, batches: Iterable[tuple[Tensor, ...]], seen: Tensor) -> None:
@@ -97,10 +106,14 @@ class ESZSL(Pooled):
         (C, _), (D, _) = self.class_attributes_CK.shape, self.weights_DK.shape
         total = moments(self.weights_DK.new_zeros(0, D), seen.new_zeros(0), C)
         for regions_BRD, labels_B, *_ in batches:
-            pooled_BD = pool_regions(regions_BRD.to(self.weights_DK.device), unit_length=self.unit_length)
+            pooled_BD = pool_regions(
+                regions_BRD.to(self.weights_DK.device), unit_length=self.unit_length
+            )
             batch = moments(pooled_BD, labels_B.to(pooled_BD.device), C)
             total = Moments(total.gram_DD + batch.gram_DD, total.sums_DC + batch.sums_DC)
-        weights_DK = solve_eszsl(total, self.class_attributes_CK, seen, gamma=self.gamma, lambda_=self.lambda_)
+        weights_DK = solve_eszsl(
+            total, self.class_attributes_CK, seen, gamma=self.gamma, lambda_=self.lambda_
+        )
         self.weights_DK.copy_(weights_DK)
 
 

@@ -17,7 +17,7 @@ def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
     return normalize(pooled_BD, dim=1) if unit_length else pooled_BD
 
 
-class Pooled(nn.Module):
+class BilinearCompatibility(nn.Module):
     """One linear map from the pooled image to attribute scores.
 
     Args:
@@ -30,11 +30,20 @@ class Pooled(nn.Module):
     class_attributes_CK: Tensor
 
     def __init__(
-        self, attribute_vectors_KE: Tensor, class_attributes_CK: Tensor, visual_dim: int, *, unit_length: bool
+        self,
+        attribute_vectors_KE: Tensor,
+        class_attributes_CK: Tensor,
+        visual_dim: int,
+        *,
+        unit_length: bool,
     ) -> None:
         super().__init__()
-        self.register_buffer("class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False)
-        self.weights_DK = nn.Parameter(torch.randn(visual_dim, class_attributes_CK.shape[1]) / visual_dim**0.5)
+        self.register_buffer(
+            "class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False
+        )
+        self.weights_DK = nn.Parameter(
+            torch.randn(visual_dim, class_attributes_CK.shape[1]) / visual_dim**0.5
+        )
         self.unit_length = unit_length
 
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput]:

@@ -1,0 +1,64 @@
+"""Random parts that are held out: of the images of each class, and of the classes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msdn_lit.errors import ConfigError
+
+IntArray = NDArray[np.int64]
+
+
+def split_images(
+    labels_N: IntArray, fraction: float, seed: int, *, keep_some: bool = False
+) -> NDArray[np.bool_]:
+    """Chooses a random part of the images of each class.
+
+    Args:
+        labels_N: Class of each image, (N,).
+        fraction: Part of each class, rounded to whole images.
+        seed: Seed of the choice; the choice in a class does not depend on the other classes.
+        keep_some: Choose at least one image of a class and leave at least one; a class with a single image keeps it.
+
+    Returns:
+        True for the chosen images, (N,).
+
+    Raises:
+        ConfigError: The fraction is not between 0 and 1.
+    """
+    if not 0 <= fraction < 1 or (keep_some and not fraction):
+        raise ConfigError(
+            "A hold-out fraction is wrong", expected="between 0 and 1", found=fraction
+        )
+    chosen_N = np.zeros(len(labels_N), dtype=bool)
+    for label in np.unique(labels_N):
+        images = np.flatnonzero(labels_N == label)
+        count = round(fraction * len(images))
+        if keep_some:
+            count = min(max(1, count), len(images) - 1)
+        chosen_N[np.random.default_rng([seed, int(label)]).permutation(images)[:count]] = True
+    return chosen_N
+
+
+def split_classes(classes: IntArray, fraction: float, seed: int) -> IntArray:
+    """Chooses a random part of some classes: at least one, and not all.
+
+    Args:
+        classes: Class ids.
+        fraction: Part of the classes, rounded to whole classes.
+        seed: Seed of the choice.
+
+    Returns:
+        The chosen ids, ascending.
+
+    Raises:
+        ConfigError: The fraction is not between 0 and 1, or there is only one class.
+    """
+    if not 0 < fraction < 1 or len(classes) < 2:
+        found = f"{fraction} of {len(classes)}"
+        raise ConfigError(
+            "data.val_classes draws no val",
+            expected="a fraction of two or more seen classes",
+            found=found,
+        )
+    count = min(max(1, round(fraction * len(classes))), len(classes) - 1)
+    return np.sort(np.random.default_rng(seed).permutation(classes)[:count])
