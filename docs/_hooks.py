@@ -1,8 +1,8 @@
 """MkDocs hook: links from a page to files of the repository that are outside docs/.
 
-These links work in the repository, but the site does not contain their targets. With `repo_url` in mkdocs.yml a link
-leads to the repository's web page; without it, the link becomes its text and the path of the file. A target that does
-not exist is a warning, so that `mkdocs build --strict` fails.
+These links work in the repository, but the site does not contain their targets. If mkdocs.yml has a
+`repo_url`, a link leads to the web page of the repository. If not, the link becomes plain text: its
+text and the path of the file. A missing file is a warning, so `mkdocs build --strict` fails.
 """
 
 import logging

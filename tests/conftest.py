@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from msdn_lit.build import predictor as build_predictor
+from msdn_lit.build.predictor import predictor as build_predictor
 from msdn_lit.data.benchmarks import published
 from msdn_lit.files import config_dir
 from tests import miniature
@@ -76,11 +76,12 @@ def load_config():
 
 
 @pytest.fixture
-def mini_overrides(store_dir, data_dir, tmp_path, monkeypatch):
+def mini_overrides(store_dir, data_dir, tmp_path):
     """What points the real training config at the miniature benchmark."""
-    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
     return [
+        *miniature.FEATURES,
         "data.benchmark=MINI",
+        "recipe_of=null",
         "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
         "sampler.batch_size=10",
         f"data.store_dir={store_dir}",
@@ -112,7 +113,7 @@ def tiny_run(mini_config, tmp_path):
         "features.transform.image_size=64",
         "prediction.calibration=0.7",
     )
-    predictor = build_predictor.predictor(cfg)
+    predictor = build_predictor(cfg)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = {

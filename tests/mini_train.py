@@ -45,13 +45,11 @@ def witnesses(folder):
 
 
 def run(cfg):
-    from msdn_lit.build import training as build
     from msdn_lit.commands.train import train
     from msdn_lit.data.benchmarks import published
     from tests import miniature
 
     published.BENCHMARKS["MINI"] = miniature.MINI
-    build.feature_source = lambda _: miniature.SOURCE
     return train.run(cfg)
 
 
@@ -61,4 +59,4 @@ if __name__ == "__main__":
     if "MINI_GPUS" in os.environ:
         torch.cuda.device_count = lambda: int(os.environ["MINI_GPUS"])
     sys.argv[0] = "msdn-train"
-    command("train", run)()
+    command("train", run, ())()

@@ -15,7 +15,27 @@ from msdn_lit.data.features.store import Manifest, hash_image_list
 C, K, E, N, R, D = 8, 6, 5, 96, 4, 12
 UNSEEN = (2, 5)
 MINI = XlsaBenchmark("MINI", {"images": ("MINI/images",)}, (C, len(UNSEEN), K, N))
-SOURCE = {"name": "mini", "backbone": {"model_name": "none"}, "transform": {"image_size": 16}}
+SOURCE = {
+    "name": "mini",
+    "backbone": {
+        "model_name": "none",
+        "stage": None,
+        "seed": 0,
+        "model_args": {},
+        "random_weights": False,
+    },
+    "transform": {
+        "image_size": 16,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    },
+}
+# Overrides of the default features with which a config has this source.
+FEATURES = [
+    "features.name=mini",
+    "features.backbone.model_name=none",
+    "features.transform.image_size=16",
+]
 
 
 def cells(strings):

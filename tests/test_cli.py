@@ -10,7 +10,7 @@ import pytest
 from msdn_lit.commands import _hydra as cli
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.train import evaluate, train
-from msdn_lit.files import config_dir
+from msdn_lit.files import PACKAGE, config_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,7 +56,7 @@ def test_wrong_arguments_end_in_one_line(command, arguments, message):
 
 def test_evaluate_without_a_run(command, tmp_path):
     assert command(evaluate)[0] == 2
-    code, _, err = command(evaluate, f"run_dir={tmp_path}")
+    code, _, err = command(evaluate, str(tmp_path))
     assert code == 2
     assert "no run folder: config.yaml is missing" in err
 
@@ -72,8 +72,8 @@ def test_failing_job_of_a_multirun_does_not_stop_the_others(command, tmp_path):
 
 def test_each_job_of_a_multirun_has_its_own_run_folder(tmp_path, monkeypatch):
     folders = []
-    monkeypatch.setattr(cli, "tell", pytest.fail)
-    job = cli.command("train", lambda cfg: folders.append(cfg.paths.run_dir))
+    monkeypatch.setattr(cli, "print_error", pytest.fail)
+    job = cli.command("train", lambda cfg: folders.append(cfg.paths.run_dir), ())
     monkeypatch.setattr(sys, "argv", ["msdn-train", "-m", "seed=1,2", f"paths.log_dir={tmp_path}"])
     with pytest.raises(SystemExit):  # this job leaves no result
         job()
@@ -126,16 +126,16 @@ def test_wheel_holds_the_configs_and_finds_them(tmp_path):
     configs = {
         f"msdn_lit/conf/{path.relative_to(config_dir())}" for path in config_dir().rglob("*.yaml")
     }
-    package = Path(cli.__file__).parent
+    package = PACKAGE
     assets = {
         f"msdn_lit/{path.relative_to(package)}"
         for path in package.rglob("*.*")
         if path.suffix != ".pyc"
     }
-    assert "msdn_lit/analysis/page.html" in assets
+    assert "msdn_lit/analysis/output/page.html" in assets
     assert configs | assets <= set(names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from msdn_lit.files import config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
+    code = "from msdn_lit.files import PACKAGE, config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--cfg", "job"],
         cwd=tmp_path,

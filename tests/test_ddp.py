@@ -89,9 +89,10 @@ def test_an_interrupted_trial_goes_on_in_every_process(run):
 
 
 def test_workers_that_cannot_start_processes_say_so(mini_config, monkeypatch):
-    from msdn_lit.build import training as build
+    from msdn_lit.build import trainer as build
+    from msdn_lit.build.training import training as build_training
     from msdn_lit.errors import ConfigError
 
     monkeypatch.setattr(build, "_is_in_a_worker", lambda: True)
     with pytest.raises(ConfigError, match="trial_launcher=serial"):
-        build.trainer(mini_config(*TWO))
+        build_training(mini_config(*TWO))

@@ -1,32 +1,25 @@
 """Seeds that train at once on stacked weights: each is what it would be alone."""
 
 import csv
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.samplers import StackedBatches, UniformBatches
 from msdn_lit.errors import ConfigError
-from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.tasks.stacked import StackedNet
 from tests import miniature
-from tests.test_training import PulledPlug, PullPlug, _with_callback
+from tests.helpers import PulledPlug, PullPlug, add_callback, result_of, weights_of
 
 SEEDS = (4, 5, 6)
 TOGETHER = ("seed=4", "protocol.seeds_in_parallel=3")
 HUNDRED = ("trainer.max_steps=100", "trainer.val_check_interval=30")
-
-
-def weights_of(folder, name="last"):
-    return torch.load(find_checkpoint(name, Path(folder)), weights_only=True)["state_dict"]
 
 
 @pytest.fixture
@@ -101,7 +94,7 @@ def test_runs_together_equal_runs_alone(mini_config, tmp_path, protocol, sampler
                 ScoreCache.load(folder / "scores" / f"{name}.npz") for folder in (together, alone)
             ]
             np.testing.assert_allclose(caches[0].logits_ONC, caches[1].logits_ONC, atol=1e-3)
-        results = [json.loads((folder / "result.json").read_text()) for folder in (together, alone)]
+        results = [result_of(folder) for folder in (together, alone)]
         assert results[0]["scores"] == results[1]["scores"]
         configs = [OmegaConf.load(folder / "config.yaml") for folder in (together, alone)]
         configs[0].paths.run_dir, configs[0].sweep_name = (
@@ -135,7 +128,7 @@ def test_every_seed_leaves_a_run_that_other_commands_read(mini_config, load_conf
     )
     found = find_runs([tmp_path / "run"])
     assert ([run.seed for run in found.runs], found.unfinished, found.faults) == ([4, 5, 6], [], [])
-    summary = json.loads((tmp_path / "run" / "result.json").read_text())
+    summary = result_of(tmp_path / "run")
     assert summary["seeds"] == [4, 5, 6]
     assert (
         objective
@@ -145,11 +138,9 @@ def test_every_seed_leaves_a_run_that_other_commands_read(mini_config, load_conf
     means = np.mean([run.scores["last"]["acc_seen"] for run in found.runs])
     assert summary["scores"]["last"]["acc_seen"] == pytest.approx(means)
     folder = found.runs[1].folder
-    cfg = load_config(
-        f"run_dir={folder}", f"output_dir={tmp_path / 'again'}", "accelerator=cpu", name="evaluate"
-    )
-    evaluate.run(cfg)
-    again = json.loads((tmp_path / "again" / "result.json").read_text())
+    words = ["--output", str(tmp_path / "again"), "--accelerator", "cpu"]
+    evaluate.run([str(folder), *words])
+    again = result_of(tmp_path / "again")
     assert again["scores"]["last"] == pytest.approx(dict(found.runs[1].scores["last"]))
 
 
@@ -159,8 +150,7 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
 
     train.run(config("whole"))
     with monkeypatch.context() as patch:
-        original, plug = build.trainer, PullPlug(7)
-        patch.setattr(build, "trainer", lambda *given: _with_callback(original(*given), plug))
+        add_callback(patch, PullPlug(7))
         with pytest.raises(PulledPlug):
             train.run(config("parts"))
     train.run(config("parts", "ckpt_path=last"))
@@ -168,7 +158,7 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
         whole, parts = (tmp_path / name / f"seed_{seed}" for name in ("whole", "parts"))
         expected, found = weights_of(whole), weights_of(parts)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
-        results = [json.loads((folder / "result.json").read_text()) for folder in (whole, parts)]
+        results = [result_of(folder) for folder in (whole, parts)]
         assert results[0]["scores"] == results[1]["scores"]
 
 

@@ -75,7 +75,7 @@ def test_fusion_weights_of_the_curve_are_relative(finished):
 
 
 def test_every_image_of_the_evaluated_splits_once(finished, mini_config):
-    from msdn_lit.build import training as build
+    from msdn_lit.build import task as build
 
     cache, module = (
         ScoreCache.load(finished[0] / "scores" / "last.npz"),
@@ -86,10 +86,8 @@ def test_every_image_of_the_evaluated_splits_once(finished, mini_config):
     np.testing.assert_array_equal(cache.labels_N, module.split.labels_N[cache.rows_N])
 
 
-def test_evaluating_again_writes_the_same_logits(finished, load_config, tmp_path):
-    evaluate.run(
-        load_config(f"run_dir={finished[0]}", f"output_dir={tmp_path / 'again'}", name="evaluate")
-    )
+def test_evaluating_again_writes_the_same_logits(finished, tmp_path):
+    evaluate.run([str(finished[0]), "--output", str(tmp_path / "again")])
     one = ScoreCache.load(finished[0] / "scores" / "last.npz")
     two = ScoreCache.load(tmp_path / "again" / "scores" / "last.npz")
     np.testing.assert_array_equal(one.logits_ONC, two.logits_ONC)

@@ -12,11 +12,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.build import training as build
 from msdn_lit.commands.train import train
 from msdn_lit.files import config_dir
 from msdn_lit.sweeps import trials
 from msdn_lit.sweeps.trials import Trials, trial_id, trials_in
+from tests.helpers import add_callback
 from tests.trial_folders import by_seed, same_results, same_weights, wait_for
 
 
@@ -51,17 +51,7 @@ def folder(tmp_path):
 @pytest.fixture
 def with_callback(monkeypatch):
     """Adds a callback to the trainers that are built from now on."""
-    original = build.trainer
-
-    def add(callback):
-        def trainer(cfg):
-            built = original(cfg)
-            built.callbacks.append(callback)
-            return built
-
-        monkeypatch.setattr(build, "trainer", trainer)
-
-    return add
+    return lambda callback: add_callback(monkeypatch, callback)
 
 
 class TestIdentity:
@@ -188,7 +178,7 @@ class TestSweep:
         assert sum("│ finished " in line for line in out.splitlines()) == 1
 
     def test_our_own_fault_keeps_its_traceback(self, sweep, folder, monkeypatch):
-        monkeypatch.setattr(build, "task", lambda *_: 1 / 0)
+        monkeypatch.setattr("msdn_lit.build.training.task", lambda *_: 1 / 0)
         code, _, err = sweep("seed=0")
         (trial,) = trials_in(folder)
         text = (trial.folder / "failure.txt").read_text()

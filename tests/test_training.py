@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import re
 from pathlib import Path
@@ -12,38 +11,27 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
-from msdn_lit.runs.checkpoint import find_checkpoint
 from tests import miniature
+from tests.helpers import PulledPlug, PullPlug, add_callback, checkpoint_of, result_of
 
 
 def read_result(cfg):
-    return json.loads(
-        (Path(cfg.get("output_dir") or cfg.paths.run_dir) / "result.json").read_text()
-    )
+    return result_of(cfg.paths.run_dir)
 
 
 def last_checkpoint(cfg):
-    return torch.load(find_checkpoint("last", Path(cfg.paths.run_dir)), weights_only=True)
+    return checkpoint_of(cfg.paths.run_dir)
 
 
-class PulledPlug(Exception):
-    pass
-
-
-class PullPlug(Callback):
-    """Ends the program in the middle of a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if pl_module.global_step == self.step:
-            raise PulledPlug
+def evaluate_again(cfg, folder, *words):
+    """Evaluates the last checkpoint of a run into another folder; returns the scores."""
+    evaluate.run([cfg.paths.run_dir, "--output", str(folder), "--accelerator", "cpu", *words])
+    return result_of(folder)["scores"]
 
 
 def test_run_learns_and_leaves_its_record(mini_config):
@@ -93,8 +81,7 @@ def test_learning_rate_falls_along_half_a_cosine(mini_config, monkeypatch):
         def on_train_batch_end(self, trainer, *_):
             self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    original = build.trainer
-    monkeypatch.setattr(build, "trainer", lambda cfg: _with_callback(original(cfg), Rates()))
+    add_callback(monkeypatch, Rates())
     train.run(mini_config("scheduler=cosine", "optimizer.lr=0.1"))
     assert Rates.seen == pytest.approx(
         [0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(1, 13)]
@@ -130,9 +117,7 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(
     whole = config("whole")
     train.run(whole)
     with monkeypatch.context() as patch:
-        original = build.trainer
-        plug = PullPlug(crash_at)
-        patch.setattr(build, "trainer", lambda cfg: _with_callback(original(cfg), plug))
+        add_callback(patch, PullPlug(crash_at))
         with pytest.raises(PulledPlug):
             train.run(config("interrupted"))
     resumed = config("interrupted", "ckpt_path=last")
@@ -155,11 +140,6 @@ def evaluations(checkpoint):
     return checkpoint["callbacks"]["EvaluationHistory"]["scores_at"]
 
 
-def _with_callback(trainer, callback):
-    trainer.callbacks.append(callback)
-    return trainer
-
-
 def test_random_state_continues_after_restore():
     from msdn_lit.callbacks import RandomState
 
@@ -169,35 +149,36 @@ def test_random_state_continues_after_restore():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_evaluate_needs_only_the_run_folder(mini_config, load_config, tmp_path):
+def test_evaluate_needs_only_the_run_folder(mini_config, tmp_path):
     cfg = mini_config()
     train.run(cfg)
-    evaluation = load_config(
-        f"run_dir={cfg.paths.run_dir}",
-        f"output_dir={tmp_path / 'evaluation'}",
-        "accelerator=cpu",
-        name="evaluate",
-    )
-    evaluate.run(evaluation)
-    assert read_result(evaluation)["scores"] == {"last": read_result(cfg)["scores"]["last"]}
+    scores = evaluate_again(cfg, tmp_path / "evaluation")
+    assert scores == {"last": read_result(cfg)["scores"]["last"]}
 
 
-def test_evaluate_with_another_calibration_moves_seen_against_unseen(
-    mini_config, load_config, tmp_path
-):
+def test_evaluate_with_another_calibration_moves_seen_against_unseen(mini_config, tmp_path):
     cfg = mini_config()
     train.run(cfg)
-    evaluation = load_config(
-        f"run_dir={cfg.paths.run_dir}",
-        f"output_dir={tmp_path / 'evaluation'}",
-        "prediction.calibration=1e6",
-        "accelerator=cpu",
-        name="evaluate",
-    )
-    evaluate.run(evaluation)
-    scores = read_result(evaluation)["scores"]["last"]
+    scores = evaluate_again(cfg, tmp_path / "evaluation", "--calibration", "1e6")["last"]
     assert scores["acc_seen"] == 0
     assert scores["acc_unseen"] == scores["acc_czsl"]
+
+
+def test_evaluate_with_another_fusion(mini_config, tmp_path):
+    cfg = mini_config()
+    train.run(cfg)
+    words = ["--fusion", "0", "1"]
+    scores = evaluate_again(cfg, tmp_path / "evaluation", *words)["last"]
+    alone = tmp_path / "alone"
+    train.run(
+        mini_config(
+            f"paths.run_dir={alone}",
+            "prediction.fusion={attribute_to_visual: 0, visual_to_attribute: 1}",
+        )
+    )
+    assert scores == result_of(alone)["scores"]["last"]
+    with pytest.raises(ConfigError, match=r"--fusion is wrong: expected 2 weights"):
+        evaluate_again(cfg, tmp_path / "wrong", "--fusion", "1")
 
 
 def test_validation_protocol_never_touches_test_images(mini_config):
@@ -252,7 +233,7 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
             "trainer.val_check_interval=0",
             "trainer.val_check_interval is wrong: expected a positive number of steps",
         ),
-        ("trainer.precision=foo", "lightning.Trainer refuses its config"),
+        ("trainer.precision=foo", "lightning.Trainer: invalid config"),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
         ("trainer.max_steps=-1", "length of training is not set"),
         ("ckpt_path=last", "last.ckpt is missing. Name a run's folder with paths.run_dir"),
@@ -283,17 +264,13 @@ def test_tensorboard_writes_events(mini_config):
     assert list(Path(cfg.paths.run_dir).glob("tensorboard/events*"))
 
 
-def test_a_closed_form_is_solved_once_and_evaluated_as_any_run(mini_config, load_config, tmp_path):
+def test_a_closed_form_is_solved_once_and_evaluated_as_any_run(mini_config, tmp_path):
     cfg = mini_config("model=eszsl", "model.gamma=0.1", "prediction.calibration=0")
     train.run(cfg)
     scores = read_result(cfg)["scores"]
     assert {score["step"] for score in scores.values()} == {0}
     assert scores["last"]["acc_seen"] > 0.5
-    evaluation = load_config(
-        f"run_dir={cfg.paths.run_dir}", f"output_dir={tmp_path / 'again'}", name="evaluate"
-    )
-    evaluate.run(evaluation)
-    assert read_result(evaluation)["scores"]["last"] == scores["last"]
+    assert evaluate_again(cfg, tmp_path / "again")["last"] == scores["last"]
 
 
 def test_an_unknown_split_is_named_in_the_result(mini_config, monkeypatch):

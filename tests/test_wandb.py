@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
-from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.build import training as build
 from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.commands.train import train
 from msdn_lit.data.datamodule import ZSLDataModule
@@ -19,6 +17,7 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.runs.score_cache import ScoreCache
 from tests import miniature
+from tests.helpers import PullPlug, add_callback
 from tests.trial_folders import by_seed
 from tests.wandb_files import run_files, table
 
@@ -43,31 +42,10 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
-class Stop(Callback):
-    def __init__(self, step, error):
-        self.step, self.error = step, error
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if pl_module.global_step == self.step:
-            raise self.error
-
-
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Breaks off the training that is built next, at a step."""
-
-    def stop(step, error):
-        original = build.trainer
-
-        def trainer(cfg):
-            monkeypatch.setattr(build, "trainer", original)
-            built = original(cfg)
-            built.callbacks.append(Stop(step, error))
-            return built
-
-        monkeypatch.setattr(build, "trainer", trainer)
-
-    return stop
+    """Breaks off the trainings that are built next, at a step."""
+    return lambda step, error: add_callback(monkeypatch, PullPlug(step, error))
 
 
 def result(folder):

@@ -1,6 +1,6 @@
-"""Errors that the user can put right.
+"""Errors that the user can correct.
 
-An entry point prints their text as one line, without a traceback; every other exception is ours and shows its own.
+A command prints their text as one line, without a traceback. Every other exception is a bug and keeps its traceback.
 """
 
 import pickle
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with one
+USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with a user error
 
 
 class UserError(Exception):
@@ -37,18 +37,18 @@ class UserError(Exception):
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
 
 
-def print_error(program: str, fault: object) -> None:
-    """Prints one line on standard error, as every command does."""
-    print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
+def print_error(program: str, error: object) -> None:
+    """Prints one line on standard error."""
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 @contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Ends a command at a user's fault: one line on standard error, exit code 2."""
+    """Ends a command at a user error: one line on standard error, exit code 2."""
     try:
         yield
-    except UserError as fault:
-        print_error(program, fault)
+    except UserError as error:
+        print_error(program, error)
         sys.exit(USER_ERROR_EXIT_CODE)
 
 

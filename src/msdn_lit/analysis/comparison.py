@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from msdn_lit.analysis.groups import PLACE, Group
 from msdn_lit.analysis.output.formats import Cell, Table
-from msdn_lit.analysis.output.tables import SCORES, evaluation_label
 from msdn_lit.analysis.pairing import (
     NUM_RESAMPLES,
     ImageComparison,
@@ -15,7 +14,9 @@ from msdn_lit.analysis.pairing import (
 )
 from msdn_lit.analysis.statistics import compare_seeds, summarise
 from msdn_lit.errors import CheckpointError, ConfigError
+from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.reader import Run
+from msdn_lit.runs.summary import evaluation_label
 
 Pairs = Sequence[tuple[Run, Run]]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from msdn_lit.analysis.settings import RunSettings, Settings, settings_of, short_names
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError
-from msdn_lit.runs.reader import RESULT, Run
+from msdn_lit.runs.layout import RESULT
+from msdn_lit.runs.reader import Run
 
 PLACE = ("benchmark", "features", "settings")  # header of `Group.place`
 Members = tuple[

@@ -1,54 +1,132 @@
-"""Trained models, ready to look at pictures."""
+"""Trained models, read from a run folder or a bundle."""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from msdn_lit.build import predictor as build_predictor
-from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
+from msdn_lit.build.predictor import predictor, predictor_from_bundle
+from msdn_lit.build.task import datamodule, task
+from msdn_lit.data import ZSLDataModule
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference import Predictor
-from msdn_lit.inference.bundle import CONTENT, read_bundle
-from msdn_lit.runs.record import RESULT, read_config
+from msdn_lit.inference.bundle import read_bundle
+from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
+from msdn_lit.runs.config import read_config
+from msdn_lit.runs.layout import BUNDLE, RESULT
+from msdn_lit.tasks import ZSLTask
 
 
-def load(path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | None = None) -> Predictor:
-    """Loads the model of a run folder, or of a bundle.
+class LoadedRun(NamedTuple):
+    """A trained run.
+
+    Attributes:
+        cfg: Config of the run.
+        data: Data of the run, set up.
+        task: Task with the trained weights, in evaluation mode.
+        checkpoint: File of the weights.
+        step: Training step of the checkpoint.
+    """
+
+    cfg: DictConfig
+    data: ZSLDataModule
+    task: ZSLTask
+    checkpoint: Path
+    step: int
+
+
+def load(
+    path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | None = None
+) -> Predictor:
+    """Loads the model of a run folder or of a bundle.
 
     Args:
-        path: The folder of a run of msdn-train, or one that `msdn-export format=bundle` wrote, which needs no data.
-        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path: .ckpt, or the released code's .pth. A
-            bundle has the one that it was made of, and takes no other.
-        data_dir: Where the split files, the word vectors and the backbone's weights are, if not where they were.
+        path: Run folder, or the folder of a bundle, which needs no data.
+        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a .pth file of the
+            released code. A bundle has one checkpoint and accepts no other.
+        data_dir: Folder of the split files, the word vectors and the backbone's weights, if they were moved.
 
     Raises:
-        CheckpointError: There is no run, or its checkpoint does not fit, or a bundle is to have another.
-        DataError: Split files or the backbone's weights are missing, or are not those that it was trained with.
+        CheckpointError: There is no run, its checkpoint does not fit, or another checkpoint of a bundle is asked for.
+        DataError: Split files or the backbone's weights are missing, or are not those of the training.
     """
     folder = Path(path).expanduser()
-    if (folder / CONTENT).is_file():
+    if (folder / BUNDLE).is_file():
         if checkpoint != "last":
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
-        return build_predictor.predictor_from_bundle(read_bundle(folder), folder)
-    cfg = read_config(folder)
-    if data_dir is not None:
-        cfg.paths.data_dir = str(Path(data_dir).expanduser().resolve())
-    predictor = build_predictor.predictor(cfg)
-    _check_backbone(predictor, folder)
-    task = nn.ModuleDict({"net": predictor.net})  # as a training's module calls it
-    task.load_state_dict(load_checkpoint(find_checkpoint(checkpoint, folder), task)["state_dict"])
-    return predictor
+        return predictor_from_bundle(read_bundle(folder), folder)
+    loaded = predictor(load_config(folder, data_dir=data_dir))
+    _check_backbone(loaded, folder)
+    module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
+    content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
+    module.load_state_dict(content["state_dict"])
+    return loaded
 
 
-def _check_backbone(predictor: Predictor, folder: Path) -> None:
-    """The net has learned to read this backbone's features, and no other's."""
+def load_run(
+    folder: Path,
+    *,
+    checkpoint: str = "last",
+    data_dir: str | Path | None = None,
+    feature_dir: str | Path | None = None,
+    overrides: DictConfig | None = None,
+) -> LoadedRun:
+    """Loads a trained task with its data, to evaluate it.
+
+    Args:
+        folder: Run folder.
+        checkpoint: Checkpoint, as in `load`.
+        data_dir: Folder of the data, if it was moved.
+        feature_dir: Folder of the feature stores, if it was moved.
+        overrides: Settings that replace those of the run.
+
+    Raises:
+        CheckpointError: There is no run, or its checkpoint does not fit.
+        DataError: The data or the features are missing or damaged.
+    """
+    cfg = load_config(folder, data_dir=data_dir, feature_dir=feature_dir)
+    if overrides is not None:
+        cfg = OmegaConf.merge(cfg, overrides)  # type: ignore[assignment]
+    path = find_checkpoint(checkpoint, folder)
+    data = datamodule(cfg)
+    made = task(cfg, data.semantics, data.visual_dim)
+    content = load_checkpoint(path, made)
+    made.load_state_dict(content["state_dict"])
+    return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
+
+
+def load_config(
+    folder: Path, *, data_dir: str | Path | None = None, feature_dir: str | Path | None = None
+) -> DictConfig:
+    """Returns the config of a run folder, with other folders of the data if they were moved.
+
+    Raises:
+        CheckpointError: The folder has no config, or a damaged one.
+    """
+    cfg = OmegaConf.create(read_config(folder))
+    for name, moved in (("data_dir", data_dir), ("feature_dir", feature_dir)):
+        if moved is not None:
+            cfg.paths[name] = str(Path(moved).expanduser().resolve())
+    return cfg
+
+
+def _check_backbone(loaded: Predictor, folder: Path) -> None:
+    """Checks that the net was trained on the features of this backbone.
+
+    Raises:
+        DataError: The backbone has other weights.
+    """
     try:
         trained_on = json.loads((folder / RESULT).read_text())["data"]["weights"]
-    except (OSError, ValueError, LookupError):  # a training that is not finished has not written it yet
+    except (OSError, ValueError, LookupError):  # an unfinished training has no result yet
         return
-    found = predictor.backbone.weights_sha256()
+    found = loaded.backbone.weights_sha256()
     if found != trained_on:
-        action = "Name the weights that the features were extracted with: they are in the data folder of the run."
-        raise DataError("The backbone has other weights", expected=trained_on, found=found, action=action)
+        problem = "The backbone has other weights"
+        action = (
+            "Name the weights that the features were extracted with; the run's data folder has them."
+        )
+        raise DataError(problem, expected=trained_on, found=found, action=action)

@@ -1,4 +1,4 @@
-"""From a run's config, or a bundle, to a predictor of images."""
+"""From the config of a run, or a bundle, to a predictor of images."""
 
 from pathlib import Path
 
@@ -8,60 +8,86 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
-from msdn_lit.build import training as build
-from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.features.images import ImageTransform
+from msdn_lit.build.features import backbone, transform
+from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.task import fusion, unread_datamodule
+from msdn_lit.data import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
-from msdn_lit.build.instantiate import finish, make
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models import RegionBackbone
+from msdn_lit.tasks.zsl import output_names
 
 
 def predictor(cfg: DictConfig) -> Predictor:
-    """A predictor with an untrained net, for the classes of the config; it needs images' backbone, but no features.
+    """Returns a predictor with an untrained net, for the classes of the config. No feature store is needed.
 
     Raises:
-        DataError: Split files, word vectors or the backbone's weights are missing, or the features are no backbone's.
+        DataError: Split files, word vectors or the backbone's weights are missing, or the features have no backbone.
     """
     if "backbone" not in cfg.features:
-        problem = f"{cfg.features.name} features are not made of images: there is nothing to show the model"
-        raise DataError(problem, action="Train on a backbone's features.")
-    module: ZSLDataModule = make(cfg.data, source=build.feature_source(cfg), _convert_="all")
-    semantics = module.read_semantics(module.read_split())
-    looks, does = build.backbone(cfg), build.transform(cfg)
-    vectors_KE, classes_CK = build.attribute_vectors(semantics), torch.from_numpy(semantics.class_attributes_CK)
-    net = _build_net(looks, does, cfg.model, vectors_KE, classes_CK)
-    names = module.benchmark.attribute_names(module.data_dir, classes_CK.shape[1])
-    weights = dict(zip(cfg.model.get("subnets", ["image"]), build.fusion(cfg), strict=True))
-    return Predictor(looks, net, does, names, Candidates.of(semantics), weights, float(cfg.prediction.calibration))
+        problem = f"{cfg.features.name} features are not made from images, so no image can be predicted"
+        raise DataError(problem, action="Train on the features of a backbone.")
+    data = unread_datamodule(cfg)
+    semantics = data.read_semantics(data.read_split())
+    made, images = backbone(cfg), transform(cfg)
+    vectors_KE, classes_CK = (
+        semantics.initial_attribute_vectors(),
+        semantics.class_attributes_tensor,
+    )
+    net = _build_net(made, images, cfg.model, vectors_KE, classes_CK)
+    attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
+    names = output_names(net)
+    return Predictor(
+        backbone=made,
+        net=net,
+        transform=images,
+        attribute_names=attribute_names,
+        classes=Candidates.of(semantics),
+        fusion=dict(zip(names, fusion(cfg, names), strict=True)),
+        calibration=float(cfg.prediction.calibration),
+    )
 
 
 def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
-    """The predictor of a bundle.
+    """Returns the predictor of a bundle.
 
     Raises:
-        CheckpointError: It does not fit together.
+        CheckpointError: The parts of the bundle do not fit together.
     """
     content, classes = bundle.content, bundle.classes
-    does = read_transform(content, folder)
+    images = read_transform(content, folder)
+    K = classes.attributes_CK.shape[1]
     try:
-        model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
-        looks: RegionBackbone = make(looks_like, _convert_="all")
-        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
-        net = _build_net(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_weights refuses others
-    except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
-        raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
-    load_weights(looks, bundle.part("backbone"), folder)
+        model = OmegaConf.create(content["model"])
+        made: RegionBackbone = instantiate(OmegaConf.create(content["backbone"]), _convert_="all")
+        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(K, 1))
+        net = _build_net(made, images, model, vectors_KE.float(), bundle.weights["classes"])
+    except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
+        problem = f"{folder} cannot be built ({one_line(error)})"  # its settings come from a stranger
+        raise CheckpointError(problem, action="Export it again.") from error
+    load_weights(made, bundle.part("backbone"), folder)
     load_weights(net, bundle.part("net"), folder)
-    names = tuple(content["attribute_names"])
-    return Predictor(looks, net, does, names, classes, content["fusion"], content["calibration"])
+    return Predictor(
+        backbone=made,
+        net=net,
+        transform=images,
+        attribute_names=tuple(content["attribute_names"]),
+        classes=classes,
+        fusion=content["fusion"],
+        calibration=content["calibration"],
+    )
 
 
 def _build_net(
-    looks: RegionBackbone, does: ImageTransform, model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor
+    backbone: RegionBackbone,
+    images: ImageTransform,
+    model: DictConfig,
+    vectors_KE: Tensor,
+    classes_CK: Tensor,
 ) -> nn.Module:
-    """An untrained net for what a backbone makes of images."""
-    D = looks.feature_map(torch.zeros(1, 3, does.image_size, does.image_size)).shape[1]
-    net: nn.Module = finish(model, vectors_KE, classes_CK, D)
+    """Returns an untrained net for the features of a backbone."""
+    blank = torch.zeros(1, 3, images.image_size, images.image_size)
+    D = backbone.feature_map(blank).shape[1]
+    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, D)
     return net.eval()

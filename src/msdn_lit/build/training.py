@@ -1,252 +1,208 @@
-"""From a config to the objects of training, evaluation and extraction."""
+"""From a config to a training. The config is used here once; what follows takes objects."""
 
-import warnings
-from collections.abc import Callable, Sequence
+import copy
+import logging
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+import lightning
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from omegaconf import DictConfig
 
+from msdn_lit.build.description import describe, typed_keys
+from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.task import compiler, datamodule, task
+from msdn_lit.build.trainer import callback, callback_names, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
-from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
-from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.data.features.extraction import PRECISIONS, BackboneRegions, RegionSource
-from msdn_lit.data.features.store import Manifest, hash_image_list
-from msdn_lit.data.features.images import ImageFiles, ImageTransform
-from msdn_lit.data.features.published_hdf5 import PublishedFeatures
-from msdn_lit.data.samplers import BatchPlan
-from msdn_lit.data.semantics import Semantics
-from msdn_lit.data.features.semisynthetic import AttributeRegions
-from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
-from msdn_lit.errors import ConfigError
-from msdn_lit.build.instantiate import finish, make
-from msdn_lit.metrics import ZSLMetric
-from msdn_lit.models.backbone import RegionBackbone
-from msdn_lit.tasks import ZSLTask
-from msdn_lit.tasks.zsl import LossOfBatch
+from msdn_lit.callbacks.seed_runs import SeedRecorder, SeedRuns
+from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.samplers import StackedBatches
+from msdn_lit.errors import ConfigError, LeakError
+from msdn_lit.runs.checkpoint import find_start
+from msdn_lit.runs.environment import code_version
+from msdn_lit.runs.layout import CHECKPOINTS, seed_folder
+from msdn_lit.runs.record import RunRecord
+from msdn_lit.tasks import StackedTask, ZSLTask
+from msdn_lit.training.fit import SeedRun, Training
 
-_NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
-_EXPECTED_WARNINGS = (
-    r".*does not have many workers",  # a batch is one gather from a memory map: workers would only cost
-    r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
-    r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks already
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
-)
+log = logging.getLogger(__name__)
+Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one run for each seed
+
+_OF_ONE_MODEL = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns has them
+_OF_THE_PROCESS = ("last", "leak_guard", "preemption", "random_state", "progress")
 
 
-def feature_source(cfg: DictConfig) -> dict[str, Any]:
-    """What identifies a feature store: name, backbone and transform, without what belongs to this machine.
-
-    Of regions that are drawn and not computed: name and all that they are drawn with.
-    """
-    features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
-    source = {
-        part: {key: value for key, value in features[part].items() if key not in _NO_IDENTITY}
-        for part in ("backbone", "transform", "regions")
-        if part in features
-    }
-    if "backbone" in source:
-        weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
-        source["backbone"]["random_weights"] = not weights
-    return {"name": features["name"]} | source
-
-
-def backbone(cfg: DictConfig) -> RegionBackbone:
-    """The frozen backbone with its weights."""
-    built: RegionBackbone = make(cfg.features.backbone, _convert_="all")
-    return built
-
-
-def benchmark(cfg: DictConfig) -> Benchmark:
-    """The benchmark of the config: a known one, or a folder of the user's own."""
-    return find_benchmark(cfg.data.benchmark, cfg.data.folder, cfg.data.test_seen)
-
-
-def extraction(
-    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, versions: dict[str, str]
-) -> tuple[RegionSource, Manifest, int]:
-    """Where region features come from, the manifest of the store that they shall make, and its batch size.
+def training(cfg: DictConfig) -> Training:
+    """Makes everything that a training needs: data, one task for each seed, trainer, records.
 
     Raises:
-        ConfigError: There is no such device or precision, or no regions can be drawn with such numbers.
-        DataError: The images, the weights or the official feature file are not what they must be.
+        UserError: A setting is not valid, a file is missing or damaged, or the run would leak.
     """
-    features, names = cfg.features, benchmark.relative_paths(split)
-    source, images_sha256 = feature_source(cfg), hash_image_list(names)
-    if "regions" in features:
-        drawn: AttributeRegions = finish(features.regions, split.class_attributes_CK, split.labels_N)
-        return drawn, drawn.manifest(source, images_sha256, versions), features.batch_size
-    if features.hdf5:
-        official = PublishedFeatures(Path(features.hdf5), source, images_sha256)
-        official.check_split(split)
-        return official, official.manifest, max(features.batch_size, official.rows_per_block)
-    if features.precision not in PRECISIONS:
-        expected = "one of " + ", ".join(PRECISIONS)
-        raise ConfigError("features.precision is wrong", expected=expected, found=features.precision)
-    data_dir = Path(cfg.paths.data_dir)
-    paths, boxes = benchmark.image_paths(split, data_dir), benchmark.image_boxes(split, data_dir)
-    images = ImageFiles(paths, transform(cfg), boxes)
-    on = device(features.device)
-    regions = BackboneRegions(
-        images=images,
-        backbone=backbone(cfg).to(on),
-        device=on,
-        precision=features.precision,
-        num_workers=features.num_workers,
-        skip_undecodable=features.skip_undecodable,
+    started, code = time.monotonic(), code_version()  # the code may change while the data are read
+    cfg = copy.deepcopy(cfg)
+    _check_seed(cfg.seed)
+    _check_recipe(cfg)
+    objective = _objective(cfg)
+    data = datamodule(cfg)
+    _set_length(cfg, data)
+    configs = _config_of_each_seed(cfg)
+    records = [
+        RunRecord(Path(config.paths.run_dir), describe(config), code, started) for config in configs
+    ]
+    tasks = [_task(config, data) for config in configs]
+    if len(tasks) == 1:
+        module, made, runs = _one_model(cfg, tasks[0], records[0])
+    else:
+        module, made, runs = _several_models(cfg, configs, tasks, records, data)
+    folder = Path(cfg.paths.run_dir)
+    start = find_start(
+        cfg.ckpt_path,
+        folder,
+        module,
+        allow_test_selection=cfg.protocol.allow_test_selection,
     )
-    D, H, W = regions.grid()
-    manifest = Manifest(
-        source=source,
-        images_sha256=images_sha256,
-        shape=(len(names), H * W, D),
-        grid=(H, W),
-        weights_sha256=regions.backbone.weights_sha256(),
-        versions=versions,
-        computation={"device": on.type, "precision": features.precision, "batch_size": features.batch_size},
+    return Training(module, data, made, runs, folder, start, objective)
+
+
+def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:
+    callbacks = [callback(cfg, name) for name in callback_names(cfg)]
+    made = trainer(cfg, callbacks, loggers(cfg))
+    return task, made, [SeedRun(task, record, EvaluationHistory.of(made))]
+
+
+def _several_models(
+    cfg: DictConfig,
+    configs: Sequence[DictConfig],
+    tasks: Sequence[ZSLTask],
+    records: Sequence[RunRecord],
+    data: ZSLDataModule,
+) -> Parts:
+    samplers = [instantiate(config.sampler) for config in configs]
+    data.sampler = lambda labels: StackedBatches([sampler(labels) for sampler in samplers])
+    callbacks = [callback(cfg, name) for name in _process_callbacks(cfg)]
+    recorders = [
+        _recorder(config, task, record)
+        for config, task, record in zip(configs, tasks, records, strict=True)
+    ]
+    made = trainer(cfg, [*callbacks, SeedRuns(recorders)], [])
+    if made.world_size > 1:
+        problem = "Seeds in parallel share one device"
+        raise ConfigError(problem, expected="trainer.devices=1", found=made.world_size)
+    runs = [
+        SeedRun(recorder.task, record, recorder.history)
+        for recorder, record in zip(recorders, records, strict=True)
+    ]
+    return StackedTask(tasks, compiler(cfg)), made, runs
+
+
+def _task(cfg: DictConfig, data: ZSLDataModule) -> ZSLTask:
+    """Makes the task of one seed, whose initial weights follow from the seed."""
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    return task(cfg, data.semantics, data.visual_dim)
+
+
+def _recorder(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> SeedRecorder:
+    history = callback(cfg, "history")
+    scores = callback(cfg, "scores")
+    assert isinstance(history, EvaluationHistory)
+    assert isinstance(scores, ScoreCacheWriter)
+    made: Sequence[Logger] = loggers(cfg)
+    return SeedRecorder(task, history, scores, record.folder / CHECKPOINTS, made)
+
+
+def _config_of_each_seed(cfg: DictConfig) -> list[DictConfig]:
+    """Returns the config that each seed would have alone."""
+    number = cfg.protocol.seeds_in_parallel
+    if not isinstance(number, int) or number < 1:
+        problem = "protocol.seeds_in_parallel is wrong"
+        raise ConfigError(problem, expected="a whole number from 1", found=number)
+    if number == 1:
+        return [cfg]
+    if "wandb" in cfg.logger:
+        problem = "logger=wandb has one run in a process, and seeds in parallel are several"
+        action = "Use logger=csv, or trial_launcher=joblib for a process per seed."
+        raise ConfigError(problem, action=action)
+    configs = []
+    for seed in range(cfg.seed, cfg.seed + number):
+        config = copy.deepcopy(cfg)
+        config.seed = seed
+        config.protocol.seeds_in_parallel = 1
+        config.ckpt_path = None
+        config.paths.run_dir = str(seed_folder(Path(cfg.paths.run_dir), seed))
+        configs.append(config)
+    return configs
+
+
+def _process_callbacks(cfg: DictConfig) -> list[str]:
+    """Returns the callbacks that see no model."""
+    for name in cfg.callbacks:
+        if name not in (*_OF_THE_PROCESS, *_OF_ONE_MODEL):
+            problem = f"callbacks.{name} sees one model, and seeds in parallel are several"
+            action = "Use callbacks=default; msdn-attention and msdn-report draw afterwards."
+            raise ConfigError(problem, action=action)
+    for name in ("history", "scores"):
+        if name not in cfg.callbacks:
+            action = "Seeds in parallel need it; keep it in the config."
+            raise ConfigError(f"callbacks.{name} is missing", action=action)
+    return [name for name in callback_names(cfg) if name in _OF_THE_PROCESS]
+
+
+def _set_length(cfg: DictConfig, data: ZSLDataModule) -> None:
+    """Turns `passes` over the training images into steps, where trainer.max_steps is null."""
+    labels = data.split.labels_N[data.indices[data.train_split]]
+    batch_size = len(data.sampler(labels)(0))
+    if cfg.trainer.val_check_interval is None:
+        cfg.trainer.val_check_interval = max(1, len(labels) // batch_size)
+    if cfg.trainer.max_steps is not None:
+        if "passes" in typed_keys():
+            problem = f"passes={cfg.passes} and trainer.max_steps={cfg.trainer.max_steps} are two lengths"
+            raise ConfigError(problem, action="Add trainer.max_steps=null, or omit passes.")
+        return
+    if not isinstance(cfg.get("passes"), int | float) or not cfg.passes > 0:
+        found = cfg.get("passes")
+        raise ConfigError("passes is wrong", expected="a number above 0", found=found)
+    cfg.trainer.max_steps = max(1, int(len(labels) * cfg.passes) // batch_size)
+    log.info(
+        "Length of training: %g passes over %d images, %d steps of %d images (passes=..., trainer.max_steps=...)",
+        cfg.passes,
+        len(labels),
+        cfg.trainer.max_steps,
+        batch_size,
     )
-    return regions, manifest, features.batch_size
 
 
-def transform(cfg: DictConfig) -> ImageTransform:
-    """What the backbone wants done to images."""
-    built: ImageTransform = make(cfg.features.transform, _convert_="all")
-    return built
+def _check_seed(seed: object) -> None:
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ConfigError("seed is wrong", expected="a whole number from 0 to 2^32 - 1", found=seed)
 
 
-def device(name: str) -> torch.device:
-    """A device by name; "auto" is the GPU if there is one.
+def _check_recipe(cfg: DictConfig) -> None:
+    """Refuses to train a published benchmark with the settings of another one."""
+    recipe, benchmark = cfg.get("recipe_of"), cfg.data.benchmark
+    if recipe in (None, benchmark) or cfg.data.folder:
+        return
+    recipes = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
+    known = f"Use experiment={recipes[benchmark]}, or add" if benchmark in recipes else "Add"
+    raise ConfigError(
+        f"data.benchmark={benchmark} with the settings for {recipe}",
+        action=f"{known} recipe_of=null to train with these settings.",
+    )
+
+
+def _objective(cfg: DictConfig) -> str:
+    """Returns the name of the score that a sweep maximises, "" for none.
 
     Raises:
-        ConfigError: There is no such device.
+        LeakError: A test score would choose.
+        ConfigError: The protocol does not measure the score.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(name)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that this machine lacks
-        reason = str(error).splitlines()[0][:100]
-        raise ConfigError(f"features.device={name} is no device here ({reason})", action="Use auto or cpu.") from error
-    return found
-
-
-def datamodule(cfg: DictConfig) -> ZSLDataModule:
-    """The data module, set up: every file it needs has been checked."""
-    module: ZSLDataModule = make(cfg.data, source=feature_source(cfg), _convert_="all")
-    module.setup()
-    return module
-
-
-def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
-    """Net, loss, metric and optimizer for the sizes of the data."""
-    seen, unseen = torch.from_numpy(semantics.seen), torch.from_numpy(semantics.unseen)
-    class_attributes_CK = torch.from_numpy(semantics.class_attributes_CK)
-    return ZSLTask(
-        finish(cfg.model, attribute_vectors(semantics), class_attributes_CK, visual_dim),
-        finish(cfg.loss, seen, unseen),
-        ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
-        make(cfg.optimizer),
-        fusion=fusion(cfg),
-        calibration=cfg.prediction.calibration,
-        stage=cfg.protocol.stage,
-        scheduler=make(cfg.scheduler) if cfg.get("scheduler") else None,
-        compile=compiler(cfg),
-    )
-
-
-def compiler(cfg: DictConfig) -> Callable[[LossOfBatch], LossOfBatch] | None:
-    """What makes the computation of the loss faster, if the config has something."""
-    made: Callable[[LossOfBatch], LossOfBatch] | None = make(cfg.compile) if cfg.get("compile") else None
-    return made
-
-
-def draw(cfg: DictConfig) -> Callable[[IntArray], BatchPlan]:
-    """Makes training batches from the training images' labels."""
-    made: Callable[[IntArray], BatchPlan] = make(cfg.sampler)
-    return made
-
-
-def callback(cfg: DictConfig, name: str) -> Callback:
-    """One callback of the config."""
-    made: Callback = make(cfg.callbacks[name])
-    return made
-
-
-def loggers(cfg: DictConfig) -> list[Logger]:
-    """Everything that writes down a run's numbers."""
-    return [make(logger) for logger in cfg.logger.values()]
-
-
-def trainer(cfg: DictConfig, callbacks: Sequence[Callback] | None = None) -> Trainer:
-    """The Lightning trainer.
-
-    Args:
-        cfg: Config of msdn-train.
-        callbacks: Instead of the config's; there are no loggers then.
-    """
-    if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
-        problem = "trainer.strategy=ddp starts its processes with the command line, which workers do not have"
-        raise ConfigError(problem, action="Use launcher=serial, or give each trial one device.")
-    if not cfg.trainer.val_check_interval > 0:
-        found = cfg.trainer.val_check_interval
-        raise ConfigError("trainer.val_check_interval is wrong", expected="a positive number of steps", found=found)
-    has_peaks = cfg.protocol.report_peaks
-    names = [str(name) for name in cfg.callbacks if has_peaks or not str(name).startswith("peak_")]
-    arguments = {
-        "callbacks": [callback(cfg, name) for name in names] if callbacks is None else list(callbacks),
-        "logger": loggers(cfg) if callbacks is None else False,
-        "default_root_dir": cfg.paths.run_dir,
-        "val_check_interval": cfg.trainer.val_check_interval if has_peaks else cfg.trainer.max_steps,
-    }
-    return _make_trainer(cfg.trainer, **arguments)
-
-
-def evaluator(cfg: DictConfig, accelerator: str) -> Trainer:
-    """A trainer that only evaluates, as exactly as the run of this config did, and keeps the scores' cache."""
-    exactness = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
-    changes = {"accelerator": accelerator, "devices": 1, "logger": False, "enable_checkpointing": False}
-    callbacks = [EvaluationHistory(report_peaks=False), ScoreCacheWriter(f"{cfg.paths.run_dir}/scores")]
-    config = OmegaConf.create({"_target_": cfg.trainer._target_, **exactness, **changes})
-    return _make_trainer(config, callbacks=callbacks)
-
-
-def _is_in_a_worker() -> bool:
-    """Whether this job of a sweep runs in a process that another program than the command began."""
-    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    return is_sweep and str(HydraConfig.get().launcher._target_).endswith(("JoblibLauncher", "RayLauncher"))
-
-
-def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - the trainer's own
-    for message in _EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
-    return cast(Trainer, make(config, **arguments))
-
-
-def attribute_vectors(semantics: Semantics) -> Tensor:
-    """The word vectors of the attributes, (K, E); random ones where they are learned from scratch."""
-    if semantics.attribute_vectors_KE is not None:
-        return torch.from_numpy(semantics.attribute_vectors_KE)
-    return torch.randn(semantics.class_attributes_CK.shape[1], semantics.word_dim)
-
-
-def fusion(cfg: DictConfig) -> list[float]:
-    """Weight of each sub-net in the prediction, in the order of the net's.
-
-    Raises:
-        ConfigError: One has no weight.
-    """
-    names = list(cfg.model.get("subnets", ["the whole net"]))
-    if len(names) == 1:
-        return [1.0]
-    missing = [name for name in names if name not in cfg.prediction.fusion]
-    if missing:
-        raise ConfigError(f"prediction.fusion has no weight for {', '.join(missing)}", action="Add it.")
-    return [float(cfg.prediction.fusion[name]) for name in names]
+    stage, _, score = (cfg.objective or "").partition("/")
+    if stage == "test" and not cfg.protocol.allow_test_selection:
+        problem = f"objective={cfg.objective}: a test score would choose"
+        raise LeakError(problem, action="Use protocol=validation.")
+    if stage and stage != cfg.protocol.stage:
+        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
+    return str(score)

@@ -48,7 +48,7 @@ class LeakGuard(Callback):
         Raises:
             LeakError: One of them is evaluated.
         """
-        rows_B = batch.rows_B.cpu().numpy()
+        rows_B = batch.rows.cpu().numpy()
         leaked = rows_B[self.forbidden_N[rows_B]]
         if len(leaked):
             problem = (

@@ -44,7 +44,7 @@ class ScoreCacheWriter(Callback):
         **__: object,
     ) -> None:
         """Takes the logits of one batch, (S, B, C)."""
-        self.batches.append((outputs.float().cpu(), batch.labels_B.cpu(), batch.rows_B.cpu()))
+        self.batches.append((outputs.float().cpu(), batch.labels.cpu(), batch.rows.cpu()))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the evaluation under every name under which it would be reported now."""
@@ -70,7 +70,7 @@ class ScoreCacheWriter(Callback):
             rows_N=rows_N,
             seen=task.metric.seen.cpu().numpy(),
             unseen=task.metric.unseen.cpu().numpy(),
-            subnets=tuple(getattr(task.net, "subnets", ["net"])),
+            subnets=task.output_names,
             fusion=task.fusion,
             calibration=task.calibration,
             stage=task.stage,

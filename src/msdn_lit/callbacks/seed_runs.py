@@ -18,8 +18,8 @@ from msdn_lit.tasks import ZSLTask
 
 
 @dataclass(frozen=True)
-class SeedRun:
-    """One run of several that train at once.
+class SeedRecorder:
+    """What records one of several models that train at once.
 
     Attributes:
         task: Its model.
@@ -43,7 +43,7 @@ class SeedRuns(Callback):
         runs: In the order of the stacked models.
     """
 
-    def __init__(self, runs: Sequence[SeedRun]) -> None:
+    def __init__(self, runs: Sequence[SeedRecorder]) -> None:
         self.runs = tuple(runs)
 
     def on_train_batch_end(
@@ -110,7 +110,7 @@ class SeedRuns(Callback):
             run.history.load_state_dict(history)
 
 
-def _save(run: SeedRun, step: int, names: Sequence[str]) -> None:
+def _save(run: SeedRecorder, step: int, names: Sequence[str]) -> None:
     """Writes the weights under every name under which they would be reported now."""
     weights = {name: value.detach().cpu().clone() for name, value in run.task.state_dict().items()}
     content = {
@@ -123,7 +123,7 @@ def _save(run: SeedRun, step: int, names: Sequence[str]) -> None:
         torch.save(content, run.checkpoints / f"{name}.ckpt")
 
 
-def _log(run: SeedRun, values: dict[str, float], step: int) -> None:
+def _log(run: SeedRecorder, values: dict[str, float], step: int) -> None:
     for logger in run.loggers:
         logger.log_metrics(values, step)
         logger.save()

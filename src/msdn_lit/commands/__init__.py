@@ -1,1 +1,45 @@
-"""The commands: each parses its command line, calls the library and prints."""
+"""The commands: each module parses its command line, calls the library and prints.
+
+`COMMANDS` is the only list of them. `msdn NAME` and `msdn-NAME` start the same function, `main` of the module.
+"""
+
+from typing import NamedTuple
+
+GROUPS = {
+    "data": "Bring data",
+    "train": "Train",
+    "results": "Read results",
+    "use": "Use a trained model",
+}
+
+
+class Command(NamedTuple):
+    """A command: its group, its module in that group's package, and one line of help."""
+
+    group: str
+    module: str
+    summary: str
+
+    @property
+    def module_name(self) -> str:
+        """Full name of the module."""
+        return f"msdn_lit.commands.{self.group}.{self.module}"
+
+
+COMMANDS = {
+    "fetch": Command("data", "fetch", "download and unpack the published benchmarks"),
+    "init-dataset": Command("data", "init_dataset", "write a template for a dataset of your own"),
+    "extract": Command("data", "extract", "compute region features of images"),
+    "doctor": Command("data", "doctor", "check hardware and data, suggest the next command"),
+    "train": Command("train", "train", "train a model, evaluate it, record the result"),
+    "evaluate": Command("train", "evaluate", "evaluate a checkpoint of a run again"),
+    "select": Command("train", "select", "choose settings on validation scores"),
+    "list": Command("results", "list", "list datasets, models, experiments, ..."),
+    "report": Command("results", "report", "tables, figures, comparisons and records of runs"),
+    "rescore": Command("results", "rescore", "scores at another fusion or calibration"),
+    "attention": Command("results", "attention", "attention localisation scores; t-SNE"),
+    "wandb-workspace": Command("results", "wandb_workspace", "make a W&B workspace"),
+    "predict": Command("use", "predict", "predict the classes of images"),
+    "app": Command("use", "app", "open a local page to try a model"),
+    "export": Command("use", "export", "write a model as bundle, ONNX or torch.export"),
+}

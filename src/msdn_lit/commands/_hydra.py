@@ -1,9 +1,9 @@
-"""What every command shares: where its config is, and how it ends."""
+"""Commands that compose a config with Hydra: train and extract."""
 
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,60 +14,92 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from msdn_lit import __version__
 from msdn_lit.commands._overrides import check_overrides
-from msdn_lit.errors import USER_ERROR_EXIT_CODE, ConfigError, FullDiskError, UserError, print_error
+from msdn_lit.errors import (
+    USER_ERROR_EXIT_CODE,
+    ConfigError,
+    FullDiskError,
+    UserError,
+    print_error,
+)
 from msdn_lit.files import config_dir
 from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 _EXTRAS = {  # package -> the extra that installs it
-    **dict.fromkeys(
-        ("hydra_joblib_launcher", "hydra_submitit_launcher", "joblib", "submitit", "optuna"),
-        "sweeps",
-    ),
+    "hydra_joblib_launcher": "sweeps",
+    "hydra_submitit_launcher": "sweeps",
+    "joblib": "sweeps",
+    "submitit": "sweeps",
+    "optuna": "sweeps",
     "ray": "ray",
 }
+_HELP = """usage: {program} [OVERRIDE ...] [-m] [--cfg job] [--config-dir DIR]
+
+{description}
+
+examples:
+{examples}
+
+options:
+  GROUP=NAME            a file of a config group: {groups}
+  KEY=VALUE             a setting, e.g. optimizer.lr=1e-4; +KEY=VALUE adds one, ~KEY removes one
+  -m, --multirun        a sweep over all combinations of the values, e.g. seed=0,1,2
+  --cfg job             print the composed config, do not run
+  --config-dir DIR      a folder of your own configs
+  --version             print the version of msdn-lit
+  --hydra-help          the options of Hydra
+
+`msdn list` shows the files of the groups. Files: {config_dir}
+"""
+
+Job = Callable[[DictConfig], float | None]
 
 
-def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Callable[[], None]:
+def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[], None]:
     """Makes a command of a function of the composed config.
 
-    A user's fault ends in one line on standard error and exit code 2; any other exception keeps its traceback.
+    A user error ends in one line on standard error and exit code 2. Any other exception keeps its traceback.
 
     Args:
-        config_name: The config in conf/, without its ending.
-        run: What the command does.
+        config_name: Config in conf/, without its ending.
+        run: Function of the composed config; the first line of its docstring is the description.
+        examples: Command lines for --help.
     """
 
     def main() -> None:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here instead of at Hydra's own printer
+        program = f"msdn-{config_name}"
+        if _prints_only(program, run.__doc__ or "", examples):
+            return
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
         limit_openmp_spinning()
-        faults: list[Exception] = []
+        errors: list[Exception] = []
 
-        def job(cfg: DictConfig) -> float | None:  # in a launcher's processes, too
+        def job(cfg: DictConfig) -> float | None:  # also in the processes of a launcher
             retain_freed_memory()
-            _settle_paths(cfg)
+            _resolve_paths(cfg)
             if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
-                return _within_disk(run, cfg)  # SweepCallback takes its faults
+                return _with_disk_errors(run, cfg)  # SweepCallback handles user errors
             try:
-                return _within_disk(run, cfg)
-            except UserError as fault:  # the other jobs of a multirun go on
-                faults.append(fault)
-                print_error(f"msdn-{config_name}", fault)
+                return _with_disk_errors(run, cfg)
+            except UserError as error:  # the other jobs of a multirun are run
+                errors.append(error)
+                print_error(program, error)
                 return None
 
+        words = sys.argv[1:]
         try:
-            check_overrides(
-                config_dir(), config_name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"]
+            check_overrides(config_name, words)
+            decorate = hydra.main(
+                version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(
-                job
-            )()
+            decorate(job)()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
-            fault = _fault_behind(error)
-            faults.append(fault)
-            print_error(f"msdn-{config_name}", fault)
-        if faults:
+            cause = _cause_for_user(error)
+            errors.append(cause)
+            print_error(program, cause)
+        if errors:
             sys.exit(USER_ERROR_EXIT_CODE)
 
     main.__doc__ = run.__doc__
@@ -75,65 +107,91 @@ def command(config_name: str, run: Callable[[DictConfig], float | None]) -> Call
 
 
 @contextmanager
-def own_command_line(cfg: DictConfig) -> Iterator[None]:
-    """Makes a job of a sweep look like a run of its own to the processes that Lightning starts for it.
+def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
+    """Gives a job of a sweep the command line of a single run, for the processes that Lightning starts.
 
-    They begin with this process's command line; with the sweep's they would begin sweeps of their own. Afterwards the
-    environment is as before, so that the next job starts processes, too.
+    They start with this process's command line; with the sweep's, each would start a sweep. The environment is restored
+    afterwards, so that the next job starts processes, too.
     """
-    argv, environment = sys.argv, {name: os.environ.get(name) for name in _SET_BY_LIGHTNING}
+    argv = sys.argv
+    unset = [name for name in _SET_BY_LIGHTNING if name not in os.environ]
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        typed = [
-            override
-            for override in HydraConfig.get().overrides.task
-            if not override.startswith("ckpt_path=")
-        ]
-        sys.argv = [
-            argv[0],
-            *typed,
-            f"ckpt_path={cfg.ckpt_path or 'null'}",
-        ]  # the worker knows where a trial goes on
+        task = HydraConfig.get().overrides.task
+        words = [override for override in task if not override.startswith("ckpt_path=")]
+        # a worker has set where the trial continues
+        sys.argv = [argv[0], *words, f"ckpt_path={cfg.ckpt_path or 'null'}"]
     try:
         yield
     finally:
         sys.argv = argv
-        for name in (name for name, value in environment.items() if value is None):
+        for name in unset:
             os.environ.pop(name, None)
 
 
-def _within_disk(run: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | None:
-    """Runs, and makes one line of a full disk, whoever was writing: log, checkpoint or result."""
+def _prints_only(program: str, description: str, examples: Sequence[str]) -> bool:
+    """Prints the help or the version, if that is asked for."""
+    if "--version" in sys.argv[1:]:
+        print(f"msdn-lit {__version__}")
+        return True
+    if {"--help", "-h"} & {*sys.argv[1:]}:
+        groups = sorted(path.name for path in config_dir().iterdir() if path.is_dir())
+        shown = [group for group in groups if group not in ("hydra", "paths")]
+        text = _HELP.format(
+            program=program,
+            description=description.strip().partition("\n")[0],
+            examples="\n".join(f"  {example}" for example in examples),
+            groups=_wrapped(shown),
+            config_dir=config_dir(),
+        )
+        print(text, end="")
+        return True
+    return False
+
+
+def _wrapped(names: Sequence[str], width: int = 56) -> str:
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) > width:
+            lines.append("")
+        lines[-1] += f"{name}, "
+    return ("\n" + " " * 24).join(lines).rstrip(", ")
+
+
+def _with_disk_errors(run: Job, cfg: DictConfig) -> float | None:
+    """Runs, and turns a full disk into one line, whichever file was written: log, checkpoint or result."""
     try:
         return run(cfg)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        where = error.filename or HydraConfig.get().runtime.output_dir
+        file = error.filename or HydraConfig.get().runtime.output_dir
         action = (
-            "Make room; a sweep of the same name then goes on, a single run with ckpt_path=last."
+            "Make room; then repeat the sweep's command, or add ckpt_path=last for a single run."
         )
-        raise FullDiskError(f"No space is left for {where}", action=action) from error
+        raise FullDiskError(f"No space is left for {file}", action=action) from error
 
 
-def _fault_behind(error: Exception) -> Exception:
-    """What to tell the user: the error, or that an optional package is missing; our own fault is raised again."""
+def _cause_for_user(error: Exception) -> Exception:
+    """Returns the error to print: the error itself, or that an optional package is missing.
+
+    Raises:
+        Exception: The error, if it is our own fault.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        package = (
-            (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.").partition(".")[0]
-        )
+        module = (getattr(cause, "name", None) or "").removeprefix("hydra_plugins.")
+        package = module.partition(".")[0]
         if isinstance(cause, ModuleNotFoundError) and package in _EXTRAS:
-            return ConfigError(
-                f"{package} is not installed", action=f'pip install "msdn-lit[{_EXTRAS[package]}]"'
-            )
+            action = f'pip install "msdn-lit[{_EXTRAS[package]}]"'
+            return ConfigError(f"{package} is not installed", action=action)
         cause = cause.__cause__
     if isinstance(error, InstantiationException | ImportError):
         raise error
     return error
 
 
-def _settle_paths(cfg: DictConfig) -> None:
-    """Makes paths absolute, so that a run folder serves from any directory, and gives each job its own run folder."""
+def _resolve_paths(cfg: DictConfig) -> None:
+    """Makes paths absolute, so that a run folder can be read from any directory, and sets each job's run folder."""
     if "data" in cfg and cfg.data.get("folder"):
         cfg.data.folder = str(Path(cfg.data.folder).expanduser().resolve())
     if "run_dir" in cfg.paths:

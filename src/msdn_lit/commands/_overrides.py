@@ -1,7 +1,8 @@
-"""Checks what was typed on the command line before Hydra acts on it, and says what may have been meant."""
+"""Checks of the overrides on the command line before Hydra uses them, with hints for typing errors."""
 
 import difflib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,79 +12,125 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import config_dir
+
+_SEARCH_PATH = "hydra.searchpath"
 
 
-def check_overrides(config_dir: Path, config_name: str, arguments: Sequence[str]) -> None:
+def check_overrides(config_name: str, words: Sequence[str]) -> None:
     """Refuses a key that the config does not have, and a value of another type than the one it replaces.
 
     Choices of config groups (`model=msdn_paper`), additions (`+key=...`) and deletions (`~key`) are left to Hydra.
 
     Args:
-        config_dir: Where the configs are.
-        config_name: The entry point's config.
-        arguments: The overrides on the command line.
+        config_name: Config of the command.
+        words: Words of the command line; `--config-dir` and `hydra.searchpath` add folders of the user's own configs.
 
     Raises:
         ConfigError: An override is wrong; the message names close keys, or the expected type.
     """
-    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    typed = [word for word in words if "=" in word and not word.startswith("-")]
+    overrides = OverridesParser.create().parse_overrides(typed)
+    folders = [config_dir(), *_own_folders(words, overrides)]
     for override in overrides:
-        if (
-            (config_dir / override.key_or_group).is_dir()
-            and not override.is_delete()
-            and override.value() is None
-        ):
-            action = f"Leave it out, or write ~{override.key_or_group}."
-            raise ConfigError(
-                f"{override.key_or_group}=null chooses no file of the group", action=action
-            )
-    values = [override for override in overrides if _replaces_value(override, config_dir)]
-    if not values:
+        _check_choice(override, folders)
+    values = [override for override in overrides if _replaces_value(override, folders)]
+    if values:
+        configs = list(_compose(config_name, overrides, values, folders))
+        for override in values:
+            _check_key(override.key_or_group, configs)
+            for value in _values(override):
+                _check_type(override.key_or_group, value, configs[0])
+
+
+def _own_folders(words: Sequence[str], overrides: Sequence[Override]) -> list[Path]:
+    """Returns the folders of the user's own configs."""
+    found = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    pairs = pairwise(words)
+    found += [folder for word, folder in pairs if word in ("--config-dir", "-cd")]
+    for override in overrides:
+        if override.key_or_group == _SEARCH_PATH:
+            entries = override.value()
+            paths = [str(entry) for entry in entries] if isinstance(entries, list) else []
+            found += [path.removeprefix("file://") for path in paths if "pkg://" not in path]
+    return [Path(folder).expanduser().resolve() for folder in found]
+
+
+def _check_choice(override: Override, folders: Sequence[Path]) -> None:
+    """Refuses choices that Hydra 1.3 would answer with a traceback."""
+    group = override.key_or_group
+    if override.is_delete() or not _is_group(group, folders):
         return
-    others = [
-        o.input_line
-        for o in overrides
-        if o not in values and not o.is_sweep_override() and o.input_line
+    if group == "hydra/launcher" and override.value() != "trials":
+        action = f"Use trial_launcher={override.value()}."
+        problem = f"hydra/launcher={override.value()} would bypass the trials of a sweep"
+        raise ConfigError(problem, action=action)
+    if override.value() is None:
+        action = f"Omit it, or write ~{group}."
+        raise ConfigError(f"{group}=null is not supported by Hydra 1.3", action=action)
+
+
+def _compose(
+    config_name: str,
+    overrides: Sequence[Override],
+    values: Sequence[Override],
+    folders: Sequence[Path],
+) -> Iterator[DictConfig]:
+    """Composes the config without the values: one for each choice of a group in a sweep, or one without sweeps."""
+    fixed = [o for o in overrides if o not in values and o.key_or_group != _SEARCH_PATH]
+    lines = [o.input_line for o in fixed if o.input_line and not o.is_sweep_override()]
+    own = ",".join(f"file://{folder}" for folder in folders[1:])
+    if own:
+        lines.append(f"{_SEARCH_PATH}=[{own}]")
+    variants = [
+        f"{o.key_or_group}={value}"
+        for o in fixed
+        if o.is_choice_sweep() and _is_group(o.key_or_group, folders)
+        for value in o.sweep_string_iterator()
     ]
-    with initialize_config_dir(str(config_dir), version_base="1.3"):
-        config = compose(config_name, overrides=others, return_hydra_config=True)
-    for override in values:
-        _check_key(override.key_or_group, config)
-        for value in _values(override):
-            _check_type(override.key_or_group, value, config)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        for variant in variants or [None]:
+            more = [variant] if variant else []
+            yield compose(config_name, overrides=[*lines, *more], return_hydra_config=True)
 
 
-def _replaces_value(override: Override, config_dir: Path) -> bool:
-    is_group = "/" in override.key_or_group or (config_dir / override.key_or_group).is_dir()
+def _is_group(name: str, folders: Sequence[Path]) -> bool:
+    is_hydra = name in ("hydra/launcher", "hydra/sweeper")
+    return is_hydra or any((folder / name).is_dir() for folder in folders)
+
+
+def _replaces_value(override: Override, folders: Sequence[Path]) -> bool:
+    name = override.key_or_group
+    is_group = "/" in name or _is_group(name, folders) or name == _SEARCH_PATH
     return not (is_group or override.package or override.is_add() or override.is_delete())
 
 
 def _values(override: Override) -> Iterator[Any]:
     if not override.is_sweep_override():
         return iter([override.value()])
-    return (
-        override.sweep_iterator() if override.is_choice_sweep() else iter([])
-    )  # a range holds numbers only
+    is_choice = override.is_choice_sweep()
+    return override.sweep_iterator() if is_choice else iter([])  # a range only holds numbers
 
 
-def _check_key(key: str, config: DictConfig) -> None:
-    known = list(_leaf_keys(config))
+def _check_key(key: str, configs: Sequence[DictConfig]) -> None:
+    """Refuses a key that none of the configs has."""
+    known = list(dict.fromkeys(name for config in configs for name in _leaf_keys(config)))
     if key in known or any(name.startswith(f"{key}.") for name in known):
         return
     parent = key.rpartition(".")[0]
-    if (
-        parent
-        and OmegaConf.is_dict(OmegaConf.select(config, parent))
-        and not OmegaConf.select(config, parent)
-    ):
-        return  # an empty dictionary is there to be filled
+    for config in configs:
+        node = OmegaConf.select(config, parent) if parent else None
+        if OmegaConf.is_dict(node) and not node:
+            return  # an empty dictionary is there to be filled
     same_ending = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     close = same_ending or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-    meant = f"Did you mean {' or '.join(close[:3])}?" if close else "See all keys with --cfg job."
+    meant = "See all keys with --cfg job; +KEY=VALUE adds a key."
+    if close:
+        meant = f"Did you mean {' or '.join(close[:3])}?"
     raise ConfigError(f"There is no config key {key!r}", action=meant)
 
 
-def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN401 - whatever Hydra parsed
+def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN401 - any value
     node = OmegaConf.to_container(config, resolve=False)
     for part in key.split("."):
         node = node[part] if isinstance(node, dict) else None

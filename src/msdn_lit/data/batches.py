@@ -16,26 +16,26 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """What a training or evaluation step gets.
+    """Input of a training or evaluation step.
 
     Attributes:
-        regions_BRD: Region features as stored, fp16, (B, R, D).
-        labels_B: Class ids among all C, (B,).
-        rows_B: Which images these are, as rows of the feature store, (B,).
+        regions: Region features as stored, fp16, (B, R, D).
+        labels: Class ids among all C classes, (B,).
+        rows: Rows of the images in the feature store, (B,).
     """
 
-    regions_BRD: Tensor
-    labels_B: Tensor
-    rows_B: Tensor
+    regions: Tensor
+    labels: Tensor
+    rows: Tensor
 
 
 class SplitDataset(Dataset[Batch]):
-    """The images of one split; reads a whole batch with one gather.
+    """The images of one split. A whole batch is read with one gather.
 
     Args:
-        gather: Reads region features by row.
-        rows: The split's images, as rows of the store.
-        labels_N: Class of every image of the store.
+        gather: Reads region features by row of the store.
+        rows: Rows of the split's images in the store.
+        labels_N: Class of every image of the store, (N,).
     """
 
     def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
@@ -52,22 +52,21 @@ class SplitDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads the given positions of the split as one batch."""
         rows = self.rows[indices]
-        return Batch(
-            self.gather(rows), torch.from_numpy(self.labels[indices]), torch.from_numpy(rows)
-        )
+        labels = torch.from_numpy(self.labels[indices])
+        return Batch(self.gather(rows), labels, torch.from_numpy(rows))
 
 
 class BatchLoader(DataLoader[Batch]):
-    """Loader of batches that come complete.
+    """Loader of a dataset that reads whole batches.
 
     Args:
-        dataset: Gives them.
-        ahead: Batches that a thread reads while the last one is worked on; 0 reads when asked.
-        **kwargs: As of a DataLoader.
+        dataset: Dataset with `__getitems__`.
+        ahead: Number of batches that a thread reads in advance; 0 reads a batch when it is asked for.
+        **kwargs: Further arguments of a DataLoader.
     """
 
     def __init__(self, dataset: Dataset[Batch], *, ahead: int = 0, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(dataset, collate_fn=_as_it_is, **kwargs)
+        super().__init__(dataset, collate_fn=_unchanged, **kwargs)
         self.ahead = ahead
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -76,18 +75,18 @@ class BatchLoader(DataLoader[Batch]):
 
 
 class StepLoader(BatchLoader):
-    """Loader of training steps; it resumes by itself, since its sampler begins at the trainer's step."""
+    """Loader of training steps. It needs no saved state, since its sampler starts at the trainer's step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to save."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Ignores a saved state."""
 
 
 def read_ahead(batches: Iterator[T], number: int) -> Iterator[T]:
-    """Gives the same batches; a thread has the next ones read by then."""
+    """Yields the same batches; a thread reads the next `number` of them in advance."""
     end: Any = object()
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
         pending = deque(thread.submit(next, batches, end) for _ in range(number))
@@ -96,6 +95,6 @@ def read_ahead(batches: Iterator[T], number: int) -> Iterator[T]:
             yield batch
 
 
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401 - a DataLoader takes it for a list of samples
-    """Collates a batch that has come complete."""
+def _unchanged(batch: Any) -> Any:  # noqa: ANN401 - a DataLoader expects a list of samples
+    """Collates a batch that was read as a whole."""
     return batch

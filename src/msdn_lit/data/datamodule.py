@@ -1,8 +1,11 @@
-"""The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
+"""The Lightning data module of every benchmark, and the library's way to open one.
+
+A benchmark is data, not a subclass: the same class serves all of them.
+"""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
+from msdn_lit.data.batches import Batch, BatchLoader, SplitDataset, StepLoader
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.feature_cache import (
     Gather,
@@ -24,39 +28,49 @@ from msdn_lit.data.feature_cache import (
 from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.data.features.published_hdf5 import PUBLISHED_SUFFIXES, PublishedFeatures
 from msdn_lit.data.features.store import FeatureStore, hash_image_list
-from msdn_lit.data.samplers import BatchPlan, StepSampler
+from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
+from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.data.splits.variants import with_train_and_val
 from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 
 _BATCHES_AHEAD = 2
 UNSEEN_SPLIT = {"trainval": "test_unseen", "train": "val"}
+EVAL_SPLITS = {"trainval": ("test_seen", "test_unseen"), "train": ("val_seen", "val")}
+_RELEASE_BATCHES = partial(UniformBatches, batch_size=50, seed=0)
+_FIFTH_OF_EACH_CLASS = partial(split_images, fraction=0.2, seed=0)
 
 
 class ZSLDataModule(lightning.LightningDataModule):
     """Region features, labels and semantics of one benchmark under one protocol.
 
-    Call `setup` to read and check everything; `semantics`, `visual_dim` and `split` are there afterwards.
+    `setup` reads and checks every file. `semantics`, `split`, `indices`, `store` and all that follows from them exist
+    afterwards. `msdn_lit.open_dataset` makes a data module and calls `setup`.
 
     Args:
-        benchmark: Name, e.g. "CUB".
-        data_dir: Holds xlsa17/, w2v/ and the images.
-        store_dir: The feature store, or an official feature file (.hdf5).
-        source: What the store must have been made from (name, backbone, transform; or name, regions).
-        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen
-            and the classes of test_unseen no candidates.
-        eval_splits: Evaluated during and after training: test_seen, test_unseen; val_seen, val.
-        val_seen: Marks the images of train that are held out as val_seen and not trained on, given their labels.
-        semantics: Makes the semantics of the split's classes.
-        sampler: Makes the training batches from the training images' labels; one of `samplers`.
+        benchmark: Name of the benchmark, e.g. "CUB".
+        data_dir: Folder that holds xlsa17/, w2v/ and the images.
+        store_dir: Feature store, or a published feature file (.hdf5).
+        source: How the store must have been made (name, backbone, transform; or name, regions); None accepts any store
+            of the benchmark's images.
+        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen and
+            the classes of test_unseen no candidates.
+        eval_splits: Splits that are evaluated during and after training: test_seen, test_unseen; or val_seen, val.
+        val_seen: Marks the images of train that are held out as val_seen, given their labels.
+        semantics: Configuration of the classes' semantics.
+        sampler: Makes the plan of training batches from the labels of the training images; see `samplers`.
         eval_batch_size: Images per evaluation step.
-        feature_cache: Where the features are while training: "disk", "ram" or "gpu"; "auto" chooses by what is free.
+        feature_cache: Where the features are during training: "disk", "ram" or "gpu"; "auto" chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
-        allow_unknown_split: Take split files that are not a known variant of the benchmark's.
-        val_classes: `fraction` and `seed` with which the classes of val are drawn where the split file has none.
+        allow_unknown_split: Accept split files that are not a known variant of the benchmark's.
+        val_classes: `fraction` and `seed` with which the classes of val are drawn if the split file has none.
         folder: A user's own dataset.
-        test_seen: `fraction` and `seed` with which such a dataset's test_seen images are drawn.
+        test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are drawn.
+
+    Raises:
+        ConfigError: A setting is not valid.
+        DataError: There is no such benchmark.
     """
 
     semantics: Semantics
@@ -67,15 +81,15 @@ class ZSLDataModule(lightning.LightningDataModule):
         self,
         *,
         benchmark: str,
-        data_dir: str,
-        store_dir: str,
-        source: dict[str, Any],
-        train_split: str,
-        eval_splits: Sequence[str],
-        val_seen: Callable[[IntArray], NDArray[np.bool_]],
+        data_dir: str | Path,
+        store_dir: str | Path,
         semantics: SemanticsConfig,
-        sampler: Callable[[IntArray], BatchPlan],
-        eval_batch_size: int,
+        source: dict[str, Any] | None = None,
+        train_split: str = "trainval",
+        eval_splits: Sequence[str] = EVAL_SPLITS["trainval"],
+        val_seen: Callable[[IntArray], NDArray[np.bool_]] = _FIFTH_OF_EACH_CLASS,
+        sampler: Callable[[IntArray], BatchPlan] = _RELEASE_BATCHES,
+        eval_batch_size: int = 64,
         feature_cache: str = "auto",
         num_workers: int = 0,
         allow_unknown_split: bool = False,
@@ -89,60 +103,79 @@ class ZSLDataModule(lightning.LightningDataModule):
             raise ConfigError("protocol.train_split is wrong", expected=expected, found=train_split)
         if UNSEEN_SPLIT[train_split] not in eval_splits or len(eval_splits) != 2:
             expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
-            raise ConfigError(
-                "protocol.eval_splits is wrong", expected=expected, found=list(eval_splits)
-            )
+            found = list(eval_splits)
+            raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
         if eval_batch_size < 1 or num_workers < 0:
             raise ConfigError(
                 "data.eval_batch_size must be at least 1, data.num_workers at least 0"
             )
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
-        self.allow_unknown_split = allow_unknown_split
-        self.val_classes = val_classes
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)
         self.source = source
         self.train_split = train_split
         self.eval_splits = tuple(eval_splits)
         self.val_seen = val_seen
-        self.semantics_source = semantics
+        self.semantics_config = semantics
         self.sampler = sampler
         self.eval_batch_size = eval_batch_size
         self.feature_cache = feature_cache
         self.num_workers = num_workers
+        self.allow_unknown_split = allow_unknown_split
+        self.val_classes = val_classes
         self._store: Regions | None = None
         self._gather: Gather | None = None
 
     @property
     def store(self) -> Regions:
-        """The opened region features; `setup` has been called."""
+        """The opened region features."""
         assert self._store is not None, "call setup() first"
         return self._store
 
     @property
     def visual_dim(self) -> int:
-        """D of the store."""
+        """D, the number of channels of a region."""
         return self.store.manifest.shape[2]
+
+    @property
+    def seen(self) -> Tensor:
+        """Ids of the seen classes, ascending."""
+        return self.semantics.seen_tensor
+
+    @property
+    def unseen(self) -> Tensor:
+        """Ids of the unseen classes, ascending."""
+        return self.semantics.unseen_tensor
+
+    @property
+    def class_attributes(self) -> Tensor:
+        """Class semantic vectors with unit rows, (C, K)."""
+        return self.semantics.class_attributes_tensor
+
+    @property
+    def attribute_vectors(self) -> Tensor:
+        """Word vectors of the attributes, (K, E); random ones where they are learned from scratch."""
+        return self.semantics.initial_attribute_vectors()
 
     @cached_property
     def attribute_names(self) -> tuple[str, ...]:
         """Names of the K attributes."""
-        return self.benchmark.attribute_names(
-            self.data_dir, self.semantics.class_attributes_CK.shape[1]
-        )
+        K = self.semantics.class_attributes_CK.shape[1]
+        return self.benchmark.attribute_names(self.data_dir, K)
 
-    def picture(self, row: int) -> NDArray[np.float32]:
-        """What the backbone saw of the image in one row of the store: pixels in [0, 1], (size, size, 3).
+    def image(self, row: int) -> NDArray[np.float32]:
+        """Returns the image of one row of the store as the backbone saw it: pixels in [0, 1], (size, size, 3).
 
         Raises:
-            DataError: The image is not there, or the features were not made from images.
+            DataError: The image is missing, or the features were not made from images.
         """
-        if "transform" not in self.source:
-            raise DataError(f"{self.source['name']} features were not made from images")
+        source = self.store.manifest.source
+        if "transform" not in source:
+            raise DataError(f"{source['name']} features were not made from images")
         paths = self.benchmark.image_paths(self.split, self.data_dir)
         boxes = self.benchmark.image_boxes(self.split, self.data_dir)
         image = open_image(paths[row], boxes[row] if boxes else None)
-        pixels = ImageTransform(**self.source["transform"]).crop(image)
+        pixels = ImageTransform(**source["transform"]).crop(image)
         return np.asarray(pixels, dtype=np.float32) / np.float32(255)
 
     def setup(self, stage: str | None = None) -> None:
@@ -155,16 +188,15 @@ class ZSLDataModule(lightning.LightningDataModule):
             return
         split = self.read_split()
         store = self._open_store(split)
-        self.indices = {
-            name: rows[~np.isin(rows, store.manifest.skipped)]
-            for name, rows in self._split_indices(split).items()
-        }
+        skipped = store.manifest.skipped
+        indices = self._split_indices(split)
+        self.indices = {name: rows[~np.isin(rows, skipped)] for name, rows in indices.items()}
         self.semantics = self.read_semantics(split)
         self.split = split
         self._store = store
 
     def read_split(self) -> ProposedSplit:
-        """Reads the split files alone; a missing train and val are drawn.
+        """Reads the split files alone. Missing train and val splits are drawn.
 
         Raises:
             DataError: A file is missing, damaged or unknown.
@@ -173,15 +205,40 @@ class ZSLDataModule(lightning.LightningDataModule):
         return split if self.val_classes is None else with_train_and_val(split, **self.val_classes)
 
     def read_semantics(self, split: ProposedSplit) -> Semantics:
-        """Reads what is known of the split's classes; needs no features.
+        """Reads the semantics of the split's classes; needs no features.
 
         Raises:
             DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
         """
-        unseen_split = UNSEEN_SPLIT[self.train_split]
-        return self.semantics_source.read(
-            split, self.benchmark, self.data_dir, self.train_split, unseen_split
-        )
+        splits = self.train_split, UNSEEN_SPLIT[self.train_split]
+        return self.semantics_config.read(split, self.benchmark, self.data_dir, *splits)
+
+    def batches(
+        self, splits: str | Sequence[str], *, size: int, steps: int | None = None, seed: int = 0
+    ) -> Iterator[Batch]:
+        """Yields batches without a Lightning trainer, on the CPU.
+
+        Args:
+            splits: Name of a split, or names of several.
+            size: Images per batch.
+            steps: Number of batches, each a random subset of the images (`UniformBatches`); None yields every image
+                once, in order, split by split.
+            seed: Seed of the random subsets.
+
+        Raises:
+            ConfigError: The batch size is not positive.
+        """
+        names = [splits] if isinstance(splits, str) else list(splits)
+        rows = np.concatenate([self.indices[name] for name in names])
+        dataset = SplitDataset(gather_from_disk(self.store), rows, self.split.labels_N)
+        if steps is None:
+            positions = np.arange(len(dataset))
+            for start in range(0, len(dataset), size):
+                yield dataset.__getitems__(positions[start : start + size].tolist())
+        else:
+            plan = UniformBatches(dataset.labels, size, seed)
+            for step in range(steps):
+                yield dataset.__getitems__(plan(step).tolist())
 
     def train_dataloader(self) -> StepLoader:
         """Batches of the training split from the trainer's current step to its last."""
@@ -190,10 +247,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self.trainer.max_steps < 0:
             raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
         if self.trainer.accumulate_grad_batches != 1:
-            raise ConfigError(
-                "A step is one batch here",
-                action="Set sampler.batch_size, not accumulate_grad_batches.",
-            )
+            action = "Set sampler.batch_size, not accumulate_grad_batches."
+            raise ConfigError("A step is one batch here", action=action)
         sampler = StepSampler(
             self.sampler(dataset.labels),
             first_step=self.trainer.global_step,
@@ -205,12 +260,11 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def train_eval_dataloader(self) -> BatchLoader:
         """Every image of the training split once, in order, on every rank."""
-        return BatchLoader(
-            self.dataset(self.train_split), batch_size=self.eval_batch_size, **self._loader_args()
-        )
+        dataset = self.dataset(self.train_split)
+        return BatchLoader(dataset, batch_size=self.eval_batch_size, **self._loader_args())
 
     def val_dataloader(self) -> list[BatchLoader]:
-        """One loader per evaluated split, in order; ranks share the images without padding."""
+        """One loader per evaluated split, in order. Ranks share the images without padding."""
         rank, world_size = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
@@ -218,41 +272,36 @@ class ZSLDataModule(lightning.LightningDataModule):
         for name in self.eval_splits:
             dataset = self.dataset(name)
             shard = range(rank, len(dataset), world_size)
-            loaders.append(
-                BatchLoader(
-                    dataset, batch_size=self.eval_batch_size, sampler=shard, **self._loader_args()
-                )
-            )
+            arguments = self._loader_args() | {"batch_size": self.eval_batch_size}
+            loaders.append(BatchLoader(dataset, sampler=shard, **arguments))
         return loaders
 
     def dataset(self, split_name: str) -> SplitDataset:
-        """The images of one split."""
-        self._gather = self._gather or self._settle()
+        """Returns the images of one split, read from the chosen feature cache."""
+        self._gather = self._gather or self._make_gather()
         return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N)
 
     def _loader_args(self) -> dict[str, Any]:
-        # Its own generator: an iterator draws a seed when it begins, and a resumed run begins one more.
-        is_resident, streams = self.chosen_cache == "gpu", self._device().type == "cuda"
+        # Its own generator: an iterator draws a seed when it starts, and a resumed run starts one more.
+        is_on_gpu = self.chosen_cache == "gpu"
+        streams = self._device().type == "cuda" and not is_on_gpu
         return {
             "generator": torch.Generator(),
-            "num_workers": 0 if is_resident else self.num_workers,
-            "pin_memory": streams and not is_resident,
-            "ahead": _BATCHES_AHEAD
-            if streams and not is_resident
-            else 0,  # a CPU has no thread to spare
+            "num_workers": 0 if is_on_gpu else self.num_workers,
+            "pin_memory": streams,
+            "ahead": _BATCHES_AHEAD if streams else 0,  # a CPU has no thread to spare
         }
 
     @cached_property
     def chosen_cache(self) -> str:
-        """Where the features are, once a trainer is there: "disk", "ram" or "gpu"."""
-        return choose_cache(
-            self.feature_cache, 2 * int(np.prod(self.store.manifest.shape)), self._device()
-        )
+        """Where the features are, once there is a trainer: "disk", "ram" or "gpu"."""
+        num_bytes = 2 * int(np.prod(self.store.manifest.shape))
+        return choose_cache(self.feature_cache, num_bytes, self._device())
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _settle(self) -> Gather:
+    def _make_gather(self) -> Gather:
         if self.chosen_cache == "gpu":
             return gather_from_gpu(self.store, self._device())
         is_first_on_machine = not self.trainer or self.trainer.local_rank == 0
@@ -263,21 +312,22 @@ class ZSLDataModule(lightning.LightningDataModule):
     def _open_store(self, split: ProposedSplit) -> Regions:
         images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
         if self.store_dir.suffix in PUBLISHED_SUFFIXES:
-            official = PublishedFeatures(self.store_dir, self.source, images_sha256)
-            official.check_split(split)
-            if official.rows_per_block > 1:
+            published = PublishedFeatures(self.store_dir, self.source or {}, images_sha256)
+            published.check_split(split)
+            if published.rows_per_block > 1:
                 warnings.warn(
-                    f"{self.store_dir} is compressed, {official.rows_per_block} images to a block, and every batch "
+                    f"{self.store_dir} is compressed, {published.rows_per_block} images to a block, and every batch "
                     f"decodes many of them. Convert it once: msdn-extract features.hdf5={self.store_dir}",
                     stacklevel=2,
                 )
-            return official
+            return published
         store = FeatureStore(self.store_dir)
-        store.check(source=self.source, images_sha256=images_sha256)
+        source = store.manifest.source if self.source is None else self.source
+        store.check(source=source, images_sha256=images_sha256)
         return store
 
     def _split_indices(self, split: ProposedSplit) -> dict[str, IntArray]:
-        """The split's images by name; `train` without the part that is held out as `val_seen`."""
+        """Images of each split by name; `train` without the part that is held out as `val_seen`."""
         indices = dict(split.indices)
         if "train" in indices:
             train = indices["train"]
@@ -286,7 +336,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         for name in (self.train_split, *self.eval_splits):
             if name not in indices:
                 raise DataError(
-                    f"{split.folder} gives no split {name!r}",
+                    f"{split.folder} has no split {name!r}",
                     expected="one of " + ", ".join(indices),
                     action="Set protocol.train_split and protocol.eval_splits.",
                 )

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.data.words.attributes import Words, sum_of_words
@@ -38,6 +40,27 @@ class Semantics:
     seen: IntArray
     unseen: IntArray
     word_vectors: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def seen_tensor(self) -> Tensor:
+        """Ids of the seen classes as a tensor."""
+        return torch.from_numpy(self.seen)
+
+    @property
+    def unseen_tensor(self) -> Tensor:
+        """Ids of the unseen classes as a tensor."""
+        return torch.from_numpy(self.unseen)
+
+    @property
+    def class_attributes_tensor(self) -> Tensor:
+        """Class semantic vectors as a tensor, (C, K)."""
+        return torch.from_numpy(self.class_attributes_CK)
+
+    def initial_attribute_vectors(self) -> Tensor:
+        """Returns the attribute vectors with which a net starts, (K, E); random ones without word vectors."""
+        if self.attribute_vectors_KE is not None:
+            return torch.from_numpy(self.attribute_vectors_KE)
+        return torch.randn(self.class_attributes_CK.shape[1], self.word_dim)
 
 
 class NamesAttributes(Protocol):

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from msdn_lit.losses.functional import (
+    cross_entropy_release,
+    distillation_release,
+    self_calibration_release,
+)
+
+ClassIds = Tensor | Sequence[int]
 
 
 class LossTerms(NamedTuple):
@@ -17,18 +25,32 @@ class LossTerms(NamedTuple):
     distillation: Tensor
 
 
+class Output(Protocol):
+    """What a loss reads of a net's output."""
+
+    @property
+    def logits_BC(self) -> Tensor:
+        """Class logits without calibration margin, (B, C)."""
+
+    @property
+    def attribute_scores_BK(self) -> Tensor:
+        """Attribute scores, (B, K)."""
+
+
 class MSDNLoss(nn.Module):
     """loss = cross-entropy + lambda_cal * self-calibration + lambda_distill * distillation.
 
+    The default terms and weights are the release's for GZSL on CUB.
+
     Args:
         seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes; classes in neither are no candidates.
+        unseen: Ids of the unseen classes. Classes in neither are no candidates.
         cross_entropy: Term of (logits without margin, labels, seen, unseen).
         self_calibration: Term of (logits with margin, seen, unseen).
         distillation: Term of (logits, other logits, seen, unseen), both with margin.
         lambda_cal: Weight of self-calibration.
         lambda_distill: Weight of distillation.
-        calibration: Margin added to unseen and subtracted from seen logits (release: 1).
+        calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
     """
 
     seen: Tensor
@@ -36,19 +58,19 @@ class MSDNLoss(nn.Module):
 
     def __init__(
         self,
-        seen: Tensor,
-        unseen: Tensor,
+        seen: ClassIds,
+        unseen: ClassIds,
         *,
-        cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-        self_calibration: Callable[[Tensor, Tensor, Tensor], Tensor],
-        distillation: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-        lambda_cal: float,
-        lambda_distill: float,
-        calibration: float,
+        cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = cross_entropy_release,
+        self_calibration: Callable[[Tensor, Tensor, Tensor], Tensor] = self_calibration_release,
+        distillation: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = distillation_release,
+        lambda_cal: float = 0.1,
+        lambda_distill: float = 0.001,
+        calibration: float = 1.0,
     ) -> None:
         super().__init__()
-        self.register_buffer("seen", seen, persistent=False)
-        self.register_buffer("unseen", unseen, persistent=False)
+        self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
+        self.register_buffer("unseen", torch.as_tensor(unseen), persistent=False)
         self.cross_entropy = cross_entropy
         self.self_calibration = self_calibration
         self.distillation = distillation
@@ -56,22 +78,23 @@ class MSDNLoss(nn.Module):
         self.lambda_distill = lambda_distill
         self.calibration = calibration
 
-    def forward(self, logits: Sequence[Tensor], labels_B: Tensor) -> LossTerms:
+    def forward(self, outputs: Sequence[Output], labels_B: Tensor) -> LossTerms:
         """Computes the loss.
 
         Args:
-            logits: Logits of each sub-net, without margin, (B, C) each.
+            outputs: Outputs of the sub-nets.
             labels_B: Class ids, (B,).
         """
-        roles = self.seen, self.unseen
+        domains = self.seen, self.unseen
+        logits = [output.logits_BC for output in outputs]
         calibrated = [self._with_margin(logits_BC) for logits_BC in logits]
         cross_entropy = torch.stack(
-            [self.cross_entropy(logits_BC, labels_B, *roles) for logits_BC in logits]
+            [self.cross_entropy(logits_BC, labels_B, *domains) for logits_BC in logits]
         ).sum()
         self_calibration = torch.stack(
-            [self.self_calibration(logits_BC, *roles) for logits_BC in calibrated]
+            [self.self_calibration(logits_BC, *domains) for logits_BC in calibrated]
         ).sum()
-        pairs = [self.distillation(*pair, *roles) for pair in combinations(calibrated, 2)]
+        pairs = [self.distillation(*pair, *domains) for pair in combinations(calibrated, 2)]
         distillation = torch.stack(pairs).sum() if pairs else torch.zeros_like(cross_entropy)
         loss = (
             cross_entropy + self.lambda_cal * self_calibration + self.lambda_distill * distillation
@@ -80,5 +103,6 @@ class MSDNLoss(nn.Module):
 
     def _with_margin(self, logits_BC: Tensor) -> Tensor:
         margin_C = torch.zeros(logits_BC.shape[1], device=logits_BC.device)
-        margin_C[self.seen], margin_C[self.unseen] = -self.calibration, self.calibration
+        margin_C[self.seen] = -self.calibration
+        margin_C[self.unseen] = self.calibration
         return logits_BC.float() + margin_C

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from msdn_lit.losses.msdn import ClassIds, Output
+
 Ranking = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -60,7 +62,7 @@ class RankingTerms(NamedTuple):
 
 
 class RankingLoss(nn.Module):
-    """A ranking loss in the place of MSDN's.
+    """A ranking loss, summed over the outputs of a net.
 
     Args:
         seen: Ids of the seen classes.
@@ -70,20 +72,17 @@ class RankingLoss(nn.Module):
 
     seen: Tensor
 
-    def __init__(self, seen: Tensor, unseen: Tensor, *, ranking: Ranking) -> None:
+    def __init__(self, seen: ClassIds, unseen: ClassIds, *, ranking: Ranking) -> None:
         super().__init__()
-        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
         self.ranking = ranking
 
-    def forward(self, logits: Sequence[Tensor], labels_B: Tensor) -> RankingTerms:
+    def forward(self, outputs: Sequence[Output], labels_B: Tensor) -> RankingTerms:
         """Computes the loss.
 
         Args:
-            logits: Logits of each sub-net, without margin, (B, C) each.
+            outputs: Outputs of the net.
             labels_B: Class ids, (B,).
         """
-        return RankingTerms(
-            torch.stack(
-                [self.ranking(logits_BC, labels_B, self.seen) for logits_BC in logits]
-            ).sum()
-        )
+        losses = [self.ranking(output.logits_BC, labels_B, self.seen) for output in outputs]
+        return RankingTerms(torch.stack(losses).sum())

@@ -9,7 +9,7 @@ Letters: B batch, R regions, D visual channels, K attributes, E word-vector size
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +23,33 @@ _MOST_REGIONS = 1e6  # no image has as many
 
 
 class SubNetOutput(NamedTuple):
-    """What a sub-net says of a batch.
+    """Output of one sub-net for a batch.
 
     Attributes:
         logits_BC: Class logits without calibration margin, (B, C).
         attribute_scores_BK: Attribute scores, (B, K); logits = scores @ class_attributes^T.
-        attention_BKR: Attention of attributes and regions, (B, K, R).
+        attention_BKR: Attention of attributes and regions, (B, K, R); None for a net without attention.
     """
 
     logits_BC: Tensor
     attribute_scores_BK: Tensor
-    attention_BKR: Tensor
+    attention_BKR: Tensor | None = None
+
+
+class Dataset(Protocol):
+    """What a net needs of a dataset; `msdn_lit.open_dataset` returns one."""
+
+    @property
+    def attribute_vectors(self) -> Tensor:
+        """Word vectors of the attributes, (K, E)."""
+
+    @property
+    def class_attributes(self) -> Tensor:
+        """Class semantic vectors, (C, K)."""
+
+    @property
+    def visual_dim(self) -> int:
+        """D, the number of channels of a region."""
 
 
 class SubNet(nn.Module):
@@ -46,7 +62,7 @@ class SubNet(nn.Module):
         visual_dim: D.
     """
 
-    def __init__(self, num_random: int, num_zero: int, word_dim: int, visual_dim: int) -> None:
+    def __init__(self, *, num_random: int, num_zero: int, word_dim: int, visual_dim: int) -> None:
         super().__init__()
         random_MED = torch.randn(num_random, word_dim, visual_dim)
         self.weights_MED = nn.Parameter(
@@ -70,7 +86,7 @@ class AttributeToVisual(SubNet):
     """
 
     def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_regions) -> None:
-        super().__init__(1, 1, word_dim, visual_dim)
+        super().__init__(num_random=1, num_zero=1, word_dim=word_dim, visual_dim=visual_dim)
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -96,7 +112,7 @@ class VisualToAttribute(SubNet):
     """
 
     def __init__(self, word_dim: int, visual_dim: int, region_scale: float | None = None) -> None:
-        super().__init__(0, 2, word_dim, visual_dim)
+        super().__init__(num_random=0, num_zero=2, word_dim=word_dim, visual_dim=visual_dim)
         if region_scale is not None and not 0 < region_scale < _MOST_REGIONS:
             expected = "a positive number of regions, or null for the sum"
             raise ConfigError("region_scale is wrong", expected=expected, found=region_scale)
@@ -125,7 +141,7 @@ class VisualToAttributePaper(SubNet):
     """
 
     def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_attributes) -> None:
-        super().__init__(2, 1, word_dim, visual_dim)
+        super().__init__(num_random=2, num_zero=1, word_dim=word_dim, visual_dim=visual_dim)
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -164,14 +180,20 @@ class RegionDropout(nn.Module):
         return regions_BRD[torch.arange(B, device=kept_BR.device)[:, None], kept_BR]
 
 
+RELEASED_SUBNETS: Mapping[str, Callable[[int, int], SubNet]] = {
+    "attribute_to_visual": AttributeToVisual,
+    "visual_to_attribute": VisualToAttribute,
+}
+
+
 class MSDN(nn.Module):
-    """Sub-nets that share the trainable attribute vectors; both directions make MSDN, one alone is an ablation.
+    """Sub-nets that share the trainable attribute vectors. Both directions make MSDN, one alone is an ablation.
 
     Args:
         attribute_vectors_KE: Word vectors of the attributes, (K, E); rows are normalised, then trained.
         class_attributes_CK: Class semantic vectors, (C, K); rows are normalised.
         visual_dim: D.
-        subnets: By name, each made from (E, D); the output has their order.
+        subnets: Sub-nets by name, each made from (E, D); the output has their order. The default is the release's.
         renormalize: Normalise the attribute vectors in every forward pass (the release on AWA2).
         region_dropout: Share of each image's regions that a training step leaves out (release: none).
     """
@@ -184,21 +206,35 @@ class MSDN(nn.Module):
         class_attributes_CK: Tensor,
         visual_dim: int,
         *,
-        subnets: Mapping[str, Callable[[int, int], SubNet]],
+        subnets: Mapping[str, Callable[[int, int], SubNet]] = RELEASED_SUBNETS,
         renormalize: bool = False,
         region_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         word_dim = attribute_vectors_KE.shape[1]
+        class_attributes_CK = normalize(class_attributes_CK, dim=1)
         self.attribute_vectors_KE = nn.Parameter(normalize(attribute_vectors_KE, dim=1))
-        self.register_buffer(
-            "class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False
-        )
+        self.register_buffer("class_attributes_CK", class_attributes_CK, persistent=False)
         self.subnets = nn.ModuleDict(
             {name: make(word_dim, visual_dim) for name, make in subnets.items()}
         )
         self.renormalize = renormalize
         self.region_dropout = RegionDropout(region_dropout)
+
+    @classmethod
+    def for_dataset(cls, data: Dataset, **settings: Any) -> "MSDN":  # noqa: ANN401 - those of __init__
+        """Makes a net for the sizes and semantics of a dataset.
+
+        Args:
+            data: Dataset, e.g. from `msdn_lit.open_dataset`.
+            **settings: Keyword arguments of the class.
+        """
+        return cls(data.attribute_vectors, data.class_attributes, data.visual_dim, **settings)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs: those of the sub-nets."""
+        return tuple(self.subnets)
 
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput, ...]:
         """Computes every sub-net's logits, attribute scores and attention.

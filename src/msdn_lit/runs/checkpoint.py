@@ -1,11 +1,11 @@
-"""Finding a run's checkpoints and making sure that they fit before anything is loaded."""
+"""Checkpoints of a run: found by name, and checked before anything is loaded."""
 
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
+from msdn_lit.errors import READ_ERRORS, CheckpointError, LeakError, one_line
 from msdn_lit.models.release import from_release
 from msdn_lit.models.weights import (
     are_finite,
@@ -14,47 +14,68 @@ from msdn_lit.models.weights import (
     load_tensors,
     named_tensors,
 )
+from msdn_lit.runs.layout import checkpoint_path
 
-FOLDER = "checkpoints"
 
-
-def find_checkpoint(name: str, run_dir: Path) -> Path:
-    """Resolves a checkpoint's name within a run folder, or a path.
+def find_checkpoint(name: str, folder: Path) -> Path:
+    """Resolves the name of a checkpoint of a run folder, or a path.
 
     Args:
-        name: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a file: .ckpt, or the released code's .pth.
-        run_dir: The run's folder.
+        name: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a .pth file of the
+            released code.
+        folder: Run folder.
 
     Raises:
         CheckpointError: There is no such file.
     """
-    inside = run_dir / FOLDER / f"{name}.ckpt"
+    inside = checkpoint_path(folder, name)
     path = Path(name).expanduser() if name.endswith((".ckpt", ".pth")) else inside
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = (
-        f"That run has {', '.join(present)}."
-        if present
-        else "Name a run's folder with paths.run_dir=..."
-    )
+    action = "Name a run's folder with paths.run_dir=..."
+    if present:
+        action = f"That run has {', '.join(present)}."
     raise CheckpointError(f"{path} is missing", action=action)
 
 
+def find_start(
+    name: str | None, folder: Path, module: nn.Module, *, allow_test_selection: bool
+) -> Path | None:
+    """Returns the checkpoint from which a training continues, checked against its module.
+
+    Args:
+        name: Name or path of a checkpoint; None starts from the first step.
+        folder: Run folder.
+        module: Module that will load the checkpoint.
+        allow_test_selection: Whether test scores may choose a checkpoint.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it does not fit.
+        LeakError: The checkpoint was chosen by a score that must not choose.
+    """
+    if not name:
+        return None
+    path = find_checkpoint(name, folder)
+    if path.stem.startswith("peak_") and not allow_test_selection:
+        raise LeakError(f"{path} was chosen by its score", action="Continue from last.ckpt.")
+    load_checkpoint(path, module)
+    return path
+
+
 def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
-    """Reads a checkpoint without running what a pickle could contain, and holds its weights to the module's.
+    """Reads a checkpoint and checks its weights against a module. Code in the file is never run.
 
     Returns:
         The checkpoint; its "state_dict" fits the module.
 
     Raises:
-        CheckpointError: The file is damaged, no checkpoint, of another model, or training had diverged.
+        CheckpointError: The file is damaged, no checkpoint or of another model, or training had diverged.
     """
     try:
-        content = _released(path, module) if path.suffix == ".pth" else _own(path)
-        found = {
-            name: tuple(value.shape) for name, value in named_tensors(content["state_dict"]).items()
-        }
+        content = _read_released(path, module) if path.suffix == ".pth" else _read_own(path)
+        tensors = named_tensors(content["state_dict"])
+        found = {name: tuple(value.shape) for name, value in tensors.items()}
     except READ_ERRORS as error:
         problem = f"{path} cannot be read as a checkpoint ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
@@ -68,23 +89,20 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
             action="Use the overrides of the run that wrote it; they are in its config.yaml.",
         )
     if not are_finite(content["state_dict"].values()):
-        raise CheckpointError(
-            f"{path} holds NaN or infinity", action="Its training has diverged; train again."
-        )
+        problem = f"{path} holds NaN or infinity"
+        raise CheckpointError(problem, action="Its training has diverged; train again.")
     return content
 
 
-def _own(path: Path) -> dict[str, Any]:
+def _read_own(path: Path) -> dict[str, Any]:
     check_archive(path)
     content: dict[str, Any] = load_plain(path)
     return content
 
 
-def _released(path: Path, module: nn.Module) -> dict[str, Any]:
-    """The released code's weights under the names of ours; they do not say after which step they were saved."""
+def _read_released(path: Path, module: nn.Module) -> dict[str, Any]:
+    """Reads the released code's weights under our names. Their file does not hold the training step."""
     classes = module.get_submodule("net").get_buffer("class_attributes_CK")
     weights = from_release(load_tensors(path), classes)
-    return {
-        "state_dict": {f"net.{name}": value for name, value in weights.items()},
-        "global_step": 0,
-    }
+    state = {f"net.{name}": value for name, value in weights.items()}
+    return {"state_dict": state, "global_step": 0}

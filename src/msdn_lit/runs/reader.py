@@ -15,14 +15,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
-from msdn_lit.runs.score_cache import CLASS_NAMES, ScoreCache, read_class_names
+from msdn_lit.runs.config import read_config
+from msdn_lit.runs.layout import (
+    CLASS_NAMES,
+    CONFIG,
+    RECORD_METRICS,
+    RESULT,
+    SCORES,
+    score_cache_path,
+)
+from msdn_lit.runs.score_cache import ScoreCache, read_class_names
+from msdn_lit.runs.version_0_1 import translate_choices, translate_experiment
 
-CONFIG, RESULT, RECORD = "config.yaml", "result.json", "metrics.json"
 Scores = Mapping[str, float]
 
 _NEEDED: Mapping[str, Any] = {
@@ -30,7 +37,6 @@ _NEEDED: Mapping[str, Any] = {
     **dict.fromkeys(("choices", "scores", "data", "versions"), dict),
     **{"seed": int, "wall_time_s": (int, float)},
 }
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class CurvePoint(NamedTuple):
@@ -87,15 +93,15 @@ class Run:
     @property
     def class_names(self) -> list[str] | None:
         """Names by class id, if the run left them beside its caches."""
-        path = cache_path(self.folder, "last").with_name(CLASS_NAMES)
+        path = score_cache_path(self.folder, "last").with_name(CLASS_NAMES)
         return read_class_names(path) if path.is_file() else None
 
     def cache(self, evaluation: str) -> ScoreCache:
         """The score cache of an evaluation that is among `curves`."""
-        return ScoreCache.load(cache_path(self.folder, evaluation))
+        return ScoreCache.load(score_cache_path(self.folder, evaluation))
 
 
-class Found(NamedTuple):
+class RunScan(NamedTuple):
     """What some paths hold.
 
     Attributes:
@@ -109,13 +115,13 @@ class Found(NamedTuple):
     faults: list[str]
 
 
-def find_runs(paths: Sequence[Path]) -> Found:
+def find_runs(paths: Sequence[Path]) -> RunScan:
     """Reads all runs in some folders, at any depth.
 
     Raises:
         CheckpointError: There is no such folder.
     """
-    found = Found([], [], [])
+    found = RunScan([], [], [])
     known: set[str] = set()
     for path in paths:
         if not path.is_dir():
@@ -145,16 +151,19 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
     Raises:
         CheckpointError: result.json or config.yaml is missing, damaged, or holds scores that are no numbers.
     """
-    result, config = _load(folder / RESULT, json.loads), _load(folder / CONFIG, _load_yaml)
+    result = _load_result(folder / RESULT)
+    config = read_config(folder)
     _check_result(folder / RESULT, result)
     curves: dict[str, CurvePoint] = {}
     history: Mapping[int, Scores] = {}
     losses: Mapping[int, Scores] = {}
     faults = []
     for evaluation, scores in result["scores"].items():
-        if cache_path(folder, evaluation).exists():
+        if score_cache_path(folder, evaluation).exists():
             try:
-                curves[evaluation] = _read_curve(cache_path(folder, evaluation), scores["step"])
+                curves[evaluation] = _read_curve(
+                    score_cache_path(folder, evaluation), scores["step"]
+                )
             except CheckpointError as error:
                 faults.append(str(error))
     try:
@@ -169,12 +178,8 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
 def recipe_of(words: Sequence[str]) -> str:
     """The experiments among the words of a command, as `Run.recipe`; Hydra's own choices leave lists out."""
     chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    return " + ".join(chosen[-1].strip("[]").split(",")) if chosen else ""
-
-
-def cache_path(folder: Path, evaluation: str) -> Path:
-    """Where a run keeps the scores of one evaluation."""
-    return folder / "scores" / f"{evaluation}.npz"
+    names = chosen[-1].strip("[]").split(",") if chosen else []
+    return " + ".join(translate_experiment(name) for name in names)
 
 
 def is_number(value: object) -> bool:
@@ -192,27 +197,23 @@ def _run_folders(root: Path, known: set[str]) -> Iterator[Path]:
         folders[:] = sorted(
             name for name in folders if not name.startswith(".")
         )  # .hydra holds a config.yaml, too
-        if CONFIG in files and (RESULT in files or RECORD not in files):
+        if CONFIG in files and (RESULT in files or RECORD_METRICS not in files):
             folders.clear()
             yield Path(place)
 
 
-def _load(path: Path, parse: Any) -> dict[str, Any]:  # noqa: ANN401 - json.loads takes and gives anything
+def _load_result(path: Path) -> dict[str, Any]:
     try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (*READ_ERRORS, yaml.YAMLError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({one_line(error)})", action="Train again."
-        ) from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except READ_ERRORS as error:
+        problem = f"{path} is damaged ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
     if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} is damaged", expected="names and values", action="Train again."
-        )
+        expected = "names and values"
+        raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
+    if isinstance(content.get("choices"), dict):
+        content["choices"] = translate_choices(content["choices"])
     return content
-
-
-def _load_yaml(text: str) -> object:
-    return yaml.load(text, _LOADER)
 
 
 def _check_result(path: Path, result: Mapping[str, Any]) -> None:
@@ -261,9 +262,7 @@ def _read_metrics(folder: Path) -> list[dict[str, float]]:
         CheckpointError: A file is damaged.
     """
     rows: list[dict[str, float]] = []
-    for path in sorted(
-        folder.glob("metrics/version_*/metrics.csv")
-    ):  # a resumed run goes on in the next version
+    for path in sorted(folder.glob("metrics/version_*/metrics.csv")):
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 known = [

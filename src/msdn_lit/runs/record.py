@@ -1,235 +1,173 @@
-"""The record of a run: what was done, with what, and what came out; result.json for machines, RESULT.md for people."""
+"""The record of a run: its settings before the first step, its result after the last."""
 
-import copy
 import json
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-import yaml
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from msdn_lit.data import ZSLDataModule
+from msdn_lit.files import write_atomically
+from msdn_lit.runs.anonymous import without_paths
+from msdn_lit.runs.environment import code_version, versions
+from msdn_lit.runs.layout import CONFIG, RESULT, RESULT_PAGE
+from msdn_lit.runs.summary import result_page
 
-from msdn_lit.analysis.output.tables import result_markdown
-from msdn_lit.analysis.settings import without_paths
-from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import CheckpointError
-from msdn_lit.training.process import peak_gb
-
-Scores = Mapping[str, float]
-
-CONFIG, RESULT = "config.yaml", "result.json"
-_LIBRARIES = (
-    "msdn-lit",
-    "torch",
-    "torchvision",
-    "lightning",
-    "torchmetrics",
-    "timm",
-    "hydra-core",
-    "numpy",
-    "scipy",
-)
+Evaluations = Mapping[str, Mapping[str, float]]
 
 
-class RunRecord:
-    """The record of one run; made at its start, since the code may change while it runs.
+@dataclass(frozen=True)
+class RunDescription:
+    """What is known of a run before its data are read.
 
-    Args:
-        cfg: The run's config; its folder is `paths.run_dir`.
-        selection: How its settings were chosen, if msdn-select chose them.
+    Attributes:
+        benchmark: Name of the benchmark.
+        features: Name of the features.
+        protocol: Name of the protocol.
+        stage: "test" or "val", after the splits that are evaluated.
+        seed: Seed of initialisation and batches.
+        command: Command that repeats the run.
+        choices: Chosen file of each config group.
+        config_yaml: The config as text, with references between settings.
+        config: The config with references resolved.
+        selection: Content of the selection file, if `msdn select` chose the settings.
     """
 
-    def __init__(self, cfg: DictConfig, selection: Mapping[str, Any] | None = None) -> None:
-        self.cfg = copy.deepcopy(cfg)  # instantiating resolves references in the original
-        self.folder = Path(cfg.paths.run_dir)
-        self.selection = selection
-        self.code = code_version()
-        self.started = time.monotonic()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+    benchmark: str
+    features: str
+    protocol: str
+    stage: str
+    seed: int
+    command: str
+    choices: Mapping[str, Any]
+    config_yaml: str
+    config: Mapping[str, Any]
+    selection: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run took.
+
+    Attributes:
+        device: Name of the device.
+        peak_memory_gb: Peak memory of the process and of the GPU, in GB.
+    """
+
+    device: str
+    peak_memory_gb: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The record of one run. It is made when the run starts, since the code may change while it runs.
+
+    Attributes:
+        folder: Run folder.
+        description: What is known of the run.
+        code: Version of this code.
+        started: Time of the start, of a monotonic clock, in seconds.
+    """
+
+    folder: Path
+    description: RunDescription
+    code: str = field(default_factory=code_version)
+    started: float = field(default_factory=time.monotonic)
 
     def write_config(self) -> None:
-        """Writes the config, from which the run can be evaluated and repeated.
+        """Writes config.yaml, from which the run can be evaluated and repeated.
 
-        Paths are absolute; what refers to them still does, so that a reader can point it elsewhere.
+        Paths are absolute. References to them are kept, so that a reader can replace them.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / CONFIG).write_text(OmegaConf.to_yaml(self.cfg))
+        write_atomically(self.folder / CONFIG, self.description.config_yaml)
 
-    def beginning(self, module: ZSLDataModule) -> dict[str, Any]:
-        """What is known before the first step: the resolved config, the choices, code and data.
+    def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
+        """Returns what is known before the first step: resolved config, choices, code and data.
 
-        Folders are left out, which belong to the machine and tell of its user.
+        Folders are left out: they belong to the machine and identify its user.
         """
-        config = cast(dict[str, Any], OmegaConf.to_container(self.cfg, resolve=True))
-        facts = {**config, "choices": _choices(), "code": self.code, "fingerprint": _data(module)}
-        known: dict[str, Any] = json.loads(
-            without_paths(json.dumps(facts, ensure_ascii=False), config["paths"])
-        )
+        config = self.description.config
+        facts = {
+            **config,
+            "choices": self.description.choices,
+            "code": self.code,
+            "fingerprint": data_fingerprint(data),
+        }
+        text = json.dumps(facts, ensure_ascii=False)
+        known: dict[str, Any] = json.loads(without_paths(text, config["paths"]))
         return known
 
     def write_result(
         self,
-        module: ZSLDataModule,
-        scores: Mapping[str, Scores],
-        device: torch.device,
+        data: ZSLDataModule,
+        scores: Evaluations,
+        resources: Resources,
         objective: float | None = None,
     ) -> dict[str, Any]:
-        """Writes result.json and RESULT.md.
+        """Writes RESULT.md and result.json.
 
         Args:
-            module: The run's data, set up.
-            scores: Evaluations to report, by name.
-            device: Where it ran.
-            objective: What a sweep maximises.
+            data: Data of the run, set up.
+            scores: Evaluations to report, by name; scores are fractions.
+            resources: What the run took.
+            objective: Score that a sweep maximises.
 
         Returns:
-            The content of result.json.
+            Content of result.json.
         """
-        cfg = self.cfg
+        about = self.description
+        semantics = data.semantics
         result = {
-            "command": _command(),
-            "choices": _choices(),
-            "benchmark": cfg.data.benchmark,
-            "features": cfg.features.name,
-            "protocol": cfg.protocol.name,
-            "stage": cfg.protocol.stage,
-            "seed": cfg.seed,
-            "selection": self.selection,
+            "command": about.command,
+            "choices": dict(about.choices),
+            "benchmark": about.benchmark,
+            "features": about.features,
+            "protocol": about.protocol,
+            "stage": about.stage,
+            "seed": about.seed,
+            "selection": about.selection,
             "scores": scores,
             "objective": objective,
-            "chance": chance(len(module.semantics.seen), len(module.semantics.unseen)),
-            "data": _data(module),
+            "chance": chance(len(semantics.seen), len(semantics.unseen)),
+            "data": data_fingerprint(data),
             "code": self.code,
             "versions": versions(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "device": resources.device,
             "wall_time_s": round(time.monotonic() - self.started, 1),
-            "peak_memory_gb": peak_memory_gb(),
+            "peak_memory_gb": dict(resources.peak_memory_gb),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "RESULT.md").write_text(
-            result_markdown(result, OmegaConf.to_yaml(cfg, resolve=True))
-        )
-        part = self.folder / f".{RESULT}.part"
-        part.write_text(json.dumps(result, indent=2) + "\n")
-        part.replace(self.folder / RESULT)  # whole or not at all: a run that has it is finished
+        write_atomically(self.folder / RESULT_PAGE, result_page(result, about.config))
+        write_atomically(self.folder / RESULT, json.dumps(result, indent=2) + "\n")
         return result
 
 
-def read_config(folder: Path) -> DictConfig:
-    """Reads a run folder's config.
-
-    Raises:
-        CheckpointError: The folder holds none, or a damaged one.
-    """
-    path = folder / CONFIG
-    try:
-        config = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder} is no run folder: {CONFIG} is missing",
-            action="Name a folder that msdn-train wrote.",
-        ) from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({str(error).splitlines()[0]})", action="Train again."
-        ) from error
-    if (
-        not isinstance(config, DictConfig)
-        or not {"paths", "data", "model", "prediction"} <= config.keys()
-    ):
-        raise CheckpointError(
-            f"{path} is damaged", expected="a config of msdn-train", action="Train again."
-        )
-    return config
-
-
 def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
-    """Scores of a classifier that guesses evenly among the candidates."""
-    all_classes = 1 / (num_seen + num_unseen)
-    return dict(
-        acc_czsl=1 / num_unseen,
-        acc_unseen=all_classes,
-        acc_seen=all_classes,
-        harmonic_mean=all_classes,
-    )
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that can change a number."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES}
-
-
-def code_version() -> str:
-    """The checkout's commit, with "+changes" if files differ from it; "installed" outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return "installed"
-    commit = _git(root, "rev-parse", "HEAD")
-    return (
-        f"{commit}+changes"
-        if commit != "unknown" and _git(root, "status", "--porcelain")
-        else commit
-    )
-
-
-def peak_memory_gb() -> dict[str, float]:
-    """Peak resident memory of this process (its share of the page cache included) and of the GPU, in GB."""
-    peaks = {"process": peak_gb()}
-    if torch.cuda.is_available():
-        peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
-    return {name: round(value, 3) for name, value in peaks.items()}
-
-
-def _choices() -> dict[str, Any]:
-    """The file of each config group."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
-
-
-def _data(module: ZSLDataModule) -> dict[str, Any]:
-    manifest = module.store.manifest
+    """Returns the scores of a classifier that guesses evenly among the candidates."""
+    every_class = 1 / (num_seen + num_unseen)
     return {
-        "split": module.split.fingerprint(),
-        "split_variant": module.split.variant,
-        "train_val": module.split.train_val,
-        "images": manifest.images_sha256,
-        "weights": manifest.weights_sha256,
-        "word_vectors": module.semantics.word_vectors,
-        "features": manifest.computation,
-        "skipped_images": len(manifest.skipped),
-        "regions": list(manifest.shape),
-        "num_train": len(module.indices[module.train_split]),
-        "num_trainval": len(module.indices["trainval"]),
+        "acc_czsl": 1 / num_unseen,
+        "acc_unseen": every_class,
+        "acc_seen": every_class,
+        "harmonic_mean": every_class,
     }
 
 
-def _command() -> str:
-    """The command of this run; under -m, of this job alone."""
-    job = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
-    job = [override for override in job if not override.startswith("paths.run_dir=")]
-    program = Path(sys.argv[0])  # train.py under python -m
-    return shlex.join([f"msdn-{program.stem}" if program.suffix == ".py" else program.name, *job])
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
+    """Returns what identifies the data of a run: hashes of split, images, weights and word vectors, and counts."""
+    manifest = data.store.manifest
+    return {
+        "split": data.split.fingerprint(),
+        "split_variant": data.split.variant,
+        "train_val": data.split.train_val,
+        "images": manifest.images_sha256,
+        "weights": manifest.weights_sha256,
+        "word_vectors": data.semantics.word_vectors,
+        "features": manifest.computation,
+        "skipped_images": len(manifest.skipped),
+        "regions": list(manifest.shape),
+        "num_train": len(data.indices[data.train_split]),
+        "num_trainval": len(data.indices["trainval"]),
+    }

@@ -1,6 +1,6 @@
 """The score cache: every logit of one evaluation, from which all scores can be computed again in less than a second.
 
-Letters: S sub-nets, N images of the evaluated splits, C classes.
+Letters: O outputs of the net (its sub-nets), N images of the evaluated splits, C classes.
 """
 
 import zipfile
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.errors import CheckpointError, ConfigError
+from msdn_lit.files import open_atomically, write_atomically
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse
 from msdn_lit.metrics.zsl import ZSLScores
+from msdn_lit.runs.layout import CLASS_NAMES
 
-CLASS_NAMES = "classes.txt"
+_OLD_NAMES = {"logits_ONC": "logits_SNC"}  # of version 0.1
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class ScoreCache:
     """One evaluation of one checkpoint.
 
     Attributes:
-        logits_ONC: Logits of each sub-net without margin, float32, (S, N, C).
+        logits_ONC: Logits of each sub-net without margin, float32, (O, N, C).
         labels_N: Class ids, (N,).
         rows_N: The images, as rows of the feature store, ascending, (N,).
         seen: Ids of the seen classes.
         unseen: Ids of the unseen classes.
-        subnets: Names of the sub-nets, (S,).
-        fusion: Weight of each sub-net in the run's prediction, (S,).
+        subnets: Names of the sub-nets, (O,).
+        fusion: Weight of each sub-net in the run's prediction, (O,).
         calibration: Margin of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
@@ -52,15 +54,11 @@ class ScoreCache:
     step: int
 
     def save(self, path: Path) -> None:
-        """Writes the cache under its final name only when it is complete."""
+        """Writes the cache; it gets its name only when it is complete."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            arrays: dict[str, Any] = {
-                name: np.asarray(value) for name, value in asdict(self).items()
-            }
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(self).items()}
+        with open_atomically(path) as file:
             np.savez(file, **arrays)
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "ScoreCache":
@@ -71,13 +69,16 @@ class ScoreCache:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                values: dict[str, Any] = {name: content[name] for name in cls.__dataclass_fields__}
+                names = {
+                    name: name if name in content else _OLD_NAMES.get(name, name)
+                    for name in cls.__dataclass_fields__
+                }
+                values: dict[str, Any] = {name: content[key] for name, key in names.items()}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            action = "msdn-evaluate run_dir=... writes it again."
-            raise CheckpointError(
-                f"{path} cannot be read as scores ({reason})", action=action
-            ) from error
+            action = "msdn-evaluate RUN writes it again."
+            problem = f"{path} cannot be read as scores ({reason})"
+            raise CheckpointError(problem, action=action) from error
         values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
         return cls(
             **values | {name: values[name].item() for name in ("calibration", "stage", "step")}
@@ -114,16 +115,15 @@ class ScoreCache:
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Writes the names of all C classes beside the caches, one a line, by class id."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASS_NAMES).write_text(
-        "".join(f"{' '.join(name.split())}\n" for name in names), encoding="utf-8"
-    )
+    lines = [f"{' '.join(name.split())}\n" for name in names]
+    write_atomically(folder / CLASS_NAMES, "".join(lines))
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Reads what `write_class_names` wrote, or a user's file like it.
+    """Reads a file of `write_class_names`, or a user's file of the same form.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()

@@ -1,39 +1,45 @@
-"""What msdn-select chose, held against the config of the run that uses it."""
+"""The settings that `msdn select` chose, compared with the config of the run that uses them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.errors import ConfigError, LeakError
 
 
-def read_selection(cfg: DictConfig) -> dict[str, Any] | None:
-    """What msdn-select chose for this run, if the config names it.
+def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a selection file and compares it with a run's config.
+
+    Args:
+        path: File that `msdn select` wrote.
+        config: Resolved config of the run.
+
+    Returns:
+        Content of the file.
 
     Raises:
         ConfigError: The file is missing or damaged.
         LeakError: A setting is not the chosen one.
     """
-    if not cfg.protocol.selection:
-        return None
-    path = Path(cfg.protocol.selection)
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(content["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} is no record of msdn-select ({error})", action="Write it again."
-        ) from error
+        problem = f"{path} is no record of msdn-select ({error})"
+        raise ConfigError(problem, action="Write it again.") from error
     for key, chosen in settings.items():
-        found = OmegaConf.select(cfg, key)
-        found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+        found = _lookup(config, key)
         if found != chosen:
-            raise LeakError(
-                f"{key} is not what {path} chose",
-                expected=chosen,
-                found=found,
-                action="msdn-select says how.",
-            )
+            problem = f"{key} is not what {path} chose"
+            action = "Use the overrides that msdn-select printed."
+            raise LeakError(problem, expected=chosen, found=found, action=action)
     return content
+
+
+def _lookup(config: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any setting
+    """Returns the value of a dotted key; None if there is none."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

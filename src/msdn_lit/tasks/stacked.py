@@ -1,6 +1,6 @@
 """Training several zero-shot models at once: their weights are stacked, and one product serves all of them.
 
-Letters besides the usual: S models. (In this file S is no accuracy.)
+Letter besides the usual ones: n models, one for each seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from msdn_lit.errors import ConfigError
+from msdn_lit.models import SubNetOutput
 from msdn_lit.tasks.zsl import ClosedForm, LossOfBatch, ZSLTask, detached
+
+Fields = dict[str, Tensor]  # the tensors of an output by name; vmap accepts no None
 
 
 class StackedNet(nn.Module):
     """Nets of one kind whose weights are stacked along a new first dimension.
 
     Args:
-        nets: Of equal shapes; each keeps its slice of the stacked weights as its own, so that it learns, too.
+        nets: Nets of equal shapes. Each keeps its slice of the stacked weights, so that it is trained, too.
     """
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
@@ -29,37 +32,48 @@ class StackedNet(nn.Module):
         self.nets = tuple(nets)  # a tuple, so that their parameters are not this module's
 
     def share(self) -> None:
-        """Makes the nets' weights slices of the stacked ones, wherever those are now."""
+        """Makes the nets' weights slices of the stacked ones, on whichever device those are."""
         for name, weight in zip(self.names, self.weights, strict=True):
             for net, slice_of_net in zip(self.nets, weight.detach(), strict=True):
                 net.get_parameter(name).data = slice_of_net
 
     def train(self, mode: bool = True) -> "StackedNet":
-        """Sets every net to training or evaluation."""
+        """Sets every net to training or evaluation mode."""
         for net in self.nets:
             net.train(mode)
         return super().train(mode)
 
-    def forward(self, regions_nBRD: Tensor) -> Any:  # noqa: ANN401 - what one net gives
-        """Each net's outputs of its own regions, every tensor with S before its shape."""
-        weights = dict(zip(self.names, self.weights, strict=True))
-        return vmap(self._one, randomness="different")(weights, regions_nBRD)
+    def forward(self, regions_nBRD: Tensor) -> tuple[SubNetOutput, ...]:
+        """Computes the outputs of each net for its own regions; every tensor has n before its shape."""
+        return tuple(SubNetOutput(**fields) for fields in self.fields(regions_nBRD))
 
-    def _one(self, weights: dict[str, Tensor], regions_BRD: Tensor) -> Any:  # noqa: ANN401
-        return functional_call(self.nets[0], weights, (regions_BRD,))
+    def fields(self, regions_nBRD: Tensor) -> tuple[Fields, ...]:
+        """Computes the same outputs as dictionaries of tensors."""
+        weights = dict(zip(self.names, self.weights, strict=True))
+        computed: tuple[Fields, ...] = vmap(self._one, randomness="different")(
+            weights, regions_nBRD
+        )
+        return computed
+
+    def _one(self, weights: dict[str, Tensor], regions_BRD: Tensor) -> tuple[Fields, ...]:
+        outputs = functional_call(self.nets[0], weights, (regions_BRD,))
+        return tuple(
+            {name: value for name, value in output._asdict().items() if value is not None}
+            for output in outputs
+        )
 
 
 class StackedTask(ZSLTask):
-    """Trains the models of several tasks on batches that hold the images of one after those of the other.
+    """Trains n models at once; a batch concatenates the n models' batches.
 
     Each model learns what it would learn alone: nothing is shared but the program, and gradients do not mix.
 
     Args:
-        tasks: One for each model; they differ in their initial weights alone.
-        compile: As of a ZSLTask.
+        tasks: One task for each model; they differ only in their initial weights.
+        compile: Compiles the function that computes the loss of a batch; None does not compile.
 
     Raises:
-        ConfigError: Such a net is solved instead of trained.
+        ConfigError: The net has a closed form.
     """
 
     net: StackedNet
@@ -69,9 +83,8 @@ class StackedTask(ZSLTask):
     ) -> None:
         first = tasks[0]
         if isinstance(first.net, ClosedForm):
-            raise ConfigError(
-                "protocol.seeds_in_parallel: a net with a closed form is not trained", expected=1
-            )
+            problem = "protocol.seeds_in_parallel: a net with a closed form is not trained"
+            raise ConfigError(problem, expected=1)
         super().__init__(
             StackedNet([task.net for task in tasks]),
             first.loss,
@@ -86,16 +99,16 @@ class StackedTask(ZSLTask):
         self.tasks = tuple(tasks)
 
     def on_fit_start(self) -> None:
-        """Puts the models where the stacked weights are."""
+        """Moves the models to the device of the stacked weights."""
         for task in self.tasks:
             task.to(self.device)
         self.net.share()
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
-        """Computes the sum of the losses, regions (S * B, R, D) and labels (S * B,).
+        """Computes the sum of the losses for regions (n * B, R, D) and labels (n * B,).
 
         Returns:
-            The "loss", and in steps that are logged each model's "terms", (S,) each.
+            The "loss", and in steps that are logged each model's "terms", (n,) each.
         """
         terms = self.loss_of_batch(*batch[:2])
         return {"loss": terms.loss.sum()} | ({"terms": detached(terms)} if self.is_logged else {})
@@ -104,7 +117,10 @@ class StackedTask(ZSLTask):
         regions_nBRD, labels_nB = (
             part.reshape(len(self.tasks), -1, *part.shape[1:]) for part in (regions_BRD, labels_B)
         )
-        return vmap(self.loss)([output.logits_BC for output in self.net(regions_nBRD)], labels_nB)
+        return vmap(self._loss_of_fields)(self.net.fields(regions_nBRD), labels_nB)
+
+    def _loss_of_fields(self, outputs: tuple[Fields, ...], labels_B: Tensor) -> Any:  # noqa: ANN401
+        return self.loss([SubNetOutput(**fields) for fields in outputs], labels_B)
 
     def validation_step(
         self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0
@@ -112,11 +128,11 @@ class StackedTask(ZSLTask):
         """Counts one batch of any evaluated split for every model.
 
         Returns:
-            Logits of each model's sub-nets without margin, (S, number of sub-nets, B, C).
+            Logits of each model's outputs without margin, (n, O, B, C).
         """
         return torch.stack(
             [task.validation_step(batch, batch_idx, dataloader_idx) for task in self.tasks]
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Leaves the scores in the tasks' metrics: whoever records them computes and resets them."""
+        """Does nothing: the callback that records the models computes and resets their metrics."""

@@ -29,15 +29,15 @@ class ZSLTask(lightning.LightningModule):
     """Net, loss, metric and optimizer of one run.
 
     Args:
-        net: Maps regions (B, R, D) to one output with `logits_BC` per sub-net.
-        loss: Of the sub-nets' logits and the labels; gives a NamedTuple of `loss` and whatever else is logged.
-        metric: Scores fused logits.
+        net: Net that maps regions (B, R, D) to a tuple of outputs with `logits_BC`, e.g. `SubNetOutput`.
+        loss: Loss of (outputs, labels); returns a NamedTuple of `loss` and of other terms to log.
+        metric: Metric of fused logits.
         optimizer: Makes the optimizer from the parameters.
-        fusion: Weight of each sub-net in the prediction.
-        calibration: Margin of the prediction, + on unseen and - on seen logits.
+        fusion: Weight of each output in the prediction.
+        calibration: Margin of the prediction: added to unseen and subtracted from seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
         scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps it constant.
-        compile: Makes a faster function of the one that computes the loss of a batch; None takes that as it is.
+        compile: Compiles the function that computes the loss of a batch; None does not compile.
     """
 
     def __init__(
@@ -65,6 +65,11 @@ class ZSLTask(lightning.LightningModule):
         self.loss_of_batch: LossOfBatch = (
             compile(self._loss_of_batch) if compile else self._loss_of_batch
         )
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the net's outputs."""
+        return output_names(self.net)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Every parameter of the net in one group, and the schedule of its learning rate.
@@ -107,7 +112,7 @@ class ZSLTask(lightning.LightningModule):
         return every > 0 and (self.global_step + 1) % every == 0
 
     def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401 - the loss's own NamedTuple
-        return self.loss([output.logits_BC for output in self.net(regions_BRD)], labels_B)
+        return self.loss(self.net(regions_BRD), labels_B)
 
     def predict_logits(self, regions_BRD: Tensor) -> Tensor:
         """Fused and calibrated logits, (B, C)."""
@@ -153,6 +158,11 @@ class ZSLTask(lightning.LightningModule):
             }
         )
         self.metric.reset()
+
+
+def output_names(net: nn.Module) -> tuple[str, ...]:
+    """Returns the names of a net's outputs: its `output_names`, or "net" for its only output."""
+    return tuple(getattr(net, "output_names", ("net",)))
 
 
 def detached(terms: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the loss's own NamedTuple

@@ -1,59 +1,130 @@
-"""What every training does, of one model or of several at once: begin or go on, fit, evaluate, save."""
+"""One way through a training, of one model or of several seeds at once: fit, evaluate, save, record."""
 
+import json
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
+import torch
+from lightning import Trainer
 
-from msdn_lit.errors import LeakError
-from msdn_lit.runs.checkpoint import FOLDER, find_checkpoint, load_checkpoint
+from msdn_lit.callbacks import EvaluationHistory
+from msdn_lit.data import ZSLDataModule
+from msdn_lit.files import write_atomically
+from msdn_lit.runs.layout import RESULT, checkpoint_path
+from msdn_lit.runs.record import Resources, RunRecord
+from msdn_lit.tasks import ZSLTask
+from msdn_lit.training.loggers import closing_loggers, open_loggers
+from msdn_lit.training.process import peak_memory_gb
 
-if TYPE_CHECKING:
-    from lightning import Trainer
 
-    from msdn_lit.callbacks import EvaluationHistory
-    from msdn_lit.data.datamodule import ZSLDataModule
-    from msdn_lit.tasks import ZSLTask
+@dataclass(frozen=True)
+class SeedRun:
+    """One seed of a training: its model, its record and its evaluations."""
+
+    task: ZSLTask
+    record: RunRecord
+    history: EvaluationHistory
 
 
-def start_of(cfg: DictConfig, folder: Path, task: "ZSLTask") -> Path | None:
-    """The checkpoint that the config continues, held to the task; None where training begins.
+@dataclass(frozen=True)
+class Training:
+    """Everything that a training needs; `msdn_lit.build.training` makes one from a config.
+
+    Attributes:
+        module: Module that the trainer fits: the only task, or the stack of all tasks.
+        data: Data, set up.
+        trainer: Lightning trainer with its callbacks and loggers.
+        runs: One entry for each seed.
+        folder: Run folder; the folders of several seeds are inside it.
+        checkpoint: Checkpoint from which the training continues; None starts from the first step.
+        objective: Name of the score that a sweep maximises; "" for none.
+    """
+
+    module: ZSLTask
+    data: ZSLDataModule
+    trainer: Trainer
+    runs: Sequence[SeedRun]
+    folder: Path
+    checkpoint: Path | None = None
+    objective: str = ""
+
+
+class Outcome(NamedTuple):
+    """What a training returns.
+
+    Attributes:
+        results: Content of each seed's result.json; empty on all ranks but the first.
+        objective: Score that a sweep maximises, the mean over the seeds; None for none.
+    """
+
+    results: list[dict[str, Any]]
+    objective: float | None
+
+
+def fit(training: Training) -> Outcome:
+    """Trains to the last step, evaluates there, and writes checkpoints and results.
 
     Raises:
-        CheckpointError: There is none, or it does not fit.
-        LeakError: It was chosen by a score that must not choose.
+        UserError: A setting is not valid, or training has diverged.
     """
-    if not cfg.ckpt_path:
-        return None
-    checkpoint = find_checkpoint(cfg.ckpt_path, folder)
-    if checkpoint.stem.startswith("peak_") and not cfg.protocol.allow_test_selection:
-        raise LeakError(f"{checkpoint} was chosen by its score", action="Continue from last.ckpt.")
-    load_checkpoint(checkpoint, task)
-    return checkpoint
+    trainer = training.trainer
+    if trainer.is_global_zero:
+        for run in training.runs:
+            run.record.write_config()
+    with closing_loggers(trainer):
+        open_loggers(trainer, training.runs[0].record.metadata(training.data))
+        _fit(training)
+    objectives = [
+        run.history.best(training.objective) for run in training.runs if training.objective
+    ]
+    results = _write_results(training, objectives) if trainer.is_global_zero else []
+    return Outcome(results, statistics.mean(objectives) if objectives else None)
 
 
-def fit(
-    trainer: "Trainer",
-    task: "ZSLTask",
-    datamodule: "ZSLDataModule",
-    checkpoint: Path | None,
-    histories: Sequence["EvaluationHistory"],
-    folder: Path,
-) -> None:
-    """Trains to the last step, evaluates there if training has not, and leaves last.ckpt.
+def _fit(training: Training) -> None:
+    trainer, module, data = training.trainer, training.module, training.data
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    trainer.fit(module, data, ckpt_path=training.checkpoint, weights_only=True)
+    if any(trainer.global_step not in run.history.scores_at for run in training.runs):
+        trainer.validate(module, data, verbose=False, weights_only=True)
+    trainer.save_checkpoint(checkpoint_path(training.folder), weights_only=False)  # to resume
 
-    Args:
-        trainer: Of the run.
-        task: To train.
-        datamodule: Set up.
-        checkpoint: Where to go on.
-        histories: That must hold the last step in the end.
-        folder: Of the run.
-    """
-    trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
-    if any(trainer.global_step not in history.scores_at for history in histories):
-        trainer.validate(task, datamodule, verbose=False, weights_only=True)
-    trainer.save_checkpoint(
-        folder / FOLDER / "last.ckpt", weights_only=False
-    )  # all that a resume needs
+
+def _write_results(training: Training, objectives: Sequence[float]) -> list[dict[str, Any]]:
+    resources = used_resources(training.trainer)
+    results = [
+        run.record.write_result(
+            training.data,
+            run.history.summary(),
+            resources,
+            objectives[index] if objectives else None,
+        )
+        for index, run in enumerate(training.runs)
+    ]
+    if len(results) > 1:
+        _write_means(training.folder / RESULT, results)
+    return results
+
+
+def used_resources(trainer: Trainer) -> Resources:
+    """Returns the device of a trainer and the peak memory of this process."""
+    device = trainer.strategy.root_device
+    is_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if is_gpu else device.type
+    return Resources(name, peak_memory_gb())
+
+
+def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Writes what a sweep reads of several seeds: the means of the last scores and of the objective."""
+    last = [result["scores"]["last"] for result in results]
+    objectives = [result["objective"] for result in results if result["objective"] is not None]
+    content = {
+        "seeds": [result["seed"] for result in results],
+        "scores": {"last": {name: statistics.mean(one[name] for one in last) for name in last[0]}},
+        "objective": statistics.mean(objectives) if objectives else None,
+    }
+    write_atomically(path, json.dumps(content, indent=2) + "\n")

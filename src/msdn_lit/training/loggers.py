@@ -1,4 +1,4 @@
-"""The loggers of a run: opened with what is known of it, closed whatever happens."""
+"""The loggers of a run: opened with what is known of the run, and closed in every case."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,18 +9,18 @@ from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 
-def open_loggers(trainer: Trainer, facts: Mapping[str, Any]) -> None:
-    """Opens W&B's run, if there is one to be, with what is known of it before the first step."""
+def open_loggers(trainer: Trainer, metadata: Mapping[str, Any]) -> None:
+    """Opens the W&B run, if there is to be one, with what is known before the first step."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_hyperparams(dict(facts))  # on the first rank alone
+            logger.log_hyperparams(dict(metadata))  # on the first rank only
 
 
 @contextmanager
-def closing(trainer: Trainer) -> Iterator[None]:
-    """Ends W&B's run and the group of processes, so that the next job of a multirun begins its own.
+def closing_loggers(trainer: Trainer) -> Iterator[None]:
+    """Ends the W&B run and the process group, so that the next job of a multirun starts its own.
 
-    The run of a training that broke off ends as failed.
+    The W&B run of a training that was interrupted is marked as failed.
     """
     try:
         yield

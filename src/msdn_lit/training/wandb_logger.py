@@ -1,4 +1,4 @@
-"""The run of W&B that belongs to a training."""
+"""The W&B run that belongs to a training."""
 
 import os
 import secrets
@@ -6,29 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from wandb.errors import Error as WandbError
 
 from msdn_lit.errors import one_line, print_error
-from msdn_lit.runs.reader import recipe_of
-
-RUN_ID = "wandb/run_id"  # in the run's folder
+from msdn_lit.files import write_atomically
+from msdn_lit.runs.layout import WANDB_RUN_ID
 
 
 class ResumableWandbLogger(WandbLogger):
-    """Lightning's W&B logger; its run goes on when the training does, and it ends no training.
+    """Lightning's W&B logger whose run is resumed with the training, and which never ends a training.
 
-    The run is opened when it is first needed, and its id saved then. Where W&B cannot be reached, or nobody is logged
-    in, one line says so, and the run is logged offline.
+    The run is opened when it is first needed, and its id is saved then. If W&B cannot be reached, or nobody is logged
+    in, one line is printed and the run is logged offline.
 
     Args:
-        run_dir: The training's folder, which holds W&B's files, too.
-        continued: The checkpoint from which the training goes on; if it is of this folder, so does the folder's run.
-        group: None takes the experiments on the command line.
-        offline: Nothing is sent; `wandb sync` does it afterwards.
-        settings: Whatever `WandbLogger` and `wandb.init` take.
+        run_dir: Run folder, which also holds the files of W&B.
+        continued: Checkpoint from which the training continues; the W&B run of the folder is then resumed.
+        offline: Send nothing; `wandb sync` sends the run later.
+        settings: Further arguments of `WandbLogger` and `wandb.init`.
     """
 
     def __init__(
@@ -36,38 +33,31 @@ class ResumableWandbLogger(WandbLogger):
         run_dir: str,
         *,
         continued: str | None = None,
-        group: str | None = None,
         offline: bool = False,
         **settings: Any,  # noqa: ANN401 - W&B's
     ) -> None:
-        self.id_file = Path(run_dir) / RUN_ID
-        words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+        self.id_file = Path(run_dir) / WANDB_RUN_ID
         run_id = self._saved_id() if continued else None
         # an agent of `wandb sweep` chooses the id
         run_id = run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-        # Lightning's `offline` sets the environment, which W&B reads once in a process, and which lasts
+        # Lightning's `offline` sets an environment variable, which W&B reads only once in a process
         mode = "offline" if offline else None
-        super().__init__(
-            save_dir=run_dir,
-            id=run_id,
-            group=group or recipe_of(words) or None,
-            mode=mode,
-            **settings,
-        )
+        super().__init__(save_dir=run_dir, id=run_id, mode=mode, **settings)
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Any:  # noqa: ANN401 - Lightning's, a run or what stands in for it on other ranks
-        """W&B's run, online if that is possible."""
+    def experiment(self) -> Any:  # noqa: ANN401 - W&B's run, or a placeholder on other ranks
+        """The W&B run, online if that is possible."""
         if self._experiment is None:
             self.id_file.parent.mkdir(parents=True, exist_ok=True)
-            self.id_file.write_text(f"{self._id}\n")
+            write_atomically(self.id_file, f"{self._id}\n")
             try:
                 return super().experiment
             except (WandbError, TimeoutError) as error:
-                how = f"it is logged offline; afterwards: wandb sync {self.id_file.parent}"
-                print_error("msdn-train", f"This run is not sent to W&B ({one_line(error)}): {how}")
-                wandb.teardown()  # which still holds the id
+                how = f"it is logged offline; send it later with: wandb sync {self.id_file.parent}"
+                problem = f"This run is not sent to W&B ({one_line(error)}): {how}"
+                print_error("msdn-train", problem)
+                wandb.teardown()  # releases the id
                 self._wandb_init["mode"] = "offline"
         return super().experiment
 

@@ -15,10 +15,10 @@ from msdn_lit.analysis.classes import readable_names
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.output import plots
 from msdn_lit.analysis.output.plots import ClassAccuracies, CurveLine
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at
+from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.reader import is_number
 from msdn_lit.runs.score_cache import ScoreCache
 

@@ -24,7 +24,7 @@ from msdn_lit.analysis.output.figures import (
     places_of,
 )
 from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
-from msdn_lit.analysis.output.tables import SCORES
+from msdn_lit.runs.layout import SCORES
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at, seen_unseen_auc
+from msdn_lit.runs.layout import SCORES
 
 Values = NDArray[np.float64]
 Seeds = Mapping[

@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.analysis.references import REPORTED
-from msdn_lit.analysis.settings import without_paths
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.attention.tables import read_attention
 from msdn_lit.errors import ConfigError
-from msdn_lit.runs.reader import CONFIG, RECORD, Run
+from msdn_lit.runs.anonymous import without_paths
+from msdn_lit.runs.layout import CONFIG, SCORES
+from msdn_lit.runs.layout import RECORD_METRICS as RECORD
+from msdn_lit.runs.reader import Run
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from msdn_lit.analysis.groups import PLACE, Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table
-from msdn_lit.analysis.output.tables import SCORES, evaluation_label
 from msdn_lit.analysis.references import (
     RECIPES,
     REPORTED,
@@ -15,6 +14,8 @@ from msdn_lit.analysis.references import (
 )
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.attention.tables import attention_table, part_table
+from msdn_lit.runs.layout import SCORES
+from msdn_lit.runs.summary import evaluation_label
 
 _PEAKS = "A peak on test is the best of all looks at the test splits, as papers report; the test set chose it."
 

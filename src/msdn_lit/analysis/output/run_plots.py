@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from msdn_lit.analysis.output.tables import SCORES
+from msdn_lit.runs.layout import SCORES
 
 _COLOURS = dict(
     zip(SCORES, ("#0072B2", "#E69F00", "#009E73", "#000000"), strict=True)

@@ -1,13 +1,15 @@
-"""msdn-doctor: says what this machine has, what is missing, how long things will take, and what to type next."""
+"""msdn doctor: checks hardware and data, estimates run times, suggests the next command."""
 
 import argparse
 import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msdn_lit.commands._arguments import Parser, folder_from_environment, run_command
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from omegaconf import DictConfig
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
 
     from msdn_lit.data.inventory import BenchmarkState, StoreState
 
+EXAMPLES = ("msdn-doctor", "msdn-doctor --data-dir DATA --verify")
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3")}
 TRAINING = {  # steps, batch size and attributes of the release's settings
     "CUB": (4_234, 50, 312),
@@ -24,25 +27,27 @@ TRAINING = {  # steps, batch size and attributes of the release's settings
 
 
 def main() -> None:
-    """Prints the report; changes nothing."""
-    parser = argparse.ArgumentParser(
-        "msdn-doctor", description=__doc__.partition(": ")[2] if __doc__ else None
-    )
-    data_dir = os.environ.get("MSDN_DATA_DIR", "data")
-    feature_dir = os.environ.get("MSDN_FEATURE_DIR", "data/features")
-    parser.add_argument(
-        "--data-dir", type=Path, default=data_dir, help=f"MSDN_DATA_DIR or data; now {data_dir}"
-    )
-    where = f"MSDN_FEATURE_DIR or data/features; now {feature_dir}"
-    parser.add_argument("--feature-dir", type=Path, default=feature_dir, help=where)
-    parser.add_argument(
-        "--verify", action="store_true", help="read every feature store and check its hash"
-    )
-    run(parser.parse_args())
+    """Prints the report."""
+    run_command("msdn-doctor", lambda words: run(_parse(words)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Checks hardware and data, estimates run times, suggests the next command."
+    parser = Parser("msdn-doctor", description, EXAMPLES)
+    option = parser.add_argument
+    data_dir = folder_from_environment("MSDN_DATA_DIR", "data")
+    feature_dir = folder_from_environment("MSDN_FEATURE_DIR", "data/features")
+    text = f"data folder (default: MSDN_DATA_DIR or data, now {data_dir})"
+    option("--data-dir", type=Path, default=data_dir, metavar="DIR", help=text)
+    text = f"feature stores (default: MSDN_FEATURE_DIR or data/features, now {feature_dir})"
+    option("--feature-dir", type=Path, default=feature_dir, metavar="DIR", help=text)
+    text = "read every feature store and check its hash"
+    option("--verify", action="store_true", help=text)
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Looks at the machine and prints what it sees."""
+    """Checks the machine and prints what it finds. Nothing is changed."""
     from rich.console import Console
 
     from msdn_lit.data.download.sources import SOURCES
@@ -57,13 +62,12 @@ def run(options: argparse.Namespace) -> None:
     features = _default_features(options.data_dir)
     console.print(_need_table(benchmarks, features, options.feature_dir))
     for state in benchmarks:
-        console.print(
-            f"[bold]{state.name}[/bold]  next: {_next_command(state, stores, features, options)}"
-        )
+        command = _next_command(state, stores, features, options)
+        console.print(f"[bold]{state.name}[/bold]  next: {command}")
 
 
 def _software() -> Iterator[str]:
-    from msdn_lit.runs.record import code_version, versions
+    from msdn_lit.runs.environment import code_version, versions
 
     found = versions()
     yield "[bold]Software[/bold]  " + ", ".join(
@@ -132,7 +136,7 @@ def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: 
     """What each store takes on the disk, where training would hold it, and how long making and using one takes."""
     from rich.table import Column, Table
 
-    from msdn_lit.build import training as build
+    from msdn_lit.build import features as build
     from msdn_lit.data.feature_cache import choose_cache
     from msdn_lit.data.inventory import SHAPES
 
@@ -199,7 +203,7 @@ def _seconds_per_image(features: str) -> float:
     """Measures the backbone's forward pass, with random weights."""
     import torch
 
-    from msdn_lit.build import training as build
+    from msdn_lit.build import features as build
 
     cfg = _compose(features)
     device = build.device("auto")
@@ -215,7 +219,7 @@ def _flops_per_second() -> float:
     """Measures a product of the size of training's."""
     import torch
 
-    from msdn_lit.build import training as build
+    from msdn_lit.build import features as build
 
     device = build.device("auto")
     left, right = torch.ones(1248, 2048, device=device), torch.ones(2048, 2450, device=device)

@@ -1,20 +1,19 @@
 """msdn-fetch: downloads and unpacks the published benchmarks."""
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msdn_lit.commands._arguments import Parser, folder_from_environment
 from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
-    ConfigError,
     DataError,
     UserError,
     exit_on_user_error,
@@ -28,31 +27,26 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.data.download.http import Progress
 
 INTERRUPTED = 130
-_EPILOG = (
-    "Files that are there already are left alone, and an interrupted command continues where it stopped. "
-    "For a dataset of your own, msdn-fetch init-folder DIR writes a template to be filled."
-)
+EXAMPLES = ("msdn-fetch cub --data-dir DATA", "msdn-fetch all --data-dir DATA --dry-run")
 
 
 def main() -> None:
-    """Fetches benchmarks; a user's fault ends in one line on standard error and exit code 2, as in every command."""
+    """Fetches benchmarks."""
     try:
         with exit_on_user_error("msdn-fetch"):
             sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
-        print_error("msdn-fetch", "Interrupted; the same command continues where it stopped.")
+        print_error("msdn-fetch", "Interrupted; repeat the command to resume.")
         sys.exit(INTERRUPTED)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(words: Sequence[str]) -> int:
     """Does what the command line says and returns the exit code.
 
     Raises:
-        UserError: The command line makes no sense, or no URL of a source is alive.
+        UserError: The command line is not valid, or no URL of a source answers.
     """
-    if arguments[:1] == ["init-folder"]:
-        return _init_folder(arguments[1:])
-    options = _parse(arguments)
+    options = _parse(words)
     from rich.console import Console
 
     from msdn_lit.data.download.fetcher import Fetcher
@@ -75,62 +69,34 @@ def run(arguments: Sequence[str]) -> int:
     return _fetch(sources, options.benchmarks, fetcher, console)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, action="msdn-fetch --help says what there is.")
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        "msdn-fetch", description="Downloads and unpacks the published benchmarks.", epilog=_EPILOG
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = (
+        "Downloads and unpacks the published benchmarks. Existing files are kept; repeat the\n"
+        "command to resume an interrupted download."
     )
-    names = [*SOURCES, "all"]
-    parser.add_argument(
-        "benchmarks", nargs="+", choices=names, metavar="|".join(names), help="what to fetch"
-    )
+    parser = Parser("msdn-fetch", description, EXAMPLES)
     option = parser.add_argument
-    default = os.environ.get("MSDN_DATA_DIR", "data")
-    option(
-        "--data-dir",
-        type=_path,
-        default=default,
-        metavar="DIR",
-        help=f"MSDN_DATA_DIR or data; now {default}",
-    )
-    option("--dry-run", action="store_true", help="only say what would be done")
-    option(
-        "--check-urls", action="store_true", help="only ask every URL whether it offers its file"
-    )
-    own = "a file that you have, or a folder of such files; known by their names, never deleted; may be repeated"
-    option("--archive", type=_path, action="append", default=[], metavar="PATH", help=own)
-    option("--mirror", metavar="URL", help="try URL/FILE before the official places")
-    option(
-        "--accept-changed",
-        action="store_true",
-        help="take files whose size or checksum is not the known one",
-    )
-    option(
-        "--keep-archives",
-        action="store_true",
-        help="keep downloaded archives in DIR after unpacking",
-    )
-    options = parser.parse_args(arguments)
+    names = [*SOURCES, "all"]
+    option("benchmarks", nargs="+", choices=names, metavar="|".join(names), help="benchmarks")
+    default = folder_from_environment("MSDN_DATA_DIR", "data")
+    text = f"data folder (default: MSDN_DATA_DIR or data, now {default})"
+    option("--data-dir", type=_path, default=default, metavar="DIR", help=text)
+    option("--dry-run", action="store_true", help="only print what would be done")
+    option("--check-urls", action="store_true", help="only ask every URL whether it has its file")
+    text = "a file that you have, or a folder of such files, found by name and never deleted; may be repeated"
+    option("--archive", type=_path, action="append", default=[], metavar="PATH", help=text)
+    option("--mirror", metavar="URL", help="try URL/FILE before the official URLs")
+    text = "accept files whose size or checksum is not the known one"
+    option("--accept-changed", action="store_true", help=text)
+    text = "keep downloaded archives in the data folder after unpacking"
+    option("--keep-archives", action="store_true", help=text)
+    options = parser.parse_args(words)
     options.benchmarks = [name for name in SOURCES if {name, "all"} & {*options.benchmarks}]
     return options
 
 
 def _path(text: str) -> Path:
     return Path(text).expanduser()
-
-
-def _init_folder(arguments: Sequence[str]) -> int:
-    from msdn_lit.data.benchmarks.template import write_template
-
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise ConfigError("init-folder takes one folder", found=" ".join(arguments) or "none")
-    write_template(_path(arguments[0]))
-    print(f"{arguments[0]} is ready to be filled; its README.txt says how.")
-    return 0
 
 
 def _wanted(benchmarks: Sequence[str], mirror: str | None) -> list[Source]:
@@ -176,8 +142,8 @@ def _fetch(
             with _progress_bar(source.name, console) as progress:
                 fetcher.fetch(source, progress)
             console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
-        except UserError as fault:
-            print_error("msdn-fetch", fault)
+        except UserError as error:
+            print_error("msdn-fetch", error)
             code = USER_ERROR_EXIT_CODE
     for benchmark in benchmarks:
         if all(map(fetcher.is_complete, SOURCES[benchmark])):

@@ -1,95 +1,76 @@
-"""msdn-attention: whether trained models look where the attributes are, and the paper's figures."""
+"""msdn attention: attention localisation scores of trained models, and the paper's figures."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.commands._arguments import Parser, add_checkpoint, add_folders, run_command
+from msdn_lit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from msdn_lit.data.datamodule import ZSLDataModule
+    from msdn_lit.data import ZSLDataModule
     from msdn_lit.tasks import ZSLTask
+
+EXAMPLES = (
+    "msdn-attention logs/demo",
+    "msdn-attention logs/sweeps/seeds --figures figures",
+)
 
 
 def main() -> None:
-    """Measures; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser("msdn-attention", description=__doc__.partition(": ")[2])
+    """Measures and prints."""
+    run_command("msdn-attention", lambda words: run(_parse(words)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Measures whether trained models attend to the places where the attributes are."
+    parser = Parser("msdn-attention", description, EXAMPLES)
     option = parser.add_argument
-    option(
-        "paths",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="run folders, or folders that contain some",
-    )
-    option(
-        "--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path"
-    )
-    option("--data-dir", type=Path, help="where the data are, if not where they were")
-    option("--feature-dir", type=Path, help="where the feature stores are, if not where they were")
-    option(
-        "--figures",
-        type=Path,
-        metavar="DIR",
-        help="draw attention maps and t-SNE of the first run there",
-    )
-    with exit_on_user_error("msdn-attention"):
-        run(parser.parse_args())
+    text = "run folders, or folders that contain some"
+    option("paths", nargs="+", type=Path, metavar="RUN", help=text)
+    add_checkpoint(parser)
+    add_folders(parser, features=True)
+    text = "draw attention maps and t-SNE of the first run there"
+    option("--figures", type=Path, metavar="DIR", help=text)
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes attention.json beside each run's result and prints the table of all; draws the figures of the first run.
+    """Writes attention.json into each run folder, prints the table of all, draws the figures of the first run.
 
     Raises:
-        UserError: There is no run, its data are not there, or they do not say where the attributes are.
+        UserError: There is no run, its data are missing, its net has no attention, or the benchmark does not know the
+            places of its attributes.
     """
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.output.formats import markdown
-    from msdn_lit.attention.tables import attention_table, part_table, write_attention
-    from msdn_lit.callbacks.attention_scores import measure_attention
+    from msdn_lit.attention.scores import measure_attention
+    from msdn_lit.attention.tables import attention_tables
+    from msdn_lit.build.load import load_run
+    from msdn_lit.runs.attention_file import write_attention
     from msdn_lit.runs.reader import find_runs
 
     runs = find_runs(options.paths).runs
     if not runs:
-        raise ConfigError("There is no finished run", action="Name folders that msdn-train wrote.")
+        action = "Name folders that msdn-train wrote."
+        raise ConfigError("There is no finished run", action=action)
     for number, found in enumerate(runs):
-        task, data = load_run(found.folder, options)
+        loaded = load_run(
+            found.folder,
+            checkpoint=options.checkpoint,
+            data_dir=options.data_dir,
+            feature_dir=options.feature_dir,
+        )
+        measured = measure_attention(loaded.task, loaded.data)
         if options.figures and number == 0:
             print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
-            _draw(task, data, options.figures)
-        write_attention(found.folder, measure_attention(task, data))
+            _draw(loaded.task, loaded.data, options.figures)
+        write_attention(found.folder, measured)
     groups, _ = group_runs(runs)
-    tables = [table for table in (attention_table(groups), part_table(groups)) if table.rows]
-    print(markdown(tables, "Attention"), end="")
-
-
-def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDataModule]:
-    """A run's trained task, in evaluation mode, and its data.
-
-    Raises:
-        ConfigError: Its net has no attention.
-        CheckpointError: There is no such checkpoint, or it does not fit.
-        DataError: The data are missing.
-    """
-    from msdn_lit.build import training as build
-    from msdn_lit.models import MSDN
-    from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
-    from msdn_lit.runs.record import read_config
-
-    cfg = read_config(folder)
-    for name in ("data_dir", "feature_dir"):
-        if getattr(options, name):
-            cfg.paths[name] = str(getattr(options, name).expanduser().resolve())
-    data = build.datamodule(cfg)
-    task = build.task(cfg, data.semantics, data.visual_dim)
-    if not isinstance(task.net, MSDN):
-        raise ConfigError(f"The model of {folder} pools the regions: it looks everywhere alike")
-    task.load_state_dict(
-        load_checkpoint(find_checkpoint(options.checkpoint, folder), task)["state_dict"]
-    )
-    return task.eval(), data
+    print(markdown(attention_tables(groups), "Attention"), end="")
 
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:

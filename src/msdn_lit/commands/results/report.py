@@ -1,42 +1,43 @@
-"""msdn-report: tables, figures, comparisons and records of runs."""
+"""msdn report: tables, figures, comparisons and records of runs."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from msdn_lit.errors import CheckpointError, ConfigError, exit_on_user_error
+from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.errors import CheckpointError
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
 
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.output.formats import Table
-    from msdn_lit.runs.reader import Found
+    from msdn_lit.runs.reader import RunScan
 
-_ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
-_EPILOG = (
-    "Runs whose settings differ in the seed alone form a group, a row of the tables. Examples: msdn-report logs; "
-    "msdn-report logs --output report --figures; msdn-report logs/full logs/ablated --compare; "
-    "msdn-report logs/ablations --against logs/full; "
-    "msdn-report logs --record experiments/2026-11-24_cub_ablation; msdn-report --index experiments"
+EXAMPLES = (
+    "msdn-report logs",
+    "msdn-report logs --output report --figures",
+    "msdn-report logs/full logs/ablated --compare",
+    "msdn-report logs/ablations --against logs/full",
+    "msdn-report logs --record experiments/2026-11-24_cub_ablation",
+    "msdn-report --index experiments",
 )
+_ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 
 
 def main() -> None:
-    """Reports; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    with exit_on_user_error("msdn-report"):
-        run(sys.argv[1:])
+    """Reports."""
+    run_command("msdn-report", run)
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Does what the command line says.
+def run(words: Sequence[str]) -> None:
+    """Prints or writes tables, figures and records of runs.
 
     Raises:
-        UserError: The command line makes no sense, or there is no finished run.
+        UserError: The command line is not valid, or there is no finished run.
     """
-    options = _parse(arguments)
+    options = _parse(words)
     if options.index:
         from msdn_lit.analysis.output.records import write_index
 
@@ -50,71 +51,35 @@ def run(arguments: Sequence[str]) -> None:
     from msdn_lit.analysis.output.records import write_record
 
     write_record(options.record, groups, tables, _figures(groups, options))
-    print(
-        f"{options.record} is written; msdn-report --index {options.record.parent} takes it into the index."
+    index = f"msdn-report --index {options.record.parent} adds it to the index."
+    print(f"{options.record} is written; {index}")
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = (
+        "Tables, figures, comparisons and records of runs. Runs that differ only in their seed form\n"
+        "a group, one row of the tables."
     )
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, action="msdn-report --help says what there is.")
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        "msdn-report",
-        description="Tables, figures, comparisons and records of runs.",
-        epilog=_EPILOG,
-    )
+    parser = Parser("msdn-report", description, EXAMPLES)
     option = parser.add_argument
-    option(
-        "paths",
-        nargs="*",
-        type=Path,
-        metavar="PATH",
-        help="run folders, or folders that contain some at any depth",
-    )
-    option(
-        "--format",
-        choices=list(_ENDINGS),
-        default="md",
-        help="html is one page with all figures; now %(default)s",
-    )
+    text = "run folders, or folders that contain some at any depth"
+    option("paths", nargs="*", type=Path, metavar="PATH", help=text)
+    text = "output format; html is one page with all figures (default: %(default)s)"
+    option("--format", choices=list(_ENDINGS), default="md", help=text)
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
-    option("--figures", action="store_true", help="draw figures, too; needs --output")
-    option(
-        "--class-names",
-        type=Path,
-        metavar="FILE",
-        help="one name a line, by class id, for the figures",
-    )
+    option("--figures", action="store_true", help="also draw figures; needs --output")
+    text = "class names for the figures, one a line, by class id"
+    option("--class-names", type=Path, metavar="FILE", help=text)
     pairing = parser.add_mutually_exclusive_group().add_argument
-    pairing(
-        "--compare",
-        action="store_true",
-        help="compare the groups of two paths by their seeds and test images",
-    )
-    pairing(
-        "--against",
-        type=Path,
-        metavar="PATH",
-        help="compare every group with the one whose runs PATH holds",
-    )
-    option(
-        "--record",
-        type=Path,
-        metavar="DIR",
-        help="write a dated record, e.g. experiments/2026-11-24_cub_ablation",
-    )
-    option(
-        "--index",
-        type=Path,
-        nargs="?",
-        const="experiments",
-        metavar="DIR",
-        help="write DIR/README.md, all records",
-    )
-    options = parser.parse_args(arguments)
+    text = "compare the groups of two paths by their seeds and test images"
+    pairing("--compare", action="store_true", help=text)
+    text = "compare every group with the group of PATH"
+    pairing("--against", type=Path, metavar="PATH", help=text)
+    text = "write a dated record, e.g. experiments/2026-11-24_cub_ablation"
+    option("--record", type=Path, metavar="DIR", help=text)
+    text = "write DIR/README.md, the index of all records"
+    option("--index", type=Path, nargs="?", const="experiments", metavar="DIR", help=text)
+    options = parser.parse_args(words)
     if bool(options.paths) == bool(options.index) or (options.index and options.against):
         parser.error("name run folders, or --index alone")
     if options.compare and len(options.paths) != 2:
@@ -163,7 +128,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
     return groups, [*compared, *report_tables(groups)], _left_out(found, repeated)
 
 
-def _left_out(found: "Iterable[Found]", repeated: Iterable[str]) -> "list[Table]":
+def _left_out(found: "Iterable[RunScan]", repeated: Iterable[str]) -> "list[Table]":
     from msdn_lit.analysis.output.formats import Table
 
     rows = [["unfinished", str(folder)] for part in found for folder in part.unfinished]

@@ -1,33 +1,34 @@
-"""msdn-scores: all that score caches tell, at any fusion and calibration, without features, weights or a GPU."""
+"""msdn rescore: scores at any fusion and calibration, from score caches alone."""
 
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msdn_lit.errors import CheckpointError, ConfigError, exit_on_user_error
+from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.errors import CheckpointError, ConfigError
+
+EXAMPLES = (
+    "msdn-rescore logs/demo",
+    "msdn-rescore logs/demo --fusion 0.8 0.2 --calibration 0.7 --classes 5",
+)
 
 
 def main() -> None:
-    """Scores; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser(
-        "msdn-scores", description="Scores from the caches that msdn-train leaves."
-    )
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz files"
-    )
-    parser.add_argument(
-        "--fusion", nargs="+", type=float, help="weight of each sub-net; else the run's"
-    )
-    parser.add_argument("--calibration", type=float, help="margin gamma; else the run's")
-    parser.add_argument(
-        "--classes",
-        type=int,
-        default=0,
-        metavar="N",
-        help="show the N worst classes and confusions",
-    )
-    with exit_on_user_error("msdn-scores"):
-        run(parser.parse_args())
+    """Prints the scores."""
+    run_command("msdn-rescore", lambda words: run(_parse(words)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Computes scores again from score caches, at any fusion and calibration."
+    parser = Parser("msdn-rescore", description, EXAMPLES)
+    option = parser.add_argument
+    option("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz")
+    text = "weight of each sub-net (default: the run's)"
+    option("--fusion", nargs="+", type=float, metavar="WEIGHT", help=text)
+    option("--calibration", type=float, metavar="GAMMA", help="margin (default: the run's)")
+    text = "also show the N worst classes and confusions"
+    option("--classes", type=int, default=0, metavar="N", help=text)
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,18 +1,22 @@
-"""msdn-dashboard: makes a W&B workspace that shows what logger=wandb logs; `msdn-report --format html` is its twin."""
+"""msdn wandb-workspace: makes a W&B workspace for the runs of logger=wandb.
+
+`msdn report --format html` shows the same without W&B.
+"""
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from msdn_lit.analysis.output.tables import SCORES
-from msdn_lit.errors import ConfigError, exit_on_user_error, one_line
+from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.errors import ConfigError, one_line
+from msdn_lit.runs.layout import SCORES
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
     from wandb_workspaces.workspaces import Section, Workspace
 
+EXAMPLES = ("msdn-wandb-workspace --entity ENTITY", "msdn-wandb-workspace --dry-run")
 STAGES = ("test", "val")
 LOSSES = ("loss", "cross_entropy", "self_calibration", "distillation")
 SEARCHED = (
@@ -20,7 +24,7 @@ SEARCHED = (
     "loss.lambda_distill",
     "optimizer.lr",
     "model.region_dropout",
-)  # conf/wandb/
+)  # docs/wandb_sweep_cub.yaml
 _OPEN = ("Scores", "Losses", "Classes")  # sections
 _STEP = "trainer/global_step"
 _MACHINE = {
@@ -32,29 +36,23 @@ _MACHINE = {
 
 
 def main() -> None:
-    """Makes the workspace; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    with exit_on_user_error("msdn-dashboard"):
-        run(sys.argv[1:])
+    """Makes the workspace."""
+    run_command("msdn-wandb-workspace", run)
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Does what the command line says.
+def run(words: Sequence[str]) -> None:
+    """Makes a workspace and saves it, or prints it.
 
     Raises:
         UserError: wandb-workspaces is not installed, nobody is logged in, or W&B cannot be reached.
     """
-    options = _parse(arguments)
+    options = _parse(words)
     try:
         built = workspace(options.entity, options.project, options.name)
     except ImportError as error:
-        action = 'pip install "msdn-lit[wandb]" installs it.'
-        raise ConfigError(
-            f"wandb-workspaces cannot be imported ({one_line(error)})", action=action
-        ) from error
-    if options.dry_run:
-        print(spec(built))
-    else:
-        print(save(built))
+        problem = f"wandb-workspaces cannot be imported ({one_line(error)})"
+        raise ConfigError(problem, action='pip install "msdn-lit[wandb]" installs it.') from error
+    print(spec(built) if options.dry_run else save(built))
 
 
 def workspace(entity: str, project: str, name: str) -> "Workspace":
@@ -103,27 +101,18 @@ def save(built: "Workspace") -> str:
         ) from error
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, action="msdn-dashboard --help says what there is.")
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        "msdn-dashboard", description="Makes a W&B workspace for the runs of logger=wandb."
-    )
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Makes a W&B workspace for the runs of logger=wandb."
+    parser = Parser("msdn-wandb-workspace", description, EXAMPLES)
     option = parser.add_argument
-    option("--entity", default="", help="user or team; the account's own where it is left out")
-    option(
-        "--project", default="msdn-lit", help="logger.wandb.project of the runs; now %(default)s"
-    )
-    option("--name", default="Zero-shot learning", help="of the workspace; now %(default)s")
-    option(
-        "--dry-run",
-        action="store_true",
-        help="print the workspace as JSON, send nothing; needs no account",
-    )
-    return parser.parse_args(arguments)
+    option("--entity", default="", help="user or team (default: that of the account)")
+    text = "logger.wandb.project of the runs (default: %(default)s)"
+    option("--project", default="msdn-lit", help=text)
+    text = "name of the workspace (default: %(default)s)"
+    option("--name", default="Zero-shot learning", help=text)
+    text = "print the workspace as JSON, send nothing; needs no account"
+    option("--dry-run", action="store_true", help=text)
+    return parser.parse_args(words)
 
 
 def _scores() -> "Section":

@@ -1,43 +1,128 @@
-"""msdn-evaluate: scores a checkpoint of a run again."""
+"""msdn evaluate: evaluates a checkpoint of a run again."""
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    run_command,
+    run_folder,
+)
 
-from msdn_lit.commands._hydra import command
+EXAMPLES = (
+    "msdn-evaluate logs/demo",
+    "msdn-evaluate logs/demo --calibration 0.7 --checkpoint peak_harmonic_mean",
+)
 
 
-def run(cfg: DictConfig) -> None:
-    """Evaluates a run's checkpoint; the run's folder says everything that the command line does not."""
+def main() -> None:
+    """Evaluates."""
+    run_command("msdn-evaluate", run)
+
+
+def run(words: Sequence[str]) -> None:
+    """Evaluates a checkpoint on the splits of its run, and writes the result into a folder of its own.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or its data are missing.
+    """
+    options = _parse(words)
     from rich.console import Console
 
     from msdn_lit.analysis.output.tables import result_table
-    from msdn_lit.build import training as build
-    from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
-    from msdn_lit.runs.record import RunRecord, read_config
 
-    run_cfg = read_config(Path(cfg.run_dir))
-    for group in ("paths", "prediction"):
-        run_cfg[group].update(
-            {key: value for key, value in cfg[group].items() if value is not None}
-        )
-    run_cfg.paths.run_dir = cfg.output_dir
-    record = RunRecord(run_cfg)
-    checkpoint = find_checkpoint(cfg.checkpoint, Path(cfg.run_dir))
-    datamodule = build.datamodule(run_cfg)
-    task = build.task(run_cfg, datamodule.semantics, datamodule.visual_dim)
-    content = load_checkpoint(checkpoint, task)
-    task.load_state_dict(content["state_dict"])
+    Console().print(result_table(evaluate(options)))
 
-    trainer = build.evaluator(run_cfg, cfg.accelerator)
-    logged = trainer.validate(task, datamodule, verbose=False, weights_only=True)[0]
+
+def evaluate(options: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates; returns the content of the result.json that is written."""
+    from omegaconf import OmegaConf
+
+    from msdn_lit.build.description import describe
+    from msdn_lit.build.load import load_run
+    from msdn_lit.build.trainer import evaluator
+    from msdn_lit.runs.layout import EVALUATIONS
+    from msdn_lit.runs.record import RunRecord
+    from msdn_lit.training.fit import used_resources
+    from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
+
+    limit_openmp_spinning()
+    retain_freed_memory()
+    time = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    folder = options.output or options.run / EVALUATIONS / time
+    loaded = load_run(
+        options.run,
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        feature_dir=options.feature_dir,
+        overrides=OmegaConf.create({"prediction": _prediction(options)}),
+    )
+    record = RunRecord(
+        folder,
+        describe(
+            loaded.cfg, command=["msdn-evaluate", *sys.argv[1:]], choices=_choices(options.run)
+        ),
+    )
+    trainer = evaluator(loaded.cfg, options.accelerator, folder)
+    logged = trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)[0]
     scores = {name.partition("/")[2]: value for name, value in logged.items()}
-    evaluation = {checkpoint.stem: {"step": content["global_step"], **scores}}
-    result = record.write_result(datamodule, evaluation, trainer.strategy.root_device)
-    Console().print(result_table(result))
+    evaluations = {loaded.checkpoint.stem: {"step": loaded.step, **scores}}
+    return record.write_result(loaded.data, evaluations, used_resources(trainer))
 
 
-main = command("evaluate", run)
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Evaluates a checkpoint of a run again, on the splits that the run evaluated."
+    parser = Parser("msdn-evaluate", description, EXAMPLES)
+    option = parser.add_argument
+    option("run", type=run_folder, metavar="RUN", help="run folder")
+    add_checkpoint(parser)
+    option("--calibration", type=float, metavar="GAMMA", help="margin (default: the run's)")
+    option("--fusion", type=float, nargs="+", metavar="WEIGHT", help="weight of each sub-net")
+    option("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
+    option("--output", type=Path, metavar="DIR", help="default: RUN/evaluations/TIME")
+    add_folders(parser, features=True)
+    return parser.parse_args(words)
+
+
+def _prediction(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the settings of the prediction that replace those of the run.
+
+    Raises:
+        ConfigError: The weights are not as many as the sub-nets.
+    """
+    from msdn_lit.errors import ConfigError
+    from msdn_lit.runs.config import read_config
+
+    changed: dict[str, Any] = {}
+    if options.calibration is not None:
+        changed["calibration"] = options.calibration
+    if options.fusion is not None:
+        names = list(read_config(options.run)["model"].get("subnets", ["net"]))
+        if len(names) != len(options.fusion):
+            expected = f"{len(names)} weights, for {', '.join(names)}"
+            raise ConfigError("--fusion is wrong", expected=expected, found=options.fusion)
+        changed["fusion"] = dict(zip(names, options.fusion, strict=True))
+    return changed
+
+
+def _choices(folder: Path) -> dict[str, Any]:
+    """Returns the config choices of the run, which name its model in the title of the result."""
+    from msdn_lit.runs.layout import RESULT
+    from msdn_lit.runs.version_0_1 import translate_choices
+
+    try:
+        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return translate_choices(content["choices"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # an unfinished run has no result
+
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""msdn-select: chooses settings on validation scores, and says how to train with them."""
+"""msdn select: chooses settings on validation scores."""
 
 import argparse
 import json
@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.errors import ConfigError
+from msdn_lit.files import write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.selection import Choice
 
+EXAMPLES = ("msdn-select logs/sweeps/cal", "msdn-select logs/sweeps/cal --output cal.json")
 FUSION_INTERVALS = 10
 
 
 def main() -> None:
-    """Chooses; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser(
-        "msdn-select", description="Chooses settings on validation scores."
-    )
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        help="runs under protocol=validation, or folders",
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("selection.json"), help="the record; now %(default)s"
-    )
-    with exit_on_user_error("msdn-select"):
-        run(parser.parse_args())
+    """Chooses."""
+    run_command("msdn-select", lambda words: run(_parse(words)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Chooses settings on validation scores, and prints how to train with them."
+    parser = Parser("msdn-select", description, EXAMPLES)
+    option = parser.add_argument
+    text = "runs of protocol=validation, or folders that contain some"
+    option("runs", nargs="+", type=Path, metavar="PATH", help=text)
+    text = "file of the chosen settings (default: %(default)s)"
+    option("--output", type=Path, default=Path("selection.json"), metavar="FILE", help=text)
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         "candidates": len(groups),
         "runs": sum(len(group.runs) for group in groups),
     }
-    options.output.write_text(json.dumps(selection, indent=2) + "\n")
+    write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     print(
         f"\n{options.output}: H {100 * choice.harmonic_mean:.1f} on the validation classes. Train with\n"

@@ -1,37 +1,51 @@
-"""msdn-app: a local page to show pictures to a trained model, see why, and change its classes."""
+"""msdn app: a local page to try a trained model."""
 
 from __future__ import annotations
 
 import argparse
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    run_command,
+    run_folder,
+)
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.errors import ConfigError
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
 
+EXAMPLES = ("msdn-app logs/demo --samples data/SYNTHETIC/images", "msdn-app bird_model --port 8001")
 _NUM_SAMPLES = 12
 
 
 def main() -> None:
-    """Serves; a user's fault ends in one line on standard error and exit code 2, as in every command."""
-    parser = argparse.ArgumentParser("msdn-app", description=__doc__.partition(": ")[2])
-    option = parser.add_argument
-    option("run", type=Path, metavar="RUN", help="a run's folder, or a bundle")
-    option(
-        "--checkpoint", default="last", help="last, peak_harmonic_mean, peak_acc_czsl, or a path"
+    """Serves the page until Ctrl+C."""
+    with suppress(KeyboardInterrupt):
+        run_command("msdn-app", lambda words: run(_parse(words)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = (
+        "Opens a local page to try a model on images, to see why, and to edit its classes."
     )
-    option("--data-dir", type=Path, help="where the data are, if not where they were")
-    option("--samples", type=Path, metavar="DIR", help="pictures to choose from")
-    option("--host", default="127.0.0.1", help="whom to answer; this machine alone by default")
-    option("--port", type=int, default=8000)
-    with exit_on_user_error("msdn-app"), suppress(KeyboardInterrupt):
-        run(parser.parse_args())
+    parser = Parser("msdn-app", description, EXAMPLES)
+    option = parser.add_argument
+    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
+    add_checkpoint(parser)
+    add_folders(parser)
+    option("--samples", type=Path, metavar="DIR", help="images to choose from")
+    option("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
+    option("--port", type=int, default=8000, help="port, 0 for any free one (default: 8000)")
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,18 +1,23 @@
-"""msdn-export: a trained model for other programs and machines."""
+"""msdn export: writes a trained model for other programs and machines."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from msdn_lit.commands._hydra import command
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    run_command,
+    run_folder,
+)
 from msdn_lit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
     from msdn_lit.inference.graph import Graph
 
+EXAMPLES = (
+    "msdn-export logs/demo --output bird_model",
+    "msdn-export logs/demo --format onnx",
+)
 _FILES = {
     "bundle": ("bundle.json", "weights.safetensors"),
     "onnx": ("model.onnx",),
@@ -28,46 +37,67 @@ _FILES = {
 }
 
 
-def run(cfg: DictConfig) -> None:
+def main() -> None:
+    """Exports."""
+    run_command("msdn-export", run)
+
+
+def run(words: Sequence[str]) -> None:
     """Writes the model of a run in one format.
 
     Raises:
-        UserError: There is no such run, checkpoint or format, no such folder can be made, a package is missing, or
-            a bundle is to become a bundle.
+        UserError: There is no such run or checkpoint, the folder cannot be made, a package is missing, or a bundle is to
+            become a bundle.
     """
+    options = _parse(words)
     from rich.console import Console
 
     from msdn_lit.build.load import load
+    from msdn_lit.runs.layout import EXPORT
 
-    if cfg.format not in _FILES:
-        raise ConfigError(
-            "format is wrong", expected=f"one of {', '.join(_FILES)}", found=cfg.format
-        )
-    predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
-    folder = Path(cfg.output)
+    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    folder = options.output or options.run / EXPORT / options.format
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"output={folder} cannot be made ({error.strerror})"
+        problem = f"--output {folder} cannot be made ({error.strerror})"
         raise ConfigError(problem, action="Name another folder.") from error
-    {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[cfg.format](predictor, folder, cfg)
-    size = sum((folder / name).stat().st_size for name in _FILES[cfg.format]) / 1e6
-    Console().print(f"{folder}: {', '.join(_FILES[cfg.format])}, {size:.1f} MB", soft_wrap=True)
+    write = {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[options.format]
+    write(predictor, folder, options)
+    files = _FILES[options.format]
+    size = sum((folder / name).stat().st_size for name in files) / 1e6
+    Console().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
 
 
-def _bundle(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
-    from msdn_lit.inference.bundle import CONTENT, write_bundle
-    from msdn_lit.runs.record import read_config
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Writes a trained model as a bundle, as ONNX, or as a program of torch.export."
+    parser = Parser("msdn-export", description, EXAMPLES)
+    option = parser.add_argument
+    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
+    text = "bundle: safetensors and JSON, for msdn_lit.load; onnx; torch: .pt2 (default: bundle)"
+    option("--format", default="bundle", choices=list(_FILES), help=text)
+    option("--output", type=Path, metavar="DIR", help="folder (default: RUN/export/FORMAT)")
+    add_checkpoint(parser)
+    add_folders(parser)
+    return parser.parse_args(words)
 
-    if (Path(cfg.run_dir) / CONTENT).is_file():
-        problem = f"{cfg.run_dir} is a bundle already"
-        raise ConfigError(problem, action="Copy it, or choose format=onnx or format=torch.")
-    run_cfg = read_config(Path(cfg.run_dir))
+
+def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
+    from omegaconf import OmegaConf
+
+    from msdn_lit.build.load import load_config
+    from msdn_lit.inference.bundle import write_bundle
+    from msdn_lit.runs.layout import BUNDLE
+
+    if (options.run / BUNDLE).is_file():
+        problem = f"{options.run} is a bundle already"
+        raise ConfigError(problem, action="Copy it, or choose --format onnx or --format torch.")
+    run_cfg = load_config(options.run)
     made_of = {"model": run_cfg.model, "backbone": run_cfg.features.backbone}
     settings: dict[str, Any] = {
         name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()
     }
-    write_bundle(folder, predictor, **settings, origin=_origin(Path(cfg.run_dir), cfg.checkpoint))
+    write_bundle(folder, predictor, **settings, origin=_origin(options.run, options.checkpoint))
 
 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
@@ -85,7 +115,7 @@ def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     }
 
 
-def _onnx(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
+def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
     """One file; classes and attributes are in its metadata."""
     import torch
 
@@ -115,7 +145,7 @@ def _onnx(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
     onnx.save(model, path)
 
 
-def _torch(predictor: Predictor, folder: Path, cfg: DictConfig) -> None:
+def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
     """A program of torch.export, for torch.export.load; names are in its metadata."""
     import torch
 
@@ -159,8 +189,6 @@ def _metadata(predictor: Predictor) -> dict[str, str]:
     }
     return {name: json.dumps(values, ensure_ascii=False) for name, values in content.items()}
 
-
-main = command("export", run)
 
 if __name__ == "__main__":
     main()

@@ -1,86 +1,141 @@
-"""msdn-predict: what a trained model sees in pictures, and why."""
+"""msdn predict: predicts the classes of images and explains the predictions."""
 
 from __future__ import annotations
 
+import argparse
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig
-
-from msdn_lit.commands._hydra import command
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    run_command,
+    run_folder,
+)
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, DataError, print_error
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
 
-_MAX_ROWS = 30  # of pictures on the terminal
+EXAMPLES = (
+    "msdn-predict logs/demo photos",
+    "msdn-predict logs/demo a.jpg b.jpg --classes mine.yaml --extend",
+)
+_MAX_ROWS = 30  # images in the table on the terminal
 
 
-def run(cfg: DictConfig) -> None:
-    """Predicts every picture and writes predictions.json, .csv and .html.
+def main() -> None:
+    """Predicts."""
+    run_command("msdn-predict", run)
+
+
+def run(words: Sequence[str]) -> None:
+    """Predicts every image and writes predictions.json, .csv and .html.
 
     Raises:
-        DataError: There is no picture, or some could not be read; the others' predictions are written.
+        DataError: There is no image, or some could not be read; the predictions of the others are written.
     """
+    options = _parse(words)
+    images = find_images(options.images)
     from msdn_lit.build.load import load
 
-    if not isinstance(cfg.top_k, int) or cfg.top_k < 1:
-        raise ConfigError("top_k is wrong", expected="a whole number above 0", found=cfg.top_k)
-    images = find_images([cfg.images] if isinstance(cfg.images, str) else cfg.images)
-    predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
-    candidates = _candidates(predictor, cfg)
-    for pair in candidates.alike():
-        print_error(
-            "msdn-predict",
-            f"{pair[0]} and {pair[1]} cannot be told apart: their attributes are (nearly) the same.",
+    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    candidates = _candidates(predictor, options)
+    for first, second in candidates.indistinguishable():
+        problem = (
+            f"{first} and {second} cannot be distinguished: their attributes are nearly equal."
         )
-    predictions, failures = [], {}
-    for path, found in zip(images, predictor.stream(images, candidates, cfg.top_k), strict=True):
+        print_error("msdn-predict", problem)
+    predictions = []
+    failures = {}
+    stream = predictor.predict_iter(images, candidates, options.top_k)
+    for path, found in zip(images, stream, strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
             print_error("msdn-predict", found)
         else:
             predictions.append(found)
-    _write(Path(cfg.output_dir), f"What {Path(cfg.run_dir).name} sees", predictions, failures)
-    _show(predictions, Path(cfg.output_dir))
+    folder = _folder(options)
+    _write(folder, f"Predictions of {options.run.resolve().name}", predictions, failures)
+    _show(predictions, folder)
     if failures:
-        raise DataError(
-            f"{len(failures)} of {len(images)} pictures could not be read; the others are done"
+        problem = (
+            f"{len(failures)} of {len(images)} images could not be read; the others are predicted"
         )
+        raise DataError(problem)
 
 
-def _candidates(predictor: Predictor, cfg: DictConfig) -> Candidates:
-    if cfg.classes is None:
-        return predictor.classes
-    described = predictor.candidates(
-        list(cfg.classes) if isinstance(cfg.classes, ListConfig) else cfg.classes
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = (
+        "Predicts the classes of images, and explains each prediction by attributes and regions."
     )
-    return predictor.classes + described if cfg.extend else described
+    parser = Parser("msdn-predict", description, EXAMPLES)
+    option = parser.add_argument
+    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
+    option("images", nargs="+", metavar="IMAGE", help="images, or folders of images")
+    text = "class file (docs/predict.md), or names of known classes (default: all known classes)"
+    option("--classes", nargs="+", metavar="CLASS", help=text)
+    text = "predict among the known classes and those of --classes"
+    option("--extend", action="store_true", help=text)
+    add_checkpoint(parser)
+    option("--top-k", type=int, default=5, metavar="N", help="classes per image (default: 5)")
+    option("--output", type=Path, metavar="DIR", help="default: RUN/predictions/TIME")
+    add_folders(parser)
+    options = parser.parse_args(words)
+    if options.top_k < 1:
+        found = options.top_k
+        raise ConfigError("--top-k is wrong", expected="a whole number above 0", found=found)
+    if options.extend and options.classes is None:
+        raise ConfigError("--extend needs --classes", action="Name a class file.")
+    return options
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    from msdn_lit.runs.layout import PREDICTIONS
+
+    if options.output is not None:
+        return Path(options.output)
+    return Path(options.run) / PREDICTIONS / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+
+
+def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates:
+    if options.classes is None:
+        return predictor.classes
+    is_file = len(options.classes) == 1 and options.classes[0].endswith((".yaml", ".yml"))
+    chosen = options.classes[0] if is_file else options.classes
+    described = predictor.candidates(chosen)
+    return predictor.classes + described if options.extend else described
 
 
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
+    from msdn_lit.files import write_atomically
     from msdn_lit.inference.page.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "predictions.html").write_text(page(predictions, title, failures), encoding="utf-8")
+    write_atomically(folder / "predictions.html", page(predictions, title, failures))
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
-    (folder / "predictions.json").write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "rank", "class", "side", "score"])
-        for found in predictions:
-            table.writerows(
-                [found.image, rank, c.name, c.side, c.score]
-                for rank, c in enumerate(found.classes, 1)
-            )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomically(folder / "predictions.json", text + "\n")
+    write_atomically(folder / "predictions.csv", _comma_separated(predictions))
+
+
+def _comma_separated(predictions: Sequence[Prediction]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "rank", "class", "domain", "score"])
+    for found in predictions:
+        for rank, scored in enumerate(found.classes, 1):
+            table.writerow([found.image, rank, scored.name, scored.domain, scored.score])
+    return text.getvalue()
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
@@ -89,27 +144,21 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     from msdn_lit.data.words.attributes import readable_attribute
 
-    table = Table("picture", "class", "side", "score", "ahead by", "because of")
+    table = Table("image", "class", "domain", "score", "lead", "main attributes")
     for found in predictions[:_MAX_ROWS]:
-        why = ", ".join(
-            readable_attribute(found.attribute_names[k]) for k in found.top_attributes(2)
-        )
-        ahead = f"{found.best.score - found.classes[1].score:.2f}" if len(found.classes) > 1 else ""
-        table.add_row(
-            Path(found.image).name,
-            found.best.name,
-            found.best.side,
-            f"{found.best.score:.2f}",
-            ahead,
-            why,
-        )
+        names = [found.attribute_names[k] for k in found.top_attributes(2)]
+        why = ", ".join(map(readable_attribute, names))
+        best = found.best
+        has_rival = len(found.classes) > 1
+        lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
+        image = Path(found.image).name
+        table.add_row(image, best.name, best.domain, f"{best.score:.2f}", lead, why)
     console = Console()
     console.print(table)
-    more = f"The first {_MAX_ROWS} of {len(predictions)}. " * (len(predictions) > _MAX_ROWS)
-    console.print(f"{more}All of it: {folder}", soft_wrap=True)
+    if len(predictions) > _MAX_ROWS:
+        console.print(f"The first {_MAX_ROWS} of {len(predictions)} images.")
+    console.print(f"Files: {folder}", soft_wrap=True)
 
-
-main = command("predict", run)
 
 if __name__ == "__main__":
     main()

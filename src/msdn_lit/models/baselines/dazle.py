@@ -21,7 +21,7 @@ class DAZLE(SubNet):
     """
 
     def __init__(self, word_dim: int, visual_dim: int) -> None:
-        super().__init__(1, 2, word_dim, visual_dim)
+        super().__init__(num_random=1, num_zero=2, word_dim=word_dim, visual_dim=visual_dim)
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps: a_k^T W_1 v_r, a_k^T W_2 v_r and a_k^T W_3 v_r."""

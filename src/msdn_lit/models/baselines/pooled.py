@@ -47,12 +47,10 @@ class BilinearCompatibility(nn.Module):
         self.unit_length = unit_length
 
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput]:
-        """Computes logits and attribute scores; the attention of an average is uniform.
+        """Computes logits and attribute scores; there is no attention.
 
         Args:
             regions_BRD: Region features of any precision, (B, R, D).
         """
-        B, R, _ = regions_BRD.shape
         scores_BK = pool_regions(regions_BRD, unit_length=self.unit_length) @ self.weights_DK
-        attention_BKR = scores_BK.new_full((1, 1, 1), 1 / R).expand(B, scores_BK.shape[1], R)
-        return (SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK, attention_BKR),)
+        return (SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK),)

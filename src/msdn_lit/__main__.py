@@ -1,0 +1,47 @@
+"""The command `msdn`, also as `python -m msdn_lit`: starts the command that its first word names."""
+
+import difflib
+import sys
+from importlib import import_module
+
+from msdn_lit import __version__
+from msdn_lit.commands import COMMANDS, GROUPS
+from msdn_lit.errors import ConfigError, exit_on_user_error
+
+
+def main() -> None:
+    """Starts a command, or prints the list of commands.
+
+    Raises:
+        SystemExit: There is no such command.
+    """
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return
+    if words[0] == "--version":
+        print(f"msdn-lit {__version__}")
+        return
+    with exit_on_user_error("msdn"):
+        command = COMMANDS.get(words[0])
+        if command is None:
+            close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+            action = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."
+            raise ConfigError(f"There is no command {words[0]!r}", action=action)
+        sys.argv = [f"msdn-{words[0]}", *words[1:]]
+        import_module(command.module_name).main()
+
+
+def _overview() -> str:
+    lines = ["usage: msdn COMMAND ...", "", "Zero-shot learning with MSDN and related methods."]
+    for group, title in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name, command in COMMANDS.items():
+            if command.group == group:
+                lines.append(f"  {name:<16} {command.summary}")
+    lines += ["", "msdn COMMAND --help explains a command. msdn --version prints the version."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

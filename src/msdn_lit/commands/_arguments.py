@@ -1,0 +1,67 @@
+"""Command lines of the commands without Hydra: one parser, one way to end."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from msdn_lit import __version__
+from msdn_lit.errors import ConfigError, exit_on_user_error
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are user errors: one line on standard error and exit code 2.
+
+    Args:
+        program: Name of the command, e.g. "msdn-report".
+        description: One sentence.
+        examples: Command lines.
+    """
+
+    def __init__(self, program: str, description: str, examples: Sequence[str]) -> None:
+        lines = "\n".join(f"  {example}" for example in examples)
+        super().__init__(
+            program,
+            description=f"{description}\n\nexamples:\n{lines}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--version", action="version", version=f"msdn-lit {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError with the message and the way to the help."""
+        raise ConfigError(message, action=f"See {self.prog} --help.")
+
+
+def run_folder(text: str) -> Path:
+    """Type of an argument that names a run folder; explains the spelling of version 0.1."""
+    if text.startswith("run_dir="):
+        problem = f"{text} is the spelling of version 0.1"
+        raise ConfigError(problem, action=f"Name the folder alone: {text.partition('=')[2]}")
+    return Path(text).expanduser()
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint."""
+    names = "last, peak_harmonic_mean, peak_acc_czsl, or a path (default: last)"
+    parser.add_argument("--checkpoint", default="last", metavar="NAME", help=names)
+
+
+def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
+    """Adds --data-dir, and --feature-dir where features are read, for data that were moved."""
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder, if it was moved")
+    if features:
+        text = "folder of the feature stores, if it was moved"
+        parser.add_argument("--feature-dir", type=Path, metavar="DIR", help=text)
+
+
+def folder_from_environment(name: str, default: str) -> Path:
+    """Returns a folder that an environment variable may name."""
+    return Path(os.environ.get(name, default))
+
+
+def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
+    """Runs a command with the words of the command line; a user error ends it with exit code 2."""
+    with exit_on_user_error(program):
+        run(sys.argv[1:])

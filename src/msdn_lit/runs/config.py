@@ -1,0 +1,37 @@
+"""The config of a run folder, read as data: the only place that reads a folder's config."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
+from msdn_lit.runs.layout import CONFIG
+from msdn_lit.runs.version_0_1 import translate_config
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NEEDED = {"paths", "data", "model", "prediction"}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads the config of a run folder; names of version 0.1 are translated.
+
+    Returns:
+        Plain mappings, lists and values. References such as `${paths.data_dir}` are kept as text.
+
+    Raises:
+        CheckpointError: The folder has no config, or a damaged one.
+    """
+    path = folder / CONFIG
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+    except FileNotFoundError:
+        problem = f"{folder} is no run folder: {CONFIG} is missing"
+        raise CheckpointError(problem, action="Name a folder that msdn-train wrote.") from None
+    except (*READ_ERRORS, yaml.YAMLError) as error:
+        problem = f"{path} is damaged ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
+    if not isinstance(config, dict) or not config.keys() >= _NEEDED:
+        expected = "a config of msdn-train"
+        raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
+    return translate_config(config)

@@ -1,0 +1,92 @@
+"""Every file of a run folder, a sweep folder, a record and a bundle, by name.
+
+A run folder (`msdn train`):
+
+    config.yaml             settings of the run, written before the first step; paths are absolute, references are kept
+    result.json             scores, data, code and time; written last, so a folder that has it is a finished run
+    RESULT.md               the same for people, with the resolved config
+    train.log               log of the command
+    checkpoints/            last.ckpt (everything a resumed run needs), peak_harmonic_mean.ckpt, peak_acc_czsl.ckpt
+    scores/                 score caches: last.npz, peak_*.npz, and with protocol.save_all_scores step_*.npz; classes.txt
+    metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next version
+    attention.json          attention scores (`msdn attention`, callbacks=figures)
+    figures/                scores.png, attention.png (callbacks=figures)
+    wandb/                  files of W&B, and run_id (logger=wandb)
+    tensorboard/            events (logger=tensorboard)
+    seed_*/                 one run folder for each seed (protocol.seeds_in_parallel); result.json above has the means
+    evaluations/            one folder for each `msdn evaluate`
+    predictions/            one folder for each `msdn predict`
+    export/                 bundle/, onnx/, torch/ (`msdn export`)
+    .hydra/                 Hydra's own copy of config and overrides
+
+A trial of a sweep is a run folder that also has:
+
+    trial.json              the overrides of the trial
+    failure.txt             why it failed; pruned.txt: at which step a search gave it up
+    .lock                   locked while a process works on the trial
+
+A sweep folder (`msdn train -m`):
+
+    <trial>/                one folder for each trial, named after its identity (sweeps/identity.py)
+    multirun.yaml           Hydra's config of the sweep
+    study.journal           the Optuna study of a search
+    .names.json             identities that were computed before
+    .lock                   locked while a sweep works in the folder
+    .slots/                 which process has which GPU
+
+A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json, config.yaml and figures/.
+
+A bundle (`msdn export --format bundle`) is a folder with bundle.json and weights.safetensors.
+"""
+
+from pathlib import Path
+
+CONFIG = "config.yaml"
+RESULT = "result.json"
+RESULT_PAGE = "RESULT.md"
+CHECKPOINTS = "checkpoints"
+LAST = "last"  # the checkpoint and the evaluation of the last step
+SCORES_FOLDER = "scores"
+CLASS_NAMES = "classes.txt"
+ATTENTION = "attention.json"
+WANDB_RUN_ID = "wandb/run_id"
+EVALUATIONS = "evaluations"
+PREDICTIONS = "predictions"
+EXPORT = "export"
+
+TRIAL = "trial.json"
+FAILURE = "failure.txt"
+PRUNED = "pruned.txt"
+LOCK = ".lock"
+KNOWN_IDENTITIES = ".names.json"
+JOURNAL = "study.journal"
+SLOTS = ".slots"
+
+RECORD_METRICS = "metrics.json"
+RECORD_PAGE = "README.md"
+
+BUNDLE = "bundle.json"
+BUNDLE_WEIGHTS = "weights.safetensors"
+
+# Scores by their names in files, and as people read them.
+SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean": "H"}
+
+
+def checkpoint_path(folder: Path, name: str = LAST) -> Path:
+    """Returns the file of a run's checkpoint: "last", "peak_harmonic_mean" or "peak_acc_czsl"."""
+    return folder / CHECKPOINTS / f"{name}.ckpt"
+
+
+def score_cache_path(folder: Path, evaluation: str) -> Path:
+    """Returns the file of the score cache of one evaluation of a run."""
+    return folder / SCORES_FOLDER / f"{evaluation}.npz"
+
+
+def metrics_files(folder: Path) -> list[Path]:
+    """Returns the files of a run's losses and scores by step, in the order in which they were written."""
+    return sorted(folder.glob("metrics/version_*/metrics.csv"))
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Returns the run folder of one of several seeds that train in one process."""
+    return folder / f"seed_{seed}"

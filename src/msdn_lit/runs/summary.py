@@ -1,0 +1,67 @@
+"""A result as text: its title, its rows and its page. Scores are in percent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from msdn_lit.runs.layout import SCORES
+
+
+def result_title(result: Mapping[str, Any]) -> str:
+    """Returns what a result.json is of: benchmark, features, model, protocol, seed, and warnings."""
+    model = result["choices"].get("model")
+    parts = (result["benchmark"], result["features"], model, f"{result['protocol']} protocol")
+    variant = result["data"].get("split_variant", "")
+    warnings = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
+    if "semi_synthetic" in result["data"].get("features", {}):
+        warnings.append("SEMI-SYNTHETIC FEATURES")
+    return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warnings])
+
+
+def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """Returns one row per reported evaluation and one for chance: name, step, T1, U, S, H.
+
+    Args:
+        result: Content of a result.json.
+    """
+    stage = result["stage"]
+    rows = [
+        _row(evaluation_label(name, stage), scores) for name, scores in result["scores"].items()
+    ]
+    return [*rows, _row("chance", result["chance"])]
+
+
+def evaluation_label(evaluation: str, stage: str) -> str:
+    """Returns an evaluation's name for people: "peak_acc_czsl" is "peak T1 on test" on the test splits."""
+    labels = {"last": "last step"}
+    labels |= {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
+    return labels.get(evaluation, evaluation)
+
+
+def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Returns the whole record as Markdown: scores, command, data, versions and config."""
+    header = ["", "step", *SCORES.values()]
+    lines = [f"# {result_title(result)}", "", *_markdown_table(header, result_rows(result)), ""]
+    lines += [f"- command: `{result['command']}`", f"- code: {result['code']}"]
+    lines += [f"- device: {result['device']}"]
+    memory = _pairs(result["peak_memory_gb"])
+    lines += [f"- wall time: {result['wall_time_s']} s; peak memory (GB): {memory}"]
+    lines += [f"- data: {_pairs(result['data'])}", f"- versions: {_pairs(result['versions'])}"]
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()
+    return "\n".join([*lines, "", "```yaml", text, "```", ""])
+
+
+def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Returns the lines of a table whose first column is text and whose other columns are numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+
+
+def _row(label: str, scores: Mapping[str, float]) -> list[str]:
+    values = [f"{100 * scores[score]:.1f}" if score in scores else "" for score in SCORES]
+    return [label, str(scores.get("step", "")), *values]
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

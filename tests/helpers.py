@@ -1,0 +1,70 @@
+"""What several test modules share."""
+
+import json
+from pathlib import Path
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from msdn_lit.build import training
+from msdn_lit.data.semantics import Semantics
+from msdn_lit.models import SubNetOutput
+from msdn_lit.runs.checkpoint import find_checkpoint
+
+
+def semantics(C=7, K=5, E=4):
+    """Random semantics of a few classes, of which the last two are unseen."""
+    generator = torch.Generator().manual_seed(0)
+    attributes_CK = torch.rand(C, K, generator=generator)
+    vectors_KE = torch.rand(K, E, generator=generator)
+    ids = torch.arange(C).numpy()
+    names = tuple("abcdefg")
+    return Semantics(names, attributes_CK.numpy(), vectors_KE.numpy(), E, ids[:5], ids[5:])
+
+
+def outputs_of(*logits):
+    """Outputs of a net that has these logits."""
+    return [SubNetOutput(logits_BC, logits_BC) for logits_BC in logits]
+
+
+def result_of(folder):
+    """Content of a run's result.json."""
+    return json.loads((Path(folder) / "result.json").read_text())
+
+
+def checkpoint_of(folder, name="last"):
+    """Content of a checkpoint of a run."""
+    return torch.load(find_checkpoint(name, Path(folder)), weights_only=True)
+
+
+def weights_of(folder, name="last"):
+    """Weights in a checkpoint of a run."""
+    return checkpoint_of(folder, name)["state_dict"]
+
+
+def add_callback(monkeypatch, callback):
+    """Adds a callback to the trainers that are built from now on."""
+    original = training.trainer
+
+    def trainer(*arguments):
+        built = original(*arguments)
+        built.callbacks.append(callback)
+        return built
+
+    monkeypatch.setattr(training, "trainer", trainer)
+
+
+class PulledPlug(Exception):
+    """The program ended in the middle of a step."""
+
+
+class PullPlug(Callback):
+    """Ends the program in the middle of a step."""
+
+    def __init__(self, step, error=PulledPlug):
+        self.step = step
+        self.error = error
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if pl_module.global_step == self.step:
+            raise self.error
