@@ -3,16 +3,16 @@ PYTHON   ?= python3
 BIN      := .venv/bin
 DATA_DIR ?= data
 ARGS     ?=
-# Seeds 0 to SEEDS - 1; without it the release's own.
+# Number of seeds, from 0; without it the release's seed.
 SEEDS    ?=
 LOGS      = $(or $(MSDN_LOG_DIR),logs)
 SWEEPS    = $(LOGS)/sweeps
 DEMO      = $(LOGS)/demo
-# The field's backbone, unless the data folder brings only MobileNetV2's weights.
+# ResNet-101 at 448 px, unless the data folder has only MobileNetV2's weights.
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo app test test-full lint type bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo app test test-full lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -21,21 +21,21 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,sweeps,ray,wandb,app,figures,export]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export]'
 	@touch $@
 
-demo: setup ## embedded benchmark: draw, extract, train, evaluate, pictures (3 minutes, no download)
+demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)
 	$(BIN)/msdn-extract experiment=demo $(ARGS)
 	$(BIN)/msdn-train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
 
-app: setup ## a local page to try a model: RUN=..., else the demo's, which is trained first (make app ARGS="--port 8001")
+app: setup ## a local page to try a model: RUN=..., by default the demo's (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
 	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
-test: setup ## the tests (3 minutes on 2 cores; no data, no GPU, no network)
+test: setup ## the tests (4 minutes on 2 cores; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
 
-test-full: setup ## the slow ones too
+test-full: setup ## all tests, with the slow ones and the notebooks
 	$(BIN)/pytest -n auto $(ARGS)
 
 lint: setup ## ruff
@@ -44,30 +44,33 @@ lint: setup ## ruff
 type: setup ## mypy --strict
 	$(BIN)/mypy
 
-bench: setup ## speed and memory, beside the release's order of computation and the machine's limits (20 minutes)
-	$(BIN)/msdn-bench $(ARGS)
+docs: setup ## the documentation site, strict, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-bench-growth: setup ## time and memory as images, regions, attributes and classes become more; draws a picture (2 minutes)
-	$(BIN)/msdn-bench --growth $(ARGS)
+bench: setup ## speed and memory, compared with the release's order of computation and the machine's limits (20 minutes)
+	$(BIN)/python -m tests.benchmarks.speed $(ARGS)
 
-bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
+bench-growth: setup ## time and memory as images, regions, attributes and classes grow; draws a figure (2 minutes)
+	$(BIN)/python -m tests.benchmarks.speed --growth $(ARGS)
+
+bench-sweeps: setup ## launcher overhead per job, and the cost of a finished sweep (10 minutes)
 	$(BIN)/python -m tests.benchmarks.sweeps
 
-bench-serving: setup ## latency of a prediction; ONNX against engine and evaluation: RUN=..., else the demo's (3 minutes)
+bench-serving: setup ## latency of a prediction; ONNX against engine and evaluation: RUN=..., by default the demo's (3 minutes)
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
 	$(BIN)/python -m tests.benchmarks.serving $(or $(RUN),$(DEMO)) $(ARGS)
 
-kills: setup ## kills downloads and extractions at 200 random moments each, compares every byte (4 minutes)
+kills: setup ## kill downloads and extractions at 200 random moments each, compare every byte (4 minutes)
 	$(BIN)/python -m tests.benchmarks.kill_fetch --kills 200
 	$(BIN)/python -m tests.benchmarks.kill_extract --kills 200
 
 reproduce: reproduce-cub reproduce-sun reproduce-awa2 ## all three benchmarks
 
-reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## the real thing: make reproduce-cub DATA_DIR=... SEEDS=5
+reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## full training run: make reproduce-cub DATA_DIR=... SEEDS=5
 	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
 	$(BIN)/msdn-train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
 	  $(if $(SEEDS),'seed=range($(SEEDS))') sweep_name=reproduce_$*_$(FEATURES) $(ARGS)
 	$(BIN)/msdn-report $(SWEEPS)/reproduce_$*_$(FEATURES)
 
-clean: ## removes .venv, caches and build outputs; data/ and logs/ stay
+clean: ## remove .venv, caches and build outputs; data/ and logs/ are kept
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

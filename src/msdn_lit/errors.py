@@ -1,6 +1,7 @@
 """Errors that the user can correct.
 
-A command prints their text as one line, without a traceback. Every other exception is a bug and keeps its traceback.
+A command prints their text as one line, without a traceback. Every other exception is a bug and
+keeps its traceback.
 """
 
 import pickle
@@ -76,8 +77,8 @@ class Pruned(Exception):
     """Ends a trial that a search gives up; nobody's fault."""
 
 
-# What libraries raise when a file is damaged or not of the form that they expect: in practice anything but NameError.
-# To be caught around their calls only, never around our own code.
+# What libraries raise when a file is damaged or not of the form that they expect: in practice
+# anything but NameError. To be caught around their calls only, never around our own code.
 READ_ERRORS = (
     *(
         ArithmeticError,

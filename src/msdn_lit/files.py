@@ -20,8 +20,9 @@ def config_dir() -> Path:
 def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file for writing that gets its name only when it is complete and on the disk.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk, and is renamed. If the program is
-    killed, or an error is raised inside the `with` block, a file that was there before stays as it was.
+    The content goes to a temporary file in the same folder, is flushed to the disk, and is renamed.
+    If the program is killed, or an error is raised inside the `with` block, a file that was there
+    before stays as it was.
 
     Args:
         path: Final name of the file; its folder must exist.

@@ -1,7 +1,7 @@
 """Public names of a package that are imported when they are first used.
 
-PyTorch, Lightning and timm take seconds to import. A command that only prints its help, or a page that is shown
-before its model is loaded, must not wait for them.
+PyTorch, Lightning and timm take seconds to import. A command that only prints its help, or a page
+that is shown before its model is loaded, must not wait for them.
 """
 
 from collections.abc import Callable, Mapping

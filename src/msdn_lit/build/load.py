@@ -44,13 +44,16 @@ def load(
 
     Args:
         path: Run folder, or the folder of a bundle, which needs no data.
-        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a .pth file of the
-            released code. A bundle has one checkpoint and accepts no other.
-        data_dir: Folder of the split files, the word vectors and the backbone's weights, if they were moved.
+        checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a
+            .pth file of the released code. A bundle has one checkpoint and accepts no other.
+        data_dir: Folder of the split files, the word vectors and the backbone's weights, if they
+            were moved.
 
     Raises:
-        CheckpointError: There is no run, its checkpoint does not fit, or another checkpoint of a bundle is asked for.
-        DataError: Split files or the backbone's weights are missing, or are not those of the training.
+        CheckpointError: There is no run, its checkpoint does not fit, or another checkpoint of a
+            bundle is asked for.
+        DataError: Split files or the backbone's weights are missing, or are not those of the
+            training.
     """
     folder = Path(path).expanduser()
     if (folder / BUNDLE).is_file():

@@ -23,7 +23,8 @@ def predictor(cfg: DictConfig) -> Predictor:
     """Returns a predictor with an untrained net, for the classes of the config. No feature store is needed.
 
     Raises:
-        DataError: Split files, word vectors or the backbone's weights are missing, or the features have no backbone.
+        DataError: Split files, word vectors or the backbone's weights are missing, or the features
+            have no backbone.
     """
     if "backbone" not in cfg.features:
         problem = f"{cfg.features.name} features are not made from images, so no image can be predicted"

@@ -35,16 +35,16 @@ class _Pairs(NamedTuple):
 def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
     """Scores the attention on all evaluated images.
 
-    A pair of image and attribute counts if the image's class has the attribute (at least half as strongly as its
-    top_attributes one) and the attribute's part is in the picture.
+    A pair of image and attribute counts if the image's class has the attribute (at least half as
+    strongly as its top_attributes one) and the attribute's part is in the picture.
 
     Args:
         task: Its net is an MSDN, in evaluation mode.
         data: Set up.
 
     Returns:
-        What is measured, the number of pairs, and for each sub-net and for chance `pointing_game` and `energy_inside`;
-        the same of the pairs of each part.
+        What is measured, the number of pairs, and for each sub-net and for chance `pointing_game`
+        and `energy_inside`; the same of the pairs of each part.
 
     Raises:
         DataError: The benchmark does not say where its attributes are, or a file is missing.

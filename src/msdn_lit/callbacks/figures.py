@@ -22,8 +22,10 @@ class Figures(Callback):
 
     Args:
         folder: Where they go.
-        num_images: Images in attention.png, the first of so many classes of the last evaluated split.
-        num_attributes: Attributes shown of each sub-net: those that speak most for the predicted class.
+        num_images: Images in attention.png, the first of so many classes of the last evaluated
+            split.
+        num_attributes: Attributes shown of each sub-net: those that speak most for the predicted
+            class.
     """
 
     def __init__(self, folder: str, num_images: int = 4, num_attributes: int = 3) -> None:

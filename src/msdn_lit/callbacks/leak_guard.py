@@ -14,12 +14,13 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 class LeakGuard(Callback):
     """Watches that test images, test classes and test scores choose nothing.
 
-    Under every protocol no image that is evaluated may be trained on. Where `allow_test_selection` is false, besides: no
-    callback and no scheduler may watch a test score, the classes of val and of test_unseen must differ, and the test
-    splits may be looked at once, when training is over.
+    Under every protocol no image that is evaluated may be trained on. Where `allow_test_selection`
+    is false, besides: no callback and no scheduler may watch a test score, the classes of val and
+    of test_unseen must differ, and the test splits may be looked at once, when training is over.
 
     Args:
-        allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers do.
+        allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers
+            do.
     """
 
     def __init__(self, *, allow_test_selection: bool) -> None:

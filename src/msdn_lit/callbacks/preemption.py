@@ -21,7 +21,8 @@ REQUEUES = (
 class Preemption(Callback):
     """After SIGTERM, SIGUSR1 or SIGUSR2, saves a checkpoint at the end of the step and ends the program.
 
-    With ckpt_path=last, or as a trial of a sweep of the same name, the run goes on with the next step.
+    With ckpt_path=last, or as a trial of a sweep of the same name, the run goes on with the next
+    step.
 
     Args:
         checkpoint: File to save to.

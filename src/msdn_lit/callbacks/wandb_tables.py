@@ -31,7 +31,8 @@ class WandbTables(Callback):
 
     Args:
         folder: Where `ScoreCacheWriter`, which comes before, keeps its caches.
-        attention_every: Evaluations from one look to the next; 0 for none. None either where the images are missing.
+        attention_every: Evaluations from one look to the next; 0 for none. None either where the
+            images are missing.
         num_images: Images whose attention is shown, of so many classes.
         num_attributes: Attributes of each sub-net for each of them.
     """

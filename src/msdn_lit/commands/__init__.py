@@ -1,6 +1,7 @@
 """The commands: each module parses its command line, calls the library and prints.
 
-`COMMANDS` is the only list of them. `msdn NAME` and `msdn-NAME` start the same function, `main` of the module.
+`COMMANDS` is the only list of them. `msdn NAME` and `msdn-NAME` start the same function, `main` of
+the module.
 """
 
 from typing import NamedTuple
@@ -34,7 +35,7 @@ COMMANDS = {
     "train": Command("train", "train", "train a model, evaluate it, record the result"),
     "evaluate": Command("train", "evaluate", "evaluate a checkpoint of a run again"),
     "select": Command("train", "select", "choose settings on validation scores"),
-    "list": Command("results", "list", "list datasets, models, experiments, ..."),
+    "list": Command("results", "list_configs", "list datasets, models, experiments, ..."),
     "report": Command("results", "report", "tables, figures, comparisons and records of runs"),
     "rescore": Command("results", "rescore", "scores at another fusion or calibration"),
     "attention": Command("results", "attention", "attention localisation scores; t-SNE"),

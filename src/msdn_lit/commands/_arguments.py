@@ -61,7 +61,14 @@ def folder_from_environment(name: str, default: str) -> Path:
     return Path(os.environ.get(name, default))
 
 
+def import_from_working_directory() -> None:
+    """Makes modules of the working directory importable: a user's own method (`model._target_=mine.Net`)."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
 def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
     """Runs a command with the words of the command line; a user error ends it with exit code 2."""
+    import_from_working_directory()
     with exit_on_user_error(program):
         run(sys.argv[1:])

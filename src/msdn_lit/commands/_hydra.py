@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit import __version__
+from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
@@ -43,13 +44,14 @@ examples:
 {examples}
 
 options:
-  GROUP=NAME            a file of a config group: {groups}
-  KEY=VALUE             a setting, e.g. optimizer.lr=1e-4; +KEY=VALUE adds one, ~KEY removes one
-  -m, --multirun        a sweep over all combinations of the values, e.g. seed=0,1,2
-  --cfg job             print the composed config, do not run
-  --config-dir DIR      a folder of your own configs
-  --version             print the version of msdn-lit
-  --hydra-help          the options of Hydra
+  GROUP=NAME        a file of a config group: {groups}
+  KEY=VALUE         a setting, e.g. optimizer.lr=1e-4
+  +KEY=VALUE, ~KEY  add a setting, remove a setting
+  -m, --multirun    a sweep over all combinations of the values, e.g. seed=0,1,2
+  --cfg job         print the composed config, do not run
+  --config-dir DIR  a folder of your own configs
+  --version         print the version of msdn-lit
+  --hydra-help      the options of Hydra
 
 `msdn list` shows the files of the groups. Files: {config_dir}
 """
@@ -60,7 +62,8 @@ Job = Callable[[DictConfig], float | None]
 def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[], None]:
     """Makes a command of a function of the composed config.
 
-    A user error ends in one line on standard error and exit code 2. Any other exception keeps its traceback.
+    A user error ends in one line on standard error and exit code 2. Any other exception keeps its
+    traceback.
 
     Args:
         config_name: Config in conf/, without its ending.
@@ -74,6 +77,7 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
         limit_openmp_spinning()
+        import_from_working_directory()
         errors: list[Exception] = []
 
         def job(cfg: DictConfig) -> float | None:  # also in the processes of a launcher
@@ -110,8 +114,8 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
 def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
     """Gives a job of a sweep the command line of a single run, for the processes that Lightning starts.
 
-    They start with this process's command line; with the sweep's, each would start a sweep. The environment is restored
-    afterwards, so that the next job starts processes, too.
+    They start with this process's command line; with the sweep's, each would start a sweep. The
+    environment is restored afterwards, so that the next job starts processes, too.
     """
     argv = sys.argv
     unset = [name for name in _SET_BY_LIGHTNING if name not in os.environ]
@@ -148,13 +152,14 @@ def _prints_only(program: str, description: str, examples: Sequence[str]) -> boo
     return False
 
 
-def _wrapped(names: Sequence[str], width: int = 56) -> str:
+def _wrapped(names: Sequence[str]) -> str:
+    """Joins names in lines of less than 80 columns, below the text of an option."""
     lines = [""]
     for name in names:
-        if len(lines[-1]) + len(name) > width:
+        if len(lines[-1]) + len(name) > (56 if len(lines) > 1 else 30):
             lines.append("")
         lines[-1] += f"{name}, "
-    return ("\n" + " " * 24).join(lines).rstrip(", ")
+    return ("\n" + " " * 20).join(line.rstrip() for line in lines).rstrip(",")
 
 
 def _with_disk_errors(run: Job, cfg: DictConfig) -> float | None:

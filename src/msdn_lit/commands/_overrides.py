@@ -20,11 +20,13 @@ _SEARCH_PATH = "hydra.searchpath"
 def check_overrides(config_name: str, words: Sequence[str]) -> None:
     """Refuses a key that the config does not have, and a value of another type than the one it replaces.
 
-    Choices of config groups (`model=msdn_paper`), additions (`+key=...`) and deletions (`~key`) are left to Hydra.
+    Choices of config groups (`model=msdn_paper`), additions (`+key=...`) and deletions (`~key`) are
+    left to Hydra.
 
     Args:
         config_name: Config of the command.
-        words: Words of the command line; `--config-dir` and `hydra.searchpath` add folders of the user's own configs.
+        words: Words of the command line; `--config-dir` and `hydra.searchpath` add folders of the
+            user's own configs.
 
     Raises:
         ConfigError: An override is wrong; the message names close keys, or the expected type.

@@ -61,7 +61,8 @@ class BatchLoader(DataLoader[Batch]):
 
     Args:
         dataset: Dataset with `__getitems__`.
-        ahead: Number of batches that a thread reads in advance; 0 reads a batch when it is asked for.
+        ahead: Number of batches that a thread reads in advance; 0 reads a batch when it is asked
+            for.
         **kwargs: Further arguments of a DataLoader.
     """
 

@@ -3,7 +3,6 @@
 A benchmark is data, not a subclass: the same class serves all of them.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,8 +25,8 @@ from msdn_lit.data.feature_cache import (
     gather_from_ram,
 )
 from msdn_lit.data.features.images import ImageTransform, open_image
-from msdn_lit.data.features.published_hdf5 import PUBLISHED_SUFFIXES, PublishedFeatures
-from msdn_lit.data.features.store import FeatureStore, hash_image_list
+from msdn_lit.data.features.opening import open_regions
+from msdn_lit.data.features.store import hash_image_list
 from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
 from msdn_lit.data.splits.holdout import split_images
@@ -45,28 +44,34 @@ _FIFTH_OF_EACH_CLASS = partial(split_images, fraction=0.2, seed=0)
 class ZSLDataModule(lightning.LightningDataModule):
     """Region features, labels and semantics of one benchmark under one protocol.
 
-    `setup` reads and checks every file. `semantics`, `split`, `indices`, `store` and all that follows from them exist
-    afterwards. `msdn_lit.open_dataset` makes a data module and calls `setup`.
+    `setup` reads and checks every file. `semantics`, `split`, `indices`, `store` and all that
+    follows from them exist afterwards. `msdn_lit.open_dataset` makes a data module and calls
+    `setup`.
 
     Args:
         benchmark: Name of the benchmark, e.g. "CUB".
         data_dir: Folder that holds xlsa17/, w2v/ and the images.
         store_dir: Feature store, or a published feature file (.hdf5).
-        source: How the store must have been made (name, backbone, transform; or name, regions); None accepts any store
-            of the benchmark's images.
-        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen and
-            the classes of test_unseen no candidates.
-        eval_splits: Splits that are evaluated during and after training: test_seen, test_unseen; or val_seen, val.
+        source: How the store must have been made (name, backbone, transform; or name, regions);
+            None accepts any store of the benchmark's images.
+        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those
+            of val as unseen and the classes of test_unseen no candidates.
+        eval_splits: Splits that are evaluated during and after training: test_seen, test_unseen; or
+            val_seen, val.
         val_seen: Marks the images of train that are held out as val_seen, given their labels.
         semantics: Configuration of the classes' semantics.
-        sampler: Makes the plan of training batches from the labels of the training images; see `samplers`.
+        sampler: Makes the plan of training batches from the labels of the training images; see
+            `samplers`.
         eval_batch_size: Images per evaluation step.
-        feature_cache: Where the features are during training: "disk", "ram" or "gpu"; "auto" chooses by free memory.
+        feature_cache: Where the features are during training: "disk", "ram" or "gpu"; "auto"
+            chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
         allow_unknown_split: Accept split files that are not a known variant of the benchmark's.
-        val_classes: `fraction` and `seed` with which the classes of val are drawn if the split file has none.
+        val_classes: `fraction` and `seed` with which the classes of val are drawn if the split file
+            has none.
         folder: A user's own dataset.
-        test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are drawn.
+        test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are
+            drawn.
 
     Raises:
         ConfigError: A setting is not valid.
@@ -187,7 +192,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         split = self.read_split()
-        store = self._open_store(split)
+        images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
+        store = open_regions(self.store_dir, self.source, images_sha256, split)
         skipped = store.manifest.skipped
         indices = self._split_indices(split)
         self.indices = {name: rows[~np.isin(rows, skipped)] for name, rows in indices.items()}
@@ -208,7 +214,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         """Reads the semantics of the split's classes; needs no features.
 
         Raises:
-            DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
+            DataError: The word vectors are missing, damaged or of other attributes, or a class is
+                both seen and unseen.
         """
         splits = self.train_split, UNSEEN_SPLIT[self.train_split]
         return self.semantics_config.read(split, self.benchmark, self.data_dir, *splits)
@@ -221,8 +228,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         Args:
             splits: Name of a split, or names of several.
             size: Images per batch.
-            steps: Number of batches, each a random subset of the images (`UniformBatches`); None yields every image
-                once, in order, split by split.
+            steps: Number of batches, each a random subset of the images (`UniformBatches`); None
+                yields every image once, in order, split by split.
             seed: Seed of the random subsets.
 
         Raises:
@@ -282,7 +289,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N)
 
     def _loader_args(self) -> dict[str, Any]:
-        # Its own generator: an iterator draws a seed when it starts, and a resumed run starts one more.
+        # Its own generator: an iterator draws a seed when it starts, and a resumed run starts one
+        # more.
         is_on_gpu = self.chosen_cache == "gpu"
         streams = self._device().type == "cuda" and not is_on_gpu
         return {
@@ -308,23 +316,6 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self.chosen_cache == "ram" and is_first_on_machine:
             return gather_from_ram(self.store)
         return gather_from_disk(self.store)
-
-    def _open_store(self, split: ProposedSplit) -> Regions:
-        images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
-        if self.store_dir.suffix in PUBLISHED_SUFFIXES:
-            published = PublishedFeatures(self.store_dir, self.source or {}, images_sha256)
-            published.check_split(split)
-            if published.rows_per_block > 1:
-                warnings.warn(
-                    f"{self.store_dir} is compressed, {published.rows_per_block} images to a block, and every batch "
-                    f"decodes many of them. Convert it once: msdn-extract features.hdf5={self.store_dir}",
-                    stacklevel=2,
-                )
-            return published
-        store = FeatureStore(self.store_dir)
-        source = store.manifest.source if self.source is None else self.source
-        store.check(source=source, images_sha256=images_sha256)
-        return store
 
     def _split_indices(self, split: ProposedSplit) -> dict[str, IntArray]:
         """Images of each split by name; `train` without the part that is held out as `val_seen`."""

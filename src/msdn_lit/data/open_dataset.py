@@ -22,13 +22,16 @@ def open_dataset(
     """Opens a benchmark with its region features and checks every file.
 
     Args:
-        name: "CUB", "SUN", "AWA2", "APY" or "SYNTHETIC"; any other name for a dataset of your own (`folder`).
+        name: "CUB", "SUN", "AWA2", "APY" or "SYNTHETIC"; any other name for a dataset of your own
+            (`folder`).
         data_dir: Folder that holds xlsa17/ and w2v/.
         features: Feature store that `msdn extract` wrote, or a published feature file (.hdf5).
-        word_vectors: File of word vectors, relative to `data_dir` or absolute; None takes the benchmark's published
-            ones. Attribute vectors of a dataset without word vectors are learned from scratch.
+        word_vectors: File of word vectors, relative to `data_dir` or absolute; None takes the
+            benchmark's published ones. Attribute vectors of a dataset without word vectors are
+            learned from scratch.
         folder: Folder of a dataset of your own (`msdn init-dataset`).
-        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those of val as unseen.
+        train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those
+            of val as unseen.
         allow_unknown_split: Accept split files that are not a known variant of the benchmark's.
 
     Returns:

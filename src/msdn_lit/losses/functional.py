@@ -1,7 +1,8 @@
 """The terms of MSDN's loss, one pure function each, in the form of the release and of the paper.
 
-Logits (B, C) span all classes; `seen` and `unseen` are the ids of the candidate classes, a class in neither takes no
-part. Every term is computed in float32 and is finite, with finite gradients, for logits of up to 1e4 in size.
+Logits (B, C) span all classes; `seen` and `unseen` are the ids of the candidate classes, a class in
+neither takes no part. Every term is computed in float32 and is finite, with finite gradients, for
+logits of up to 1e4 in size.
 """
 
 import math
@@ -41,7 +42,8 @@ def distillation_release(
 ) -> Tensor:
     """Mutual distillation as released: cubic distance of the logits plus Jensen-Shannon of their softmaxes.
 
-    Symmetric in the two sub-nets; nothing is detached, so each learns from the other. Margins on both.
+    Symmetric in the two sub-nets; nothing is detached, so each learns from the other. Margins on
+    both.
     """
     candidates = torch.cat([seen, unseen])
     distance = logit_distance(logits_BC[:, candidates].float(), other_BC[:, candidates].float())

@@ -1,8 +1,8 @@
 """Ranking losses of compatibility models: the label's logit must exceed that of every other seen class by a margin.
 
-With F(x, c) the logit of class c, y the label and l_c = max(0, margin + F(x, c) - F(x, y)) the hinge of a rival c, the
-three methods differ in what they make of the hinges of an image. Each is a mean over the batch, of logits without
-calibration margin, in float32.
+With F(x, c) the logit of class c, y the label and l_c = max(0, margin + F(x, c) - F(x, y)) the
+hinge of a rival c, the three methods differ in what they make of the hinges of an image. Each is a
+mean over the batch, of logits without calibration margin, in float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,8 +46,8 @@ def sje(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> 
 def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
     """ALE (Akata et al., CVPR 2013, TPAMI 2016): (1 + 1/2 + ... + 1/r) / r sum_c l_c; arguments as of `hinges`.
 
-    r counts the rivals with a hinge above zero. It has no gradient. The papers' SGD estimates this sum and r by drawing
-    rivals until one violates the margin; here both are exact.
+    r counts the rivals with a hinge above zero. It has no gradient. The papers' SGD estimates this
+    sum and r by drawing rivals until one violates the margin; here both are exact.
     """
     hinges_BC = hinges(logits_BC, labels_B, seen, margin)
     rank_B = (hinges_BC > 0).sum(dim=1).float()

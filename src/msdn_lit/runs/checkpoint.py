@@ -21,8 +21,8 @@ def find_checkpoint(name: str, folder: Path) -> Path:
     """Resolves the name of a checkpoint of a run folder, or a path.
 
     Args:
-        name: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a .pth file of the
-            released code.
+        name: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a .pth
+            file of the released code.
         folder: Run folder.
 
     Raises:
@@ -70,7 +70,8 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
         The checkpoint; its "state_dict" fits the module.
 
     Raises:
-        CheckpointError: The file is damaged, no checkpoint or of another model, or training had diverged.
+        CheckpointError: The file is damaged, no checkpoint or of another model, or training had
+            diverged.
     """
     try:
         content = _read_released(path, module) if path.suffix == ".pth" else _read_own(path)

@@ -2,22 +2,20 @@
 
 A run folder (`msdn train`):
 
-    config.yaml             settings of the run, written before the first step; paths are absolute, references are kept
-    result.json             scores, data, code and time; written last, so a folder that has it is a finished run
-    RESULT.md               the same for people, with the resolved config
-    train.log               log of the command
-    checkpoints/            last.ckpt (everything a resumed run needs), peak_harmonic_mean.ckpt, peak_acc_czsl.ckpt
-    scores/                 score caches: last.npz, peak_*.npz, and with protocol.save_all_scores step_*.npz; classes.txt
-    metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next version
-    attention.json          attention scores (`msdn attention`, callbacks=figures)
-    figures/                scores.png, attention.png (callbacks=figures)
-    wandb/                  files of W&B, and run_id (logger=wandb)
-    tensorboard/            events (logger=tensorboard)
-    seed_*/                 one run folder for each seed (protocol.seeds_in_parallel); result.json above has the means
-    evaluations/            one folder for each `msdn evaluate`
-    predictions/            one folder for each `msdn predict`
-    export/                 bundle/, onnx/, torch/ (`msdn export`)
-    .hydra/                 Hydra's own copy of config and overrides
+    config.yaml             settings of the run, written before the first step; paths are absolute,
+    references are kept result.json             scores, data, code and time; written last, so a
+    folder that has it is a finished run RESULT.md               the same for people, with the
+    resolved config train.log               log of the command checkpoints/            last.ckpt
+    (everything a resumed run needs), peak_harmonic_mean.ckpt, peak_acc_czsl.ckpt scores/
+    score caches: last.npz, peak_*.npz, and with protocol.save_all_scores step_*.npz; classes.txt
+    metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next
+    version attention.json          attention scores (`msdn attention`, callbacks=figures) figures/
+    scores.png, attention.png (callbacks=figures) wandb/                  files of W&B, and run_id
+    (logger=wandb) tensorboard/            events (logger=tensorboard) seed_*/                 one
+    run folder for each seed (protocol.seeds_in_parallel); result.json above has the means
+    evaluations/            one folder for each `msdn evaluate` predictions/            one folder
+    for each `msdn predict` export/                 bundle/, onnx/, torch/ (`msdn export`) .hydra/
+    Hydra's own copy of config and overrides
 
 A trial of a sweep is a run folder that also has:
 
@@ -34,7 +32,8 @@ A sweep folder (`msdn train -m`):
     .lock                   locked while a sweep works in the folder
     .slots/                 which process has which GPU
 
-A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json, config.yaml and figures/.
+A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json,
+config.yaml and figures/.
 
 A bundle (`msdn export --format bundle`) is a folder with bundle.json and weights.safetensors.
 """

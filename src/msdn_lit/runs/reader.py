@@ -1,7 +1,7 @@
 """Run folders: finding them, and reading what they say without trusting it.
 
-A run folder holds config.yaml from its first moment and result.json from its last. A folder with metrics.json is a
-record (`records`), not a run.
+A run folder holds config.yaml from its first moment and result.json from its last. A folder with
+metrics.json is a record (`records`), not a run.
 """
 
 import csv
@@ -62,7 +62,8 @@ class Run:
         result: Content of its result.json, checked as far as `read_run` says.
         config: Content of its config.yaml, with references as they are written.
         curves: Of each evaluation whose score cache is there and whole.
-        history: Scores of every evaluation by training step; none where metrics/ is not there or not whole.
+        history: Scores of every evaluation by training step; none where metrics/ is not there or
+            not whole.
         losses: The training loss and its terms by step, as far as they were logged.
     """
 
@@ -107,7 +108,8 @@ class RunScan(NamedTuple):
     Attributes:
         runs: Finished runs, in the order of their paths.
         unfinished: Folders of runs without a result.
-        faults: One sentence for each damaged file; the runs without it are among `runs` where that is possible.
+        faults: One sentence for each damaged file; the runs without it are among `runs` where that
+            is possible.
     """
 
     runs: list[Run]
@@ -146,10 +148,12 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
     """Reads one finished run.
 
     Returns:
-        The run, and a sentence for each of its other files that is damaged or of another evaluation.
+        The run, and a sentence for each of its other files that is damaged or of another
+        evaluation.
 
     Raises:
-        CheckpointError: result.json or config.yaml is missing, damaged, or holds scores that are no numbers.
+        CheckpointError: result.json or config.yaml is missing, damaged, or holds scores that are no
+            numbers.
     """
     result = _load_result(folder / RESULT)
     config = read_config(folder)

@@ -21,7 +21,8 @@ class StackedNet(nn.Module):
     """Nets of one kind whose weights are stacked along a new first dimension.
 
     Args:
-        nets: Nets of equal shapes. Each keeps its slice of the stacked weights, so that it is trained, too.
+        nets: Nets of equal shapes. Each keeps its slice of the stacked weights, so that it is
+            trained, too.
     """
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
@@ -66,7 +67,8 @@ class StackedNet(nn.Module):
 class StackedTask(ZSLTask):
     """Trains n models at once; a batch concatenates the n models' batches.
 
-    Each model learns what it would learn alone: nothing is shared but the program, and gradients do not mix.
+    Each model learns what it would learn alone: nothing is shared but the program, and gradients do
+    not mix.
 
     Args:
         tasks: One task for each model; they differ only in their initial weights.

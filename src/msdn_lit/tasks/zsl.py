@@ -29,14 +29,16 @@ class ZSLTask(lightning.LightningModule):
     """Net, loss, metric and optimizer of one run.
 
     Args:
-        net: Net that maps regions (B, R, D) to a tuple of outputs with `logits_BC`, e.g. `SubNetOutput`.
+        net: Net that maps regions (B, R, D) to a tuple of outputs with `logits_BC`, e.g.
+            `SubNetOutput`.
         loss: Loss of (outputs, labels); returns a NamedTuple of `loss` and of other terms to log.
         metric: Metric of fused logits.
         optimizer: Makes the optimizer from the parameters.
         fusion: Weight of each output in the prediction.
         calibration: Margin of the prediction: added to unseen and subtracted from seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
-        scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps it constant.
+        scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps
+            it constant.
         compile: Compiles the function that computes the loss of a batch; None does not compile.
     """
 

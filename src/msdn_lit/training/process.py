@@ -12,8 +12,9 @@ _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
 def limit_openmp_spinning() -> None:
     """Lets OpenMP threads spin for microseconds before they sleep, unless the user has set it otherwise.
 
-    By default they spin for milliseconds, which makes a shared machine several times slower. Threads that sleep at once
-    are slower for small operations (docs/performance.md). Call this before PyTorch is imported.
+    By default they spin for milliseconds, which makes a shared machine several times slower.
+    Threads that sleep at once are slower for small operations (docs/performance.md). Call this
+    before PyTorch is imported.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
@@ -25,8 +26,8 @@ def limit_openmp_spinning() -> None:
 def retain_freed_memory() -> bool:
     """Lets the process keep blocks that it frees, up to 2 GB, instead of returning each to the system.
 
-    A training step frees and allocates hundreds of MB of activations. Fresh pages cost it 15 to 25 % of its time on a
-    CPU (docs/performance.md). The peak memory of the process does not change.
+    A training step frees and allocates hundreds of MB of activations. Fresh pages cost it 15 to 25
+    % of its time on a CPU (docs/performance.md). The peak memory of the process does not change.
 
     Returns:
         Whether the C library has these settings; only glibc has.

@@ -18,12 +18,13 @@ from msdn_lit.runs.layout import WANDB_RUN_ID
 class ResumableWandbLogger(WandbLogger):
     """Lightning's W&B logger whose run is resumed with the training, and which never ends a training.
 
-    The run is opened when it is first needed, and its id is saved then. If W&B cannot be reached, or nobody is logged
-    in, one line is printed and the run is logged offline.
+    The run is opened when it is first needed, and its id is saved then. If W&B cannot be reached,
+    or nobody is logged in, one line is printed and the run is logged offline.
 
     Args:
         run_dir: Run folder, which also holds the files of W&B.
-        continued: Checkpoint from which the training continues; the W&B run of the folder is then resumed.
+        continued: Checkpoint from which the training continues; the W&B run of the folder is then
+            resumed.
         offline: Send nothing; `wandb sync` sends the run later.
         settings: Further arguments of `WandbLogger` and `wandb.init`.
     """

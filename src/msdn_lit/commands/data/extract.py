@@ -15,8 +15,8 @@ EXAMPLES = (
 def run(cfg: DictConfig) -> None:
     """Computes the region features of one dataset with one backbone.
 
-    Features that exist are kept and an interrupted run is resumed. Several processes with the same command, for example
-    on one GPU each, share the work.
+    Features that exist are kept and an interrupted run is resumed. Several processes with the same
+    command, for example on one GPU each, share the work.
     """
     from rich.console import Console
     from rich.progress import (

@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
     """Writes attention.json into each run folder, prints the table of all, draws the figures of the first run.
 
     Raises:
-        UserError: There is no run, its data are missing, its net has no attention, or the benchmark does not know the
-            places of its attributes.
+        UserError: There is no run, its data are missing, its net has no attention, or the benchmark
+            does not know the places of its attributes.
     """
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.output.formats import markdown

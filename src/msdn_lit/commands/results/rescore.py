@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> None:
     """Prints the table of all caches, and the worst classes of each if they are asked for.
 
     Raises:
-        UserError: There is no cache, one is damaged, or the weights are not as many as the sub-nets.
+        UserError: There is no cache, one is damaged, or the weights are not as many as the
+            sub-nets.
     """
     from msdn_lit.analysis.output.formats import markdown
     from msdn_lit.analysis.predictions import Predictions, cache_table

@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
     """Serves the page at once, and loads the model behind it.
 
     Raises:
-        ConfigError: The package for serving is not installed, the port is taken, or there are no samples.
+        ConfigError: The package for serving is not installed, the port is taken, or there are no
+            samples.
         UserError: The model cannot be loaded.
     """
     try:

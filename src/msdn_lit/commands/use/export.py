@@ -46,8 +46,8 @@ def run(words: Sequence[str]) -> None:
     """Writes the model of a run in one format.
 
     Raises:
-        UserError: There is no such run or checkpoint, the folder cannot be made, a package is missing, or a bundle is to
-            become a bundle.
+        UserError: There is no such run or checkpoint, the folder cannot be made, a package is
+            missing, or a bundle is to become a bundle.
     """
     options = _parse(words)
     from rich.console import Console

@@ -40,7 +40,8 @@ def run(words: Sequence[str]) -> None:
     """Predicts every image and writes predictions.json, .csv and .html.
 
     Raises:
-        DataError: There is no image, or some could not be read; the predictions of the others are written.
+        DataError: There is no image, or some could not be read; the predictions of the others are
+            written.
     """
     options = _parse(words)
     images = find_images(options.images)
