@@ -150,7 +150,7 @@ def command(monkeypatch, capsys):
 
 @pytest.fixture
 def start(mini_overrides, tmp_path):
-    """Starts a sweep of the miniature benchmark in a process group of its own, which is killed in the end."""
+    """Starts a sweep of the miniature benchmark in its own process group; kills it at the end."""
     started = []
 
     def begin(name, *more, seconds=0.0, **environment):

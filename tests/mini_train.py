@@ -1,6 +1,7 @@
 """msdn-train on the miniature benchmark, as a program: `python -m tests.mini_train ...`.
 
-Whichever process a launcher starts, it knows the benchmark: this module's functions are shipped to it by value.
+Every process that a launcher starts knows the benchmark: functions of this module are pickled by
+value.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A miniature benchmark in the true on-disk format: xlsa17 files, word vectors, images, feature store."""
+"""A miniature benchmark in the real formats: xlsa17 files, word vectors, images, feature store."""
 
 import os
 import pickle
@@ -46,7 +46,7 @@ def cells(strings):
 
 
 def split_contents(seed=0):
-    """Contents of att_splits.mat and res101.mat, as dictionaries to be spoiled by tests before they are written."""
+    """Contents of att_splits.mat and res101.mat as dictionaries, which a test may change."""
     rng = np.random.default_rng(seed)
     labels = np.arange(N) % C
     seen = np.setdiff1d(np.arange(C), UNSEEN)
@@ -117,7 +117,7 @@ class GivenRegions:
 
 
 def write_features(data_dir: Path, folder: Path):
-    """Features that reveal their class: each region is a fixed random map of the class attributes, plus noise."""
+    """Features of each class: a random linear map of its attributes per region, plus noise."""
     split = MINI.read_split(data_dir)
     rng = np.random.default_rng(3)
     signal_ND = (split.class_attributes_CK @ rng.standard_normal((K, D)))[split.labels_N]

@@ -1,7 +1,7 @@
-"""Every formula again, in float64 loops, from the papers' side: this file knows nothing of msdn_lit.
+"""Every formula again, as float64 loops written from the papers, without imports of msdn_lit.
 
-Sections and equation numbers are those of the method's description. Matrices bear the names of the form they belong
-to: the release's W_1..W_4 and the paper's W_1..W_4, W_att are different things. V holds the attribute vectors (K, E),
+Equation numbers are those of the paper. Matrices have the names of their form: W_1..W_4 of the
+release are not the W_1..W_4, W_att of the paper. V holds the attribute vectors (K, E),
 F the regions (B, R, D), Z the class vectors (C, K), L the logits (B, C).
 """
 
@@ -91,7 +91,7 @@ def paper_attribute_to_visual(V, W_1, W_2, F, over="regions"):
 
 
 def paper_visual_to_attribute(V, W_3, W_4, W_att, F, over="attributes"):
-    """(4) attention from W_3; (5) S_r = sum_k gamma_kr a_k; (6) Psi'_r = v_r W_4 S_r; (7) carried to attributes."""
+    """(4) attention from W_3; (5) S_r = sum_k gamma_kr a_k; (6) Psi'_r = v_r W_4 S_r; (7)."""
     (B, R, _), (K, E) = F.shape, V.shape
     scores, attention = np.zeros((B, K)), np.zeros((B, K, R))
     for b in range(B):
@@ -150,7 +150,7 @@ def cross_entropy_paper(L, labels, seen, unseen):
 
 
 def self_calibration_release(L, seen, unseen):
-    """-log of the batch mean of the mass on unseen classes, by a log-sum so that a tiny mass does not vanish."""
+    """-log of the batch mean of the unseen classes' probability, as a log-sum-exp."""
     logs = [log_probabilities(row, [*seen, *unseen])[c] for row in L for c in unseen]
     top = max(logs)
     return -(top + math.log(sum(math.exp(x - top) for x in logs) / len(L)))
@@ -209,7 +209,7 @@ def distillation_paper(L1, L2, seen, unseen):
 
 
 def total_loss(form, logits, labels, seen, unseen, *, lambda_cal, lambda_distill, gamma=1.0):
-    """Of logits without margin: one array per sub-net, one or two of them. Returns (loss, CE, SC, distillation)."""
+    """Returns (loss, CE, SC, distillation) of logits without margin, one array per sub-net."""
     terms = {
         "release": (cross_entropy_release, self_calibration_release, distillation_release),
         "paper": (cross_entropy_paper, self_calibration_paper, distillation_paper),
@@ -244,7 +244,7 @@ def predictions(L, classes):
 
 
 def class_accuracy(predicted, labels, classes):
-    """Mean over the classes that have images of the fraction of their images that is right; None without any."""
+    """Mean over the classes with images of the fraction of correct images; None without images."""
     accuracies = []
     for c in classes:
         hits = [p == y for p, y in zip(predicted, labels, strict=True) if y == c]

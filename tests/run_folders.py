@@ -15,7 +15,10 @@ SUBNETS = ("attribute_to_visual", "visual_to_attribute")
 def made_up_cache(
     seed=0, step=300, *, skill=2.0, num_seen=6, num_unseen=4, per_class=12, num_subnets=2
 ):
-    """Logits that favour the label by `skill`, and the seen classes a little; the images do not depend on the seed."""
+    """Logits that favour the label by `skill`, and the seen classes a little.
+
+    The images do not depend on the seed.
+    """
     C, rng = num_seen + num_unseen, np.random.default_rng([seed, step])
     labels = np.repeat(np.arange(C), per_class)
     unseen = np.sort(np.random.default_rng(0).permutation(C)[:num_unseen])
@@ -58,7 +61,7 @@ def evaluation(harmonic_mean=0.48, acc_czsl=0.5, acc_unseen=0.4, acc_seen=0.6, s
 
 
 def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache):
-    """A finished run of a composed config, with the given scores; or with those of made-up caches, which it keeps.
+    """A finished run of a composed config, with the given scores or with generated score caches.
 
     Args:
         changes: To the content of result.json.
@@ -80,7 +83,8 @@ def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache
 def result(cfg, scores):
     """The content of result.json as record.py writes it."""
     return {
-        "command": f"/venv/bin/msdn-train seed={cfg.seed} paths.run_dir={cfg.paths.run_dir} trainer=cpu",
+        "command": f"/venv/bin/msdn-train seed={cfg.seed} "
+        f"paths.run_dir={cfg.paths.run_dir} trainer=cpu",
         "choices": {
             "model": "msdn",
             "loss": "release",
@@ -115,7 +119,7 @@ def _write_evaluations(folder, cfg, caches):
 
 
 def _write_metrics(path, measured, stage):
-    """As Lightning's CSVLogger: a row of training losses, then each evaluation, counted from step zero."""
+    """Writes the CSV file of Lightning: a row of training losses, then one for each evaluation."""
     path.parent.mkdir(parents=True)
     names = [f"{stage}/{score}" for score in evaluation() if score != "step"]
     with path.open("w", newline="") as file:

@@ -30,6 +30,7 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
         "data.benchmark=MINI",
         "data.semantics.word_vectors=w2v/MINI_attribute.pkl",
         f"paths.data_dir={data_dir}",
+        "recipe_of=null",
     )
     assert (code, err.count("\n")) == (2, 1)
     assert "No region features at" in err
@@ -135,7 +136,10 @@ def test_wheel_holds_the_configs_and_finds_them(tmp_path):
     assert "msdn_lit/analysis/output/page.html" in assets
     assert configs | assets <= set(names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from msdn_lit.files import PACKAGE, config_dir; print(config_dir()); from msdn_lit.commands.train.train import main; main()"
+    code = (
+        "from msdn_lit.files import config_dir; print(config_dir()); "
+        "from msdn_lit.commands.train.train import main; main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "--cfg", "job"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""A method in a folder outside the repository: trained, swept, evaluated, its attention measured, reported."""
+"""A user's own method, in a folder outside the repository, with all commands."""
 
 import sys
 

@@ -91,7 +91,7 @@ def case(request):
 
 
 close = partial(torch.testing.assert_close, rtol=1e-5, atol=0)
-# A logit near zero is what is left of terms of size 1 (scores, margins): 1e-6 is 8 float32 steps at 1.
+# Logits near zero are differences of terms of size 1; 1e-6 is 8 float32 steps at 1.
 close_logits = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-6)
 
 

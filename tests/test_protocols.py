@@ -109,7 +109,7 @@ class TestCheating:
     def test_a_callback_that_watches_a_test_score(self, mini_config, protocol, callback):
         with pytest.raises(
             LeakError,
-            match=rf"{type(callback).__name__} watches test/.*: a test score would choose",
+            match=rf"{type(callback).__name__} monitors test/.*, a test score",
         ):
             fit(mini_config(protocol), callbacks=[callback])
 
@@ -119,7 +119,7 @@ class TestCheating:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
             return {"scheduler": plateau, "monitor": "test/harmonic_mean"}
 
-        with pytest.raises(LeakError, match="watches test/harmonic_mean"):
+        with pytest.raises(LeakError, match="monitors test/harmonic_mean"):
             fit(mini_config(protocol), scheduler=scheduler)
 
     def test_the_test_splits_before_the_end(self, mini_config):
@@ -128,7 +128,8 @@ class TestCheating:
         trainer = training.trainer
         trainer.val_check_interval = 3
         with pytest.raises(
-            LeakError, match=r"test splits would be looked at in step 3: expected one look.*\(12\)"
+            LeakError,
+            match=r"test splits would be evaluated in step 3: expected one evaluation.*\(12\)",
         ):
             trainer.fit(training.module, training.data)
 
@@ -138,7 +139,7 @@ class TestCheating:
             "protocol.train_split=trainval",
             "protocol.eval_splits=[test_seen,test_unseen]",
         )
-        with pytest.raises(LeakError, match="test splits would be looked at in step 5"):
+        with pytest.raises(LeakError, match="test splits would be evaluated in step 5"):
             fit(cfg)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -1,4 +1,4 @@
-"""The README and the documents: their commands are valid, their links lead somewhere, their Python runs."""
+"""The README and the documents: their commands are valid, links resolve, Python code runs."""
 
 import re
 import shlex

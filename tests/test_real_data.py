@@ -1,4 +1,4 @@
-"""On the real benchmark files, where they are: set MSDN_REAL_DATA to a folder laid out as the official archives."""
+"""Tests on the real benchmark files in the folder MSDN_REAL_DATA, in the official layout."""
 
 import dataclasses
 import json
@@ -23,9 +23,10 @@ from tests.miniature import cells
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
 pytestmark = pytest.mark.skipif(
     not REAL.is_dir(),
-    reason="real data are not here: set MSDN_REAL_DATA to a folder with CUB_200_2011, xlsa17 and w2v",
+    reason="no real data: set MSDN_REAL_DATA to a folder with CUB_200_2011, xlsa17 and w2v",
 )
-# method.md, section 6: images of trainval, test_seen, test_unseen and, without the leak, of train and val
+# Images of trainval, test_seen, test_unseen, train and val; classes of train and val. train and val
+# are those without overlap.
 COUNTS = {
     "CUB": (7_057, 1_764, 2_967, 4_702, 2_355, 100, 50),
     "SUN": (10_320, 2_580, 1_440, 9_280, 1_040, 580, 65),
@@ -165,10 +166,10 @@ RULES = {"CUB": cub_words, "SUN": sun_words, "AWA2": awa2_words}
 
 
 def test_published_word_vectors_are_sums_by_the_naming_rules():
-    """There are word vectors of which all three tables are the sums: 499 rows, of which 262 are independent.
+    """The three tables are sums of the same word vectors: 499 rows, of which 262 are independent.
 
-    And wherever the tables determine the vector of a word it has the 8 significant bits of those of Google News,
-    which sums of several words do not have.
+    Where the tables determine the vector of a word, it has 8 significant bits as the vectors of
+    Google News have. Sums of several words have more.
     """
     names = {name: BENCHMARKS[name].attribute_names(REAL, len(table(name))) for name in RULES}
     assert {name: (of[0], of[-1]) for name, of in names.items()} == FIRST_AND_LAST
@@ -206,7 +207,7 @@ def test_the_record_of_word_vectors(name):
 
 
 def write_small_cub(data_dir):
-    """Sixty-four real images: four of each of twelve seen and four unseen classes, in the official form."""
+    """Sixty-four real images, four of each of twelve seen and four unseen classes."""
     split = BENCHMARKS["CUB"].read_split(REAL)
     seen, unseen = split.classes_of("trainval")[:12], split.classes_of("test_unseen")[:4]
     chosen = np.concatenate(

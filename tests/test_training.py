@@ -1,4 +1,4 @@
-"""Training through the real configs on the miniature benchmark: records, exact resume, evaluation of a run."""
+"""Training with the real configs on the miniature benchmark: records, exact resume, evaluation."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""The command `msdn`, also as `python -m msdn_lit`: starts the command that its first word names."""
+"""The command `msdn` (also `python -m msdn_lit`): runs the command that its first word names."""
 
 import difflib
 import sys

@@ -129,7 +129,5 @@ def _check_backbone(loaded: Predictor, folder: Path) -> None:
     found = loaded.backbone.weights_sha256()
     if found != trained_on:
         problem = "The backbone has other weights"
-        action = (
-            "Name the weights that the features were extracted with; the run's data folder has them."
-        )
+        action = "Use the weights of the extraction, from the data folder of the run."
         raise DataError(problem, expected=trained_on, found=found, action=action)

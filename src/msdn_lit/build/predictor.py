@@ -20,14 +20,14 @@ from msdn_lit.tasks.zsl import output_names
 
 
 def predictor(cfg: DictConfig) -> Predictor:
-    """Returns a predictor with an untrained net, for the classes of the config. No feature store is needed.
+    """Returns a predictor with an untrained net. No feature store is needed.
 
     Raises:
         DataError: Split files, word vectors or the backbone's weights are missing, or the features
             have no backbone.
     """
     if "backbone" not in cfg.features:
-        problem = f"{cfg.features.name} features are not made from images, so no image can be predicted"
+        problem = f"{cfg.features.name} features are not extracted from images: nothing to predict"
         raise DataError(problem, action="Train on the features of a backbone.")
     data = unread_datamodule(cfg)
     semantics = data.read_semantics(data.read_split())
@@ -65,7 +65,7 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(K, 1))
         net = _build_net(made, images, model, vectors_KE.float(), bundle.weights["classes"])
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
-        problem = f"{folder} cannot be built ({one_line(error)})"  # its settings come from a stranger
+        problem = f"{folder} cannot be built ({one_line(error)})"
         raise CheckpointError(problem, action="Export it again.") from error
     load_weights(made, bundle.part("backbone"), folder)
     load_weights(net, bundle.part("net"), folder)

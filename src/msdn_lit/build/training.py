@@ -30,6 +30,7 @@ from msdn_lit.training.fit import SeedRun, Training
 log = logging.getLogger(__name__)
 Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one run for each seed
 
+_RECIPES = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
 _OF_ONE_MODEL = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns has them
 _OF_THE_PROCESS = ("last", "leak_guard", "preemption", "random_state", "progress")
 
@@ -157,7 +158,8 @@ def _set_length(cfg: DictConfig, data: ZSLDataModule) -> None:
         cfg.trainer.val_check_interval = max(1, len(labels) // batch_size)
     if cfg.trainer.max_steps is not None:
         if "passes" in typed_keys():
-            problem = f"passes={cfg.passes} and trainer.max_steps={cfg.trainer.max_steps} are two lengths"
+            max_steps = cfg.trainer.max_steps
+            problem = f"passes={cfg.passes} and trainer.max_steps={max_steps} are both set"
             raise ConfigError(problem, action="Add trainer.max_steps=null, or omit passes.")
         return
     if not isinstance(cfg.get("passes"), int | float) or not cfg.passes > 0:
@@ -165,7 +167,8 @@ def _set_length(cfg: DictConfig, data: ZSLDataModule) -> None:
         raise ConfigError("passes is wrong", expected="a number above 0", found=found)
     cfg.trainer.max_steps = max(1, int(len(labels) * cfg.passes) // batch_size)
     log.info(
-        "Length of training: %g passes over %d images, %d steps of %d images (passes=..., trainer.max_steps=...)",
+        "Length of training: %g passes over %d images, %d steps of %d images "
+        "(passes=..., trainer.max_steps=...)",
         cfg.passes,
         len(labels),
         cfg.trainer.max_steps,
@@ -181,13 +184,12 @@ def _check_seed(seed: object) -> None:
 def _check_recipe(cfg: DictConfig) -> None:
     """Refuses to train a published benchmark with the settings of another one."""
     recipe, benchmark = cfg.get("recipe_of"), cfg.data.benchmark
-    if recipe in (None, benchmark) or cfg.data.folder:
+    if recipe in (None, benchmark) or cfg.data.folder or benchmark not in _RECIPES:
         return
-    recipes = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
-    known = f"Use experiment={recipes[benchmark]}, or add" if benchmark in recipes else "Add"
+    other = f"Use experiment={_RECIPES[benchmark]}"
     raise ConfigError(
         f"data.benchmark={benchmark} with the settings for {recipe}",
-        action=f"{known} recipe_of=null to train with these settings.",
+        action=f"{other}, or add recipe_of=null to train with these settings.",
     )
 
 
@@ -203,6 +205,7 @@ def _objective(cfg: DictConfig) -> str:
         problem = f"objective={cfg.objective}: a test score would choose"
         raise LeakError(problem, action="Use protocol=validation.")
     if stage and stage != cfg.protocol.stage:
-        expected = f"a score of protocol={cfg.protocol.name}, like {cfg.protocol.stage}/harmonic_mean"
+        example = f"{cfg.protocol.stage}/harmonic_mean"
+        expected = f"a score of protocol={cfg.protocol.name}, like {example}"
         raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)
     return str(score)

@@ -20,13 +20,13 @@ from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, po
 from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
 
-_HAS = 0.5  # of a class's top_attributes attribute: from there on a class counts as having an attribute
+_HAS = 0.5  # a class has the attributes of at least this fraction of its strongest one
 _BATCH = 64
 log = logging.getLogger(__name__)
 
 
 class _Pairs(NamedTuple):
-    """Pairs of an image and an attribute: which attribute, (P,); measures of each sub-net and of chance, (P, S, 2)."""
+    """Pairs of image and attribute: the attribute, (P,), and the measures, (P, S, 2)."""
 
     attributes_P: NDArray[np.int64]
     scores_PS2: NDArray[np.float64]

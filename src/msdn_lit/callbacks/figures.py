@@ -1,4 +1,4 @@
-"""Figures at the end of training: how the scores went, and where the model looks."""
+"""A callback that draws figures at the end of training."""
 
 import logging
 from pathlib import Path
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Figures(Callback):
-    """Writes scores.png, and attention.png where the benchmark's images are at hand.
+    """Writes scores.png, and attention.png if the images of the benchmark are in the data folder.
 
     Args:
-        folder: Where they go.
-        num_images: Images in attention.png, the first of so many classes of the last evaluated
+        folder: Folder of the figures.
+        num_images: Number of images in attention.png, each of another class of the last evaluated
             split.
-        num_attributes: Attributes shown of each sub-net: those that speak most for the predicted
-            class.
+        num_attributes: Number of attributes of each sub-net for each image: those that contribute
+            most to the logit of the predicted class.
     """
 
     def __init__(self, folder: str, num_images: int = 4, num_attributes: int = 3) -> None:
@@ -34,7 +34,7 @@ class Figures(Callback):
         self.num_attributes = num_attributes
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws what the trained model gives."""
+        """Writes the figures of the trained model."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]

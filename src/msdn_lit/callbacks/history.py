@@ -1,4 +1,4 @@
-"""Remembers the scores of every evaluation."""
+"""A callback that collects the scores of every evaluation."""
 
 import logging
 from typing import Any
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class EvaluationHistory(Callback):
-    """Collects `{stage}/...` scores with the step at which they were measured, in a checkpoint too.
+    """Collects the scores of every evaluation by training step. Checkpoints contain them.
 
     Args:
-        report_peaks: Report the best evaluations beside the last one.
+        report_peaks: Also report the evaluations with the best H and with the best T1.
 
     Attributes:
-        scores_at: Step -> scores as fractions, without the stage's prefix.
+        scores_at: Step -> scores as fractions, by name without stage ("harmonic_mean").
     """
 
     def __init__(self, *, report_peaks: bool) -> None:
@@ -28,21 +28,21 @@ class EvaluationHistory(Callback):
 
     @classmethod
     def of(cls, trainer: Trainer) -> "EvaluationHistory":
-        """The history that a trainer keeps.
+        """Returns the history among the callbacks of a trainer.
 
         Raises:
-            ConfigError: `callbacks.history` was removed from the config.
+            ConfigError: The trainer has none: `callbacks.history` was removed from the config.
         """
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, cls):
                 return callback
         raise ConfigError(
             "callbacks.history is missing",
-            action="Every result is read from it; keep it in the config.",
+            action="Keep it in the config: every result is read from it.",
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the evaluation that just ended; one at the same step replaces it."""
+        """Adds the scores of this evaluation. They replace earlier ones of the same step."""
         prefix = f"{pl_module.stage}/"
         metrics = trainer.callback_metrics.items()
         scores = {
@@ -56,15 +56,15 @@ class EvaluationHistory(Callback):
             log.info("step %d: %s", pl_module.global_step, readable)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Returns the scores for a checkpoint."""
         return {"scores_at": self.scores_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues a checkpoint's history."""
+        """Restores the scores of a checkpoint."""
         self.scores_at = dict(state_dict["scores_at"])
 
     def best(self, name: str) -> float:
-        """One score as it is reported: its peak, or the last one where there are no peaks.
+        """Returns the reported value of one score: its peak, or the last value without peaks.
 
         Raises:
             ConfigError: There is no such score.
@@ -78,7 +78,13 @@ class EvaluationHistory(Callback):
         return scores[name]
 
     def summary(self) -> dict[str, Scores]:
-        """What is reported: the last evaluation, and the peaks of H and of T1, which may lie at different steps."""
+        """Returns the reported evaluations: the last one, and those with the best H and T1.
+
+        The peaks of H and of T1 may lie at different steps. Of equal scores the earliest counts.
+
+        Returns:
+            Name ("last", "peak_harmonic_mean", "peak_acc_czsl") -> step and scores.
+        """
         reported = {"last": max(self.scores_at)}
         for name in ("harmonic_mean", "acc_czsl") if self.report_peaks else ():
             measured = [step for step, scores in self.scores_at.items() if name in scores]
@@ -89,5 +95,5 @@ class EvaluationHistory(Callback):
         return {name: {"step": step, **self.scores_at[step]} for name, step in reported.items()}
 
     def reported_at(self, step: int) -> list[str]:
-        """The names under which the evaluation at a step would be reported now; none when others are better."""
+        """Returns the names in `summary` that stand for the evaluation at a step; maybe none."""
         return [name for name, scores in self.summary().items() if scores["step"] == step]

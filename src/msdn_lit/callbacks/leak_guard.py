@@ -1,4 +1,4 @@
-"""Ends a run whose numbers would not be what its protocol calls them."""
+"""A callback that stops a run which would break the rules of its protocol."""
 
 import numpy as np
 from lightning import LightningModule, Trainer
@@ -12,11 +12,12 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 
 
 class LeakGuard(Callback):
-    """Watches that test images, test classes and test scores choose nothing.
+    """Stops a run in which test data would influence training or selection.
 
-    Under every protocol no image that is evaluated may be trained on. Where `allow_test_selection`
-    is false, besides: no callback and no scheduler may watch a test score, the classes of val and
-    of test_unseen must differ, and the test splits may be looked at once, when training is over.
+    Under every protocol, no evaluated image may be trained on. If `allow_test_selection` is false,
+    three more rules hold: no callback and no scheduler may monitor a test score; train, val and
+    test_unseen must have different classes; and the test splits may be evaluated only once, at the
+    last step.
 
     Args:
         allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers
@@ -27,10 +28,10 @@ class LeakGuard(Callback):
         self.allow_test_selection = allow_test_selection
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks what is known before training.
+        """Checks monitors and classes before the first step.
 
         Raises:
-            LeakError: The run would leak.
+            LeakError: A rule is broken.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ZSLDataModule)
@@ -47,7 +48,7 @@ class LeakGuard(Callback):
         """Checks the images of one step.
 
         Raises:
-            LeakError: One of them is evaluated.
+            LeakError: One of them belongs to an evaluated split.
         """
         rows_B = batch.rows.cpu().numpy()
         leaked = rows_B[self.forbidden_N[rows_B]]
@@ -58,17 +59,17 @@ class LeakGuard(Callback):
             raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks that the test splits are not looked at too early.
+        """Checks that the test splits are not evaluated before the last step.
 
         Raises:
-            LeakError: Training is not over.
+            LeakError: They are.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         is_early = trainer.state.fn == "fit" and trainer.global_step < trainer.max_steps
         if not self.allow_test_selection and is_early and set(TEST_SPLITS) & set(data.eval_splits):
             raise LeakError(
-                f"The test splits would be looked at in step {trainer.global_step}",
-                expected=f"one look, at the last step ({trainer.max_steps})",
+                f"The test splits would be evaluated in step {trainer.global_step}",
+                expected=f"one evaluation, at the last step ({trainer.max_steps})",
                 action="Leave trainer.val_check_interval to the protocol, or use protocol=paper.",
             )
 
@@ -78,8 +79,8 @@ class LeakGuard(Callback):
             monitor = getattr(watcher, "monitor", None)
             if isinstance(monitor, str) and monitor.startswith("test/"):
                 raise LeakError(
-                    f"{type(watcher).__name__} watches {monitor}: a test score would choose",
-                    action="Watch a val/ score under protocol=validation, or use protocol=paper.",
+                    f"{type(watcher).__name__} monitors {monitor}, a test score",
+                    action="Monitor a val/ score with protocol=validation, or use protocol=paper.",
                 )
 
     def _check_classes(self, data: ZSLDataModule) -> None:

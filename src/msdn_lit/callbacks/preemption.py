@@ -1,4 +1,4 @@
-"""Lets a run that is told to end save what it has."""
+"""A callback that saves a checkpoint when a scheduler ends the process."""
 
 import signal
 import threading
@@ -8,47 +8,44 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)  # what schedulers send before they take a machine away
-REQUEUES = (
-    signal.SIGUSR2
-)  # under submitit, whose handler puts the job back into the queue and ends the program
+# Schedulers send one of these signals before they end a job.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# submitit's own handler of this signal puts the job back into the queue and ends the program.
+REQUEUE_SIGNAL = signal.SIGUSR2
 
 
 class Preemption(Callback):
-    """After SIGTERM, SIGUSR1 or SIGUSR2, saves a checkpoint at the end of the step and ends the program.
+    """Saves a checkpoint and ends the program after SIGTERM, SIGUSR1 or SIGUSR2.
 
-    With ckpt_path=last, or as a trial of a sweep of the same name, the run goes on with the next
-    step.
+    The checkpoint is saved at the end of the current step. A run with ckpt_path=last, or a trial of
+    a sweep with the same name, continues with the next step.
 
     Args:
-        checkpoint: File to save to.
+        checkpoint: Path of the checkpoint.
     """
 
     def __init__(self, checkpoint: str) -> None:
         self.checkpoint = checkpoint
         self.received = 0
-        self.before: dict[int, Any] = {}
+        self.earlier: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens in Lightning's place, which puts every handler back when it is done."""
+        """Installs the signal handlers. Lightning restores the earlier ones after training."""
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self.earlier = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning's
-        """Ends the run between two steps.
+        """Ends the program after a signal.
 
         Raises:
-            SystemExit: A signal came to one of the processes; 128 + its number, as shells have it.
+            SystemExit: One of the processes received a signal. The exit code is 128 plus the
+                number of the signal, as in shells.
         """
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             trainer.save_checkpoint(self.checkpoint, weights_only=False)
-            if self.received == REQUEUES and callable(self.before[REQUEUES]):
-                self.before[REQUEUES](REQUEUES, None)
+            if self.received == REQUEUE_SIGNAL and callable(self.earlier[REQUEUE_SIGNAL]):
+                self.earlier[REQUEUE_SIGNAL](REQUEUE_SIGNAL, None)
             raise SystemExit(128 + (self.received or signal.SIGTERM))
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number

@@ -1,4 +1,4 @@
-"""Keeps the random generators' states in checkpoints, so that a resumed run draws what it would have drawn."""
+"""A callback that saves the states of the random number generators in checkpoints."""
 
 import random
 from typing import Any
@@ -9,13 +9,14 @@ from lightning.pytorch.callbacks import Callback
 
 
 class RandomState(Callback):
-    """Saves and restores Python's, NumPy's and PyTorch's generators.
+    """Saves and restores the random number generators of Python, NumPy and PyTorch.
 
-    Only tensors and plain values are stored: checkpoints are loaded with weights_only=True.
+    A resumed run draws the same numbers as an uninterrupted one. Only tensors and plain values are
+    stored, since checkpoints are loaded with weights_only=True.
     """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Returns the states for a checkpoint."""
         version, internal, gauss = random.getstate()
         name, keys, *rest = np.random.get_state(legacy=True)
         return {
@@ -26,7 +27,7 @@ class RandomState(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Puts the generators where the checkpoint left them."""
+        """Restores the states of a checkpoint."""
         version, internal, gauss = state_dict["python"]
         random.setstate((version, tuple(internal), gauss))
         name, keys, *rest = state_dict["numpy"]

@@ -1,4 +1,4 @@
-"""Writes the score caches of evaluations, and what their classes are called."""
+"""A callback that writes the score caches of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ from msdn_lit.tasks import ZSLTask
 
 
 class ScoreCacheWriter(Callback):
-    """Keeps scores/last.npz and scores/peak_*.npz: of the evaluations that a result would report now.
+    """Writes scores/last.npz and scores/peak_*.npz, the score caches of the reported evaluations.
 
     Args:
-        folder: Where they go.
-        every: Keep scores/step_*.npz of every evaluation, too: what to choose settings from.
+        folder: Folder of the score caches. The class names are written there, too.
+        every: Also write scores/step_*.npz after every evaluation. `msdn select` reads them.
     """
 
     def __init__(self, folder: str, *, every: bool = False) -> None:
@@ -31,7 +31,7 @@ class ScoreCacheWriter(Callback):
         self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets an evaluation that was broken off."""
+        """Discards the logits of an interrupted evaluation."""
         self.batches.clear()
 
     def on_validation_batch_end(
@@ -43,25 +43,25 @@ class ScoreCacheWriter(Callback):
         *_: object,
         **__: object,
     ) -> None:
-        """Takes the logits of one batch, (S, B, C)."""
+        """Keeps the logits of one batch, (O, B, C) for O outputs of the net."""
         self.batches.append((outputs.float().cpu(), batch.labels.cpu(), batch.rows.cpu()))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the evaluation under every name under which it would be reported now."""
+        """Writes the score cache under each name that is reported for this evaluation."""
         assert isinstance(pl_module, ZSLTask)
         step = pl_module.global_step
         self.write(trainer, pl_module, step, EvaluationHistory.of(trainer).reported_at(step))
 
     def write(self, trainer: Trainer, task: ZSLTask, step: int, names: Sequence[str]) -> None:
-        """Writes what was taken since the evaluation began.
+        """Writes the logits of this evaluation.
 
         Args:
-            trainer: That evaluated.
-            task: Its model.
-            step: Of training.
-            names: Of the files, without their ending.
+            trainer: Trainer of the evaluation.
+            task: Evaluated task.
+            step: Training step.
+            names: Names of the files, without ".npz".
         """
-        logits_ONC, labels_N, rows_N = self._all(trainer)
+        logits_ONC, labels_N, rows_N = self._gather(trainer)
         if not trainer.is_global_zero:
             return
         cache = ScoreCache(
@@ -80,16 +80,16 @@ class ScoreCacheWriter(Callback):
             cache.save(self.folder / f"{name}.npz")
         write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
 
-    def _all(
+    def _gather(
         self, trainer: Trainer
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-        """Logits, labels and rows of all images that any rank has seen, in the order of the rows."""
+        """Returns logits, labels and rows of the images of all ranks, in the order of the rows."""
         logits, labels, rows = zip(*self.batches, strict=True)
-        mine = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
+        own = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
         self.batches.clear()
-        parts = [mine] * trainer.world_size
+        parts = [own] * trainer.world_size
         if trainer.world_size > 1:
-            torch.distributed.all_gather_object(parts, mine)
+            torch.distributed.all_gather_object(parts, own)
         logits, labels, rows = zip(*parts, strict=True)
         order = torch.cat(rows).argsort()
         sorted_parts = (

@@ -1,4 +1,4 @@
-"""Keeps the runs of a stacked training apart: what the callbacks of a run do, for each of its models."""
+"""A callback that records each run of a stacked training, as the callbacks of a single run do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from msdn_lit.tasks import ZSLTask
 
 @dataclass(frozen=True)
 class SeedRecorder:
-    """What records one of several models that train at once.
+    """The task of one seed in a stacked training, and the objects that record it.
 
     Attributes:
-        task: Its model.
-        history: Its evaluations.
-        scores: Its score caches.
-        checkpoints: Folder of its weights.
-        loggers: Its own.
+        task: Task of this seed.
+        history: Scores of its evaluations.
+        scores: Writer of its score caches.
+        checkpoints: Folder of its checkpoints.
+        loggers: Its loggers.
     """
 
     task: ZSLTask
@@ -37,10 +37,10 @@ class SeedRecorder:
 
 
 class SeedRuns(Callback):
-    """Records every run as if it were alone: scores, caches, the weights that a result would report, logs.
+    """Records scores, score caches, reported weights and logs of each run.
 
     Args:
-        runs: In the order of the stacked models.
+        runs: The runs in the order of the stacked models.
     """
 
     def __init__(self, runs: Sequence[SeedRecorder]) -> None:
@@ -54,7 +54,7 @@ class SeedRuns(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Logs each model's loss and its terms."""
+        """Logs the loss of each model and its terms."""
         terms = {
             f"train/{name}": value.tolist() for name, value in outputs.get("terms", {}).items()
         }
@@ -66,7 +66,7 @@ class SeedRuns(Callback):
             )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets an evaluation that was broken off."""
+        """Discards the results of an interrupted evaluation."""
         for run in self.runs:
             run.scores.on_validation_start(trainer, run.task)
             run.task.metric.reset()
@@ -79,12 +79,12 @@ class SeedRuns(Callback):
         batch: Batch,
         *_: object,
     ) -> None:
-        """Takes the logits of one batch."""
+        """Keeps the logits of one batch."""
         for run, logits in zip(self.runs, outputs, strict=True):
             run.scores.on_validation_batch_end(trainer, run.task, logits, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the evaluation to each run."""
+        """Records the evaluation of each run."""
         step = trainer.global_step
         for run in self.runs:
             computed = run.task.metric.compute()._asdict().items()
@@ -96,22 +96,21 @@ class SeedRuns(Callback):
             run.scores.write(trainer, run.task, step, names)
             _save(run, step, names)
             logged = {f"{run.task.stage}/{name}": value for name, value in scores.items()}
-            _log(
-                run, logged, step if trainer.state.fn == "validate" else step - 1
-            )  # as Lightning counts
+            # Lightning counts the steps of evaluations during training from zero.
+            _log(run, logged, step if trainer.state.fn == "validate" else step - 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Returns the histories for a checkpoint."""
         return {"histories": [run.history.state_dict() for run in self.runs]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues a checkpoint's histories."""
+        """Restores the histories of a checkpoint."""
         for run, history in zip(self.runs, state_dict["histories"], strict=True):
             run.history.load_state_dict(history)
 
 
 def _save(run: SeedRecorder, step: int, names: Sequence[str]) -> None:
-    """Writes the weights under every name under which they would be reported now."""
+    """Writes the weights under each name that is reported for this evaluation."""
     weights = {name: value.detach().cpu().clone() for name, value in run.task.state_dict().items()}
     content = {
         "state_dict": weights,

@@ -1,4 +1,4 @@
-"""What W&B shows of a run beside its scores and losses over the steps."""
+"""A callback that logs tables, curves and attention maps to Weights & Biases."""
 
 import logging
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 
 
 class WandbTables(Callback):
-    """At the end the reported scores, tables of classes, and the seen-unseen curve; on the way, attention maps.
+    """Logs attention maps during training, and class tables and the seen-unseen curve at its end.
 
-    Does nothing without a WandbLogger. The names that it logs are those that msdn-dashboard shows.
+    Does nothing without a WandbLogger. `msdn wandb-workspace` shows what is logged here.
 
     Args:
-        folder: Where `ScoreCacheWriter`, which comes before, keeps its caches.
-        attention_every: Evaluations from one look to the next; 0 for none. None either where the
-            images are missing.
-        num_images: Images whose attention is shown, of so many classes.
-        num_attributes: Attributes of each sub-net for each of them.
+        folder: Folder of the score caches. `ScoreCacheWriter` must run before this callback.
+        attention_every: Evaluations from one attention map to the next; 0 for no maps. There are
+            no maps where the images are missing.
+        num_images: Number of images in an attention map, each of another class.
+        num_attributes: Number of attributes of each sub-net for each image.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class WandbTables(Callback):
         self.num_attributes = num_attributes
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks where the model looks, if it is time to."""
+        """Logs the attention maps of every `attention_every`-th evaluation."""
         assert isinstance(pl_module, ZSLTask)
         logger, evaluation = (
             _wandb_logger(trainer),
@@ -64,7 +64,7 @@ class WandbTables(Callback):
         logger.log_image("attention", [plot_attention(rows)], step=trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Tells the end, once: after the last evaluation, which is within `fit` or follows it."""
+        """Logs the reported scores and the class tables after the last evaluation."""
         logger, history = _wandb_logger(trainer), EvaluationHistory.of(trainer)
         if logger is None or pl_module.global_step not in history.scores_at:
             return
@@ -75,14 +75,17 @@ class WandbTables(Callback):
                 if cache and cache.step == scores["step"]
                 else {}
             )
-            told = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
-            logger.experiment.summary.update(told)
+            summary = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
+            logger.experiment.summary.update(summary)
         last = self._cache("last")
         if last and last.step == pl_module.global_step:
             self._log_classes(logger, last, _data(trainer).semantics.class_names)
 
     def _cache(self, evaluation: str) -> ScoreCache | None:
-        """None for a peak before the checkpoint of another folder, from which the training went on."""
+        """Returns the score cache of an evaluation; None if it lies in another run folder.
+
+        That is so for a peak before the checkpoint of another run, from which training continued.
+        """
         path = self.folder / f"{evaluation}.npz"
         return ScoreCache.load(path) if path.is_file() else None
 
@@ -98,7 +101,7 @@ class WandbTables(Callback):
 
 
 def _wandb_logger(trainer: Trainer) -> WandbLogger | None:
-    """On the first rank, which alone logs."""
+    """Returns the W&B logger on the first rank, which alone logs."""
     loggers = (logger for logger in trainer.loggers if isinstance(logger, WandbLogger))
     return next(loggers, None) if trainer.is_global_zero else None
 
@@ -110,7 +113,7 @@ def _data(trainer: Trainer) -> ZSLDataModule:
 
 
 def _plain(table: Table) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows; fractions as plain numbers."""
+    """Returns header and rows of a table, with fractions as plain numbers."""
     rows = [
         [float(cell) if isinstance(cell, float) else cell for cell in row] for row in table.rows
     ]

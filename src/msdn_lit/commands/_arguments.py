@@ -62,7 +62,7 @@ def folder_from_environment(name: str, default: str) -> Path:
 
 
 def import_from_working_directory() -> None:
-    """Makes modules of the working directory importable: a user's own method (`model._target_=mine.Net`)."""
+    """Makes modules of the working directory importable, e.g. for `model._target_=mine.Net`."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 

@@ -112,10 +112,10 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
 
 @contextmanager
 def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
-    """Gives a job of a sweep the command line of a single run, for the processes that Lightning starts.
+    """Gives a job of a sweep the command line of a single run.
 
-    They start with this process's command line; with the sweep's, each would start a sweep. The
-    environment is restored afterwards, so that the next job starts processes, too.
+    Lightning starts its processes with the command line of this one. With that of the sweep, each
+    process would start a sweep. The environment is restored afterwards for the next job.
     """
     argv = sys.argv
     unset = [name for name in _SET_BY_LIGHTNING if name not in os.environ]
@@ -163,7 +163,7 @@ def _wrapped(names: Sequence[str]) -> str:
 
 
 def _with_disk_errors(run: Job, cfg: DictConfig) -> float | None:
-    """Runs, and turns a full disk into one line, whichever file was written: log, checkpoint or result."""
+    """Runs a job, and reports a full disk in one line whichever file was written."""
     try:
         return run(cfg)
     except OSError as error:
@@ -196,7 +196,10 @@ def _cause_for_user(error: Exception) -> Exception:
 
 
 def _resolve_paths(cfg: DictConfig) -> None:
-    """Makes paths absolute, so that a run folder can be read from any directory, and sets each job's run folder."""
+    """Makes paths absolute, and sets the run folder of each job.
+
+    A run folder with absolute paths can be read from any directory.
+    """
     if "data" in cfg and cfg.data.get("folder"):
         cfg.data.folder = str(Path(cfg.data.folder).expanduser().resolve())
     if "run_dir" in cfg.paths:

@@ -1,4 +1,4 @@
-"""Checks of the overrides on the command line before Hydra uses them, with hints for typing errors."""
+"""Checks of the overrides on the command line, with hints for typing errors."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _SEARCH_PATH = "hydra.searchpath"
 
 
 def check_overrides(config_name: str, words: Sequence[str]) -> None:
-    """Refuses a key that the config does not have, and a value of another type than the one it replaces.
+    """Refuses unknown keys, and values of another type than the value that they replace.
 
     Choices of config groups (`model=msdn_paper`), additions (`+key=...`) and deletions (`~key`) are
     left to Hydra.
@@ -78,7 +78,7 @@ def _compose(
     values: Sequence[Override],
     folders: Sequence[Path],
 ) -> Iterator[DictConfig]:
-    """Composes the config without the values: one for each choice of a group in a sweep, or one without sweeps."""
+    """Composes the config without the values, once for each choice of a group in a sweep."""
     fixed = [o for o in overrides if o not in values and o.key_or_group != _SEARCH_PATH]
     lines = [o.input_line for o in fixed if o.input_line and not o.is_sweep_override()]
     own = ",".join(f"file://{folder}" for folder in folders[1:])
@@ -91,8 +91,7 @@ def _compose(
         for value in o.sweep_string_iterator()
     ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        for variant in variants or [None]:
-            more = [variant] if variant else []
+        for more in [[variant] for variant in variants] or [[]]:
             yield compose(config_name, overrides=[*lines, *more], return_hydra_config=True)
 
 

@@ -76,7 +76,7 @@ class BatchLoader(DataLoader[Batch]):
 
 
 class StepLoader(BatchLoader):
-    """Loader of training steps. It needs no saved state, since its sampler starts at the trainer's step."""
+    """Loader of training steps without saved state: its sampler starts at the trainer's step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Returns an empty state."""

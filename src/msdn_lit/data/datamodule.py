@@ -159,7 +159,7 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     @property
     def attribute_vectors(self) -> Tensor:
-        """Word vectors of the attributes, (K, E); random ones where they are learned from scratch."""
+        """Word vectors of the attributes, (K, E); random ones if they are learned from scratch."""
         return self.semantics.initial_attribute_vectors()
 
     @cached_property
@@ -169,7 +169,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         return self.benchmark.attribute_names(self.data_dir, K)
 
     def image(self, row: int) -> NDArray[np.float32]:
-        """Returns the image of one row of the store as the backbone saw it: pixels in [0, 1], (size, size, 3).
+        """Returns one image as the backbone saw it: pixels in [0, 1], (size, size, 3).
 
         Raises:
             DataError: The image is missing, or the features were not made from images.

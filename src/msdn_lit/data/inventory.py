@@ -1,4 +1,4 @@
-"""What a machine has: which benchmarks and feature stores are there, and whether they are what they should be."""
+"""Inspection of the benchmarks and feature stores on a machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from msdn_lit.data.features.store import MANIFEST, FeatureStore
 from msdn_lit.data.features.writer import PLAN, hash_regions
 from msdn_lit.errors import DataError
 
-# Regions and channels that the files of conf/features give, for the size of stores that are not there yet.
+# Regions and channels of the files of conf/features, for the size of stores that do not exist yet.
 SHAPES = {
     "resnet101_448": (196, 2048),
     "resnet101_224": (49, 2048),

@@ -1,8 +1,8 @@
 """The terms of MSDN's loss, one pure function each, in the form of the release and of the paper.
 
-Logits (B, C) span all classes; `seen` and `unseen` are the ids of the candidate classes, a class in
-neither takes no part. Every term is computed in float32 and is finite, with finite gradients, for
-logits of up to 1e4 in size.
+Logits (B, C) are those of all classes. `seen` and `unseen` are the ids of the candidate classes;
+other classes are ignored. Every term is computed in float32. Terms and gradients are finite for
+logits from -1e4 to 1e4.
 """
 
 import math
@@ -15,35 +15,44 @@ from torch.nn.functional import normalize
 def cross_entropy_release(
     logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor
 ) -> Tensor:
-    """Attribute cross-entropy over all candidates, of logits WITHOUT the calibration margin; mean over the batch."""
+    """Attribute cross-entropy over all candidates, mean over the batch.
+
+    The logits are WITHOUT the calibration margin.
+    """
     return _cross_entropy(logits_BC, labels_B, torch.cat([seen, unseen]))
 
 
 def cross_entropy_paper(
     logits_BC: Tensor, labels_B: Tensor, seen: Tensor, unseen: Tensor
 ) -> Tensor:
-    """Attribute cross-entropy over the seen classes only; arguments as in the release's form."""
+    """Attribute cross-entropy over the seen classes only; arguments as in the release form."""
     return _cross_entropy(logits_BC, labels_B, seen)
 
 
 def self_calibration_release(logits_BC: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
-    """-log of the batch mean of the probability mass on unseen classes, of logits WITH the calibration margin."""
+    """-log of the batch mean of the probability of the unseen classes together.
+
+    The logits are WITH the calibration margin.
+    """
     log_mass_B = _log_probabilities(logits_BC, seen, unseen)[:, len(seen) :].logsumexp(dim=1)
     return math.log(len(log_mass_B)) - log_mass_B.logsumexp(dim=0)
 
 
 def self_calibration_paper(logits_BC: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
-    """Sum over unseen classes of -log p, mean over the batch, of logits WITH the calibration margin."""
+    """Sum of -log p over the unseen classes, mean over the batch.
+
+    The logits are WITH the calibration margin.
+    """
     return -_log_probabilities(logits_BC, seen, unseen)[:, len(seen) :].sum(dim=1).mean()
 
 
 def distillation_release(
     logits_BC: Tensor, other_BC: Tensor, seen: Tensor, unseen: Tensor
 ) -> Tensor:
-    """Mutual distillation as released: cubic distance of the logits plus Jensen-Shannon of their softmaxes.
+    """Mutual distillation of the release: `logit_distance` plus `jensen_shannon`.
 
-    Symmetric in the two sub-nets; nothing is detached, so each learns from the other. Margins on
-    both.
+    It is symmetric in the two sub-nets. Nothing is detached, so each learns from the other. Both
+    logits are WITH the calibration margin.
     """
     candidates = torch.cat([seen, unseen])
     distance = logit_distance(logits_BC[:, candidates].float(), other_BC[:, candidates].float())
@@ -53,7 +62,10 @@ def distillation_release(
 
 
 def distillation_paper(logits_BC: Tensor, other_BC: Tensor, seen: Tensor, unseen: Tensor) -> Tensor:
-    """Mutual distillation as printed: 1/2 [KL(p || q) + KL(q || p)] + ||p - q||^2 on probabilities, batch mean."""
+    """Mutual distillation of the paper: 1/2 [KL(p || q) + KL(q || p)] + ||p - q||^2.
+
+    p and q are the softmaxes of the logits WITH the calibration margin; mean over the batch.
+    """
     log_p_BC = _log_probabilities(logits_BC, seen, unseen)
     log_q_BC = _log_probabilities(other_BC, seen, unseen)
     difference_BC = log_p_BC.exp() - log_q_BC.exp()
@@ -62,14 +74,20 @@ def distillation_paper(logits_BC: Tensor, other_BC: Tensor, seen: Tensor, unseen
 
 
 def logit_distance(first_BC: Tensor, second_BC: Tensor) -> Tensor:
-    """Batch mean of ||d||_3^3 / ||d||_2 for d = first - second; its limit 0 where d = 0 (the release: 0/0)."""
+    """Batch mean of ||d||_3^3 / ||d||_2 for d = first - second.
+
+    For d = 0 it is the limit 0, where the release divides zero by zero.
+    """
     d_BC = first_BC - second_BC
     unit_BC = normalize(d_BC, dim=1)
     return (d_BC.square().sum(dim=1) * unit_BC.abs().pow(3).sum(dim=1)).mean()
 
 
 def jensen_shannon(log_p_BC: Tensor, log_q_BC: Tensor) -> Tensor:
-    """Batch mean of the Jensen-Shannon divergence in nats, from log-probabilities (release: NaN from logits ~30)."""
+    """Batch mean of the Jensen-Shannon divergence in nats.
+
+    It takes log-probabilities. The release takes probabilities and gives NaN from logits of 30 on.
+    """
     log_mean_BC = torch.logaddexp(log_p_BC, log_q_BC) - math.log(2)
     terms_BC = log_p_BC.exp() * (log_p_BC - log_mean_BC) + log_q_BC.exp() * (log_q_BC - log_mean_BC)
     return 0.5 * terms_BC.sum(dim=1).mean()

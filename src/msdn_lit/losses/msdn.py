@@ -1,4 +1,4 @@
-"""MSDN's loss: three terms, weighted."""
+"""The loss of MSDN: the weighted sum of three terms."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -17,7 +17,10 @@ ClassIds = Tensor | Sequence[int]
 
 
 class LossTerms(NamedTuple):
-    """The loss and its unweighted terms, each a scalar summed over the sub-nets (distillation: over their pairs)."""
+    """The loss and its unweighted terms, each a scalar.
+
+    Terms are sums over the sub-nets; `distillation` is the sum over the pairs of sub-nets.
+    """
 
     loss: Tensor
     cross_entropy: Tensor
@@ -26,7 +29,7 @@ class LossTerms(NamedTuple):
 
 
 class Output(Protocol):
-    """What a loss reads of a net's output."""
+    """The part of a net's output that losses use."""
 
     @property
     def logits_BC(self) -> Tensor:
@@ -44,10 +47,10 @@ class MSDNLoss(nn.Module):
 
     Args:
         seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes. Classes in neither are no candidates.
-        cross_entropy: Term of (logits without margin, labels, seen, unseen).
-        self_calibration: Term of (logits with margin, seen, unseen).
-        distillation: Term of (logits, other logits, seen, unseen), both with margin.
+        unseen: Ids of the unseen classes. Classes in neither list are no candidates.
+        cross_entropy: Function of (logits without margin, labels, seen, unseen).
+        self_calibration: Function of (logits with margin, seen, unseen).
+        distillation: Function of (logits, other logits, seen, unseen), both with margin.
         lambda_cal: Weight of self-calibration.
         lambda_distill: Weight of distillation.
         calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
@@ -82,7 +85,7 @@ class MSDNLoss(nn.Module):
         """Computes the loss.
 
         Args:
-            outputs: Outputs of the sub-nets.
+            outputs: Outputs of the sub-nets, as from `MSDN.forward`.
             labels_B: Class ids, (B,).
         """
         domains = self.seen, self.unseen

@@ -1,8 +1,9 @@
-"""Ranking losses of compatibility models: the label's logit must exceed that of every other seen class by a margin.
+"""Ranking losses of compatibility models.
 
-With F(x, c) the logit of class c, y the label and l_c = max(0, margin + F(x, c) - F(x, y)) the
-hinge of a rival c, the three methods differ in what they make of the hinges of an image. Each is a
-mean over the batch, of logits without calibration margin, in float32.
+The label's logit should exceed that of every other seen class, its rivals, by a margin. F(x, c) is
+the logit of class c, y is the label, and l_c = max(0, margin + F(x, c) - F(x, y)) is the hinge of
+rival c. The three losses combine the hinges of an image in different ways. Each is a mean over the
+batch, of logits without calibration margin, in float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +18,13 @@ Ranking = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def hinges(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, margin: float) -> Tensor:
-    """Computes l_c; zero for the label itself and for classes that are not seen, (B, C).
+    """Computes the hinges l_c, (B, C); zero for the label itself and for unseen classes.
 
     Args:
         logits_BC: Logits of all classes, (B, C).
         labels_B: Class ids, (B,).
-        seen: Ids of the seen classes, the rivals.
-        margin: What the label's logit must be ahead.
+        seen: Ids of the seen classes.
+        margin: Margin of the label's logit.
     """
     is_rival_BC = torch.zeros_like(logits_BC, dtype=torch.bool)
     is_rival_BC[:, seen] = True
@@ -44,9 +45,9 @@ def sje(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> 
 
 
 def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
-    """ALE (Akata et al., CVPR 2013, TPAMI 2016): (1 + 1/2 + ... + 1/r) / r sum_c l_c; arguments as of `hinges`.
+    """ALE (Akata et al., TPAMI 2016): (1 + 1/2 + ... + 1/r) / r sum_c l_c; arguments of `hinges`.
 
-    r counts the rivals with a hinge above zero. It has no gradient. The papers' SGD estimates this
+    r is the number of rivals with a hinge above zero; it has no gradient. The papers estimate the
     sum and r by drawing rivals until one violates the margin; here both are exact.
     """
     hinges_BC = hinges(logits_BC, labels_B, seen, margin)
@@ -56,7 +57,7 @@ def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> 
 
 
 class RankingTerms(NamedTuple):
-    """The loss, a scalar summed over the sub-nets; it has no other terms."""
+    """The loss, a scalar. It has no other terms."""
 
     loss: Tensor
 
@@ -66,8 +67,8 @@ class RankingLoss(nn.Module):
 
     Args:
         seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes; they take no part in training.
-        ranking: Loss of (logits, labels, seen): `ale`, `sje` or `devise` with its margin.
+        unseen: Ids of the unseen classes; not used.
+        ranking: Function of (logits, labels, seen): `ale`, `sje` or `devise` with a margin.
     """
 
     seen: Tensor

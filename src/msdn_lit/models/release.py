@@ -13,15 +13,16 @@ _CONSTANTS = {"att", "weight_ce", "bias", "mask_bias", "prob_prune"}
 
 
 def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> dict[str, Tensor]:
-    """Gives the release's weights the names and shapes of `MSDN` in its released form.
+    """Gives the weights of a release file the names and shapes of `MSDN`.
 
     Args:
-        weights: V (K, E), W_1 and W_2 (E, D) of attribute -> visual, W_1_1 (D, E) and W_2_1 (E, D) of visual ->
-            attribute; and what the released code saves beside them.
-        class_attributes_CK: The net's class vectors with unit rows, (C, K); those of the file must be the same.
+        weights: V (K, E), W_1 and W_2 (E, D) of attribute -> visual, W_1_1 (D, E) and W_2_1 (E, D)
+            of visual -> attribute, and the constants that the release also saves.
+        class_attributes_CK: Class vectors of the net, with unit rows, (C, K). Those of the file
+            must be the same.
 
     Raises:
-        CheckpointError: A weight is missing, foreign or of another shape, or the file is of other classes.
+        CheckpointError: A weight is missing, unknown or of another shape, or the classes differ.
     """
     missing = sorted({*_WEIGHTS} - weights.keys())
     foreign = sorted(weights.keys() - {*_WEIGHTS} - _UNUSED - _CONSTANTS)

@@ -33,10 +33,11 @@ def load_plain(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def check_archive(path: Path) -> None:
-    """Compares the checksums of a file that torch.save has written, at which torch.load does not look.
+    """Compares the checksums in a file of torch.save, which torch.load ignores.
 
     Raises:
-        ValueError, OSError, zipfile.BadZipFile: The file is damaged, or compressed, so that it could swell.
+        ValueError, OSError, zipfile.BadZipFile: The file is damaged, or it is compressed. Files
+            of torch.save are not; a compressed one could fill the memory.
     """
     with zipfile.ZipFile(path) as archive:
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -62,5 +63,5 @@ def named_tensors(content: object) -> dict[str, Tensor]:
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no value is NaN or infinite, also not as float32; the shapes must be known to be sane."""
+    """Whether every value is finite, also as float32. The shapes must have been checked before."""
     return all(bool(torch.isfinite(value.float()).all()) for value in tensors)

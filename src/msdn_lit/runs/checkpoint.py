@@ -102,7 +102,7 @@ def _read_own(path: Path) -> dict[str, Any]:
 
 
 def _read_released(path: Path, module: nn.Module) -> dict[str, Any]:
-    """Reads the released code's weights under our names. Their file does not hold the training step."""
+    """Reads the weights of a release file under our names. The file has no training step."""
     classes = module.get_submodule("net").get_buffer("class_attributes_CK")
     weights = from_release(load_tensors(path), classes)
     state = {f"net.{name}": value for name, value in weights.items()}

@@ -26,7 +26,10 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> str:
-    """Returns the commit of the checkout, with "+changes" if files differ; "installed" outside a checkout."""
+    """Returns the commit of the checkout, with "+changes" if files differ from it.
+
+    Outside a checkout it is "installed".
+    """
     root = PACKAGE.parents[1]
     if not (root / ".git").exists():
         return "installed"

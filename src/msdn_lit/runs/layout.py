@@ -82,7 +82,7 @@ def score_cache_path(folder: Path, evaluation: str) -> Path:
 
 
 def metrics_files(folder: Path) -> list[Path]:
-    """Returns the files of a run's losses and scores by step, in the order in which they were written."""
+    """Returns the CSV files of losses and scores by step, in the order of writing."""
     return sorted(folder.glob("metrics/version_*/metrics.csv"))
 
 

@@ -1,7 +1,7 @@
-"""Run folders: finding them, and reading what they say without trusting it.
+"""Finding and reading run folders. Every file is checked, since it may come from elsewhere.
 
-A run folder holds config.yaml from its first moment and result.json from its last. A folder with
-metrics.json is a record (`records`), not a run.
+A run folder has config.yaml from the start of the run and result.json after its end. A folder with
+metrics.json is a record (`analysis.output.records`), not a run.
 """
 
 import csv
@@ -40,12 +40,12 @@ _NEEDED: Mapping[str, Any] = {
 
 
 class CurvePoint(NamedTuple):
-    """What a score cache tells beyond the scores; fractions, but for the calibration.
+    """Numbers from a score cache beyond the reported scores.
 
     Attributes:
-        ausuc: Area under the seen-unseen curve.
-        best_harmonic_mean: The largest H of the curve.
-        best_calibration: The calibration that gives it; an oracle where the images are test images.
+        ausuc: Area under the seen-unseen curve, a fraction.
+        best_harmonic_mean: The largest H of the curve, a fraction.
+        best_calibration: The calibration that gives it. On test images it is an oracle.
     """
 
     ausuc: float
@@ -58,13 +58,13 @@ class Run:
     """One finished run.
 
     Attributes:
-        folder: Where it lies.
-        result: Content of its result.json, checked as far as `read_run` says.
-        config: Content of its config.yaml, with references as they are written.
-        curves: Of each evaluation whose score cache is there and whole.
-        history: Scores of every evaluation by training step; none where metrics/ is not there or
-            not whole.
-        losses: The training loss and its terms by step, as far as they were logged.
+        folder: Run folder.
+        result: Content of result.json, with the checks of `read_run`.
+        config: Content of config.yaml, with unresolved references.
+        curves: Numbers of each evaluation whose score cache exists and is complete.
+        history: Scores of every evaluation by training step; empty if metrics/ is missing or
+            incomplete.
+        losses: The logged training loss and its terms by step.
     """
 
     folder: Path
@@ -76,13 +76,13 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of initialisation and batches."""
+        """Seed of initialisation and batches."""
         seed: int = self.result["seed"]
         return seed
 
     @property
     def recipe(self) -> str:
-        """Its experiments, e.g. "cub_gzsl + ablation/full"; "" without one."""
+        """The experiments of the command, e.g. "cub_gzsl + ablation/full"; "" without one."""
         return recipe_of(shlex.split(str(self.result.get("command", ""))))
 
     @property
@@ -180,7 +180,7 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
 
 
 def recipe_of(words: Sequence[str]) -> str:
-    """The experiments among the words of a command, as `Run.recipe`; Hydra's own choices leave lists out."""
+    """Returns the experiments among the words of a command, in the form of `Run.recipe`."""
     chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
     names = chosen[-1].strip("[]").split(",") if chosen else []
     return " + ".join(translate_experiment(name) for name in names)
@@ -192,7 +192,7 @@ def is_number(value: object) -> bool:
 
 
 def _run_folders(root: Path, known: set[str]) -> Iterator[Path]:
-    """Looks below a folder, through links too, but at no folder twice."""
+    """Yields the run folders below a folder. Links are followed; no folder is visited twice."""
     for place, folders, files in os.walk(root, followlinks=True):
         if os.path.realpath(place) in known:
             folders.clear()
@@ -260,7 +260,7 @@ def _read_curve(path: Path, step: float) -> CurvePoint:
 
 
 def _read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Reads metrics/: what has a value in each row.
+    """Reads the CSV files in metrics/: the non-empty cells of each row.
 
     Raises:
         CheckpointError: A file is damaged.
@@ -282,7 +282,7 @@ def _read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def _history(rows: Sequence[Scores], prefix: str, last: Scores | None) -> dict[int, Scores]:
-    """Lightning counts evaluations during training from step zero, and the one after it from one."""
+    """Returns the scores by step. Lightning logs evaluations during training one step earlier."""
     history: dict[int, Scores] = {}
     for row in rows:
         scores = {name: row[prefix + name] for name in SCORES if prefix + name in row}

@@ -61,7 +61,9 @@ class Resources:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The record of one run. It is made when the run starts, since the code may change while it runs.
+    """The record of one run.
+
+    It is created when the run starts, since the code may change during the run.
 
     Attributes:
         folder: Run folder.
@@ -156,7 +158,7 @@ def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
 
 
 def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
-    """Returns what identifies the data of a run: hashes of split, images, weights and word vectors, and counts."""
+    """Returns hashes and counts that identify the data of a run."""
     manifest = data.store.manifest
     return {
         "split": data.split.fingerprint(),

@@ -1,4 +1,4 @@
-"""The score cache: every logit of one evaluation, from which all scores can be computed again in less than a second.
+"""The score cache: every logit of one evaluation, from which all scores can be computed again.
 
 Letters: O outputs of the net (its sub-nets), N images of the evaluated splits, C classes.
 """
@@ -85,7 +85,12 @@ class ScoreCache:
         )
 
     def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
-        """Fused logits, (N, C); with the run's weights unless others are given, and no margin unless one is."""
+        """Returns the fused logits, (N, C).
+
+        Args:
+            fusion: Weight of each output; default: those of the run.
+            calibration: Margin that is added to the logits of unseen classes.
+        """
         logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_ONC]
         return fuse(
             logits,
@@ -97,7 +102,7 @@ class ScoreCache:
     def scores(
         self, fusion: Sequence[float] | None = None, calibration: float | None = None
     ) -> ZSLScores:
-        """T1, U, S and H, as the run predicted unless told otherwise."""
+        """Returns T1, U, S and H, by default with the fusion and calibration of the run."""
         margin = self.calibration if calibration is None else calibration
         metric = ZSLMetric(
             torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_ONC.shape[2]

@@ -9,7 +9,7 @@ from msdn_lit.runs.layout import SCORES
 
 
 def result_title(result: Mapping[str, Any]) -> str:
-    """Returns what a result.json is of: benchmark, features, model, protocol, seed, and warnings."""
+    """Returns the title of a result.json: benchmark, features, model, protocol, seed, warnings."""
     model = result["choices"].get("model")
     parts = (result["benchmark"], result["features"], model, f"{result['protocol']} protocol")
     variant = result["data"].get("split_variant", "")
@@ -33,7 +33,7 @@ def result_rows(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def evaluation_label(evaluation: str, stage: str) -> str:
-    """Returns an evaluation's name for people: "peak_acc_czsl" is "peak T1 on test" on the test splits."""
+    """Returns an evaluation's readable name, e.g. "peak T1 on test" for "peak_acc_czsl"."""
     labels = {"last": "last step"}
     labels |= {f"peak_{score}": f"peak {name} on {stage}" for score, name in SCORES.items()}
     return labels.get(evaluation, evaluation)
@@ -53,7 +53,7 @@ def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns the lines of a table whose first column is text and whose other columns are numbers."""
+    """Returns the lines of a table with text in the first column and numbers in the others."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
 

@@ -1,4 +1,4 @@
-"""Names that configs of version 0.1 have for settings and objects. They are translated when a folder is read."""
+"""Translates the names of settings and objects in configs of version 0.1."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Training several zero-shot models at once: their weights are stacked, and one product serves all of them.
+"""Training several zero-shot models at once, with stacked weights.
 
 Letter besides the usual ones: n models, one for each seed.
 """
@@ -45,7 +45,10 @@ class StackedNet(nn.Module):
         return super().train(mode)
 
     def forward(self, regions_nBRD: Tensor) -> tuple[SubNetOutput, ...]:
-        """Computes the outputs of each net for its own regions; every tensor has n before its shape."""
+        """Computes the outputs of each net for its own regions.
+
+        Every tensor has the dimension of the n nets before its usual shape.
+        """
         return tuple(SubNetOutput(**fields) for fields in self.fields(regions_nBRD))
 
     def fields(self, regions_nBRD: Tensor) -> tuple[Fields, ...]:

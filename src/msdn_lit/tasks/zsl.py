@@ -93,9 +93,8 @@ class ZSLTask(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Solves a net that has a closed form; nothing is left to train then."""
         if isinstance(self.net, ClosedForm):
-            self.net.fit_closed_form(
-                self.trainer.datamodule.train_eval_dataloader(), self.metric.seen
-            )  # type: ignore[attr-defined]
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.net.fit_closed_form(data.train_eval_dataloader(), self.metric.seen)
             self.trainer.limit_train_batches = 0
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -168,5 +167,5 @@ def output_names(net: nn.Module) -> tuple[str, ...]:
 
 
 def detached(terms: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the loss's own NamedTuple
-    """The values of a loss by name, to keep: a CUDA graph writes the next step's into the same memory."""
+    """Copies the values of a loss by name, since a CUDA graph overwrites them in the next step."""
     return {name: value.detach().clone() for name, value in terms._asdict().items()}

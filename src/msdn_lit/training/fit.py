@@ -1,4 +1,4 @@
-"""One way through a training, of one model or of several seeds at once: fit, evaluate, save, record."""
+"""Training of one model or of several seeds at once: fit, evaluate, save, record."""
 
 import json
 import statistics
@@ -119,7 +119,7 @@ def used_resources(trainer: Trainer) -> Resources:
 
 
 def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Writes what a sweep reads of several seeds: the means of the last scores and of the objective."""
+    """Writes the means over the seeds of the last scores and of the objective, for a sweep."""
     last = [result["scores"]["last"] for result in results]
     objectives = [result["objective"] for result in results if result["objective"] is not None]
     content = {

@@ -10,7 +10,7 @@ _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
 
 
 def limit_openmp_spinning() -> None:
-    """Lets OpenMP threads spin for microseconds before they sleep, unless the user has set it otherwise.
+    """Lets OpenMP threads spin only for microseconds before they sleep.
 
     By default they spin for milliseconds, which makes a shared machine several times slower.
     Threads that sleep at once are slower for small operations (docs/performance.md). Call this
@@ -18,13 +18,12 @@ def limit_openmp_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
-        os.environ.setdefault(
-            "GOMP_SPINCOUNT", "1000"
-        )  # of GNU's library, which PyTorch uses on Linux
+        # of GNU's library, which PyTorch uses on Linux
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def retain_freed_memory() -> bool:
-    """Lets the process keep blocks that it frees, up to 2 GB, instead of returning each to the system.
+    """Lets the process keep up to 2 GB of freed memory instead of returning it to the system.
 
     A training step frees and allocates hundreds of MB of activations. Fresh pages cost it 15 to 25
     % of its time on a CPU (docs/performance.md). The peak memory of the process does not change.
@@ -39,7 +38,7 @@ def retain_freed_memory() -> bool:
 
 
 def peak_memory_gb() -> dict[str, float]:
-    """Returns the peak resident memory of this process, with its page cache, and of the GPU, in GB."""
+    """Returns the peak memory of this process, with its page cache, and of the GPU, in GB."""
     import torch
 
     peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}

@@ -1,4 +1,4 @@
-"""The W&B run that belongs to a training."""
+"""The W&B logger of a training."""
 
 import os
 import secrets
@@ -16,10 +16,11 @@ from msdn_lit.runs.layout import WANDB_RUN_ID
 
 
 class ResumableWandbLogger(WandbLogger):
-    """Lightning's W&B logger whose run is resumed with the training, and which never ends a training.
+    """Lightning's W&B logger, with a run that is resumed together with the training.
 
     The run is opened when it is first needed, and its id is saved then. If W&B cannot be reached,
-    or nobody is logged in, one line is printed and the run is logged offline.
+    or nobody is logged in, one line is printed and the run is logged offline. A training is never
+    stopped because of W&B.
 
     Args:
         run_dir: Run folder, which also holds the files of W&B.

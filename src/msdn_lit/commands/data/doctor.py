@@ -85,16 +85,18 @@ def _machine(options: argparse.Namespace) -> Iterator[str]:
 
     memory = psutil.virtual_memory()
     yield (
-        f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, RAM {memory.available / 1e9:.1f} GB free of "
-        + (f"{memory.total / 1e9:.1f} GB")
+        f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, "
+        f"RAM {memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
     )
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        yield f"          {torch.cuda.get_device_name(index)}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
+        name = torch.cuda.get_device_name(index)
+        yield f"          {name}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
     if not torch.cuda.is_available():
         yield "          no GPU that torch can use: everything runs on the CPU"
     for name, folder in (("data", options.data_dir), ("features", options.feature_dir)):
-        yield f"          {shutil.disk_usage(_existing(folder)).free / 1e9:.1f} GB of disk free for {name} in {folder}"
+        disk_free = shutil.disk_usage(_existing(folder)).free
+        yield f"          {disk_free / 1e9:.1f} GB of disk free for {name} in {folder}"
 
 
 def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":
@@ -133,7 +135,7 @@ def _store_table(stores: "list[StoreState]") -> "Table":
 
 
 def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: Path) -> "Table":
-    """What each store takes on the disk, where training would hold it, and how long making and using one takes."""
+    """Returns size, place in memory, and expected times of extraction and training per store."""
     from rich.table import Column, Table
 
     from msdn_lit.build import features as build
@@ -191,7 +193,10 @@ def _next_command(
 
 
 def _default_features(data_dir: Path) -> str:
-    """What the Makefile takes, too: the field's backbone, unless the data folder brings only MobileNetV2's weights."""
+    """Returns the features that the Makefile uses, too.
+
+    That is the field's backbone, unless the data folder has the weights of MobileNetV2 alone.
+    """
     weights = [file.name for file in (data_dir / "weights").glob("*")]
     has_only_small = any(name.startswith("mobilenetv2_100") for name in weights) and not any(
         name.startswith("resnet101") for name in weights

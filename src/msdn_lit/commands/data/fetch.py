@@ -83,7 +83,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--data-dir", type=_path, default=default, metavar="DIR", help=text)
     option("--dry-run", action="store_true", help="only print what would be done")
     option("--check-urls", action="store_true", help="only ask every URL whether it has its file")
-    text = "a file that you have, or a folder of such files, found by name and never deleted; may be repeated"
+    text = "a file that you have, or a folder of such files; never deleted; may be repeated"
     option("--archive", type=_path, action="append", default=[], metavar="PATH", help=text)
     option("--mirror", metavar="URL", help="try URL/FILE before the official URLs")
     text = "accept files whose size or checksum is not the known one"
@@ -116,7 +116,7 @@ def _wanted(benchmarks: Sequence[str], mirror: str | None) -> list[Source]:
 def _own_files(
     data_dir: Path, places: Sequence[Path], sources: Sequence[Source]
 ) -> dict[str, Path]:
-    """The user's own copies of sources, by name: in places named by the user, or else in the data folder."""
+    """Returns the user's own copies of sources by name, from `places` or from the data folder."""
     names = [source.name for source in sources]
     own = _find(names, data_dir)
     for place in places:
@@ -135,7 +135,7 @@ def _find(names: Sequence[str], place: Path) -> dict[str, Path]:
 def _fetch(
     sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher", console: "Console"
 ) -> int:
-    """Fetches every source, whatever becomes of the others, and says which benchmarks are complete."""
+    """Fetches every source, also after errors, and prints which benchmarks are complete."""
     code = 0
     for source in sources:
         try:
@@ -180,7 +180,7 @@ def _progress_bar(name: str, console: "Console") -> Iterator["Progress"]:
 
 
 def _show_plan(sources: Sequence[Source], fetcher: "Fetcher", console: "Console") -> None:
-    """Prints what is there, what would be fetched, and whether the disk has room for it; touches nothing."""
+    """Prints what exists, what would be fetched, and whether the disk has room for it."""
     missing = [source for source in sources if not fetcher.is_complete(source)]
     rows = [["file", "gives", "size", "from", "state"]]
     for source in sources:

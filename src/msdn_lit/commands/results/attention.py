@@ -39,7 +39,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes attention.json into each run folder, prints the table of all, draws the figures of the first run.
+    """Writes attention.json into each run folder, prints a table, and draws the first run.
 
     Raises:
         UserError: There is no run, its data are missing, its net has no attention, or the benchmark
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
-    """attention.png: a row of ten attributes for each image and sub-net; tsne.png; its numbers are printed."""
+    """Draws attention.png and tsne.png, and prints the numbers behind tsne.png."""
     from msdn_lit.analysis.output.run_plots import AttentionRow, plot_attention
     from msdn_lit.attention.embeddings import embeddings
     from msdn_lit.attention.maps import attention_rows

@@ -1,4 +1,4 @@
-"""msdn list: datasets, models, features, experiments, protocols, losses and metrics, one line each."""
+"""msdn list: prints datasets, models, features, experiments, protocols, losses and metrics."""
 
 import argparse
 import re
@@ -36,14 +36,14 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> None:
-    """Prints the names of one kind or of all kinds, each with one line and with its scores where there are some."""
+    """Prints the names of one kind or of all kinds, each with its description and scores."""
     options = _parse(words)
     for kind in [options.kind] if options.kind else _KINDS:
         print("\n".join(_lines(kind)), end="\n\n")
 
 
 def describe(path: Path) -> tuple[str, dict[str, str]]:
-    """Reads the comment at the head of a config: its description, and its facts ("published", "ours", ...)."""
+    """Reads the comment at the head of a config: its description and facts ("published", ...)."""
     text: list[str] = []
     facts: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -57,8 +57,8 @@ def run(words: Sequence[str]) -> None:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = (
-        "Tables, figures, comparisons and records of runs. Runs that differ only in their seed form\n"
-        "a group, one row of the tables."
+        "Tables, figures, comparisons and records of runs. Runs that differ only in their seed\n"
+        "form a group, one row of the tables."
     )
     parser = Parser("msdn-report", description, EXAMPLES)
     option = parser.add_argument

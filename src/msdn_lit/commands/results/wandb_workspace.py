@@ -95,7 +95,7 @@ def save(built: "Workspace") -> str:
         built.save()  # type: ignore[no-untyped-call]
         return str(built.url)
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
-        action = "Log in (wandb login), name an entity of yours with --entity, or look at it with --dry-run."
+        action = "Log in (wandb login), name an entity of yours with --entity, or use --dry-run."
         raise ConfigError(
             f"The dashboard is not saved ({one_line(error)})", action=action
         ) from error
@@ -116,7 +116,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _scores() -> "Section":
-    """T1, U, S and H over the steps, with the spread of a group's seeds, and the seen-unseen curve."""
+    """Returns T1, U, S and H over the steps with their spread over seeds, and the curve."""
     from wandb_workspaces.reports.v2 import interface as wr
 
     lines = [

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> None:
-    """Evaluates a checkpoint on the splits of its run, and writes the result into a folder of its own.
+    """Evaluates a checkpoint on the splits of its run, and writes the result into a new folder.
 
     Raises:
         UserError: There is no such run or checkpoint, or its data are missing.

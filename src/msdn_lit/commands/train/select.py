@@ -36,7 +36,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compares groups of runs that differ in their seed alone, writes the best one's settings, prints the overrides.
+    """Compares groups of runs that differ only in their seed, and writes the best group's settings.
 
     Raises:
         UserError: There are no such runs.
@@ -70,9 +70,8 @@ def run(options: argparse.Namespace) -> None:
     }
     write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    print(
-        f"\n{options.output}: H {100 * choice.harmonic_mean:.1f} on the validation classes. Train with\n"
-    )
+    score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
+    print(f"\n{options.output}: {score}. Train with\n")
     print(shlex.join(["protocol=honest", f"protocol.selection={options.output}", *overrides]))
 
 
@@ -89,7 +88,7 @@ def _choose(group: "Group") -> "Choice":
 
 
 def _settings(group: "Group", choice: "Choice", groups: Sequence["Group"]) -> dict[str, Any]:
-    """The chosen settings as overrides: those in which the candidates differ, the step, fusion and calibration."""
+    """Returns the chosen settings as overrides: those that differ, step, fusion and calibration."""
     differing = {
         name: value
         for name, value in group.settings.items()

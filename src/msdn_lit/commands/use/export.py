@@ -101,7 +101,7 @@ def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> 
 
 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
-    """What a finished run says of itself and of this checkpoint; of a file from elsewhere it knows only the data."""
+    """Returns facts of a run and its checkpoint; only those of the data for other checkpoints."""
     try:
         result = json.loads((run_dir / "result.json").read_text())
     except (OSError, ValueError):

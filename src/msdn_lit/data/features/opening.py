@@ -28,8 +28,8 @@ def open_regions(
         published.check_split(split)
         if published.rows_per_block > 1:
             warnings.warn(
-                f"{path} is compressed, {published.rows_per_block} images to a block, and every batch decodes "
-                f"many of them. Convert it once: msdn-extract features.hdf5={path}",
+                f"{path} is compressed, {published.rows_per_block} images to a block, and every "
+                f"batch decodes many of them. Convert it once: msdn extract features.hdf5={path}",
                 stacklevel=2,
             )
         return published

@@ -1,0 +1,77 @@
+"""From a config to the description of a run: what its record says of the settings."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from msdn_lit.runs.reader import recipe_of
+from msdn_lit.runs.record import RunDescription
+from msdn_lit.runs.selection import read_selection
+
+
+def describe(
+    cfg: DictConfig,
+    *,
+    command: Sequence[str] | None = None,
+    choices: Mapping[str, Any] | None = None,
+) -> RunDescription:
+    """Returns the description of the run of a config.
+
+    Args:
+        cfg: Config of the run.
+        command: Words of the command; None takes those of the Hydra job.
+        choices: Chosen files of the config groups; None takes those of the Hydra job.
+
+    Raises:
+        ConfigError: The selection file is missing or damaged.
+        LeakError: A setting is not the one that the selection file chose.
+    """
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    selection = cfg.protocol.selection
+    return RunDescription(
+        benchmark=cfg.data.benchmark,
+        features=cfg.features.name,
+        protocol=cfg.protocol.name,
+        stage=cfg.protocol.stage,
+        seed=cfg.seed,
+        command=shlex.join(command) if command else command_line(),
+        choices=_choices() if choices is None else choices,
+        config_yaml=OmegaConf.to_yaml(cfg),
+        config=config,
+        selection=read_selection(Path(selection), config) if selection else None,
+    )
+
+
+def command_line() -> str:
+    """Returns the command of this run; in a sweep, the command of this trial alone."""
+    words = [word for word in _overrides() if not word.startswith("paths.run_dir=")]
+    program = Path(sys.argv[0])  # train.py under python -m
+    name = f"msdn-{program.stem}" if program.suffix == ".py" else program.name
+    return shlex.join([name, *words])
+
+
+def experiments() -> str:
+    """Returns the experiments on the command line, e.g. "cub_gzsl + ablation/none"; "" for none."""
+    return recipe_of(_overrides())
+
+
+def typed_keys() -> set[str]:
+    """Returns the keys of the overrides on the command line."""
+    return {override.partition("=")[0].lstrip("+~") for override in _overrides()}
+
+
+def _overrides() -> list[str]:
+    if HydraConfig.initialized():
+        return list(HydraConfig.get().overrides.task)
+    return sys.argv[1:]
+
+
+def _choices() -> dict[str, Any]:
+    """Returns the chosen file of each config group."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: name for group, name in choices.items() if not group.startswith("hydra")}

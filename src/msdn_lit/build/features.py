@@ -1,0 +1,138 @@
+"""From a config to the parts of feature extraction."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.data import AttributeRegions, ImageTransform
+from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
+from msdn_lit.data.features.extraction import PRECISIONS, BackboneRegions, RegionSource
+from msdn_lit.data.features.images import ImageFiles
+from msdn_lit.data.features.published_hdf5 import PublishedFeatures
+from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.splits.xlsa17 import ProposedSplit
+from msdn_lit.errors import ConfigError
+from msdn_lit.models import RegionBackbone
+
+_NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
+
+
+def feature_source(cfg: DictConfig) -> dict[str, Any]:
+    """Returns what identifies a feature store, without settings of the machine.
+
+    Regions that are drawn and not computed are identified by their name and the settings of the
+    drawing.
+    """
+    features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
+    source = {
+        part: {key: value for key, value in features[part].items() if key not in _NO_IDENTITY}
+        for part in ("backbone", "transform", "regions")
+        if part in features
+    }
+    if "backbone" in source:
+        weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
+        source["backbone"]["random_weights"] = not weights
+    return {"name": features["name"]} | source
+
+
+def backbone(cfg: DictConfig) -> RegionBackbone:
+    """Returns the frozen backbone with its weights."""
+    built: RegionBackbone = instantiate(cfg.features.backbone, _convert_="all")
+    return built
+
+
+def transform(cfg: DictConfig) -> ImageTransform:
+    """Returns the transform of images that the backbone needs."""
+    built: ImageTransform = instantiate(cfg.features.transform, _convert_="all")
+    return built
+
+
+def benchmark(cfg: DictConfig) -> Benchmark:
+    """Returns the benchmark of the config: a published one, or a folder of the user's own."""
+    return find_benchmark(cfg.data.benchmark, cfg.data.folder, cfg.data.test_seen)
+
+
+def device(name: str) -> torch.device:
+    """Returns a device by name; "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that is missing
+        reason = str(error).splitlines()[0][:100]
+        problem = f"features.device={name} is no device of this machine ({reason})"
+        raise ConfigError(problem, action="Use auto or cpu.") from error
+    return found
+
+
+def extraction(
+    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, versions: dict[str, str]
+) -> tuple[RegionSource, Manifest, int]:
+    """Returns the source of the region features, the manifest of their store, and the batch size.
+
+    Raises:
+        ConfigError: There is no such device or precision, or a setting of drawn regions is out of
+            range.
+        DataError: The images, the weights or the published feature file are missing or do not fit.
+    """
+    features = cfg.features
+    source = feature_source(cfg)
+    images_sha256 = hash_image_list(benchmark.relative_paths(split))
+    if "regions" in features:
+        attributes_CK = split.class_attributes_CK
+        drawn: AttributeRegions = instantiate_partial(
+            features.regions, attributes_CK, split.labels_N
+        )
+        return drawn, drawn.manifest(source, images_sha256, versions), features.batch_size
+    if features.hdf5:
+        published = PublishedFeatures(Path(features.hdf5), source, images_sha256)
+        published.check_split(split)
+        batch_size = max(features.batch_size, published.rows_per_block)
+        return published, published.manifest, batch_size
+    regions = _backbone_regions(cfg, benchmark, split)
+    D, H, W = regions.grid()
+    manifest = Manifest(
+        source=source,
+        images_sha256=images_sha256,
+        shape=(len(split.labels_N), H * W, D),
+        grid=(H, W),
+        weights_sha256=regions.backbone.weights_sha256(),
+        versions=versions,
+        computation={
+            "device": regions.device.type,
+            "precision": features.precision,
+            "batch_size": features.batch_size,
+        },
+    )
+    return regions, manifest, features.batch_size
+
+
+def _backbone_regions(
+    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit
+) -> BackboneRegions:
+    features = cfg.features
+    if features.precision not in PRECISIONS:
+        expected = "one of " + ", ".join(PRECISIONS)
+        found = features.precision
+        raise ConfigError("features.precision is wrong", expected=expected, found=found)
+    data_dir = Path(cfg.paths.data_dir)
+    paths = benchmark.image_paths(split, data_dir)
+    boxes = benchmark.image_boxes(split, data_dir)
+    images = ImageFiles(paths, transform(cfg), boxes)
+    on = device(features.device)
+    return BackboneRegions(
+        images=images,
+        backbone=backbone(cfg).to(on),
+        device=on,
+        precision=features.precision,
+        num_workers=features.num_workers,
+        skip_undecodable=features.skip_undecodable,
+    )

@@ -1,0 +1,79 @@
+"""From a config to the data module and the task with its net, loss, metric and optimizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from msdn_lit.build.features import feature_source
+from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.semantics import Semantics
+from msdn_lit.errors import ConfigError
+from msdn_lit.metrics import ZSLMetric
+from msdn_lit.tasks import ZSLTask
+from msdn_lit.tasks.zsl import LossOfBatch, output_names
+
+
+def datamodule(cfg: DictConfig) -> ZSLDataModule:
+    """Returns the data module, set up: every file that it needs has been checked."""
+    module = unread_datamodule(cfg)
+    module.setup()
+    return module
+
+
+def unread_datamodule(cfg: DictConfig) -> ZSLDataModule:
+    """Returns the data module before `setup`: no file has been read."""
+    module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    return module
+
+
+def net(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> nn.Module:
+    """Returns the net with its initial weights, for the sizes of the data."""
+    vectors_KE = semantics.initial_attribute_vectors()
+    made: nn.Module = instantiate_partial(
+        cfg.model, vectors_KE, semantics.class_attributes_tensor, visual_dim
+    )
+    return made
+
+
+def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
+    """Returns net, loss, metric and optimizer for the sizes of the data."""
+    made = net(cfg, semantics, visual_dim)
+    seen, unseen = semantics.seen_tensor, semantics.unseen_tensor
+    return ZSLTask(
+        made,
+        instantiate_partial(cfg.loss, seen, unseen),
+        ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
+        instantiate(cfg.optimizer),
+        fusion=fusion(cfg, output_names(made)),
+        calibration=cfg.prediction.calibration,
+        stage=cfg.protocol.stage,
+        scheduler=instantiate(cfg.scheduler) if cfg.get("scheduler") else None,
+        compile=compiler(cfg),
+    )
+
+
+def compiler(cfg: DictConfig) -> Callable[[LossOfBatch], LossOfBatch] | None:
+    """Returns what compiles the computation of the loss; None if the config has no compiler."""
+    made: Callable[[LossOfBatch], LossOfBatch] | None = None
+    if cfg.get("compile"):
+        made = instantiate(cfg.compile)
+    return made
+
+
+def fusion(cfg: DictConfig, names: tuple[str, ...]) -> list[float]:
+    """Returns the weight of each output of the net in the prediction; the only output has weight 1.
+
+    Raises:
+        ConfigError: An output has no weight.
+    """
+    if len(names) == 1:
+        return [1.0]
+    weights: Any = cfg.prediction.fusion
+    missing = [name for name in names if name not in weights]
+    if missing:
+        problem = f"prediction.fusion has no weight for {', '.join(missing)}"
+        raise ConfigError(problem, action=f"Add +prediction.fusion.{missing[0]}=WEIGHT.")
+    return [float(weights[name]) for name in names]

@@ -1,0 +1,101 @@
+"""From a config to the Lightning trainer, its callbacks and its loggers."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from msdn_lit.build.description import experiments
+from msdn_lit.build.instantiate import instantiate
+from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
+from msdn_lit.errors import ConfigError
+from msdn_lit.runs.layout import SCORES_FOLDER
+
+_EXPECTED_WARNINGS = (
+    r".*does not have many workers",  # a batch is one gather from a memory map
+    r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its folder
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
+)
+
+
+def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> Trainer:
+    """Returns the trainer of a run.
+
+    Raises:
+        ConfigError: A setting is not valid, or the processes of trainer.strategy=ddp cannot be
+            started.
+    """
+    if cfg.trainer.strategy == "ddp" and _is_in_a_worker():
+        problem = "trainer.strategy=ddp needs the command line, which a worker does not have"
+        action = "Use trial_launcher=serial, or give each trial one device."
+        raise ConfigError(problem, action=action)
+    every = cfg.trainer.val_check_interval
+    if not every > 0:
+        problem = "trainer.val_check_interval is wrong"
+        raise ConfigError(problem, expected="a positive number of steps", found=every)
+    return _make_trainer(
+        cfg.trainer,
+        callbacks=list(callbacks),
+        logger=list(loggers) or False,
+        default_root_dir=cfg.paths.run_dir,
+        val_check_interval=every if cfg.protocol.report_peaks else cfg.trainer.max_steps,
+    )
+
+
+def evaluator(cfg: DictConfig, accelerator: str, folder: Path) -> Trainer:
+    """Returns a trainer that evaluates with the precision of the run and writes the score cache.
+
+    Args:
+        cfg: Config of the run.
+        accelerator: Accelerator of Lightning.
+        folder: Folder of the evaluation.
+    """
+    arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
+    arguments |= {"accelerator": accelerator, "devices": 1}
+    arguments |= {"logger": False, "enable_checkpointing": False}
+    config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
+    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER))
+    return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
+
+
+def callback_names(cfg: DictConfig) -> list[str]:
+    """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
+    names = [str(name) for name in cfg.callbacks]
+    return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
+
+
+def callback(cfg: DictConfig, name: str) -> Callback:
+    """Returns one callback of the config."""
+    made: Callback = instantiate(cfg.callbacks[name])
+    return made
+
+
+def loggers(cfg: DictConfig) -> list[Logger]:
+    """Returns the loggers of the config. The default group of a W&B run is its experiments."""
+    made = []
+    for logger in cfg.logger.values():
+        has_no_group = "group" in logger and logger.group is None
+        arguments = {"group": experiments() or None} if has_no_group else {}
+        made.append(instantiate(logger, **arguments))
+    return made
+
+
+def _is_in_a_worker() -> bool:
+    """Whether this job of a sweep runs in a process that was not started by the command."""
+    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    workers = ("JoblibLauncher", "RayLauncher")
+    return is_sweep and str(HydraConfig.get().launcher._target_).endswith(workers)
+
+
+def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - Lightning's
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    return cast(Trainer, instantiate(config, **arguments))
