@@ -14,7 +14,7 @@ from tests.benchmarks.speed.timing import TimedProcess, compare, interleave
 ROOT = Path(__file__).resolve().parents[3]
 TRAIN = ("-m", "msdn_lit.commands.train.train")
 DATA = ("data=synthetic", "features=semisynthetic")  # need no file
-ONE_STEP = ("trainer=cpu", "sampler.batch_size=20", "trainer.max_steps=1", "protocol=honest")
+RECIPE = ("experiment=demo", "callbacks=default", "protocol=honest", "trainer.max_steps=1")
 CALLBACK = f"+callbacks.first_step._target_={__name__}.FirstStep"
 STARTED = "SPEED_BENCHMARK_STARTED"  # environment variable
 PRINTED = "first step after "
@@ -44,7 +44,7 @@ def commands():
             imported = time.perf_counter()
             run_python(folder, environment, *TRAIN, "--help")
             helped = time.perf_counter()
-            output = run_python(folder, environment, *TRAIN, *DATA, *ONE_STEP, CALLBACK)
+            output = run_python(folder, environment, *TRAIN, *RECIPE, *DATA, CALLBACK)
             (line,) = (line for line in output.splitlines() if line.startswith(PRINTED))
             yield {
                 "torch": imported - start,
