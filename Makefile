@@ -44,11 +44,11 @@ lint: setup ## ruff
 type: setup ## mypy --strict
 	$(BIN)/mypy
 
-bench: setup ## speed and memory, compared with the release's order of computation and hardware limits (20 minutes)
-	$(BIN)/python -m tests.benchmarks.speed $(ARGS)
+bench: setup ## speed and memory, beside the release's order of computation and the machine's limits (20 minutes)
+	$(BIN)/msdn-bench $(ARGS)
 
-bench-growth: setup ## growth of time and memory with images, regions, attributes and classes; draws growth.png (2 minutes)
-	$(BIN)/python -m tests.benchmarks.speed --growth $(ARGS)
+bench-growth: setup ## time and memory as images, regions, attributes and classes become more; draws a picture (2 minutes)
+	$(BIN)/msdn-bench --growth $(ARGS)
 
 bench-sweeps: setup ## what launchers cost a job, and a sweep that is finished (10 minutes)
 	$(BIN)/python -m tests.benchmarks.sweeps

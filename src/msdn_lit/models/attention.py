@@ -27,10 +27,10 @@ def bilinear_maps(attribute_vectors_KE: Tensor, weights_MED: Tensor, regions_BRD
 
 
 def over_regions(compatibility_KBR: Tensor) -> Tensor:
-    """Normalises compatibilities (K, B, R) so that each attribute's attention sums to one over R."""
+    """Returns attention over regions: the softmax over R, so that each attribute sums to one."""
     return compatibility_KBR.softmax(dim=2)
 
 
 def over_attributes(compatibility_KBR: Tensor) -> Tensor:
-    """Normalises compatibilities (K, B, R) so that each region's attention sums to one over K."""
+    """Returns attention over attributes: the softmax over K, so that each region sums to one."""
     return compatibility_KBR.softmax(dim=0)

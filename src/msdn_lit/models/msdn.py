@@ -37,7 +37,7 @@ class SubNetOutput(NamedTuple):
 
 
 class SubNet(nn.Module):
-    """M matrices W_m of bilinear maps a_k^T W_m v_r; subclasses turn the maps into attribute scores.
+    """Base class of sub-nets: M matrices W_m of bilinear maps a_k^T W_m v_r.
 
     Args:
         num_random: Number of matrices that are initialised from N(0, 1); they are the first ones.
@@ -68,8 +68,8 @@ class SubNet(nn.Module):
 class AttributeToVisual(SubNet):
     """Attribute -> visual sub-net, eq. 1-3: each attribute attends to regions.
 
-    beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r. The score is computed as
-    sum_r beta_k^r (a_k^T W_1 v_r).
+    beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r,
+    computed as sum_r beta_k^r (a_k^T W_1 v_r).
 
     Args:
         word_dim: Word-vector size E.
@@ -122,7 +122,7 @@ class VisualToAttribute(SubNet):
 
 
 class VisualToAttributePaper(SubNet):
-    """Visual -> attribute sub-net as printed, eq. 4-7: a third map turns region into attribute scores.
+    """Visual -> attribute sub-net as printed, eq. 4-7: a third map carries scores to attributes.
 
     gamma_r = softmax_k(v_r^T W_3 a_k), Psi'_r = v_r^T W_4 sum_k gamma_r^k a_k,
     Psi_k = sum_r (a_k^T W_att v_r) Psi'_r.
@@ -175,7 +175,7 @@ class RegionDropout(nn.Module):
 
 
 class MSDN(nn.Module):
-    """Sub-nets that share trainable attribute vectors: MSDN with both directions, ablations with one.
+    """Sub-nets that share trainable attribute vectors: both directions for MSDN, one for ablations.
 
     Args:
         attribute_vectors_KE: Word vectors of the attributes, (K, E). Initial values: unit rows.

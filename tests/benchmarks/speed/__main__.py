@@ -1,4 +1,4 @@
-"""Measures training, evaluation, loading and extraction beside the release and hardware limits.
+"""Measures speed and memory, and compares them with the release and with hardware limits.
 
     python -m tests.benchmarks.speed [--only step trainer ...] [--growth]
 
@@ -60,20 +60,21 @@ def main():
 
 def parse_options():
     """Parses the command line."""
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(
-        PROGRAM, None, __doc__.splitlines()[0], formatter_class=formatter
-    )
-    add = parser.add_argument
-    add("--only", nargs="+", default=list(SECTIONS), choices=SECTIONS, help="sections to run")
-    add("--growth", action="store_true", help="measure growth instead, and draw growth.png")
-    add("--device", default="cpu", choices=("cpu", "cuda"), help="device of the models")
-    precisions = ("fp32", "bf16")
-    add("--precision", nargs="+", default=precisions, choices=precisions, help="precisions to run")
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__.splitlines()[0])
+
+    def add(option, default, text, **more):
+        shown = ", ".join(default) if isinstance(default, tuple) else default
+        parser.add_argument(option, default=default, help=f"{text} (default: {shown})", **more)
+
+    names, precisions = tuple(SECTIONS), ("fp32", "bf16")
+    add("--only", names, "sections to run", nargs="+", choices=names, metavar="SECTION")
+    add("--precision", precisions, "precisions to run", nargs="+", choices=precisions)
+    add("--device", "cpu", "device of the models", choices=("cpu", "cuda"))
+    parser.add_argument("--growth", action="store_true", help="measure growth, draw growth.png")
     for option, (default, _, text) in NUMBERS.items():
-        add(option, type=int, default=default, metavar="N", help=text)
-    add("--backbone", default="mobilenetv2_100", metavar="NAME", help="timm's name of the backbone")
-    add("--out", type=Path, default=Path("logs/bench"), metavar="FOLDER", help="output folder")
+        add(option, default, text, type=int, metavar="N")
+    add("--backbone", "mobilenetv2_100", "timm's name of the backbone", metavar="NAME")
+    add("--out", Path("logs/bench"), "output folder", type=Path, metavar="FOLDER")
     return parser.parse_args()
 
 

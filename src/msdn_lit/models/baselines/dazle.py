@@ -14,7 +14,8 @@ from msdn_lit.models.msdn import SubNet
 class DAZLE(SubNet):
     """Attribute -> visual sub-net with a gate per attribute, which weights its score in each image.
 
-    A_k = softmax_r(a_k^T W_2 v_r), F_k = sum_r A_k^r v_r, score_k = sigmoid(a_k^T W_3 F_k) (a_k^T W_1 F_k).
+    A_k = softmax_r(a_k^T W_2 v_r), F_k = sum_r A_k^r v_r,
+    score_k = sigmoid(a_k^T W_3 F_k) (a_k^T W_1 F_k).
     Both bilinear forms of F_k are computed region by region and summed.
 
     `MSDN` with this as its only sub-net is the released model: trained attribute vectors, unit

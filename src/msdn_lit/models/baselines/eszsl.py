@@ -1,11 +1,11 @@
-"""ESZSL, "An embarrassingly simple approach to zero-shot learning" (Romera-Paredes and Torr, ICML 2015).
+"""ESZSL (Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", 2015).
 
 A bilinear compatibility model with a closed-form solution. W minimises, over the seen classes,
 
     ||X W Z^T - Y||^2 + gamma ||W Z^T||^2 + lambda ||X W||^2 + gamma lambda ||W||^2
 
-where X (N, D) holds the pooled images, Z (C, K) the class vectors, and Y (N, C) is one in the column
-of an image's class and zero elsewhere (as in the authors' code).
+where X (N, D) holds the pooled images, Z (C, K) the class vectors, and Y (N, C) is one in the
+column of an image's class and zero elsewhere (as in the authors' code).
 """
 
 from collections.abc import Iterable
@@ -100,7 +100,7 @@ class ESZSL(BilinearCompatibility):
         """Sets the weights to the solution; memory does not grow with the number of images.
 
         Args:
-            batches: Regions (B, R, D) and class ids (B,) of batches that hold each training image once.
+            batches: Regions (B, R, D) and class ids (B,), with each training image once.
             seen: Ids of the seen classes.
         """
         (C, _), (D, _) = self.class_attributes_CK.shape, self.weights_DK.shape

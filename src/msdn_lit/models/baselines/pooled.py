@@ -1,4 +1,4 @@
-"""Bilinear compatibility of the pooled image and a class, x^T W z^c: the net of ALE, SJE and DeViSE.
+"""Bilinear compatibility of pooled image and class, x^T W z^c: the net of ALE, SJE and DeViSE.
 
 The three methods differ in their losses (losses/ranking.py). With MSDN's loss, the net is the
 baseline of MSDN's ablation: it maps the pooled feature to the attributes.
