@@ -1,12 +1,10 @@
-"""A measurement that says how often it was made; a process that imports it has imported little."""
+"""A measurement that counts its repetitions; a process that imports it imports little."""
+
+from itertools import count
 
 
-class Counter:
-    def __init__(self, name, file):
-        self.name, self.file, self.number = name, file, 0
-
-    def __call__(self):
-        self.number += 1
-        with self.file.open("a") as file:
-            file.write(self.name)
-        return self.number
+def repetitions(name, file):
+    for number in count(1):
+        with file.open("a") as log:
+            log.write(name)
+        yield number

@@ -1,8 +1,9 @@
-"""What several test modules share."""
+"""Helpers that several test modules share."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
@@ -68,3 +69,20 @@ class PullPlug(Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_step == self.step:
             raise self.error
+
+
+def numeric_gradient(function, arrays, step=1e-5):
+    """Central differences in float64 of a piecewise smooth function of a list of arrays."""
+    gradients = []
+    for array in arrays:
+        gradient = np.zeros_like(array)
+        for index in np.ndindex(*array.shape):
+            value = array[index]
+            array[index] = value + step
+            above = function(arrays)
+            array[index] = value - step
+            below = function(arrays)
+            array[index] = value
+            gradient[index] = (above - below) / (2 * step)
+        gradients.append(gradient)
+    return gradients

@@ -41,7 +41,8 @@ def test_a_stage_of_a_transformer():
 def test_images_of_a_size_that_the_model_refuses():
     backbone = RegionBackbone("vit_tiny_patch16_224", pretrained=False)
     with pytest.raises(
-        DataError, match=r"refuses the images .*Set features.transform.image_size.*img_size"
+        DataError,
+        match=r"does not accept images of this size .*Set features.transform.image_size.*img_size",
     ):
         backbone.feature_map(torch.zeros(1, 3, 96, 96))
 
@@ -49,11 +50,12 @@ def test_images_of_a_size_that_the_model_refuses():
 def test_a_model_without_a_map():
     backbone = RegionBackbone("volo_d1_224", pretrained=False)
     with pytest.raises(
-        DataError, match=r"gives no feature map: expected .*found \(1, 197, 384\). Choose another"
+        DataError,
+        match=r"output is not a feature map: expected .*found \(1, 197, 384\). Choose another",
     ):
         backbone.feature_map(torch.zeros(1, 3, 224, 224))
 
 
 def test_a_model_that_timm_does_not_know():
-    with pytest.raises(DataError, match=r"timm knows no model 'resnet11'.*Did you mean"):
+    with pytest.raises(DataError, match=r"timm has no model 'resnet11'.*Did you mean"):
         RegionBackbone("resnet11", pretrained=False)

@@ -166,7 +166,7 @@ class TestBundle:
             (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
             (
                 lambda c: c["backbone"].update(model_name="resnet9999"),
-                "cannot be built .*timm knows no model",
+                "cannot be built .*timm has no model",
             ),
             (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
             (lambda c: c.update(calibration=10**400), "fusion or calibration makes no sense"),

@@ -1,4 +1,4 @@
-"""Each term against loops, its limits, and finite differences."""
+"""The loss and its terms against loops, limits and finite differences."""
 
 import math
 from functools import partial
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
 from tests import reference
+from tests.helpers import numeric_gradient
 
 B, C = 4, 9
 SEEN, UNSEEN, NEITHER = [5, 0, 2, 7], [6, 1, 8], [3, 4]
@@ -21,7 +22,7 @@ ROLES = torch.tensor(SEEN), torch.tensor(UNSEEN)
 WEIGHTS = {"lambda_cal": 0.3, "lambda_distill": 0.07}
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
-# name -> (number of logits it takes, ours, the reference's)
+# name: (number of sub-nets whose logits it takes, our function, the reference's function)
 TERMS = {
     f"{kind}_{form}": (
         count,
@@ -61,13 +62,14 @@ def one_hot_rows(c, value):
 
 
 def call(name, logits, roles=ROLES):
-    """Our term, with as many of the logits as it takes."""
+    """Computes our term from as many of the logits as it takes."""
     count, ours, _ = TERMS[name]
     labels = (torch.tensor(LABELS),) if name.startswith("cross_entropy") else ()
     return ours(*logits[:count], *labels, *roles)
 
 
 def call_reference(name, logits):
+    """Computes the term of the reference from as many of the logits as it takes."""
     count, _, theirs = TERMS[name]
     labels = (LABELS,) if name.startswith("cross_entropy") else ()
     return theirs(*logits[:count], *labels, SEEN, UNSEEN)
@@ -81,25 +83,8 @@ def make_loss(form, **changes):
     return MSDNLoss(*ROLES, **{**functions, **WEIGHTS, "calibration": 1.0, **changes})
 
 
-def numeric_gradient(function, arrays, step=1e-5):
-    """Central differences in float64; the terms are piecewise smooth, kinks have measure zero."""
-    gradients = []
-    for array in arrays:
-        gradient = np.zeros_like(array)
-        for index in np.ndindex(*array.shape):
-            value = array[index]
-            array[index] = value + step
-            above = function(arrays)
-            array[index] = value - step
-            below = function(arrays)
-            array[index] = value
-            gradient[index] = (above - below) / (2 * step)
-        gradients.append(gradient)
-    return gradients
-
-
 def assert_gradients_close(logits, numeric):
-    """float32 against float64 differences: 1e-4 of the largest component is what float32 can promise."""
+    """Compares float32 gradients with float64 differences, to 1e-4 of the largest component."""
     for ours, theirs in zip(logits, numeric, strict=True):
         gradient = ours.grad if ours.grad is not None else torch.zeros_like(ours)
         atol = 1e-4 * max(np.abs(theirs).max(), 1e-3)
@@ -114,7 +99,7 @@ def doubles(logits):
 @pytest.mark.parametrize("scale", [0.01, 1.0, 20.0, 300.0])
 def test_term_equals_loops(name, scale):
     logits = random_logits(scale)
-    # float32 log-probabilities carry an error of their own size; distances of tiny logits are tiny themselves
+    # the error of float32 log-probabilities is relative to their size, and tiny logits are close
     assert call(name, logits).item() == pytest.approx(
         call_reference(name, doubles(logits)), rel=2e-5, abs=2e-7
     )
@@ -137,8 +122,8 @@ def test_value_and_gradient_are_finite_at_extremes(name, extreme, dtype):
     value.backward()
     assert value.dtype == torch.float32
     assert value.isfinite()
+    # every formula would fail here if a gradient exceeded 65504, float16's largest number
     for L in logits[: TERMS[name][0]]:
-        # a gradient beyond 65504 is infinite in float16, whatever the formula
         assert L.grad.isfinite().all()
 
 
@@ -158,7 +143,7 @@ def test_half_precision_logits_are_computed_in_float32(name, dtype):
 
 
 @every_term
-def test_classes_in_neither_role_take_no_part(name):
+def test_classes_that_are_neither_seen_nor_unseen_have_no_effect(name):
     logits = [L.requires_grad_() for L in random_logits()]
     changed = [L.detach().clone() for L in logits]
     for L in changed:
@@ -171,8 +156,10 @@ def test_classes_in_neither_role_take_no_part(name):
 
 @every_term
 def test_order_of_class_ids_does_not_matter(name):
-    logits, turned = random_logits(), [ids.flip(0) for ids in ROLES]
-    assert call(name, logits, turned).item() == pytest.approx(call(name, logits).item(), rel=1e-6)
+    logits, reversed_roles = random_logits(), [ids.flip(0) for ids in ROLES]
+    assert call(name, logits, reversed_roles).item() == pytest.approx(
+        call(name, logits).item(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in TERMS if name != "distillation_release"])
@@ -182,7 +169,7 @@ def test_softmax_terms_ignore_a_shift_of_each_row(name):
     assert call(name, shifted).item() == pytest.approx(call(name, logits).item(), rel=1e-5)
 
 
-def test_logit_distance_does_not_ignore_a_shift_of_one_side():
+def test_logit_distance_depends_on_a_shift_of_one_subnets_logits():
     first, second = random_logits()
     assert terms.logit_distance(first + 1, second) != pytest.approx(
         terms.logit_distance(first, second).item(), rel=0.01
@@ -203,7 +190,7 @@ def test_self_calibration_falls_when_unseen_logits_rise(form):
     assert all(later < earlier for earlier, later in pairwise(values))
 
 
-def test_self_calibration_of_the_release_vanishes_when_all_mass_is_unseen():
+def test_self_calibration_of_the_release_is_zero_when_all_probability_is_unseen():
     rises = torch.zeros(C)
     rises[UNSEEN] = 60.0
     assert call("self_calibration_release", [random_logits()[0] + rises]).item() == pytest.approx(
@@ -211,7 +198,7 @@ def test_self_calibration_of_the_release_vanishes_when_all_mass_is_unseen():
     )
 
 
-def test_cross_entropies_of_equal_logits_count_their_classes():
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes():
     zeros = [torch.zeros(B, C)]
     assert call("cross_entropy_release", zeros).item() == pytest.approx(
         math.log(len(SEEN) + len(UNSEEN))
@@ -268,7 +255,7 @@ def test_logit_distance_grows_with_the_square_of_the_scale():
 
 
 @every_form
-def test_distillation_teaches_both_subnets(form):
+def test_distillation_has_a_gradient_for_both_subnets(form):
     logits = [L.requires_grad_() for L in random_logits()]
     call(f"distillation_{form}", logits).backward()
     candidates = SEEN + UNSEEN
@@ -300,30 +287,30 @@ def test_loss_has_the_gradient_of_the_loops(form):
 
 
 @every_form
-def test_one_subnet_has_nothing_to_distil(form):
+def test_distillation_of_one_subnet_is_zero(form):
     logits = random_logits(count=1)
     assert make_loss(form)(logits, torch.tensor(LABELS)).distillation == 0
 
 
 @every_form
-def test_loss_leaves_the_logits_as_they_are(form):
+def test_loss_does_not_change_the_logits(form):
     logits = random_logits()
     make_loss(form)(logits, torch.tensor(LABELS))
     assert all(torch.equal(a, b) for a, b in zip(logits, random_logits(), strict=True))
 
 
 @every_form
-def test_margin_reaches_self_calibration_but_not_cross_entropy(form):
+def test_margin_changes_self_calibration_but_not_cross_entropy(form):
     labels = torch.tensor(LABELS)
-    without, with_it = (
+    without, calibrated = (
         make_loss(form, calibration=gamma)(random_logits(), labels) for gamma in (0.0, 1.0)
     )
-    assert torch.equal(without.cross_entropy, with_it.cross_entropy)
-    assert with_it.self_calibration < without.self_calibration
+    assert torch.equal(without.cross_entropy, calibrated.cross_entropy)
+    assert calibrated.self_calibration < without.self_calibration
 
 
 @every_form
-def test_roles_move_with_the_loss_but_stay_out_of_its_checkpoint(form):
+def test_class_ids_are_buffers_that_are_not_saved(form):
     loss = make_loss(form)
     assert {name for name, _ in loss.named_buffers()} == {"seen", "unseen"}
     assert not loss.state_dict()

@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
 
 class Form(NamedTuple):
     subnets: dict
-    axes: tuple[str, str]  # along which each sub-net's attention sums to one
+    axes: tuple[str, str]  # axis over which each sub-net's attention sums to one
     num_matrices: int
 
 
@@ -67,7 +67,7 @@ close = partial(torch.testing.assert_close, rtol=2e-5, atol=2e-6)
 
 
 def make_net(form, sizes=USUAL, scale=1.0, renormalize=False, only=None):
-    """A net whose every weight is random; the same one each time."""
+    """Returns a net whose weights are all random, the same in each call."""
     generator = torch.Generator().manual_seed(7)
     subnets = {name: make for name, make in FORMS[form].subnets.items() if only in (None, name)}
     net = MSDN(
@@ -78,7 +78,7 @@ def make_net(form, sizes=USUAL, scale=1.0, renormalize=False, only=None):
         renormalize=renormalize,
     )
     with torch.no_grad():
-        # rows of the attribute vectors leave length one, as training makes them do
+        # attribute vectors of other lengths than one, as after training
         net.attribute_vectors_KE.mul_(1 + torch.rand(sizes.K, 1, generator=generator))
         for name, make in FORMS[form].subnets.items():
             weights_MED = torch.empty_like(make(sizes.E, sizes.D).weights_MED).normal_(
@@ -100,7 +100,7 @@ def double(tensor):
 
 
 def reference_outputs(form, net, regions_BRD):
-    """(logits, scores, attention) of each sub-net, from the net's weights; ours are all stored as (E, D)."""
+    """Computes (logits, scores, attention) of each sub-net in loops; our weights are (E, D)."""
     V = double(net.attribute_vectors_KE)
     V = reference.unit_rows(V) if net.renormalize else V
     F = np.array([reference.unit_rows(image) for image in double(regions_BRD)])
@@ -167,7 +167,7 @@ def test_permuting_regions_permutes_attention_and_nothing_else(form):
 
 
 @every_form
-def test_an_image_does_not_see_its_batch(form):
+def test_outputs_of_an_image_do_not_depend_on_its_batch(form):
     net, regions_BRD = make_net(form), make_regions()
     alone = [net(image_RD[None]) for image_RD in regions_BRD]
     for subnet, output in enumerate(net(regions_BRD)):
@@ -176,7 +176,7 @@ def test_an_image_does_not_see_its_batch(form):
 
 
 @every_form
-def test_scale_of_each_region_changes_nothing(form):
+def test_outputs_do_not_depend_on_the_length_of_a_region(form):
     net, regions_BRD = make_net(form), make_regions()
     scales = torch.logspace(-5, 5, regions_BRD[..., 0].numel()).reshape(*regions_BRD.shape[:2], 1)
     assert_outputs_close(net(regions_BRD * scales), net(regions_BRD))
@@ -199,7 +199,7 @@ def test_renormalize_keeps_only_the_direction_of_attribute_vectors(form, renorma
 
 @every_form
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_subnet_alone_equals_itself_in_the_pair(form, index):
+def test_a_subnet_alone_computes_the_same_as_in_the_pair(form, index):
     name = list(FORMS[form].subnets)[index]
     alone = make_net(form, only=name)(make_regions())
     assert_outputs_close(alone, [make_net(form)(make_regions())[index]])
@@ -207,15 +207,15 @@ def test_a_subnet_alone_equals_itself_in_the_pair(form, index):
 
 def test_outputs_have_the_order_of_the_subnets():
     net = make_net("release")
-    turned = MSDN(
+    swapped = MSDN(
         torch.ones(6, 7),
         torch.ones(8, 6),
         5,
         subnets=dict(reversed(FORMS["release"].subnets.items())),
     )
-    turned.load_state_dict(net.state_dict())
-    turned.class_attributes_CK.copy_(net.class_attributes_CK)
-    assert_outputs_close(turned(make_regions()), net(make_regions())[::-1])
+    swapped.load_state_dict(net.state_dict())
+    swapped.class_attributes_CK.copy_(net.class_attributes_CK)
+    assert_outputs_close(swapped(make_regions()), net(make_regions())[::-1])
 
 
 @every_form
@@ -241,7 +241,7 @@ def test_extreme_float16_regions_stay_finite_with_their_gradients(form, value):
     net = make_net(form)
     outputs = net(torch.full(USUAL[:3], value, dtype=torch.float16))
     assert_finite_with_gradients(net, outputs)
-    # a region of zeros says nothing, any other constant says the same
+    # a region of zeros contributes nothing; any other constant region contributes the same
     assert (outputs[0].logits_BC.abs().max() > 0.01) == (value > 0)
 
 
@@ -283,7 +283,7 @@ def test_every_matrix_leaves_its_initial_value_within_two_steps(form):
 
 
 @pytest.mark.parametrize("R", [1, 4, 9])
-def test_effective_regions_scale_the_scores_to_so_many_means(R):
+def test_region_scale_multiplies_the_mean_over_regions(R):
     net, regions_BRD = make_net("release"), make_regions(Sizes(R=R))
     expected = net(regions_BRD)[1]
     net.subnets["visual_to_attribute"].region_scale = 2.5
@@ -294,27 +294,27 @@ def test_effective_regions_scale_the_scores_to_so_many_means(R):
 
 
 class TestRegionDropout:
-    REGIONS_BRD = torch.arange(64 * 10).reshape(64, 10, 1).expand(-1, -1, 3)  # no two alike
+    REGIONS_BRD = torch.arange(64 * 10).reshape(64, 10, 1).expand(-1, -1, 3)  # all different
 
     @pytest.mark.parametrize(("dropped", "kept"), [(0.8, 2), (0.5, 5), (0.999, 1), (0.0, 10)])
-    def test_keeps_other_regions_of_each_image_and_none_twice(self, dropped, kept):
+    def test_regions_are_drawn_for_each_image_without_replacement(self, dropped, kept):
         found_BR = RegionDropout(dropped)(self.REGIONS_BRD)[:, :, 0]
         assert found_BR.shape == (64, kept)
-        assert (found_BR // 10 == torch.arange(64)[:, None]).all()  # of its own image
+        assert (found_BR // 10 == torch.arange(64)[:, None]).all()  # from the same image
         assert all(len(set(row)) == kept for row in found_BR.tolist())
         if 1 < kept < 10:
             assert len({tuple(sorted(row)) for row in (found_BR % 10).tolist()}) > 10
 
-    def test_each_region_as_often_as_any_other(self):
+    def test_all_regions_are_kept_equally_often(self):
         torch.manual_seed(0)
         counts_R = torch.bincount(RegionDropout(0.7)(self.REGIONS_BRD)[:, :, 0].flatten() % 10)
         assert counts_R.sum() == 64 * 3
         assert stats.chisquare(counts_R.numpy()).pvalue > 1e-4
 
-    def test_evaluation_sees_every_region(self):
+    def test_evaluation_keeps_every_region(self):
         assert RegionDropout(0.8).eval()(self.REGIONS_BRD) is self.REGIONS_BRD
 
-    def test_the_net_drops_only_while_it_trains(self):
+    def test_the_net_drops_regions_in_training_mode_only(self):
         net, regions_BRD = make_net("release"), make_regions()
         expected = net(regions_BRD)
         net.region_dropout = RegionDropout(0.5)
@@ -324,12 +324,12 @@ class TestRegionDropout:
         )
 
     @pytest.mark.parametrize("dropped", [-0.1, 1.0, float("nan")])
-    def test_what_is_no_share(self, dropped):
+    def test_a_share_outside_0_to_1_is_refused(self, dropped):
         with pytest.raises(ConfigError, match="region_dropout is wrong"):
             RegionDropout(dropped)
 
 
-def test_initial_matrices_of_the_release():
+def test_initial_matrices_of_the_release_are_normal_or_zero():
     torch.manual_seed(0)
     first, second = (
         make(60, 70).weights_MED.detach() for make in FORMS["release"].subnets.values()
@@ -348,7 +348,7 @@ def test_initial_attention_is_uniform():
 
 
 class LargestOutput(TorchDispatchMode):
-    """Remembers the size of the largest tensor that any operation gave, views included."""
+    """Records the size of the largest output of any operation, including views."""
 
     numel = 0
 
@@ -363,11 +363,11 @@ class LargestOutput(TorchDispatchMode):
 def test_nothing_of_the_size_of_batch_by_attributes_by_channels_is_built(form):
     sizes = Sizes(B=10, R=2, D=20, K=10, E=3, C=4)
     M = FORMS[form].num_matrices
-    legitimate = max(
+    largest_needed = max(
         sizes.B * sizes.R * sizes.D, M * sizes.K * sizes.B * sizes.R, M * sizes.K * sizes.D
     )
     forbidden = sizes.B * sizes.K * sizes.D
-    assert legitimate < forbidden
+    assert largest_needed < forbidden
     net, regions_BRD = make_net(form, sizes), make_regions(sizes)
     with LargestOutput() as record:
         outputs = net(regions_BRD)

@@ -1,5 +1,6 @@
-"""What the bench measures is what it says: the same values in both orders, true counts, and memory that is kept."""
+"""The benchmark of speed measures the same computation twice, and counts and times it correctly."""
 
+import importlib
 import json
 import math
 import subprocess
@@ -7,33 +8,42 @@ import sys
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from msdn_lit.commands.train import train
-from tests.benchmarks.speed import bench
-from tests.benchmarks.speed.contenders import TimedProcess, interleave
+from msdn_lit.losses import MSDNLoss
+from msdn_lit.models import MSDN
+from tests.benchmarks.speed import __main__ as speed
+from tests.benchmarks.speed import workload
 from tests.benchmarks.speed.growth import Point, draw_growth, exponents
-from tests.benchmarks.speed.limits import Products
-from tests.benchmarks.speed.outcome import Comparison
 from tests.benchmarks.speed.release import ReleaseOrder
-from tests.benchmarks.speed.shape import Shape
-from tests.benchmarks.speed.training import TrainerSteps, TrainingStep
-from tests.benchmarks.speed.workload import make_batch, make_loss, make_net, make_store
-from tests.counting import Counter
-from tests.test_parallel import weights_of
+from tests.benchmarks.speed.timing import Comparison, TimedProcess, compare, interleave
+from tests.benchmarks.speed.training import products, trainer_steps, training_step
+from tests.benchmarks.speed.workload import Shape, make_batch, make_loss, make_net, make_store
+from tests.counting import repetitions
+from tests.helpers import weights_of
 
 SMALL = Shape(B=6, R=5, D=16, K=7, C=9, E=4)
 CPU = torch.device("cpu")
+SECONDS = {"net": 1, "loss": 2, "backward": 4, "optimizer": 8, "loading": 16}
+quiet_trainer = pytest.mark.filterwarnings(
+    "ignore:You defined a `validation_step`", "ignore:The number of training batches"
+)
 
 
-def test_the_release_order_computes_the_same_loss_and_gradients():
+def test_the_release_order_computes_the_same_outputs_and_gradients():
     torch.manual_seed(0)
     net, (regions_BRD, labels_B), loss = make_net(SMALL), make_batch(SMALL), make_loss(SMALL)
     for parameter in net.parameters():
         parameter.data = torch.randn_like(parameter)
     release = ReleaseOrder(net)
-    ours = loss([output.logits_BC for output in net(regions_BRD)], labels_B).loss
-    theirs = loss(release(regions_BRD.float().transpose(1, 2)), labels_B).loss
+    ours, theirs = net(regions_BRD), release(regions_BRD.float().transpose(1, 2))
+    for output, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(tuple(output), tuple(expected))
+    ours, theirs = (
+        loss([output.logits_BC for output in outputs], labels_B).loss for outputs in (ours, theirs)
+    )
     torch.testing.assert_close(ours, theirs)
     ours.backward()
     theirs.backward()
@@ -53,46 +63,98 @@ def test_the_release_order_computes_the_same_loss_and_gradients():
         )
 
 
-def test_counted_operations_are_those_of_the_products():
-    shape = Shape(B=4, R=9, D=32, K=11, C=6, E=5)
+def counted_flops(shape):
+    """FLOPs of a forward and of a backward pass, as PyTorch counts them, without class logits."""
     net, (regions_BRD, labels_B), loss = make_net(shape), make_batch(shape), make_loss(shape)
-    classes = (
-        2 * 2 * shape.B * shape.K * shape.C
-    )  # attribute scores to logits in both sub-nets; not counted by us
-    with FlopCounterMode(display=False) as counter:
+    logit_products = 2 * 2 * shape.B * shape.K * shape.C  # of both sub-nets, in each pass
+    with FlopCounterMode(display=False) as forward:
         logits = [output.logits_BC for output in net(regions_BRD)]
-    assert counter.get_total_flops() == shape.forward_flops() + classes
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as backward:
         loss(logits, labels_B).loss.backward()
-    assert counter.get_total_flops() == shape.step_flops() - shape.forward_flops() + classes
+    return [counter.get_total_flops() - logit_products for counter in (forward, backward)]
 
 
-def test_the_limit_of_a_step_follows_from_the_rate_of_its_products():
-    seconds = Products(SMALL, CPU, "fp32")()
-    assert seconds["step"] / seconds["forward"] > 1
-    large = 2 * 4 * SMALL.K * SMALL.D * SMALL.B * SMALL.R
-    assert seconds["forward"] == pytest.approx(SMALL.forward_flops() / seconds["rate"])
-    assert SMALL.forward_flops() > large
+def test_flops_are_those_that_pytorch_counts():
+    shape = Shape(B=4, R=9, D=32, K=11, C=6, E=5)
+    forward, backward = counted_flops(shape)
+    assert shape.forward_flops() == forward
+    assert shape.step_flops() == forward + backward
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_limit_is_the_time_of_all_products_at_the_rate_of_the_measured_ones(
+    monkeypatch, precision
+):
+    shape, rate = Shape(B=4, R=9, D=32, K=11, C=6, E=5), 1e6
+    with FlopCounterMode(display=False) as counter:
+        monkeypatch.setattr(
+            "tests.benchmarks.speed.timing.perf_counter", lambda: counter.get_total_flops() / rate
+        )
+        limit = next(products(shape, CPU, precision))
+        measured = counter.get_total_flops()
+    forward, backward = counted_flops(shape)
+    assert 0.8 * (forward + backward) < measured < forward + backward
+    assert limit == pytest.approx({"forward": forward / rate, "step": (forward + backward) / rate})
+
+
+@pytest.fixture
+def fake_clock(monkeypatch):
+    """A clock that only the parts of a step advance, each by its `SECONDS`."""
+    now = 0
+
+    def advance(part):
+        nonlocal now
+        now += SECONDS[part]
+
+    def advance_after(function, part):
+        return lambda *args, **kwargs: (function(*args, **kwargs), advance(part))[0]
+
+    def advance_after_forward(module, *_):
+        if isinstance(module, MSDN | ReleaseOrder):
+            advance("net")
+        elif isinstance(module, MSDNLoss):
+            advance("loss")
+
+    def make_gather(*args):
+        return advance_after(original_make_gather(*args), "loading")
+
+    original_make_gather = workload.make_gather
+    rmsprop = importlib.import_module("torch.optim.rmsprop")
+    monkeypatch.setattr(workload, "make_gather", make_gather)
+    monkeypatch.setattr(rmsprop, "rmsprop", advance_after(rmsprop.rmsprop, "optimizer"))
+    monkeypatch.setattr(torch.Tensor, "backward", advance_after(torch.Tensor.backward, "backward"))
+    monkeypatch.setattr("tests.benchmarks.speed.timing.perf_counter", lambda: now)
+    hook = register_module_forward_hook(advance_after_forward)
+    yield
+    hook.remove()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("release", [False, True])
-def test_parts_of_a_step_make_the_step(precision, release):
-    seconds = TrainingStep(SMALL, CPU, precision, release)()
-    assert seconds["step"] == pytest.approx(
-        seconds["forward"] + seconds["backward"] + seconds["optimizer"]
-    )
+@pytest.mark.usefixtures("fake_clock")
+def test_each_part_of_a_step_is_timed_as_that_part(precision, release):
+    step = training_step(SMALL, CPU, precision, release)
+    expected = {"step": 15, "forward": 1 + 2, "backward": 4, "optimizer": 8}
+    assert [next(step), next(step)] == [expected, expected]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:You defined a `validation_step`", "ignore:The number of training batches"
-)
+@quiet_trainer
+@pytest.mark.usefixtures("fake_clock")
+def test_the_rest_of_a_trainers_step_is_what_is_not_computed():
+    steps = trainer_steps(SMALL, CPU, "fp32", num_images=200, num_steps=5)
+    for _ in range(2):  # the hooks of the first trainer stay on the net
+        result = next(steps)
+        assert (result["interval"], result["rest"]) == (31, 16)
+    steps.close()
+
+
+@quiet_trainer
 def test_a_trainers_step_holds_its_rest():
-    steps = TrainerSteps(SMALL, CPU, "fp32", num_steps=5)
-    seconds = steps()
-    steps.folder.cleanup()
-    assert 0 < seconds["rest"] < seconds["interval"] < 1
-    assert 0.05 < seconds["gb"] < 20
+    steps = trainer_steps(SMALL, CPU, "fp32", num_images=200, num_steps=5)
+    result = next(steps)
+    steps.close()
+    assert 0 < result["rest"] < result["interval"] < 1
+    assert 0.05 < result["gb"] < 20
 
 
 def test_a_sparse_store_takes_no_disk(tmp_path):
@@ -106,21 +168,19 @@ def test_a_sparse_store_takes_no_disk(tmp_path):
     ]
 
 
-def test_contenders_take_turns_and_the_first_time_does_not_count(tmp_path):
+def test_processes_alternate_and_their_first_results_are_dropped(tmp_path):
     order = tmp_path / "order"
-    results = interleave(
-        {"a": TimedProcess(Counter, "a", order), "b": TimedProcess(Counter, "b", order)}, 3
-    )
-    assert results == {"a": [2, 3, 4], "b": [2, 3, 4]}
+    processes = {name: TimedProcess(repetitions, name, order) for name in "ab"}
+    assert interleave(processes, 3, consecutive=1) == {"a": [2, 3, 4], "b": [2, 3, 4]}
     assert order.read_text() == "abababab"
-    assert interleave({"a": TimedProcess(Counter, "a", order)}, 2, consecutive=3) == {"a": [6, 9]}
+    assert interleave({"a": TimedProcess(repetitions, "a", order)}, 2) == {"a": [6, 9]}
 
 
-def test_a_line_compares_each_repetition_with_its_own():
-    outcome = Comparison(
+def test_a_row_compares_each_repetition_with_its_neighbours():
+    comparison = Comparison(
         "step", "ms", ours=[1.0, 2.0, 4.0], release=[3.0, 4.0, 4.0], limit=[1.0, 1.0, 1.0]
     )
-    assert outcome.cells() == [
+    assert comparison.cells() == [
         "step",
         "2 ms",
         "4 ms",
@@ -131,7 +191,13 @@ def test_a_line_compares_each_repetition_with_its_own():
     assert Comparison("start", "s", ours=[1234.0]).cells() == ["start", "1,234 s", "", "", "", ""]
 
 
-def test_growth_is_told_by_its_exponent(tmp_path):
+def test_a_comparison_takes_one_part_of_the_results_that_have_it():
+    results = {"ours": [{"step": 0.5, "gb": 2.0}], "limit": [{"step": 0.25}], "alone": [{}]}
+    assert compare("step", "ms", results, "step") == ("step", "ms", [500.0], [], [250.0])
+    assert compare("memory", "GB", results, "gb") == ("memory", "GB", [2.0], [], [])
+
+
+def test_growth_is_measured_by_its_exponent(tmp_path):
     points = [
         Point(size, {"linear": 3.0 * size, "flat": 5.0, "root": math.sqrt(size)}, 1.0)
         for size in (1, 10, 100)
@@ -167,42 +233,31 @@ def test_freed_memory_is_taken_again_without_new_pages():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "cuda"], "there is no GPU here"),
-        (["-C", "1"], "A size is wrong"),
-        (["--repetitions", "0"], "A size is wrong"),
-        (["--images", "-3"], "A size is wrong"),
+        (["--device", "cuda"], "--device cuda: PyTorch finds no GPU. Use --device cpu."),
+        (["-C", "1"], "-C is too small: expected at least 2, found 1."),
+        (["--repetitions", "0"], "--repetitions is too small: expected at least 1, found 0."),
+        (["--test-images", "-3"], "--test-images is too small: expected at least 1, found -3."),
+        (["--workers", "-1"], "--workers is too small: expected at least 0, found -1."),
     ],
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_wrong_options_end_in_one_line(command, arguments, message):
-    code, out, error = command(bench, *arguments)
-    assert (code, out, error.count("\n")) == (2, "", 1)
-    assert message in error
+    error = f"python -m tests.benchmarks.speed: {message}\n"
+    assert command(speed, *arguments) == (2, "", error)
 
 
 @pytest.mark.slow
-def test_the_bench_writes_its_table_and_its_numbers(tmp_path):
+def test_the_benchmark_prints_its_table_and_writes_its_numbers(tmp_path):
     sizes = [f"-{letter}={getattr(SMALL, letter)}" for letter in "BRDKC"]
-    short = [
-        "--repetitions=1",
-        "--test-images=20",
-        "--images=4",
-        "--backbone=test_resnet",
-        "--image-size=64",
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.speed.bench",
-        *sizes,
-        *short,
-        f"--out={tmp_path}",
-    ]
+    short = ["--repetitions=1", "--test-images=20", "--images=4"]
+    backbone = ["--backbone=test_resnet", "--image-size=64", f"--out={tmp_path}"]
+    command = [sys.executable, "-m", "tests.benchmarks.speed", *sizes, *short, *backbone]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     content = json.loads((tmp_path / "bench.json").read_text())
-    assert done.stdout.count("\n| ") == len(content["outcomes"]) + 1 > 20
-    assert all(number > 0 for outcome in content["outcomes"] for number in outcome["ours"])
+    assert done.stdout.count("\n| ") == len(content["comparisons"]) + 1 > 20
+    numbers = [number for comparison in content["comparisons"] for number in comparison["ours"]]
+    assert all(number > 0 for number in numbers)
     assert content["environment"]["torch"] == torch.__version__.partition("+")[0]
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from msdn_lit.losses import ranking
-from tests.test_losses import numeric_gradient
+from tests.helpers import numeric_gradient
 
 B, C = 4, 9
-SEEN, UNSEEN = [5, 0, 2, 7], [6, 1, 8]  # 3 and 4 are no candidates
+SEEN, UNSEEN = [5, 0, 2, 7], [6, 1, 8]  # 3 and 4 are neither
 ROLES = torch.tensor(SEEN), torch.tensor(UNSEEN)
 LABELS = [0, 7, 5, 0]
 every_ranking = pytest.mark.parametrize("name", ["ale", "sje", "devise"])
@@ -74,19 +74,19 @@ def test_ranking_loss_has_the_gradient_of_the_loops(name):
 
 
 @every_ranking
-def test_only_seen_classes_are_rivals(name):
+def test_only_seen_classes_have_an_effect(name):
     logits_BC = make_logits().requires_grad_()
-    others = [c for c in range(C) if c not in SEEN]
+    not_seen = [c for c in range(C) if c not in SEEN]
     changed_BC = logits_BC.detach().clone()
-    changed_BC[:, others] += 1e3
+    changed_BC[:, not_seen] += 1e3
     value = call_ranking(name, logits_BC)
     value.backward()
     assert torch.equal(value, call_ranking(name, changed_BC))
-    assert not logits_BC.grad[:, others].any()
+    assert not logits_BC.grad[:, not_seen].any()
 
 
 @every_ranking
-def test_a_label_that_leads_by_the_margin_costs_nothing(name):
+def test_the_loss_is_zero_when_the_label_leads_by_the_margin(name):
     logits_BC = (2 * torch.eye(C)[LABELS]).requires_grad_()
     value = call_ranking(name, logits_BC)
     value.backward()
@@ -95,7 +95,7 @@ def test_a_label_that_leads_by_the_margin_costs_nothing(name):
 
 
 def test_ranking_losses_of_equal_logits():
-    zeros = torch.zeros(B, C)  # every one of three rivals violates the margin by all of it
+    zeros = torch.zeros(B, C)  # each of the three other seen classes violates the whole margin
     assert call_ranking("devise", zeros, 2.0).item() == pytest.approx(3 * 2)
     assert call_ranking("sje", zeros, 2.0).item() == pytest.approx(2)
     assert call_ranking("ale", zeros, 2.0).item() == pytest.approx((1 + 1 / 2 + 1 / 3) / 3 * 3 * 2)

@@ -1,9 +1,10 @@
-"""Kills extraction at random moments and compares what comes out with an uninterrupted run, byte by byte.
+"""Kills extraction at random moments and compares every byte with an uninterrupted run.
 
     python -m tests.benchmarks.kill_extract [--kills 200] [--seed 0]
 
-Each round makes a store of 96 drawn images with a small random network in a process (sometimes two, that share the
-work) which is killed by SIGKILL at a random moment, again and again until the store is there.
+Each round extracts a store of 96 generated images with a small random network. One or two processes
+share the work. They are killed by SIGKILL at random moments and started again until the store is
+complete.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # so that a kill costs a batch, and rounds end
+    store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # a kill loses one batch at most, so that rounds end
     extraction.SECONDS_BETWEEN_LOOKS = 0.02
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -46,8 +47,8 @@ def main():
         images = ImageFiles(
             miniature.MINI.image_paths(split, root), ImageTransform(64, (0.5,) * 3, (0.5,) * 3)
         )
-        regions = BackboneRegions(images, RegionBackbone("resnet10t", pretrained=False), torch.device("cpu"), "fp32", 1,
-                                  False)  # fmt: skip
+        backbone = RegionBackbone("resnet10t", pretrained=False)
+        regions = BackboneRegions(images, backbone, torch.device("cpu"), "fp32", 1, False)
         D, H, W = regions.grid()
         manifest = Manifest({}, "", (len(images), H * W, D), (H, W), "")
 
@@ -55,7 +56,7 @@ def main():
             write_store(target, manifest, regions, BATCH_SIZE)
 
         def make_in_group(target):
-            os.setpgrp()  # so that decoders whose parent was killed can be found
+            os.setpgrp()  # to kill the decoding processes of a killed parent
             make(target)
 
         make(root / "truth")

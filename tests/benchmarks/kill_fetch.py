@@ -1,10 +1,11 @@
-"""Kills msdn-fetch at random moments and runs it again, until no byte can be doubted.
+"""Kills msdn-fetch at random moments, runs it again, and compares every byte with the truth.
 
     python -m tests.benchmarks.kill_fetch [--kills 200] [--seed 0]
 
-A server on the loopback interface offers a miniature benchmark at a throttled rate; the command runs in a child process
-that is killed with SIGKILL. After every kill, each file under its final name is compared with the truth; after every
-completed fetch, the whole folder, which is then removed.
+A server on the loopback interface offers a miniature benchmark at a throttled rate. The command
+runs in a child process that is killed with SIGKILL. After every kill, each file under its final
+name is compared with the truth. After every completed fetch, the whole folder is compared and
+removed.
 """
 
 import argparse
@@ -30,13 +31,13 @@ OWN = {
     "CUB/images/3/own.jpg": b"own",
     "CUB/images/7/own.jpg": b"own",
     "notes.txt": b"notes",
-}  # the user's; they stay
+}  # files of the user, which must not change
 RATE = 1e6  # bytes per second
-LONGEST = 0.7  # what a run may have of the time that an undisturbed one takes
+LONGEST = 0.7  # longest run, as a share of the time of an uninterrupted one
 
 
 def make_truth(folder: Path, rng):
-    """The archives in a folder, and every file that they hold by its final name."""
+    """Writes the archives; returns the contents of all their files by final name."""
     images = {
         f"CUB/images/{c}/{i}.jpg": rng.randbytes(rng.randrange(1500))
         for c in range(CLASSES)
@@ -56,7 +57,7 @@ def make_truth(folder: Path, rng):
 
 
 def make_sources(folder: Path, url):
-    """The table; one archive has a checksum, the other none."""
+    """Returns the sources of the benchmark; one archive has a checksum, the other has none."""
     sha256 = "sha256:" + hashlib.sha256((folder / "images.tgz").read_bytes()).hexdigest()
     images = {"CUB/images/*/[0-9]*.jpg": CLASSES * IMAGES}
     return (
@@ -74,7 +75,7 @@ def make_sources(folder: Path, url):
 
 
 def start_server(folder: Path):
-    """A server in a process of its own: forking one that has threads is not safe. Returns its process and URL."""
+    """Starts a server in a process, as a fork of threads is unsafe; returns its id and URL."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -88,7 +89,7 @@ def start_server(folder: Path):
 
 
 def run_for(seconds, data_dir: Path):
-    """Runs the command in a child process: its exit code, or None if it had to be killed."""
+    """Runs the command in a child process; returns its exit code, or None if it was killed."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -109,14 +110,14 @@ def run_for(seconds, data_dir: Path):
 
 
 def phase(data_dir: Path):
-    """What a killed command was at, as its leftovers tell."""
+    """Returns the phase in which a command was killed, according to its temporary files."""
     if any(data_dir.glob(".unpacking-*")):
         return "while unpacking or moving into place"
     return "while downloading" if any(data_dir.rglob("*.partial")) else "in between"
 
 
 def wrong_files(data_dir: Path, truth, *, complete):
-    """Files that hold other bytes than they should; also those that are missing or left over, if all should be done."""
+    """Returns files with wrong contents; if complete, also files that are missing or left over."""
     found = {
         str(path.relative_to(data_dir)): path for path in data_dir.rglob("*") if path.is_file()
     }
@@ -124,11 +125,11 @@ def wrong_files(data_dir: Path, truth, *, complete):
         name for name in truth.keys() & found.keys() if found[name].read_bytes() != truth[name]
     ]
     leftover = [name for name in found.keys() - truth.keys() if not name.endswith(".lock")]
-    return wrong + [*(truth.keys() - found.keys()), *leftover] * complete
+    return [*wrong, *(truth.keys() - found.keys()), *leftover] if complete else wrong
 
 
 def kill_often(kills, data_dir: Path, truth, rng):
-    """Counts of kills by phase, completed fetches, exit codes that are not 0, and wrong files."""
+    """Returns the kills by phase, the number of completed fetches, error codes and wrong files."""
     killed, completed, failed, wrong = Counter(), 0, [], []
     begin = time.monotonic()
     assert run_for(60, data_dir) == 0

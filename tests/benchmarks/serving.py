@@ -1,9 +1,9 @@
-"""How long a prediction takes, and whether ONNX Runtime, the engine and the run's own evaluation say the same.
+"""Latency of predictions; differences between ONNX Runtime, the engine and the run's evaluation.
 
     python -m tests.benchmarks.serving RUN [--number 500] [--threads 1]
 
-RUN is a run's folder with a score cache; the pictures are test images, evenly spaced among all of them. Latencies are
-those of a batch of cropped pictures, from bytes to logits and attention.
+RUN is a run folder with a score cache. The images are evenly spaced test images. A latency is the
+time of a batch of cropped images, from bytes to logits and attention.
 """
 
 import argparse
@@ -29,110 +29,71 @@ BATCHES = (1, 8, 32)
 
 
 def milliseconds(calls, rounds=15):
-    """Median time of each call; they take turns, so that other work on the machine hits all of them."""
+    """Returns the median time of each call; the calls alternate, as the machine may be shared."""
     times = [[] for _ in calls]
-    for n in range(rounds + 2):
-        for call, of_call in zip(calls, times, strict=True):
-            begin = time.perf_counter()
+    for repetition in range(rounds + 2):
+        for call, call_times in zip(calls, times, strict=True):
+            start = time.perf_counter()
             call()
-            if n >= 2:  # before, it warms up
-                of_call.append(1000 * (time.perf_counter() - begin))
-    return [median(of_call) for of_call in times]
+            if repetition >= 2:  # the first two warm up
+                call_times.append(1000 * (time.perf_counter() - start))
+    return [median(call_times) for call_times in times]
 
 
-def pictures(cfg, rows_N):
-    """Files of images by their rows in the feature store."""
+def image_files(cfg, rows_N):
+    """Returns the files of images by their rows in the feature store."""
     benchmark, data_dir = build.benchmark(cfg), Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(benchmark.read_split(data_dir), data_dir)
     return [paths[row] for row in rows_N]
 
 
 def onnx_session(run, threads):
-    """ONNX Runtime with the run's model."""
+    """Exports the run's model and loads it in ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        export = [
-            sys.executable,
-            "-m",
-            "msdn_lit.commands.use.export",
-            f"run_dir={run}",
-            "format=onnx",
-            f"output={folder}",
-        ]
-        subprocess.run(export, check=True, capture_output=True)
+        export = [sys.executable, "-m", "msdn_lit.commands.use.export"]
+        arguments = [f"run_dir={run}", "format=onnx", f"output={folder}"]
+        subprocess.run([*export, *arguments], check=True, capture_output=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         return onnxruntime.InferenceSession(f"{folder}/model.onnx", options)
 
 
-def said_by_engine(model, paths):
-    """Crops, and by the names of the graph's outputs what the engine says of them, (N, ...)."""
-    found, order = (
-        model.predict(paths, top_k=len(model.classes)),
-        {n: c for c, n in enumerate(model.classes.names)},
-    )
-    logits_NC = np.empty((len(found), len(order)), dtype=np.float32)
-    for n, prediction in enumerate(found):
-        for c in prediction.classes:
-            logits_NC[n, order[c.name]] = c.score
-    said = {"logits": logits_NC}
+def engine_outputs(model, paths):
+    """Returns the cropped images, and the engine's outputs (N, ...) by the graph's names."""
+    predictions = model.predict(paths, top_k=len(model.classes))
+    ids = {name: c for c, name in enumerate(model.classes.names)}
+    logits_NC = np.empty((len(predictions), len(ids)), dtype=np.float32)
+    for n, prediction in enumerate(predictions):
+        for candidate in prediction.classes:
+            logits_NC[n, ids[candidate.name]] = candidate.score
+    outputs = {"logits": logits_NC}
+    K = len(model.attribute_names)
     for name in model.fusion:
-        said[f"scores_{name}"] = np.stack([p.subnet_scores[name] for p in found])
-        said[f"attention_{name}"] = np.stack(
-            [p.attention[name].reshape(len(model.attribute_names), -1) for p in found]
+        outputs[f"scores_{name}"] = np.stack([p.subnet_scores[name] for p in predictions])
+        outputs[f"attention_{name}"] = np.stack(
+            [p.attention[name].reshape(K, -1) for p in predictions]
         )
-    return np.stack([p.picture for p in found]), said
+    return np.stack([p.picture for p in predictions]), outputs
+
+
+def onnx_outputs(session, pixels_NHW3):
+    """Returns ONNX Runtime's outputs (N, ...) by name."""
+    names = [output.name for output in session.get_outputs()]
+    batches = np.array_split(pixels_NHW3, len(pixels_NHW3) // 16 + 1)
+    outputs = zip(*(session.run(None, {"pixels": batch}) for batch in batches), strict=True)
+    return dict(zip(names, (np.concatenate(parts) for parts in outputs), strict=True))
 
 
 def compare(name, found, expected):
-    """Prints how many predictions are the same, and the largest differences of each output."""
-    same = int((found["logits"].argmax(axis=1) == expected["logits"].argmax(axis=1)).sum())
-    worst = ", ".join(f"{key} {np.abs(found[key] - expected[key]).max():.1e}" for key in found)
-    print(
-        f"{name}: {same} of {len(found['logits'])} predictions equal; largest differences: {worst}",
-        flush=True,
-    )
+    """Prints the number of equal predictions, and the largest difference of each output."""
+    equal = int((found["logits"].argmax(axis=1) == expected["logits"].argmax(axis=1)).sum())
+    largest = ", ".join(f"{key} {np.abs(found[key] - expected[key]).max():.1e}" for key in found)
+    print(f"{name}: {equal} of {len(found['logits'])} predictions equal", end="; ")
+    print(f"largest differences: {largest}", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--number", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    model, cfg, cache = (
-        load(args.run),
-        read_config(args.run),
-        ScoreCache.load(args.run / "scores" / "last.npz"),
-    )
-    session = onnx_session(args.run, args.threads)
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print(
-        f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {model.transform.image_size} px",
-        end=", ",
-    )
-    print(f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}")
-    chosen = (
-        np.linspace(0, len(cache.rows_N) - 1, min(args.number, len(cache.rows_N)))
-        .round()
-        .astype(int)
-    )
-    pixels_NHW3, engine = said_by_engine(model, pictures(cfg, cache.rows_N[chosen]))
-    names = [output.name for output in session.get_outputs()]
-    batches = [
-        session.run(None, {"pixels": batch})
-        for batch in np.array_split(pixels_NHW3, len(pixels_NHW3) // 16 + 1)
-    ]
-    onnx = dict(
-        zip(names, (np.concatenate(values) for values in zip(*batches, strict=True)), strict=True)
-    )
-    compare("ONNX Runtime against the engine", onnx, engine)
-    evaluated = cache.fused(calibration=cache.calibration).numpy()[chosen]
-    compare(
-        f"the engine against the evaluation ({cfg.trainer.precision})",
-        {"logits": engine["logits"]},
-        {"logits": evaluated},
-    )
+def print_latencies(model, session, pixels_NHW3):
+    """Prints a table of the latencies of the graph, the compiled graph and ONNX Runtime."""
     graph = Graph(model).eval()
     compiled = torch.compile(graph, dynamic=False)
     print("| batch | eager, ms | compiled, ms | ONNX Runtime, ms |\n|---:|---:|---:|---:|")
@@ -147,6 +108,31 @@ def main():
         with torch.inference_mode():
             times = milliseconds(calls)
         print(f"| {size} | " + " | ".join(f"{t:.1f}" for t in times) + " |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--number", type=int, default=500)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = load(args.run)
+    cfg = read_config(args.run)
+    cache = ScoreCache.load(args.run / "scores" / "last.npz")
+    session = onnx_session(args.run, args.threads)
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print(f"onnxruntime {onnxruntime.__version__}, {args.threads} threads", end=", ")
+    print(f"{model.transform.image_size} px", end=", ")
+    print(f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}")
+    number = min(args.number, len(cache.rows_N))
+    chosen = np.linspace(0, len(cache.rows_N) - 1, number).round().astype(int)
+    pixels_NHW3, engine = engine_outputs(model, image_files(cfg, cache.rows_N[chosen]))
+    compare("ONNX Runtime and the engine", onnx_outputs(session, pixels_NHW3), engine)
+    evaluated_NC = cache.fused(calibration=cache.calibration).numpy()[chosen]
+    name = f"the engine and the evaluation ({cfg.trainer.precision})"
+    compare(name, {"logits": engine["logits"]}, {"logits": evaluated_NC})
+    print_latencies(model, session, pixels_NHW3)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What sweeps cost besides their trials: seconds a job for each launcher, and for a sweep that has nothing left to do.
+"""Launcher overhead: seconds per job, and seconds of a sweep whose trials are all finished.
 
     python -m tests.benchmarks.sweeps [--jobs 64] [--launchers serial joblib ray submitit_local]
 
-A job sleeps for a second and writes a result, so all that goes beyond `jobs / slots` seconds is the launcher's: its
-start, its workers' imports, the composing of configs. "A further job" is the slope between half of the jobs and all of
-them, without the start. Each job says its process and whether torch had been imported there before it came.
+A job sleeps for a second and writes a result. The time beyond `jobs / slots` seconds is overhead of
+the launcher: its start, the imports of its workers, the composition of configs. The overhead of "a
+further job" is the slope between half of the jobs and all jobs, which excludes the start. Each job
+records its process, and whether torch was already imported there.
 """
 
 import argparse
@@ -23,7 +24,7 @@ OPTIONS = {
     "ray": ["+hydra.launcher.inner.init.num_cpus=2"],
     "submitit_local": ["hydra.sweeper.max_batch_size=2"],  # it would start all jobs at once
 }
-SHARE = {"submitit_local": 4}  # a new process for each job: a quarter of the jobs will do
+FEWER = {"submitit_local": 4}  # divisor of the number of jobs; each job starts a process
 PACKAGES = {
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "ray": "ray",
@@ -32,9 +33,9 @@ PACKAGES = {
 
 
 def sleep(cfg):
-    """A job of one second, by the clock of a process that has torch."""
+    """Runs a job of one second, after the import of torch."""
     was_warm = "torch" in sys.modules
-    import torch  # noqa: F401 - what a worker pays for once
+    import torch  # noqa: F401 - its time is overhead of each worker
 
     time.sleep(float(os.environ.get("SWEEP_SECONDS", "1")))
     content = {"scores": {"last": {}}, "objective": None, "pid": os.getpid(), "was_warm": was_warm}
@@ -42,7 +43,7 @@ def sleep(cfg):
 
 
 def sweep(folder: Path, name, launcher, jobs):
-    """Seconds that a sweep of so many seeds takes, all in all."""
+    """Runs a sweep of that many seeds; returns its seconds."""
     options = [
         f"trial_launcher={launcher}",
         f"hydra.launcher.max_parallel={SLOTS[launcher]}",
@@ -69,20 +70,20 @@ def results(folder: Path):
 
 
 def overhead(folder: Path, launcher, jobs):
-    """Prints what a job costs beyond its second, with the launcher's start and without."""
+    """Prints the overhead of a job, with the launcher's start and without."""
     slots = SLOTS[launcher]
     half, whole = (
         sweep(folder, f"{launcher}_{number}", launcher, number) for number in (jobs // 2, jobs)
     )
     done = results(folder / "sweeps" / f"{launcher}_{jobs}")
     assert len(done) == jobs
-    processes, imports = len({job["pid"] for job in done}), sum(not job["was_warm"] for job in done)
-    each, further = (slots * whole - jobs) / jobs, (slots * (whole - half) - jobs / 2) / (jobs / 2)
-    print(
-        f"{launcher}: {jobs} jobs on {slots} slots in {whole:.1f} s: {each:.2f} s a job beside its own, a further job "
-        f"{further:.2f} s; {processes} processes, torch imported {imports} times",
-        flush=True,
-    )
+    processes = len({job["pid"] for job in done})
+    imports = sum(not job["was_warm"] for job in done)
+    each = (slots * whole - jobs) / jobs
+    further = (slots * (whole - half) - jobs / 2) / (jobs / 2)
+    print(f"{launcher}: {jobs} jobs on {slots} slots in {whole:.1f} s", end="; ")
+    print(f"overhead {each:.2f} s per job, {further:.2f} s per further job", end="; ")
+    print(f"{processes} processes, torch imported {imports} times", flush=True)
 
 
 def main():
@@ -92,7 +93,7 @@ def main():
     parser.add_argument("--launchers", nargs="*", default=list(SLOTS))
     args = parser.parse_args()
     print(
-        f"load of the machine when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
+        f"load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as name:
@@ -101,14 +102,13 @@ def main():
             if launcher in PACKAGES and importlib.util.find_spec(PACKAGES[launcher]) is None:
                 print(f"{launcher}: not measured, {PACKAGES[launcher]} is not installed")
             elif args.jobs:
-                overhead(folder, launcher, args.jobs // SHARE.get(launcher, 1))
+                overhead(folder, launcher, args.jobs // FEWER.get(launcher, 1))
         if args.finished:
             os.environ["SWEEP_SECONDS"] = "0"
             sweep(folder, "finished", "serial", args.finished)
             times = [sweep(folder, "finished", "serial", args.finished) for _ in range(3)]
-            print(
-                f"{args.finished} finished trials: {min(times):.1f} to {max(times):.1f} s to see that nothing is left"
-            )
+            found = f"{min(times):.1f} to {max(times):.1f} s to find no unfinished trial"
+            print(f"{args.finished} finished trials: {found}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Nets: tensors in, tensors out."""
+"""Nets: functions from region features to attribute scores, class logits and attention."""
 
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,5 @@ __all__ = [
     "over_attributes",
     "over_regions",
 ]
-__getattr__ = lazy_exports(
-    __name__, {"RegionBackbone": "msdn_lit.models.backbone"}
-)  # timm is slow to import
+# timm is slow to import
+__getattr__ = lazy_exports(__name__, {"RegionBackbone": "msdn_lit.models.backbone"})

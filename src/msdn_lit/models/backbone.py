@@ -17,18 +17,20 @@ from msdn_lit.models.weights import are_finite, load_tensors
 
 
 class RegionBackbone(nn.Module):
-    """The last (or a chosen) feature map of a timm model; its cells are the regions, row by row from the top left.
+    """A feature map of a timm model; its cells are the regions, row by row from the top left.
+
+    The weights are random if there is neither a `weights_file` nor `pretrained`.
 
     Args:
-        model_name: timm's name, e.g. "resnet101.tv_in1k".
-        weights_file: Local safetensors or .pth file. Without one, and without `pretrained`, the weights are random.
-        pretrained: Let timm download its weights where the file does not exist.
-        stage: Index of timm's feature stage to take; None takes the last feature map.
-        seed: Seeds random weights.
+        model_name: timm's name of the model, e.g. "resnet101.tv_in1k".
+        weights_file: Local safetensors or .pth file.
+        pretrained: Let timm download its weights if `weights_file` does not exist.
+        stage: Index of timm's feature stage; None is the last feature map.
+        seed: Seed of random weights.
         model_args: Further arguments of timm.create_model.
 
     Raises:
-        DataError: No weights are to be had, or they belong to another model.
+        DataError: timm has no such model, or its weights are missing or belong to another model.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class RegionBackbone(nn.Module):
         if not timm.is_model(name):
             close = difflib.get_close_matches(name, timm.list_models(), n=3)
             raise DataError(
-                f"timm knows no model {model_name!r}",
+                f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
         shape: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
@@ -66,38 +68,41 @@ class RegionBackbone(nn.Module):
                     **dict(model_args or {}),
                 )
             except (OSError, RuntimeError) as error:
-                looked = f"{local} is missing and the" if local else "the"
-                raise _no_weights(
-                    model_name, f"{looked} download failed ({one_line(error)})"
-                ) from error
+                missing = f"{local} is missing and the" if local else "the"
+                reason = f"{missing} download failed ({one_line(error)})"
+                raise _no_weights(model_name, reason) from error
         if local and has_local:
             _load_weights(self.model, model_name, local)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
-        """Computes the feature map of a CNN, or the patch tokens of a transformer on their grid, (B, D, H, W).
+        """Computes the feature map of a CNN or the grid of a transformer's tokens, (B, D, H, W).
+
+        Args:
+            images_B3HW: Standardised images, (B, 3, height, width).
 
         Raises:
-            DataError: The model does not take images of this size, or has no map.
+            DataError: The model does not accept images of this size, or has no feature map.
         """
         return self.forward_map(images_B3HW)
 
     def forward_map(self, images_B3HW: Tensor) -> Tensor:
-        """The same for those who trace it, which inference mode forbids."""
+        """Computes the same outside inference mode, as tracing requires."""
         features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
         try:
             result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
-        except AssertionError as error:  # timm's way to refuse an image size
-            action = "Set features.transform.image_size, or features.backbone.model_args={img_size: ...}."
+        except AssertionError as error:  # timm asserts the image size
             raise DataError(
-                f"The backbone refuses the images ({one_line(error)})", action=action
+                f"The backbone does not accept images of this size ({one_line(error)})",
+                action="Set features.transform.image_size, or "
+                "features.backbone.model_args={img_size: ...}.",
             ) from error
         output: Tensor = result[-1] if isinstance(result, list) else result
         return _as_map(output, self.model)
 
     def weights_sha256(self) -> str:
-        """Hash of every weight and statistic, independent of the file they came from."""
+        """Returns a hash of all weights and statistics, independent of the file format."""
         digest = sha256()
         for name, value in sorted(_weights(self.model).items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -105,7 +110,7 @@ class RegionBackbone(nn.Module):
 
 
 def _as_map(output: Tensor, model: nn.Module) -> Tensor:
-    """Brings a timm model's output into the order (B, D, H, W), whichever of its three it has."""
+    """Converts a timm model's output, in any of its three layouts, to (B, D, H, W)."""
     if output.ndim == 4 and getattr(model, "output_fmt", None) != "NHWC":
         return output
     if output.ndim == 4:
@@ -116,7 +121,7 @@ def _as_map(output: Tensor, model: nn.Module) -> Tensor:
         if side * side == tokens_BND.shape[1]:
             return tokens_BND.transpose(1, 2).reshape(len(output), -1, side, side)
     raise DataError(
-        "This backbone gives no feature map",
+        "The backbone's output is not a feature map",
         expected="(B, D, H, W), (B, H, W, D) or one token for each cell of a square grid",
         found=tuple(output.shape),
         action="Choose another timm model.",
@@ -124,13 +129,12 @@ def _as_map(output: Tensor, model: nn.Module) -> Tensor:
 
 
 def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
-    remedy = "Take the weights of exactly this timm model, or set features.backbone.weights_file."
+    action = "Use weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_tensors(path)
     except (SafetensorError, *READ_ERRORS) as error:
-        raise DataError(
-            f"{path} cannot be read as weights ({one_line(error)})", action=remedy
-        ) from error
+        problem = f"{path} cannot be read as weights ({one_line(error)})"
+        raise DataError(problem, action=action) from error
     wanted = _weights(model)
     missing = wanted.keys() - weights.keys()
     ignored = (
@@ -145,17 +149,17 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
         name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape
     ]
     if missing or foreign or differing:
-        found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently shaped tensors"
-        raise DataError(
-            f"{path} is not of {model_name}", expected="its weights", found=found, action=remedy
-        )
+        found = f"{len(missing)} missing, {len(foreign)} foreign and {len(differing)} differently "
+        found += "shaped tensors"
+        problem = f"{path} is not of {model_name}"
+        raise DataError(problem, expected="its weights", found=found, action=action)
     if not are_finite(weights[name] for name in wanted):
-        raise DataError(f"{path} holds NaN or infinity", action=remedy)
+        raise DataError(f"{path} holds NaN or infinity", action=action)
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """All that a forward pass reads: BatchNorm's step counters, which some weight files lack, do not count."""
+    """Returns the state without BatchNorm's step counters, which some weight files lack."""
     return {
         name: value
         for name, value in model.state_dict().items()
@@ -166,6 +170,6 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 def _no_weights(model_name: str, reason: str) -> DataError:
     return DataError(
         f"No weights for {model_name}: {reason}",
-        action="Put the file there, name another with features.backbone.weights_file=PATH, or choose features=... "
-        "whose weights you have.",
+        action="Put the file there, name another with features.backbone.weights_file=PATH, or "
+        "choose features=... whose weights you have.",
     )

@@ -1,8 +1,8 @@
 """MSDN, the Mutually Semantic Distillation Network (Chen et al., CVPR 2022, arXiv 2203.03137).
 
-Two sub-nets look at the regions v_r of an image through the word vectors a_k of the attributes. Each arrives at a score
-per attribute, and from there at a logit per class. That they teach each other is the loss's business (losses/), how
-they are combined into a prediction is the task's (tasks/).
+Two sub-nets compare the regions v_r of an image with the word vectors a_k of the attributes. Each
+computes a score per attribute, and from the scores a logit per class. The loss distils each sub-net
+into the other (losses/); the task combines their logits into a prediction (tasks/).
 
 Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, C classes, M maps.
 """
@@ -19,16 +19,17 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
 
 Attend = Callable[[Tensor], Tensor]
-_MOST_REGIONS = 1e6  # no image has as many
+_MOST_REGIONS = 1e6  # more than any image has
 
 
 class SubNetOutput(NamedTuple):
-    """Output of one sub-net for a batch.
+    """Output of a sub-net for a batch.
 
     Attributes:
-        logits_BC: Class logits without calibration margin, (B, C).
-        attribute_scores_BK: Attribute scores, (B, K); logits = scores @ class_attributes^T.
-        attention_BKR: Attention of attributes and regions, (B, K, R); None for a net without attention.
+        logits_BC: Class logits without calibration margin, scores @ class_attributes^T, (B, C).
+        attribute_scores_BK: Attribute scores, (B, K).
+        attention_BKR: Attention between attributes and regions, (B, K, R); None for nets without
+            attention.
     """
 
     logits_BC: Tensor
@@ -53,13 +54,13 @@ class Dataset(Protocol):
 
 
 class SubNet(nn.Module):
-    """M matrices W_m of bilinear maps a_k^T W_m v_r, and the way their maps become attribute scores.
+    """Base class of sub-nets: M matrices W_m of bilinear maps a_k^T W_m v_r.
 
     Args:
-        num_random: The first so many matrices begin as N(0, 1).
-        num_zero: The others begin as zeros (a zero compatibility is a uniform attention).
-        word_dim: E.
-        visual_dim: D.
+        num_random: Number of matrices that are initialised from N(0, 1); they are the first ones.
+        num_zero: Number of matrices that are initialised with zeros, which makes attention uniform.
+        word_dim: Word-vector size E.
+        visual_dim: Number of visual channels D.
     """
 
     def __init__(self, *, num_random: int, num_zero: int, word_dim: int, visual_dim: int) -> None:
@@ -70,19 +71,27 @@ class SubNet(nn.Module):
         )
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Turns this sub-net's M maps, (K, B, R) each, into attribute scores (B, K) and attention (K, B, R)."""
+        """Computes attribute scores and attention.
+
+        Args:
+            maps: The sub-net's M bilinear maps, (K, B, R) each.
+
+        Returns:
+            Attribute scores (B, K) and attention (K, B, R).
+        """
         raise NotImplementedError
 
 
 class AttributeToVisual(SubNet):
-    """Attribute -> visual, eq. 1-3: each attribute looks for its regions.
+    """Attribute -> visual sub-net, eq. 1-3: each attribute attends to regions.
 
-    beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r, summed as sum_r beta_k^r (a_k^T W_1 v_r).
+    beta_k = softmax_r(a_k^T W_2 v_r), psi_k = a_k^T W_1 sum_r beta_k^r v_r,
+    computed as sum_r beta_k^r (a_k^T W_1 v_r).
 
     Args:
-        word_dim: E.
-        visual_dim: D.
-        attention: Normalises the compatibility; over regions in the release.
+        word_dim: Word-vector size E.
+        visual_dim: Number of visual channels D.
+        attention: Normalisation of the compatibility; over regions in the release.
     """
 
     def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_regions) -> None:
@@ -90,36 +99,37 @@ class AttributeToVisual(SubNet):
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps: a_k^T W_1 v_r and a_k^T W_2 v_r."""
+        """Computes scores and attention from the maps a_k^T W_1 v_r and a_k^T W_2 v_r."""
         values_KBR, compatibility_KBR = maps
         beta_KBR = self.attention(compatibility_KBR)
         return (beta_KBR * values_KBR).sum(dim=2).T, beta_KBR
 
 
 class VisualToAttribute(SubNet):
-    """Visual -> attribute as released: each region looks for its attributes.
+    """Visual -> attribute sub-net as released: each region attends to attributes.
 
     gamma_r = softmax_k(a_k^T W_4 v_r), Psi_k = sum_r gamma_r^k (v_r^T W_3 a_k).
 
     Args:
-        word_dim: E.
-        visual_dim: D.
-        region_scale: Takes so many times the mean over the regions instead of the sum over all R, whose scores are
-            far larger than the other sub-net's; None is the sum (release).
+        word_dim: Word-vector size E.
+        visual_dim: Number of visual channels D.
+        region_scale: Factor n of the mean over regions: scores are n times the mean. None takes the
+            sum over all R regions (release), which makes the scores far larger than those of the
+            other sub-net.
 
     Raises:
-        ConfigError: There is no such number of regions.
+        ConfigError: `region_scale` is not a positive number below a million.
     """
 
     def __init__(self, word_dim: int, visual_dim: int, region_scale: float | None = None) -> None:
         super().__init__(num_random=0, num_zero=2, word_dim=word_dim, visual_dim=visual_dim)
         if region_scale is not None and not 0 < region_scale < _MOST_REGIONS:
-            expected = "a positive number of regions, or null for the sum"
+            expected = "a positive number below a million, or null for the sum over regions"
             raise ConfigError("region_scale is wrong", expected=expected, found=region_scale)
         self.region_scale = region_scale
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps: v_r^T W_3 a_k and a_k^T W_4 v_r."""
+        """Computes scores and attention from the maps v_r^T W_3 a_k and a_k^T W_4 v_r."""
         values_KBR, compatibility_KBR = maps
         gamma_KBR = over_attributes(compatibility_KBR)
         scores_BK = (gamma_KBR * values_KBR).sum(dim=2).T
@@ -129,15 +139,16 @@ class VisualToAttribute(SubNet):
 
 
 class VisualToAttributePaper(SubNet):
-    """Visual -> attribute as printed, eq. 4-7: the regions' own scores are carried to the attributes by a third map.
+    """Visual -> attribute sub-net as printed, eq. 4-7: a third map carries scores to attributes.
 
-    gamma_r = softmax_k(v_r^T W_3 a_k), Psi'_r = v_r^T W_4 sum_k gamma_r^k a_k, Psi_k = sum_r (a_k^T W_att v_r) Psi'_r.
-    W_4 and W_att begin random: their product has no gradient at zero.
+    gamma_r = softmax_k(v_r^T W_3 a_k), Psi'_r = v_r^T W_4 sum_k gamma_r^k a_k,
+    Psi_k = sum_r (a_k^T W_att v_r) Psi'_r.
+    W_4 and W_att are initialised randomly, since the gradient of their product vanishes at zero.
 
     Args:
-        word_dim: E.
-        visual_dim: D.
-        attention: Normalises the compatibility; over attributes by default.
+        word_dim: Word-vector size E.
+        visual_dim: Number of visual channels D.
+        attention: Normalisation of the compatibility; over attributes by default.
     """
 
     def __init__(self, word_dim: int, visual_dim: int, attention: Attend = over_attributes) -> None:
@@ -145,7 +156,7 @@ class VisualToAttributePaper(SubNet):
         self.attention = attention
 
     def attend(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps: v_r^T W_4 a_k, a_k^T W_att v_r and v_r^T W_3 a_k."""
+        """Computes both from the maps v_r^T W_4 a_k, a_k^T W_att v_r and v_r^T W_3 a_k."""
         values_KBR, carriers_KBR, compatibility_KBR = maps
         gamma_KBR = self.attention(compatibility_KBR)
         region_scores_BR = (gamma_KBR * values_KBR).sum(dim=0)
@@ -153,13 +164,13 @@ class VisualToAttributePaper(SubNet):
 
 
 class RegionDropout(nn.Module):
-    """Lets a net train on a random part of each image's regions, and see all of them afterwards.
+    """Drops a random share of each image's regions in training mode, and none in evaluation mode.
 
     Args:
-        dropped: Share of the regions that a training step leaves out, in [0, 1); one region is always left.
+        dropped: Share of the regions to drop, in [0, 1). At least one region of an image is kept.
 
     Raises:
-        ConfigError: There is no such share.
+        ConfigError: `dropped` is outside [0, 1).
     """
 
     def __init__(self, dropped: float) -> None:
@@ -171,7 +182,7 @@ class RegionDropout(nn.Module):
         self.dropped = dropped
 
     def forward(self, regions_BRD: Tensor) -> Tensor:
-        """Regions (B, R', D) with R' <= R, other ones of each image."""
+        """Returns R' <= R regions of each image, drawn for each image separately, (B, R', D)."""
         if not (self.training and self.dropped):
             return regions_BRD
         B, R, _ = regions_BRD.shape
@@ -187,15 +198,16 @@ RELEASED_SUBNETS: Mapping[str, Callable[[int, int], SubNet]] = {
 
 
 class MSDN(nn.Module):
-    """Sub-nets that share the trainable attribute vectors. Both directions make MSDN, one alone is an ablation.
+    """Sub-nets that share trainable attribute vectors: both directions for MSDN, one for ablations.
 
     Args:
-        attribute_vectors_KE: Word vectors of the attributes, (K, E); rows are normalised, then trained.
-        class_attributes_CK: Class semantic vectors, (C, K); rows are normalised.
-        visual_dim: D.
-        subnets: Sub-nets by name, each made from (E, D); the output has their order. The default is the release's.
+        attribute_vectors_KE: Word vectors of the attributes, (K, E). Initial values: unit rows.
+        class_attributes_CK: Class semantic vectors, (C, K). Rows are normalised.
+        visual_dim: Number of visual channels D.
+        subnets: Functions of (E, D) that return a sub-net, by name, in the order of the outputs.
+            Default: the two of the release.
         renormalize: Normalise the attribute vectors in every forward pass (the release on AWA2).
-        region_dropout: Share of each image's regions that a training step leaves out (release: none).
+        region_dropout: Share of each image's regions that is dropped in training (release: none).
     """
 
     class_attributes_CK: Tensor
@@ -240,10 +252,10 @@ class MSDN(nn.Module):
         """Computes every sub-net's logits, attribute scores and attention.
 
         Args:
-            regions_BRD: Region features of any precision, (B, R, D); each region is normalised here.
+            regions_BRD: Region features of any precision, (B, R, D). Each region is normalised.
 
         Returns:
-            One output per sub-net, in the order of `subnets`.
+            Outputs of the sub-nets, in the order of `subnets`.
         """
         a_KE = (
             normalize(self.attribute_vectors_KE, dim=1)
@@ -253,9 +265,8 @@ class MSDN(nn.Module):
         v_BRD = normalize(self.region_dropout(regions_BRD).float(), dim=2)
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
-        maps = iter(
-            bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind()
-        )  # once: each more copies the gradient
+        # divided once: each further division would copy the gradient
+        maps = iter(bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind())
         return tuple(
             self._output(subnet, list(islice(maps, len(subnet.weights_MED)))) for subnet in subnets
         )

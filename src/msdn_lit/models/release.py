@@ -1,4 +1,4 @@
-"""Weights of the authors' released code, by the names that it gives them."""
+"""Weights of the authors' released code, under its own names."""
 
 from collections.abc import Mapping
 
@@ -8,21 +8,24 @@ from torch import Tensor
 from msdn_lit.errors import CheckpointError
 
 _WEIGHTS = ("V", "W_1", "W_2", "W_1_1", "W_2_1")
-_UNUSED = {"W_3", "W_3_1"}  # never receive a gradient, and no logit depends on them
+_UNUSED = {"W_3", "W_3_1"}  # no logit depends on them, so they have no gradient
 _CONSTANTS = {"att", "weight_ce", "bias", "mask_bias", "prob_prune"}
 
 
 def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> dict[str, Tensor]:
-    """Gives the weights of a release file the names and shapes of `MSDN`.
+    """Converts the release's weights to the names and shapes of `MSDN` in its released form.
 
     Args:
-        weights: V (K, E), W_1 and W_2 (E, D) of attribute -> visual, W_1_1 (D, E) and W_2_1 (E, D)
-            of visual -> attribute, and the constants that the release also saves.
-        class_attributes_CK: Class vectors of the net, with unit rows, (C, K). Those of the file
-            must be the same.
+        weights: V (K, E); W_1 and W_2 (E, D) of attribute -> visual; W_1_1 (D, E) and W_2_1 (E, D)
+            of visual -> attribute; optionally the other tensors that the released code saves.
+        class_attributes_CK: Class vectors of the net with unit rows, (C, K), equal to the file's.
+
+    Returns:
+        State dict of `MSDN`.
 
     Raises:
-        CheckpointError: A weight is missing, unknown or of another shape, or the classes differ.
+        CheckpointError: A weight is missing, foreign or of another shape, or the file has other
+            classes or attributes.
     """
     missing = sorted({*_WEIGHTS} - weights.keys())
     foreign = sorted(weights.keys() - {*_WEIGHTS} - _UNUSED - _CONSTANTS)
@@ -34,12 +37,12 @@ def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> 
             found=found,
         )
     att_CK = weights.get("att", class_attributes_CK).to(class_attributes_CK)
-    if att_CK.shape != class_attributes_CK.shape or not torch.allclose(
-        att_CK, class_attributes_CK, atol=1e-5
-    ):
-        problem = "These weights are of other classes or attributes"
+    has_same_shape = att_CK.shape == class_attributes_CK.shape
+    if not (has_same_shape and torch.allclose(att_CK, class_attributes_CK, atol=1e-5)):
         raise CheckpointError(
-            problem, expected=tuple(class_attributes_CK.shape), found=tuple(att_CK.shape)
+            "These weights are of other classes or attributes",
+            expected=tuple(class_attributes_CK.shape),
+            found=tuple(att_CK.shape),
         )
     K, E, D = class_attributes_CK.shape[1], weights["V"].shape[-1], weights["W_1"].shape[-1]
     for name, expected in zip(_WEIGHTS, [(K, E), (E, D), (E, D), (D, E), (E, D)], strict=True):

@@ -1,4 +1,4 @@
-"""Files of PyTorch and safetensors: no code in them is run, and their checksums are compared."""
+"""Files of PyTorch and safetensors, read without running their code, with checked checksums."""
 
 import zipfile
 from collections.abc import Iterable
@@ -14,30 +14,30 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """Reads tensors by name from a .safetensors or .pth file.
 
     Raises:
-        SafetensorError or any of READ_ERRORS: The file is damaged or holds anything else.
+        SafetensorError or one of READ_ERRORS: The file is damaged or has other contents.
     """
     if path.suffix == ".safetensors":
         return named_tensors(load_file(path))
-    if zipfile.is_zipfile(path):  # before 2020 they were none
+    if zipfile.is_zipfile(path):  # as written by PyTorch since 1.6
         check_archive(path)
     return named_tensors(load_plain(path))
 
 
-def load_plain(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Reads what torch.save has written, if it is tensors and plain values only.
+def load_plain(path: Path) -> Any:  # noqa: ANN401 - any plain value
+    """Reads a file of torch.save that contains only tensors and plain values.
 
     Raises:
-        Any of READ_ERRORS: It is not, or is damaged.
+        One of READ_ERRORS: The file is damaged or contains other objects.
     """
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def check_archive(path: Path) -> None:
-    """Compares the checksums in a file of torch.save, which torch.load ignores.
+    """Checks the checksums in a file of torch.save, which torch.load ignores.
 
     Raises:
-        ValueError, OSError, zipfile.BadZipFile: The file is damaged, or it is compressed. Files
-            of torch.save are not; a compressed one could fill the memory.
+        ValueError, OSError, zipfile.BadZipFile: The file is damaged, or is compressed and could
+            expand to any size.
     """
     with zipfile.ZipFile(path) as archive:
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -48,10 +48,10 @@ def check_archive(path: Path) -> None:
 
 
 def named_tensors(content: object) -> dict[str, Tensor]:
-    """The same object, if it is plain tensors by name.
+    """Returns the same object if it is a dict of dense real tensors by name.
 
     Raises:
-        TypeError: It is not.
+        TypeError: It is anything else.
     """
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise TypeError("it does not hold tensors by name")
@@ -63,5 +63,5 @@ def named_tensors(content: object) -> dict[str, Tensor]:
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every value is finite, also as float32. The shapes must have been checked before."""
+    """Returns whether all values are finite as float32; the shapes must have been checked."""
     return all(bool(torch.isfinite(value.float()).all()) for value in tensors)

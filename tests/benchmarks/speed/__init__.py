@@ -1,1 +1,1 @@
-"""How fast the program is: next to the release's order of computation, and to what the machine can do at all."""
+"""Speed and memory, compared with the release's order of computation and with hardware limits."""

@@ -1,4 +1,4 @@
-"""An evaluation of all test images, and scores from cached logits."""
+"""Evaluation of all test images, and of cached logits."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,89 +9,70 @@ import torch
 from msdn_lit.data.batches import BatchLoader, SplitDataset
 from msdn_lit.metrics.curve import scores_at, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse
-from tests.benchmarks.speed.contenders import Stopwatch
+from tests.benchmarks.speed import workload
 from tests.benchmarks.speed.release import ReleaseOrder
-from tests.benchmarks.speed.shape import Shape
-from tests.benchmarks.speed.workload import (
-    NUM_STORED,
-    make_net,
-    make_task,
-    make_trainer,
-    roles,
-    stored,
-)
+from tests.benchmarks.speed.timing import Stopwatch, TimedProcess, compare, interleave
+from tests.benchmarks.speed.training import products
 
 BATCH_SIZE = 64
 NUM_GAMMAS = 100
 
 
-class Evaluation:
-    """A Lightning evaluation of `num_images` images; the store is in memory and smaller, its images come again.
-
-    Args:
-        shape: Of an image, and of the classes.
-        device: Where.
-        precision: "fp32" or "bf16".
-        num_images: N; CUB's test splits have 4,731.
-    """
-
-    def __init__(self, shape: Shape, device: torch.device, precision: str, num_images: int) -> None:
-        self.device, self.folder = device, TemporaryDirectory()
-        gather = stored(Path(self.folder.name), shape, device)
-        rows = np.arange(num_images) % NUM_STORED
-        dataset = SplitDataset(gather, rows, np.arange(NUM_STORED) % shape.C)
-        self.loader = BatchLoader(dataset, batch_size=BATCH_SIZE)
-        self.task = make_task(shape)
-        self.trainer = make_trainer(device, precision, logger=False, enable_progress_bar=False)
-
-    def __call__(self) -> float:
-        """Seconds of one evaluation."""
-        watch = Stopwatch(self.device)
-        self.trainer.validate(self.task, self.loader, verbose=False)
-        return watch.lap()
+def lightning_evaluation(shape, device, precision, num_images):
+    """Yields the seconds of an evaluation; its images repeat those of a store in memory."""
+    task = workload.make_task(shape)
+    trainer = workload.make_trainer(device, precision, logger=False, enable_progress_bar=False)
+    rows = np.arange(num_images) % workload.NUM_FILLED
+    labels = np.arange(workload.NUM_FILLED) % shape.C
+    with TemporaryDirectory() as folder:
+        gather = workload.make_gather(Path(folder), shape, device)
+        loader = BatchLoader(SplitDataset(gather, rows, labels), batch_size=BATCH_SIZE)
+        while True:
+            watch = Stopwatch(device)
+            trainer.validate(task, loader, verbose=False)
+            yield {"all": watch.lap()}
 
 
-class ReleaseEvaluation:
-    """The forward passes of an evaluation in the release's order, on one batch that is there.
-
-    Args:
-        shape: Of an image, and of the classes.
-        device: Where.
-        num_images: N.
-    """
-
-    def __init__(self, shape: Shape, device: torch.device, num_images: int) -> None:
-        self.device, self.num_batches = device, -(-num_images // BATCH_SIZE)
-        self.net = ReleaseOrder(make_net(shape)).to(device)
-        self.maps_BDR = torch.rand(BATCH_SIZE, shape.D, shape.R).to(device)
-
-    @torch.inference_mode()
-    def __call__(self) -> float:
-        """Seconds of all batches."""
-        watch = Stopwatch(self.device)
-        for _ in range(self.num_batches):
-            self.net(self.maps_BDR)
-        return watch.lap()
+def release_evaluation(shape, device, num_images):
+    """Yields the seconds of the release's forward passes, on one batch in memory."""
+    net = ReleaseOrder(workload.make_net(shape)).to(device)
+    maps_BDR = torch.rand(BATCH_SIZE, shape.D, shape.R).to(device)
+    while True:
+        watch = Stopwatch(device)
+        with torch.inference_mode():
+            for _ in range(-(-num_images // BATCH_SIZE)):
+                net(maps_BDR)
+        yield {"all": watch.lap()}
 
 
-class CachedScores:
-    """U, S and H at many calibrations, and T1, from logits that were kept.
-
-    Args:
-        shape: Of the classes.
-        num_images: N.
-    """
-
-    def __init__(self, shape: Shape, num_images: int) -> None:
-        self.logits = [torch.randn(num_images, shape.C) for _ in range(2)]
-        self.labels_N = torch.arange(num_images) % shape.C
-        self.seen, self.unseen = roles(shape)
-
-    def __call__(self) -> float:
-        """Seconds of all of them."""
+def cached_scores(shape, num_images):
+    """Yields the seconds of T1, and of U, S and H at many gammas, from cached logits."""
+    logits = [torch.randn(num_images, shape.C) for _ in range(2)]
+    labels_N = torch.arange(num_images) % shape.C
+    seen, unseen = workload.class_ids(shape)
+    while True:
         watch = Stopwatch(torch.device("cpu"))
-        fused_NC = fuse(self.logits, (0.9, 0.1), self.unseen, calibration=0.0)
-        curve = seen_unseen_curve(fused_NC, self.labels_N, self.seen, self.unseen)
+        fused_NC = fuse(logits, (0.9, 0.1), unseen, calibration=0.0)
+        curve = seen_unseen_curve(fused_NC, labels_N, seen, unseen)
         scores_at(curve, torch.linspace(-2, 2, NUM_GAMMAS))
-        scores_at(curve, torch.tensor([torch.inf]))  # T1: every image is taken for an unseen class
-        return watch.lap()
+        scores_at(curve, torch.tensor([torch.inf]))  # T1: every prediction is an unseen class
+        yield {"all": watch.lap()}
+
+
+def evaluation(options):
+    """Compares an evaluation of all test images; measures scores from cached logits."""
+    shape, device, number = options.shape, options.device, options.test_images
+    for precision in options.precision:
+        processes = {
+            "ours": TimedProcess(lightning_evaluation, shape, device, precision, number),
+            "release": TimedProcess(release_evaluation, shape, device, number, keeps_memory=False),
+            "products": TimedProcess(products, shape, device, precision),
+        }
+        results = interleave(processes)
+        batches = number / shape.B
+        results["limit"] = [{"all": batches * each["forward"]} for each in results["products"]]
+        yield compare(f"evaluation of {number:,} images, {precision}", "s", results, "all")
+    process = TimedProcess(cached_scores, shape, number)
+    results = interleave({"ours": process}, options.repetitions, consecutive=1)
+    what = f"T1, and U, S, H at {NUM_GAMMAS} gammas, from cached logits"
+    yield compare(what, "ms", results, "all")

@@ -1,55 +1,52 @@
-"""The released order of computation, written plainly: what ours is measured against."""
+"""The release's order of computation, written plainly."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import normalize
 
-from msdn_lit.models import MSDN
+from msdn_lit.models import SubNetOutput
 
 
 class ReleaseOrder(nn.Module):
-    """Four products from left to right, (B, K, D) features, two gates that nothing uses, scores summed from (B, K, C).
+    """Four products from left to right, (B, K, D) features, and class scores summed from (B, K, C).
+
+    The two gates and the region features (B, R, E) are computed although no output depends on them.
 
     Args:
-        net: MSDN of both sub-nets, whose weights this one begins with.
+        net: MSDN with both sub-nets; its weights are copied.
     """
 
-    class_attributes_CK: Tensor
-    gate: Tensor
-
-    def __init__(self, net: MSDN) -> None:
+    def __init__(self, net):
         super().__init__()
-        (value_1, attend_1), (value_2, attend_2) = (
-            subnet.weights_MED for subnet in net.subnets.values()
-        )  # type: ignore[misc]
+        subnets = net.subnets.values()
+        (value_1, attend_1), (value_2, attend_2) = (subnet.weights_MED for subnet in subnets)
         self.attribute_vectors_KE = nn.Parameter(net.attribute_vectors_KE.detach().clone())
         self.register_buffer("class_attributes_CK", net.class_attributes_CK, persistent=False)
-        self.value_1, self.attend_1 = (
-            nn.Parameter(value_1.detach().clone()),
-            nn.Parameter(attend_1.detach().clone()),
-        )
+        self.value_1 = nn.Parameter(value_1.detach().clone())
+        self.attend_1 = nn.Parameter(attend_1.detach().clone())
         self.value_2 = nn.Parameter(value_2.detach().T.clone())
         self.attend_2 = nn.Parameter(attend_2.detach().clone())
         self.register_buffer("gate", torch.zeros_like(value_1), persistent=False)
 
-    def forward(self, maps_BDR: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of both sub-nets, (B, C) each, from feature maps as the release holds them, fp32, (B, D, R)."""
+    def forward(self, maps_BDR):
+        """Computes the outputs of both sub-nets from fp32 feature maps, (B, D, R)."""
         maps_BDR = normalize(maps_BDR, dim=1)
-        a_KE, classes_CK = self.attribute_vectors_KE, self.class_attributes_CK
+        a_KE = self.attribute_vectors_KE
 
         values_BKR = torch.einsum("ke,ed,bdr->bkr", a_KE, self.value_1, maps_BDR)
-        attention_BKR = torch.einsum("ke,ed,bdr->bkr", a_KE, self.attend_1, maps_BDR).softmax(dim=2)
-        features_BKD = torch.einsum("bkr,bdr->bkd", attention_BKR, maps_BDR)
-        first_BK = torch.einsum("bkr,bkr->bk", attention_BKR, values_BKR)
+        beta_BKR = torch.einsum("ke,ed,bdr->bkr", a_KE, self.attend_1, maps_BDR).softmax(dim=2)
+        features_BKD = torch.einsum("bkr,bdr->bkd", beta_BKR, maps_BDR)
+        first_BK = torch.einsum("bkr,bkr->bk", beta_BKR, values_BKR)
         torch.einsum("ke,ed,bkd->bk", a_KE, self.gate, features_BKD).sigmoid()
         torch.einsum("ke,ed,bkd->bk", a_KE, self.value_1, features_BKD)
 
         values_BRK = torch.einsum("bdr,de,ke->brk", maps_BDR, self.value_2, a_KE)
-        attention_BKR = torch.einsum("ke,ed,bdr->bkr", a_KE, self.attend_2, maps_BDR).softmax(dim=1)
-        torch.einsum("bkr,ke->bre", attention_BKR, a_KE)
-        second_BK = torch.einsum("bkr,brk->bk", attention_BKR, values_BRK)
+        gamma_BKR = torch.einsum("ke,ed,bdr->bkr", a_KE, self.attend_2, maps_BDR).softmax(dim=1)
+        torch.einsum("bkr,ke->bre", gamma_BKR, a_KE)
+        second_BK = torch.einsum("bkr,brk->bk", gamma_BKR, values_BRK)
 
-        first_BC, second_BC = (
-            torch.einsum("ck,bk->bkc", classes_CK, s).sum(dim=1) for s in (first_BK, second_BK)
-        )
-        return first_BC, second_BC
+        return self._output(first_BK, beta_BKR), self._output(second_BK, gamma_BKR)
+
+    def _output(self, scores_BK, attention_BKR):
+        scores_BKC = torch.einsum("ck,bk->bkc", self.class_attributes_CK, scores_BK)
+        return SubNetOutput(scores_BKC.sum(dim=1), scores_BK, attention_BKR)

@@ -1,4 +1,4 @@
-"""From a typed command to its first training step."""
+"""Time from a typed command to its first training step."""
 
 import os
 import subprocess
@@ -6,68 +6,70 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import lightning
 from lightning.pytorch.callbacks import Callback
 
-SMALL = (
-    "data=synthetic",
-    "features=semisynthetic",
-    "trainer=cpu",
-    "sampler.batch_size=20",
-)  # needs no file
-_BEGAN, _TOOK = "MSDN_BENCH_BEGAN", "first step after "
+from tests.benchmarks.speed.timing import TimedProcess, compare, interleave
+
+ROOT = Path(__file__).resolve().parents[3]
+TRAIN = ("-m", "msdn_lit.commands.train.train")
+DATA = ("data=synthetic", "features=semisynthetic")  # need no file
+RECIPE = ("experiment=demo", "callbacks=default", "protocol=honest", "trainer.max_steps=1")
+CALLBACK = f"+callbacks.first_step._target_={__name__}.FirstStep"
+STARTED = "SPEED_BENCHMARK_STARTED"  # environment variable
+PRINTED = "first step after "
 
 
 class FirstStep(Callback):
-    """Prints how long the command has run when its first training step ends."""
+    """Prints the seconds since the start of the command when the first training step ends."""
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Looks at the clock once."""
+    def on_train_batch_end(self, trainer, *_):
         if trainer.global_step == 1:
-            print(f"{_TOOK}{time.time() - float(os.environ[_BEGAN])}", flush=True)
+            print(f"{PRINTED}{time.time() - float(os.environ[STARTED])}", flush=True)
 
 
-class Startup:
-    """Commands in processes of their own, as a user types them."""
-
-    def __init__(self) -> None:
-        self.folder = TemporaryDirectory()
-        self.environment = os.environ | {
-            "MSDN_DATA_DIR": self.folder.name,
-            "MSDN_FEATURE_DIR": f"{self.folder.name}/features",
-            "MSDN_LOG_DIR": f"{self.folder.name}/logs",
+def commands():
+    """Yields the seconds of `import torch`, of msdn-train's help, and until its first step."""
+    with TemporaryDirectory() as folder:
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "MSDN_DATA_DIR": folder,
+            "MSDN_FEATURE_DIR": f"{folder}/features",
+            "MSDN_LOG_DIR": f"{folder}/logs",
         }
-        self._run("msdn_lit.commands.data.extract", *SMALL[:2])
+        run_python(folder, environment, "-m", "msdn_lit.commands.data.extract", *DATA)
+        while True:
+            start = time.perf_counter()
+            run_python(folder, environment, "-c", "import torch")
+            imported = time.perf_counter()
+            run_python(folder, environment, *TRAIN, "--help")
+            helped = time.perf_counter()
+            output = run_python(folder, environment, *TRAIN, *RECIPE, *DATA, CALLBACK)
+            (line,) = (line for line in output.splitlines() if line.startswith(PRINTED))
+            yield {
+                "torch": imported - start,
+                "help": helped - imported,
+                "first_step": float(line.removeprefix(PRINTED)),
+            }
 
-    def __call__(self) -> dict[str, float]:
-        """Seconds to import PyTorch, to show the help of msdn-train, and up to the end of its first step."""
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import torch"], check=True)
-        torch_imported = time.perf_counter()
-        self._run("msdn_lit.commands.train.train", "--help")
-        helped = time.perf_counter()
-        callback = f"+callbacks.first_step._target_={FirstStep.__module__}.{FirstStep.__name__}"
-        said = self._run(
-            "msdn_lit.commands.train.train",
-            *SMALL,
-            "trainer.max_steps=1",
-            "protocol=honest",
-            callback,
-        )
-        first_step = next(line for line in said.splitlines() if line.startswith(_TOOK))
-        return {
-            "torch": torch_imported - began,
-            "help": helped - torch_imported,
-            "first_step": float(first_step.removeprefix(_TOOK)),
-        }
 
-    def _run(self, module: str, *arguments: str) -> str:
-        environment = self.environment | {_BEGAN: str(time.time())}
-        command = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(
-            command, env=environment, cwd=Path(self.folder.name), capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+def run_python(folder, environment, *arguments):
+    """Runs Python in a folder and returns its standard output."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | environment | {STARTED: str(time.time())},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def startup(options):
+    """Measures the start of a training, and compares it with the import of PyTorch."""
+    results = interleave({"ours": TimedProcess(commands)})
+    yield compare("msdn-train --help", "s", results, "help")
+    results["limit"] = [{"first_step": result["torch"]} for result in results["ours"]]
+    what = "first training step after the command (limit: import torch)"
+    yield compare(what, "s", results, "first_step")

@@ -1,50 +1,74 @@
-"""Made-up inputs of real sizes."""
+"""Random inputs of real sizes, and the model that is measured on them."""
 
-import dataclasses
 import json
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
+import lightning
 import numpy as np
 import torch
-from lightning import Trainer
-from torch import Tensor
 
-from msdn_lit.data.feature_cache import Gather, gather_from_disk, gather_from_gpu
+from msdn_lit.data.feature_cache import gather_from_disk, gather_from_gpu
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
 from msdn_lit.tasks import ZSLTask
-from tests.benchmarks.speed.shape import Shape
 
-NUM_STORED = 200  # images of a store that is to be in memory
-make_optimizer = partial(
-    torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4
-)  # of parameters; release, CUB
-_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
-
-
-def roles(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Ids of the seen and of the unseen classes."""
-    seen, unseen = torch.arange(shape.C).tensor_split([shape.num_seen])
-    return seen, unseen
+NUM_MAPS = 4  # bilinear maps of MSDN as released
+NUM_FILLED = 200  # images of a store that have features; together they fit in memory
+SUBNETS = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
+TRAINER_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
+# the release's optimizer on CUB
+make_optimizer = partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4)
 
 
-def make_net(shape: Shape) -> MSDN:
-    """MSDN as released, for random semantics."""
-    subnets = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
-    return MSDN(
-        torch.randn(shape.K, shape.E), torch.rand(shape.C, shape.K), shape.D, subnets=subnets
-    )
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a training step; the defaults are CUB's with a ResNet-101 at 448 px."""
+
+    B: int = 50
+    R: int = 196
+    D: int = 2048
+    K: int = 312
+    C: int = 200
+    E: int = 300
+
+    @property
+    def num_seen(self):
+        """Number of seen classes: three quarters, as on CUB."""
+        return max(1, 3 * self.C // 4)
+
+    def forward_flops(self):
+        """FLOPs of a forward pass: the queries, and their products with the regions."""
+        return 2.0 * NUM_MAPS * self.K * self.D * (self.E + self.B * self.R)
+
+    def step_flops(self):
+        """FLOPs of a training step: queries and weights need gradients, regions do not."""
+        return 2.0 * NUM_MAPS * self.K * self.D * (3 * self.E + 2 * self.B * self.R)
+
+    def region_bytes(self):
+        """Bytes of the regions of one batch as stored, fp16."""
+        return 2 * self.B * self.R * self.D
 
 
-def make_loss(shape: Shape) -> MSDNLoss:
-    """The release's loss on CUB."""
+def class_ids(shape):
+    """Returns the ids of the seen and of the unseen classes."""
+    return torch.arange(shape.C).tensor_split([shape.num_seen])
+
+
+def make_net(shape):
+    """Returns MSDN as released, with random semantics."""
+    attribute_vectors_KE = torch.randn(shape.K, shape.E)
+    class_attributes_CK = torch.rand(shape.C, shape.K)
+    return MSDN(attribute_vectors_KE, class_attributes_CK, shape.D, subnets=SUBNETS)
+
+
+def make_loss(shape):
+    """Returns the release's loss on CUB."""
     return MSDNLoss(
-        *roles(shape),
+        *class_ids(shape),
         cross_entropy=terms.cross_entropy_release,
         self_calibration=terms.self_calibration_release,
         distillation=terms.distillation_release,
@@ -54,19 +78,12 @@ def make_loss(shape: Shape) -> MSDNLoss:
     )
 
 
-def make_batch(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Regions as stored, fp16, (B, R, D), and labels of seen classes, (B,)."""
-    return torch.rand(shape.B, shape.R, shape.D).half(), torch.randint(
-        0, shape.num_seen, (shape.B,)
-    )
-
-
-def make_task(shape: Shape) -> ZSLTask:
-    """Net, loss, metric and optimizer of the release on CUB."""
+def make_task(shape):
+    """Returns the net, loss, metric and optimizer of the release on CUB as one task."""
     return ZSLTask(
         make_net(shape),
         make_loss(shape),
-        ZSLMetric(*roles(shape), shape.C),
+        ZSLMetric(*class_ids(shape), shape.C),
         make_optimizer,
         fusion=(0.9, 0.1),
         calibration=1.0,
@@ -74,42 +91,48 @@ def make_task(shape: Shape) -> ZSLTask:
     )
 
 
-def make_store(folder: Path, shape: Shape, num_images: int, num_filled: int) -> FeatureStore:
-    """A store of which only the first images hold numbers: the others are holes of a sparse file, which read as zeros.
+def make_batch(shape):
+    """Returns regions as stored, fp16, (B, R, D), and labels of seen classes, (B,)."""
+    regions_BRD = torch.rand(shape.B, shape.R, shape.D).half()
+    return regions_BRD, torch.randint(0, shape.num_seen, (shape.B,))
+
+
+def make_store(folder, shape, num_images, num_filled):
+    """Writes a feature store with holes: a sparse file that reads as zeros after the first images.
 
     Args:
-        folder: Where it goes.
-        shape: R and D of it.
+        folder: Folder of the store.
+        shape: R and D of the regions.
         num_images: N.
-        num_filled: How many take space on the disk.
+        num_filled: Number of images that have features.
     """
     manifest = Manifest({}, "", (num_images, shape.R, shape.D), (1, shape.R), "")
-    file = np.lib.format.open_memmap(
-        folder / REGIONS, mode="w+", dtype=np.float16, shape=manifest.shape
-    )
+    regions_NRD = np.lib.format.open_memmap(folder / REGIONS, "w+", np.float16, manifest.shape)
     rng = np.random.default_rng(0)
     for row in range(num_filled):
-        file[row] = rng.random((shape.R, shape.D), dtype=np.float32)
-    (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest)))
+        regions_NRD[row] = rng.random((shape.R, shape.D), dtype=np.float32)
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest)))
     return FeatureStore(folder)
 
 
-def stored(
-    folder: Path, shape: Shape, device: torch.device, num_images: int = NUM_STORED
-) -> Gather:
-    """Gathers from a new store where training would have it; only the first images, read once, hold numbers."""
-    store = make_store(folder, shape, num_images, NUM_STORED)
-    store.gather(np.arange(NUM_STORED))  # looked through for infinities
+def make_gather(folder, shape, device, num_images=NUM_FILLED):
+    """Returns a function that gathers from a new store, cached where training would have it."""
+    store = make_store(folder, shape, num_images, NUM_FILLED)
+    store.gather(np.arange(NUM_FILLED))  # the first reading of a row checks that it is finite
     return gather_from_gpu(store, device) if device.type == "cuda" else gather_from_disk(store)
 
 
-def make_trainer(device: torch.device, precision: str, **arguments: Any) -> Trainer:
-    """A Lightning trainer on a device, in "fp32" or "bf16", that saves nothing."""
-    accelerator = "gpu" if device.type == "cuda" else "cpu"
-    return Trainer(
-        accelerator=accelerator,
+def make_trainer(device, precision, **arguments):
+    """Returns a Lightning trainer on a device, in "fp32" or "bf16", that saves nothing."""
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        precision=_PRECISIONS[precision],  # type: ignore[arg-type]
+        precision=TRAINER_PRECISION[precision],
         enable_checkpointing=False,
         **arguments,
     )
+
+
+def autocast(device, precision):
+    """Computes in "fp32" or "bf16", as Lightning's 32-true and bf16-mixed do."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

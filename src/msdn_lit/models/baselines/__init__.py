@@ -1,4 +1,4 @@
-"""Other methods on the same features, so that they are trained and scored as MSDN is."""
+"""Other methods on the same features, trained and scored in the same way as MSDN."""
 
 from msdn_lit.models.baselines.dazle import DAZLE
 from msdn_lit.models.baselines.eszsl import ESZSL

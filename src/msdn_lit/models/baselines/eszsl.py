@@ -1,11 +1,11 @@
-"""ESZSL, "An embarrassingly simple approach to zero-shot learning" (Romera-Paredes and Torr, ICML 2015).
+"""ESZSL (Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", 2015).
 
-A pooled compatibility model that is solved, not trained. W minimises, over the seen classes,
+A bilinear compatibility model with a closed-form solution. W minimises, over the seen classes,
 
     ||X W Z^T - Y||^2 + gamma ||W Z^T||^2 + lambda ||X W||^2 + gamma lambda ||W||^2
 
-with X (N, D) the pooled images, Y (N, C) one in the column of an image's class and zero elsewhere (as in the authors'
-code), and Z (C, K) the class vectors.
+where X (N, D) holds the pooled images, Z (C, K) the class vectors, and Y (N, C) is one in the
+column of an image's class and zero elsewhere (as in the authors' code).
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from msdn_lit.models.baselines.pooled import BilinearCompatibility, pool_regions
 
 
 class Moments(NamedTuple):
-    """All that the solution needs of the images, in float64; the moments of batches add up.
+    """Sums over images that determine the solution, in float64; sums of batches can be added.
 
     Attributes:
         gram_DD: X^T X, (D, D).
-        sums_DC: X^T Y, the sum of each class's images, (D, C).
+        sums_DC: X^T Y, sum of each class's images, (D, C).
     """
 
     gram_DD: Tensor
@@ -40,17 +40,17 @@ def moments(pooled_ND: Tensor, labels_N: Tensor, num_classes: int) -> Moments:
 def solve_eszsl(
     images: Moments, class_attributes_CK: Tensor, seen: Tensor, *, gamma: float, lambda_: float
 ) -> Tensor:
-    """W = (X^T X + gamma I)^-1 X^T Y Z (Z^T Z + lambda I)^-1.
+    """Computes W = (X^T X + gamma I)^-1 X^T Y Z (Z^T Z + lambda I)^-1.
 
     Args:
         images: Moments of images of seen classes.
         class_attributes_CK: Class vectors of all classes, (C, K).
         seen: Ids of the seen classes.
-        gamma: Weight of the features' ridge, above zero.
-        lambda_: Weight of the attributes' ridge, above zero.
+        gamma: Ridge weight of the features, above zero.
+        lambda_: Ridge weight of the attributes, above zero.
 
     Returns:
-        W, float64, (D, K).
+        Weights W in float64, (D, K).
     """
     z_CK = class_attributes_CK[seen].double()
     left_DK = torch.linalg.solve(_with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen] @ z_CK)
@@ -61,18 +61,18 @@ def solve_eszsl(
 
 
 class ESZSL(BilinearCompatibility):
-    """The closed form as a net.
+    """Bilinear compatibility with the closed-form weights.
 
     Args:
-        attribute_vectors_KE: As of `BilinearCompatibility`.
-        class_attributes_CK: As of `BilinearCompatibility`.
-        visual_dim: D.
+        attribute_vectors_KE: Word vectors, (K, E). Unused; every net has this argument.
+        class_attributes_CK: Class semantic vectors z^c, (C, K). Rows are normalised.
+        visual_dim: Number of visual channels D.
         unit_length: Scale pooled images to length one.
-        gamma: Weight of the features' ridge.
-        lambda_: Weight of the attributes' ridge.
+        gamma: Ridge weight of the features, above zero.
+        lambda_: Ridge weight of the attributes, above zero.
 
     Raises:
-        ConfigError: A weight is not above zero.
+        ConfigError: A ridge weight is not above zero.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class ESZSL(BilinearCompatibility):
 
     @torch.no_grad()
     def fit_closed_form(self, batches: Iterable[tuple[Tensor, ...]], seen: Tensor) -> None:
-        """Solves for the weights; memory does not grow with the number of images.
+        """Sets the weights to the solution; memory does not grow with the number of images.
 
         Args:
-            batches: Regions (B, R, D) and class ids (B,), each training image once.
+            batches: Regions (B, R, D) and class ids (B,), with each training image once.
             seen: Ids of the seen classes.
         """
         (C, _), (D, _) = self.class_attributes_CK.shape, self.weights_DK.shape

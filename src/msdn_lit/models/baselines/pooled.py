@@ -1,7 +1,7 @@
-"""Bilinear compatibility of the pooled image and a class, x^T W z^c: the net of ALE, SJE and DeViSE.
+"""Bilinear compatibility of pooled image and class, x^T W z^c: the net of ALE, SJE and DeViSE.
 
-The three differ in their losses (losses/ranking.py). With MSDN's loss it is the baseline of MSDN's ablation, which maps
-the pooled feature straight to the attributes.
+The three methods differ in their losses (losses/ranking.py). With MSDN's loss, the net is the
+baseline of MSDN's ablation: it maps the pooled feature to the attributes.
 """
 
 import torch
@@ -12,18 +12,18 @@ from msdn_lit.models.msdn import SubNetOutput
 
 
 def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
-    """Averages an image's regions in float32, and optionally scales the result to length one, (B, D)."""
+    """Averages each image's regions in float32, optionally scaled to length one, (B, D)."""
     pooled_BD = regions_BRD.float().mean(dim=1)
     return normalize(pooled_BD, dim=1) if unit_length else pooled_BD
 
 
 class BilinearCompatibility(nn.Module):
-    """One linear map from the pooled image to attribute scores.
+    """A linear map from the pooled image to attribute scores.
 
     Args:
-        attribute_vectors_KE: Taken for the sake of a common signature; word vectors have no part here.
-        class_attributes_CK: Class semantic vectors z^c, (C, K); rows are normalised.
-        visual_dim: D.
+        attribute_vectors_KE: Word vectors, (K, E). Unused; every net has this argument.
+        class_attributes_CK: Class semantic vectors z^c, (C, K). Rows are normalised.
+        visual_dim: Number of visual channels D.
         unit_length: Scale pooled images to length one.
     """
 
