@@ -1,8 +1,8 @@
 """The command `msdn` (also `python -m msdn_lit`): runs the command that its first word names."""
 
 import difflib
+import runpy
 import sys
-from importlib import import_module
 
 from msdn_lit import __version__
 from msdn_lit.commands import COMMANDS, GROUPS
@@ -28,8 +28,9 @@ def main() -> None:
             close = difflib.get_close_matches(words[0], COMMANDS, n=1)
             action = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."
             raise ConfigError(f"There is no command {words[0]!r}", action=action)
-        sys.argv = [f"msdn-{words[0]}", *words[1:]]
-        import_module(command.module_name).main()
+        del sys.argv[1]
+    # as `python -m MODULE` does: Lightning starts further processes in the same way as this one
+    runpy.run_module(command.module_name, run_name="__main__", alter_sys=True)
 
 
 def _overview() -> str:
