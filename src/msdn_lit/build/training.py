@@ -152,7 +152,7 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     return ZSLTask(
         finish(cfg.model, attribute_vectors(semantics), class_attributes_CK, visual_dim),
         finish(cfg.loss, seen, unseen),
-        ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
+        ZSLMetric(seen, unseen),
         make(cfg.optimizer),
         fusion=fusion(cfg),
         calibration=cfg.prediction.calibration,

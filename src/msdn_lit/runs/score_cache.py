@@ -17,7 +17,7 @@ from torch import Tensor
 from msdn_lit.errors import CheckpointError, ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
-from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.functional import fuse_logits
 from msdn_lit.metrics.zsl import ZSLScores
 
 CLASS_NAMES = "classes.txt"
@@ -86,7 +86,7 @@ class ScoreCache:
     def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
         """Fused logits, (N, C); with the run's weights unless others are given, and no margin unless one is."""
         logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_ONC]
-        return fuse(
+        return fuse_logits(
             logits,
             self.fusion if fusion is None else fusion,
             torch.from_numpy(self.unseen),
@@ -98,9 +98,7 @@ class ScoreCache:
     ) -> ZSLScores:
         """T1, U, S and H, as the run predicted unless told otherwise."""
         margin = self.calibration if calibration is None else calibration
-        metric = ZSLMetric(
-            torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_ONC.shape[2]
-        )
+        metric = ZSLMetric(torch.from_numpy(self.seen), torch.from_numpy(self.unseen))
         metric.update(self.fused(fusion, margin), torch.from_numpy(self.labels_N))
         return metric.compute()
 

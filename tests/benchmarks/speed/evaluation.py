@@ -8,7 +8,7 @@ import torch
 
 from msdn_lit.data.batches import BatchLoader, SplitDataset
 from msdn_lit.metrics.curve import scores_at, seen_unseen_curve
-from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.functional import fuse_logits
 from tests.benchmarks.speed.contenders import Stopwatch
 from tests.benchmarks.speed.release import ReleaseOrder
 from tests.benchmarks.speed.shape import Shape
@@ -90,7 +90,7 @@ class CachedScores:
     def __call__(self) -> float:
         """Seconds of all of them."""
         watch = Stopwatch(torch.device("cpu"))
-        fused_NC = fuse(self.logits, (0.9, 0.1), self.unseen, calibration=0.0)
+        fused_NC = fuse_logits(self.logits, (0.9, 0.1), self.unseen, calibration=0.0)
         curve = seen_unseen_curve(fused_NC, self.labels_N, self.seen, self.unseen)
         scores_at(curve, torch.linspace(-2, 2, NUM_GAMMAS))
         scores_at(curve, torch.tensor([torch.inf]))  # T1: every image is taken for an unseen class

@@ -66,7 +66,7 @@ def make_task(shape: Shape) -> ZSLTask:
     return ZSLTask(
         make_net(shape),
         make_loss(shape),
-        ZSLMetric(*roles(shape), shape.C),
+        ZSLMetric(*roles(shape)),
         make_optimizer,
         fusion=(0.9, 0.1),
         calibration=1.0,
