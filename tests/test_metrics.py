@@ -34,7 +34,7 @@ def make_metric():
 
 
 def make_logits(labels, seed, hint=1.0):
-    """Random logits without ties; `hint` favours the truth. Float32 adds multiples of 1/64 exactly."""
+    """Random logits without ties, in steps of 1/64, exact in float32; `hint` favours labels."""
     rng = np.random.default_rng(seed)
     logits_BC = np.stack([rng.permutation(128)[:C] / 64 for _ in labels])
     logits_BC[np.arange(len(labels)), labels] += hint * rng.integers(0, 2, len(labels)) + 1 / 128

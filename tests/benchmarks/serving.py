@@ -80,7 +80,7 @@ def said_by_engine(model, paths):
         said[f"attention_{name}"] = np.stack(
             [p.attention[name].reshape(len(model.attribute_names), -1) for p in found]
         )
-    return np.stack([p.picture for p in found]), said
+    return np.stack([p.pixels for p in found]), said
 
 
 def compare(name, found, expected):

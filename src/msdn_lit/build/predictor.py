@@ -48,12 +48,12 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     try:
         model, looks_like = OmegaConf.create(content["model"]), OmegaConf.create(content["backbone"])
         looks: RegionBackbone = make(looks_like, _convert_="all")
-        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
+        vectors_KE = bundle.weights_of("net").get("attribute_vectors_KE", torch.zeros(classes.attributes_CK.shape[1], 1))
         net = _build_net(looks, does, model, vectors_KE.float(), bundle.weights["classes"])  # load_weights refuses others
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:  # settings of a stranger
         raise CheckpointError(f"{folder} cannot be built ({one_line(error)})", action="Export it again.") from error
-    load_weights(looks, bundle.part("backbone"), folder)
-    load_weights(net, bundle.part("net"), folder)
+    load_weights(looks, bundle.weights_of("backbone"), folder)
+    load_weights(net, bundle.weights_of("net"), folder)
     names = tuple(content["attribute_names"])
     return Predictor(looks, net, does, names, classes, content["fusion"], content["calibration"])
 

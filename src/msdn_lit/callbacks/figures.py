@@ -6,8 +6,9 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.analysis.output.run_plots import plot_attention, plot_history
+from msdn_lit.analysis.output.plots import plot_history
 from msdn_lit.attention.maps import attention_rows
+from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError

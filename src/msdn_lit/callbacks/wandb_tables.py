@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import WandbLogger
 
 from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.output.formats import Table
-from msdn_lit.analysis.output.run_plots import plot_attention
 from msdn_lit.attention.maps import attention_rows
+from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import DataError

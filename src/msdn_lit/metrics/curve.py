@@ -62,7 +62,8 @@ def image_thresholds(
     """
     rows = max(1, _CHUNK // logits_NC.shape[1])
     parts = []
-    for logits_BC, labels_B in zip(logits_NC.split(rows), labels_N.split(rows), strict=True):
+    batches = zip(torch.split(logits_NC, rows), torch.split(labels_N, rows), strict=True)
+    for logits_BC, labels_B in batches:
         best_seen, best_unseen = (logits_BC[:, ids].max(dim=1) for ids in (seen, unseen))
         is_seen_right_B = seen[best_seen.indices] == labels_B
         is_unseen_right_B = unseen[best_unseen.indices] == labels_B

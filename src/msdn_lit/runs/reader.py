@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
+from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.score_cache import CLASS_NAMES, ScoreCache, read_class_names
 
 CONFIG, RESULT, RECORD = "config.yaml", "result.json", "metrics.json"
@@ -95,7 +95,7 @@ class Run:
         return ScoreCache.load(cache_path(self.folder, evaluation))
 
 
-class Found(NamedTuple):
+class RunScan(NamedTuple):
     """What some paths hold.
 
     Attributes:
@@ -109,13 +109,13 @@ class Found(NamedTuple):
     faults: list[str]
 
 
-def find_runs(paths: Sequence[Path]) -> Found:
+def find_runs(paths: Sequence[Path]) -> RunScan:
     """Reads all runs in some folders, at any depth.
 
     Raises:
         CheckpointError: There is no such folder.
     """
-    found = Found([], [], [])
+    found = RunScan([], [], [])
     known: set[str] = set()
     for path in paths:
         if not path.is_dir():

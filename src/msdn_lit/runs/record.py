@@ -18,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.analysis.output.tables import result_markdown
-from msdn_lit.analysis.settings import without_paths
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import CheckpointError
+from msdn_lit.runs.anonymous import without_paths
 from msdn_lit.training.process import peak_gb
 
 Scores = Mapping[str, float]

@@ -63,7 +63,7 @@ def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
     """A row for each trial: what it changes, its state or failure, its last scores, and the objective."""
     from rich.table import Table
 
-    from msdn_lit.analysis.output.tables import SCORES
+    from msdn_lit.runs.layout import SCORES
 
     common = (
         set.intersection(*(set(trial.settings) for trial in trials)) if len(trials) > 1 else set()

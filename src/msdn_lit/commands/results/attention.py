@@ -47,8 +47,9 @@ def run(options: argparse.Namespace) -> None:
     """
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.output.formats import markdown
-    from msdn_lit.attention.tables import attention_table, part_table, write_attention
-    from msdn_lit.callbacks.attention_scores import measure_attention
+    from msdn_lit.attention.scores import measure_attention
+    from msdn_lit.attention.tables import attention_tables
+    from msdn_lit.runs.attention_file import write_attention
     from msdn_lit.runs.reader import find_runs
 
     runs = find_runs(options.paths).runs
@@ -61,8 +62,7 @@ def run(options: argparse.Namespace) -> None:
             _draw(task, data, options.figures)
         write_attention(found.folder, measure_attention(task, data))
     groups, _ = group_runs(runs)
-    tables = [table for table in (attention_table(groups), part_table(groups)) if table.rows]
-    print(markdown(tables, "Attention"), end="")
+    print(markdown(attention_tables(groups), "Attention"), end="")
 
 
 def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDataModule]:
@@ -94,10 +94,9 @@ def load_run(folder: Path, options: argparse.Namespace) -> tuple[ZSLTask, ZSLDat
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     """attention.png: a row of ten attributes for each image and sub-net; tsne.png; its numbers are printed."""
-    from msdn_lit.analysis.output.run_plots import AttentionRow, plot_attention
     from msdn_lit.attention.embeddings import embeddings
-    from msdn_lit.attention.maps import attention_rows
-    from msdn_lit.attention.plots import plot_embeddings
+    from msdn_lit.attention.maps import AttentionRow, attention_rows
+    from msdn_lit.attention.plots import plot_attention, plot_embeddings
 
     folder.mkdir(parents=True, exist_ok=True)
     panels = embeddings(task, data)
@@ -105,7 +104,7 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     figure.savefig(folder / "tsne.png", dpi=150)
     print("\n".join(lines))
     rows = [
-        AttentionRow(row.title, row.image_YXC, row.maps[start : start + 10])
+        AttentionRow(row.title, row.image_hw3, row.maps[start : start + 10])
         for row in attention_rows(task, data, num_images=4, num_attributes=10, by_score=True)
         for start in range(0, len(row.maps), 10)
     ]

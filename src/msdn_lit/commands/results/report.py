@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
 
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.output.formats import Table
-    from msdn_lit.runs.reader import Found
+    from msdn_lit.runs.reader import RunScan
 
 _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 _EPILOG = (
@@ -135,6 +135,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
     from msdn_lit.analysis.comparison import against_table, comparison_table
     from msdn_lit.analysis.groups import group_runs, groups_with_base, pair_of_groups
     from msdn_lit.analysis.output.report import report_tables
+    from msdn_lit.attention.tables import attention_tables
     from msdn_lit.runs.reader import find_runs
 
     base = [options.against] if options.against else []
@@ -160,10 +161,11 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         compared = [against_table(first, groups)]
     else:
         groups, repeated = group_runs(found[0].runs)
-    return groups, [*compared, *report_tables(groups)], _left_out(found, repeated)
+    tables = [*compared, *report_tables(groups), *attention_tables(groups)]
+    return groups, tables, _left_out(found, repeated)
 
 
-def _left_out(found: "Iterable[Found]", repeated: Iterable[str]) -> "list[Table]":
+def _left_out(found: "Iterable[RunScan]", repeated: Iterable[str]) -> "list[Table]":
     from msdn_lit.analysis.output.formats import Table
 
     rows = [["unfinished", str(folder)] for part in found for folder in part.unfinished]

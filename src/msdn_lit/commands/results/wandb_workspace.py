@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.errors import ConfigError, exit_on_user_error, one_line
+from msdn_lit.runs.layout import SCORES
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes

@@ -33,13 +33,13 @@ def run(cfg: DictConfig) -> None:
     images = find_images([cfg.images] if isinstance(cfg.images, str) else cfg.images)
     predictor = load(cfg.run_dir, checkpoint=cfg.checkpoint, data_dir=cfg.paths.data_dir)
     candidates = _candidates(predictor, cfg)
-    for pair in candidates.alike():
+    for pair in candidates.indistinguishable():
         print_error(
             "msdn-predict",
             f"{pair[0]} and {pair[1]} cannot be told apart: their attributes are (nearly) the same.",
         )
     predictions, failures = [], {}
-    for path, found in zip(images, predictor.stream(images, candidates, cfg.top_k), strict=True):
+    for path, found in zip(images, predictor.predict_iter(images, candidates, cfg.top_k), strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
             print_error("msdn-predict", found)
@@ -75,10 +75,10 @@ def _write(
     )
     with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "rank", "class", "side", "score"])
+        table.writerow(["image", "rank", "class", "domain", "score"])
         for found in predictions:
             table.writerows(
-                [found.image, rank, c.name, c.side, c.score]
+                [found.image, rank, c.name, c.domain, c.score]
                 for rank, c in enumerate(found.classes, 1)
             )
 
@@ -89,7 +89,7 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     from msdn_lit.data.words.attributes import readable_attribute
 
-    table = Table("picture", "class", "side", "score", "ahead by", "because of")
+    table = Table("image", "class", "domain", "score", "ahead by", "because of")
     for found in predictions[:_MAX_ROWS]:
         why = ", ".join(
             readable_attribute(found.attribute_names[k]) for k in found.top_attributes(2)
@@ -98,7 +98,7 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
         table.add_row(
             Path(found.image).name,
             found.best.name,
-            found.best.side,
+            found.best.domain,
             f"{found.best.score:.2f}",
             ahead,
             why,
