@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from msdn_lit.attention.embeddings import embeddings
-from msdn_lit.attention.plots import nearest_neighbour_accuracy
+from msdn_lit.attention.embeddings import embeddings, nearest_neighbour_accuracy
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.results import attention
 from msdn_lit.commands.train import train
@@ -27,13 +26,13 @@ BOXES = np.array(
 )
 
 
-def cover_in_loops(boxes_N4, fine=240):
+def cover_in_loops(boxes_J4, fine=240):
     """By counting points of a fine lattice."""
     counts = np.zeros(GRID)
     points = (np.arange(fine) + 0.5) / fine
     for y, x in product(points, points):
         inside = any(
-            left < x < right and upper < y < lower for left, upper, right, lower in boxes_N4
+            left < x < right and upper < y < lower for left, upper, right, lower in boxes_J4
         )
         counts[int(y * GRID[0]), int(x * GRID[1])] += inside
     return counts / (fine * fine / (GRID[0] * GRID[1]))
@@ -55,10 +54,10 @@ def test_a_pair_without_a_box_is_not_covered():
 
 def test_attention_on_the_part_scores_one_and_elsewhere_nothing(covered):
     for cell in range(12):
-        attention_PHW = torch.zeros(12).index_fill(0, torch.tensor(cell), 0.3).reshape(1, *GRID)
+        attention_QHW = torch.zeros(12).index_fill(0, torch.tensor(cell), 0.3).reshape(1, *GRID)
         share = covered[:1].flatten()[cell]
-        assert bool(pointing_game(attention_PHW, covered[:1])) == bool(share > 0)
-        assert energy_inside(attention_PHW, covered[:1]).item() == pytest.approx(share.item())
+        assert bool(pointing_game(attention_QHW, covered[:1])) == bool(share > 0)
+        assert energy_inside(attention_QHW, covered[:1]).item() == pytest.approx(share.item())
 
 
 def test_even_attention_has_the_chance_of_energy(covered):
@@ -113,22 +112,22 @@ class TestCub:
     def test_boxes_of_an_original_and_of_a_copy(self, cub, tmp_path):
         parts = read_parts("CUB", tmp_path, ATTRIBUTES)
         assert (parts.kind, parts.of_image["a/x.jpg"]) == ("boxes", {WHOLE: (60, 27, 385, 331)})
-        original_KN4 = parts.of("a/x.jpg", tmp_path / "original.png")
+        original_KJ4 = parts.of("a/x.jpg", tmp_path / "original.png")
         left = (500 - 333) / 2
         np.testing.assert_allclose(
-            original_KN4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4
+            original_KJ4, [[[0, 27 / 333, (385 - left) / 333, 331 / 333]]] * 4
         )
         np.testing.assert_allclose(
-            parts.of("a/x.jpg", tmp_path / "copy.png"), original_KN4, atol=0.003
+            parts.of("a/x.jpg", tmp_path / "copy.png"), original_KJ4, atol=0.003
         )
 
     def test_sizes_where_they_are_told(self, cub, tmp_path):
         """The original of this copy was smaller than most."""
         (cub / "image_sizes.txt").write_text("a/x.jpg,400,267\n")
-        boxes_KN4 = read_parts("CUB", tmp_path, ATTRIBUTES).of("a/x.jpg", tmp_path / "copy.png")
+        boxes_KJ4 = read_parts("CUB", tmp_path, ATTRIBUTES).of("a/x.jpg", tmp_path / "copy.png")
         left = (400 - 267) / 2
-        np.testing.assert_allclose(boxes_KN4[0, 0], [0, 27 / 267, 1, 1])
-        assert boxes_KN4[0, 0, 0] == max(60 - left, 0)
+        np.testing.assert_allclose(boxes_KJ4[0, 0], [0, 27 / 267, 1, 1])
+        assert boxes_KJ4[0, 0, 0] == max(60 - left, 0)
 
     @pytest.mark.parametrize(
         "line", ["a/x.jpg,400", "a/x.jpg,400,wide", "a/x.jpg,400,0", "a/x.jpg,nan,nan"]
@@ -148,12 +147,12 @@ class TestCub:
         parts = read_parts("CUB", tmp_path, ATTRIBUTES)
         assert parts.kind == "keypoints"
         assert parts.parts_of == [("beak",), ("left wing", "right wing"), ("tail",), ()]
-        boxes_KN4 = parts.of("a/x.jpg", tmp_path / "original.png")
-        centres = (boxes_KN4[..., :2] + boxes_KN4[..., 2:]) / 2
+        boxes_KJ4 = parts.of("a/x.jpg", tmp_path / "original.png")
+        centres = (boxes_KJ4[..., :2] + boxes_KJ4[..., 2:]) / 2
         np.testing.assert_allclose(centres[0, 0], [0.5, 160 / 333], atol=1e-6)
         np.testing.assert_allclose(centres[1, 0], [(200 - 83.5) / 333, 200 / 333], atol=1e-6)
-        assert np.isnan(boxes_KN4[1, 1]).all()  # not visible
-        assert np.isnan(boxes_KN4[2:]).all()
+        assert np.isnan(boxes_KJ4[1, 1]).all()  # not visible
+        assert np.isnan(boxes_KJ4[2:]).all()
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -248,7 +247,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
 
 
 def in_loops(folder):
-    """A->V's pointing game, from parts.csv alone: does the top_attributes cell's square meet the disc's?"""
+    """A->V's pointing game, from parts.csv alone: does the strongest cell's square meet the disc's?"""
     task, data = attention.load_run(folder / "logs" / "demo", OPTIONS)
     lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
     discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}

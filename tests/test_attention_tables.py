@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 import torch
 
-from msdn_lit.attention.tables import read_attention, write_attention
-from msdn_lit.callbacks import attention_scores
+from msdn_lit.attention import scores as attention_scores
 from msdn_lit.commands.results import attention, report
 from msdn_lit.commands.train import train
 from msdn_lit.data.benchmarks.parts import PartBoxes
+from msdn_lit.runs.attention_file import read_attention, write_attention
 from tests import miniature
 from tests.run_folders import write_run
 
@@ -95,6 +95,14 @@ def test_tables_and_record_over_seeds(mini_config, tmp_path):
     folder = tmp_path / "2026-11-25_looks"
     report.run([str(tmp_path / "logs"), "--record", str(folder)])
     page = re.sub(" +", " ", (folder / "README.md").read_text())
+    titles = [line.partition(":")[0] for line in page.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Scores",
+        "## Peak on test (paper) beside the last step (honest)",
+        "## Runs",
+        "## Attention localisation",
+        "## Attention localisation by part",
+    ]
     assert "| a to b | 50.0 ± 14.1 | 10.0 | 25.0 ± 7.1 | 5.0 | 7 | 2 |" in page
     assert "| beak | a to b | 10.0 ± 0.0 | 10.0 | 10.0 ± 0.0 | 10.0 | 3 | 2 |" in page
     group = json.loads((folder / "metrics.json").read_text())["groups"][0]

@@ -52,11 +52,11 @@ def test_pooled_net_equals_loops(unit_length):
         )
 
 
-def test_pooling_equals_its_attention():
+def test_a_pooled_net_has_no_attention():
     net, regions_BRD = make_pooled(), rand(B, R, D)
     (output,) = net(regions_BRD)
-    attended_BKD = output.attention_BKR @ regions_BRD
-    close(torch.einsum("bkd,dk->bk", attended_BKD, net.weights_DK), output.attribute_scores_BK)
+    assert output.attention_BKR is None
+    close(regions_BRD.mean(dim=1) @ net.weights_DK, output.attribute_scores_BK)
 
 
 def test_regions_of_half_precision_are_averaged_in_float32():
@@ -249,7 +249,7 @@ def test_eszsl_accepts_batches_in_any_order_and_computes_scores():
         moments(pooled_ND, labels_N, C), attributes_CK, ROLES[0], gamma=0.1, lambda_=0.1
     )
     close(nets[0].weights_DK.detach(), expected.float())
-    metric = ZSLMetric(*ROLES, num_classes=C)
+    metric = ZSLMetric(*ROLES)
     metric.update(nets[0](regions_NRD)[0].logits_BC, labels_N)
     assert metric.compute().acc_seen == 1
 

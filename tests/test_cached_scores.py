@@ -30,38 +30,34 @@ def cache():
 @pytest.fixture(
     params=[((0.9, 0.1), 0.5), ((0.3, 0.7), 0.0), ((1.0, 0.0), 2.0)], ids=str, scope="module"
 )
-def judged(cache, request):
+def predictions(cache, request):
     fusion, margin = request.param
     ranked = [guess(cache, n, fusion, margin) for n in range(len(cache.labels_N))]
     return Predictions(cache, fusion, margin), ranked
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-def test_top_k(cache, judged, k):
-    evaluation, ranked = judged
-    for side in ("seen", "unseen"):
+def test_top_k(cache, predictions, k):
+    evaluation, ranked = predictions
+    for domain in ("seen", "unseen"):
         by_class = {c: [c in r[:k] for r, y in zip(ranked, cache.labels_N, strict=True) if y == c]
-                    for c in getattr(cache, side)}  # fmt: skip
-        assert evaluation.top_k(side, k) == pytest.approx(
+                    for c in getattr(cache, domain)}  # fmt: skip
+        assert evaluation.top_k(domain, k) == pytest.approx(
             np.mean([np.mean(hits) for hits in by_class.values()])
         )
 
 
-def test_border_crossings(cache, judged):
-    evaluation, ranked = judged
-    for side, domain_confusion_rates in zip(
-        ("seen", "unseen"), evaluation.domain_confusion_rates(), strict=True
-    ):
+def test_domain_confusion(cache, predictions):
+    evaluation, ranked = predictions
+    for domain, rate in zip(("seen", "unseen"), evaluation.domain_confusion_rates(), strict=True):
         ours = [
-            r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, side)
+            r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, domain)
         ]
-        assert domain_confusion_rates == pytest.approx(
-            np.mean([g not in getattr(cache, side) for g in ours])
-        )
+        assert rate == pytest.approx(np.mean([g not in getattr(cache, domain) for g in ours]))
 
 
-def test_class_accuracies_and_confusions(cache, judged):
-    evaluation, ranked = judged
+def test_class_accuracies_and_confusions(cache, predictions):
+    evaluation, ranked = predictions
     right = Counter(y for r, y in zip(ranked, cache.labels_N, strict=True) if r[0] == y)
     found = evaluation.accuracies()
     assert found == pytest.approx({c: right[c] / 12 for c in range(10)})

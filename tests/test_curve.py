@@ -23,13 +23,13 @@ from msdn_lit.metrics.curve import (
     seen_unseen_auc,
     seen_unseen_curve,
 )
-from msdn_lit.metrics.functional import fuse, predict
+from msdn_lit.metrics.functional import fuse_logits, predict
 from tests import reference
 
 C = 7
 SEEN, UNSEEN = [0, 4, 6], [2, 5]  # 1 and 3 are no candidates
-ROLES = torch.tensor(SEEN), torch.tensor(UNSEEN)
-CANDIDATES = torch.cat(ROLES)
+DOMAINS = torch.tensor(SEEN), torch.tensor(UNSEEN)
+CANDIDATES = torch.cat(DOMAINS)
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 many_labels = st.lists(st.integers(0, C - 1), max_size=20).map(
     lambda labels: [*labels, SEEN[0], UNSEEN[0]]
@@ -37,7 +37,7 @@ many_labels = st.lists(st.integers(0, C - 1), max_size=20).map(
 some_seed = st.integers(0, 10**6)
 levels = st.sampled_from(
     [2, 5, 300]
-)  # few levels make ties within and across the border, many make none
+)  # few levels make ties within a domain and between the two; many make none
 
 
 def make_logits(labels, seed, num_levels):
@@ -47,17 +47,17 @@ def make_logits(labels, seed, num_levels):
 
 
 def make_curve(logits_NC, labels):
-    return seen_unseen_curve(logits_NC, torch.tensor(labels), *ROLES)
+    return seen_unseen_curve(logits_NC, torch.tensor(labels), *DOMAINS)
 
 
 def swept(logits_NC, labels, gamma):
     """U and S at one calibration, through the margin and the prediction that the task uses."""
-    predicted = predict(fuse([logits_NC], (1.0,), ROLES[1], gamma), CANDIDATES).tolist()
-    return tuple(reference.class_accuracy(predicted, labels, role) for role in (UNSEEN, SEEN))
+    predicted = predict(fuse_logits([logits_NC], (1.0,), DOMAINS[1], gamma), CANDIDATES).tolist()
+    return tuple(reference.class_accuracy(predicted, labels, domain) for domain in (UNSEEN, SEEN))
 
 
 def critical_calibrations(logits_NC):
-    """Every calibration at which some image may change sides, in loops; wrong images included."""
+    """Every calibration at which the prediction of some image may change domains, in loops."""
     return sorted(
         {float(max(row[c] for c in SEEN) - max(row[c] for c in UNSEEN)) / 2 for row in logits_NC}
     )
@@ -163,12 +163,14 @@ def test_renaming_the_classes_changes_nothing(labels, seed, data):
     renamed_NC = torch.empty_like(logits_NC)
     renamed_NC[:, new] = logits_NC
     ours = make_curve(logits_NC, labels)
-    other = seen_unseen_curve(renamed_NC, new[labels], *(new[role].sort().values for role in ROLES))
+    other = seen_unseen_curve(
+        renamed_NC, new[labels], *(new[domain].sort().values for domain in DOMAINS)
+    )
     for mine, theirs in zip(ours, other, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
-def test_a_tie_across_the_border_goes_to_the_seen_class_whatever_the_ids():
+def test_a_tie_between_the_domains_goes_to_the_seen_class_whatever_the_ids():
     logits_NC, labels = torch.zeros(2, C), [6, 2]  # all equal: best seen is 0, best unseen is 2
     logits_NC[0, 6] = 0.5
     logits_NC[0, 5] = 0.5  # a tie at a threshold of zero, between the seen 6 and the unseen 5
@@ -179,7 +181,7 @@ def test_a_tie_across_the_border_goes_to_the_seen_class_whatever_the_ids():
     assert swept(logits_NC, labels, 0.0) == (0, 1)
 
 
-def test_within_a_side_the_lowest_id_wins_a_tie():
+def test_within_a_domain_the_lowest_id_wins_a_tie():
     logits_NC = torch.zeros(2, C)
     for label, right in [(0, 1), (4, 0), (6, 0)]:
         assert scores_at(make_curve(logits_NC, [label, 5]), torch.tensor(-9.0)).acc_seen == right
@@ -188,7 +190,8 @@ def test_within_a_side_the_lowest_id_wins_a_tie():
 
 
 def test_a_known_curve():
-    # gaps (seen - unseen) / 2 of the images: seen 3 and 1, unseen 2 and 0, all right on their own side
+    # gaps (seen - unseen) / 2 of the images: seen 3 and 1, unseen 2 and 0;
+    # all are right within their own domain
     gaps, labels = torch.tensor([3.0, 1.0, 2.0, 0.0]), [0, 4, 2, 5]
     logits_NC = torch.full((4, C), -100.0)
     logits_NC[torch.arange(4), torch.tensor([0, 4, 0, 0])] = 2 * gaps
@@ -215,7 +218,7 @@ def test_perfect_and_hopeless_models():
     assert seen_unseen_auc(hopeless) == 0
 
 
-def test_without_images_of_a_side_its_accuracy_is_nan():
+def test_without_images_of_a_domain_its_accuracy_is_nan():
     ours = make_curve(torch.eye(C)[[0, 4]], [0, 4])
     assert torch.isnan(ours.acc_unseen_P).all()
     assert not torch.isnan(ours.acc_seen_P).any()
@@ -227,10 +230,10 @@ def test_curve_of_a_trained_like_model_equals_the_metric():
     generator = torch.Generator().manual_seed(0)
     labels_N = CANDIDATES[torch.randint(len(CANDIDATES), (500,), generator=generator)]
     logits_NC = torch.randn(500, C, generator=generator) + 2 * torch.eye(C)[labels_N]
-    ours = seen_unseen_curve(logits_NC, labels_N, *ROLES)
+    ours = seen_unseen_curve(logits_NC, labels_N, *DOMAINS)
     for gamma in (-0.7, 0.0, 0.3, 1.0, best_point(ours).calibration.item()):
-        metric = ZSLMetric(*ROLES, num_classes=C)
-        metric.update(fuse([logits_NC], (1.0,), ROLES[1], gamma), labels_N)
+        metric = ZSLMetric(*DOMAINS)
+        metric.update(fuse_logits([logits_NC], (1.0,), DOMAINS[1], gamma), labels_N)
         actual, expected = scores_at(ours, torch.tensor(gamma)), metric.compute()
         for name in ("acc_unseen", "acc_seen", "harmonic_mean"):
             assert getattr(actual, name).item() == pytest.approx(
@@ -240,9 +243,9 @@ def test_curve_of_a_trained_like_model_equals_the_metric():
 
 def test_batches_and_chunks_give_the_same_thresholds(monkeypatch):
     logits_NC, labels_N = make_logits(range(50), 0, 300), torch.arange(50) % C
-    whole = image_thresholds(logits_NC, labels_N, *ROLES)
+    whole = image_thresholds(logits_NC, labels_N, *DOMAINS)
     monkeypatch.setattr(curve, "_CHUNK", 3 * C + 1)
-    for ours, theirs in zip(image_thresholds(logits_NC, labels_N, *ROLES), whole, strict=True):
+    for ours, theirs in zip(image_thresholds(logits_NC, labels_N, *DOMAINS), whole, strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -301,5 +304,5 @@ def test_domain_confusion_equals_counting(pairs):
         [sum(y in truth and p in guess for y, p in pairs) for guess in (SEEN, UNSEEN)]
         for truth in (SEEN, UNSEEN)
     ]
-    actual = domain_confusion(torch.tensor(predicted), torch.tensor(labels), *ROLES)
+    actual = domain_confusion(torch.tensor(predicted), torch.tensor(labels), *DOMAINS)
     assert actual.tolist() == expected

@@ -8,10 +8,10 @@ import sys
 import pytest
 import yaml
 
-from msdn_lit.analysis.output.tables import SCORES
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.files import config_dir
+from msdn_lit.runs.layout import SCORES
 
 
 def settings_of(parameter):

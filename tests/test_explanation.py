@@ -1,4 +1,4 @@
-"""The page of predictions and the program behind it: what they hold, answer and refuse."""
+"""The page of predictions and the app: their content, answers and refusals."""
 
 import argparse
 import base64
@@ -20,12 +20,12 @@ from PIL import Image
 import msdn_lit
 from msdn_lit.commands.use import app
 from msdn_lit.errors import ConfigError, DataError
-from msdn_lit.inference.page import page as explanation
+from msdn_lit.inference.page import page as prediction_page
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
 from starlette.testclient import TestClient  # noqa: E402
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def model(tiny_run):
     return msdn_lit.load(tiny_run)
 
 
-def png(picture=PICTURES[0]):
+def png(image=IMAGES[0]):
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG")
+    Image.fromarray(image).save(content, "PNG")
     return content.getvalue()
 
 
@@ -49,8 +49,8 @@ def embedded(page):
 
 class TestPage:
     def test_holds_the_predictions(self, model):
-        found = model.predict(list(PICTURES))
-        data = embedded(explanation.page(found, "title", {}))
+        found = model.predict(list(IMAGES))
+        data = embedded(prediction_page.page(found, "title", {}))
         rows = floats(data["model"]["rows"]).reshape(model.classes.attributes_CK.shape)
         np.testing.assert_array_equal(rows, model.classes.attributes_CK)
         for prediction, image in zip(found, data["images"], strict=True):
@@ -66,30 +66,30 @@ class TestPage:
                 ).all()
 
     def test_names_are_only_names(self, model):
-        found = model.predict(PICTURES[0], classes={"</script><b>x": {"like": "class 0"}})
-        page = explanation.page([found], "<i>title", {"a": "<u>reason"})
+        found = model.predict(IMAGES[0], classes={"</script><b>x": {"like": "class 0"}})
+        page = prediction_page.page([found], "<i>title", {"a": "<u>reason"})
         assert "</script><b>x" not in page
         assert embedded(page)["model"]["classes"][0][0] == "</script><b>x"
         assert "<i>title" not in page
         assert "&lt;u&gt;reason" in page
 
     def test_runs_its_own_script_and_no_other(self, model):
-        page = explanation.page([model.predict(PICTURES[0])], "title", {})
+        page = prediction_page.page([model.predict(IMAGES[0])], "title", {})
         script = re.search(r"<script>(.*?)</script>", page, flags=re.DOTALL).group(1)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"script-src 'sha256-{digest}'" in page
 
     def test_stands_alone(self, model):
-        page = explanation.page([model.predict(PICTURES[0])], "title", {})
+        page = prediction_page.page([model.predict(IMAGES[0])], "title", {})
         assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
         assert "://" not in re.sub(r"<script type=.*?</script>", "", page, flags=re.DOTALL)
 
     def test_says_what_it_leaves_out(self, model, monkeypatch):
-        monkeypatch.setattr(explanation, "MAX_PICTURES", 2)
-        page = explanation.page(model.predict(list(PICTURES)), "title", {})
+        monkeypatch.setattr(prediction_page, "MAX_IMAGES", 2)
+        page = prediction_page.page(model.predict(list(IMAGES)), "title", {})
         assert len(embedded(page)["images"]) == 2
-        assert "The first 2 of 3 pictures." in page
-        assert embedded(explanation.page([], "title", {}))["images"] == []
+        assert "The first 2 of 3 images." in page
+        assert embedded(prediction_page.page([], "title", {}))["images"] == []
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def client(model, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     done = Future()
     done.set_result(model)
-    answers = server.Answers(done, [tmp_path / "a.png"], "title")
-    return TestClient(server.application(answers, "127.0.0.1"), base_url="http://127.0.0.1:8000")
+    handlers = server.Handlers(done, [tmp_path / "a.png"], "title")
+    return TestClient(server.create_app(handlers, "127.0.0.1"), base_url="http://127.0.0.1:8000")
 
 
 class TestServer:
@@ -114,11 +114,11 @@ class TestServer:
         answer = client.post("/predict", content=sent, headers={"X-Name": "V%C3%B6gel.png"}).json()
         assert answer["name"] == "Vögel.png"
         np.testing.assert_allclose(
-            floats(answer["psi"]), model.predict(PICTURES[0]).attribute_scores_K
+            floats(answer["psi"]), model.predict(IMAGES[0]).attribute_scores_K
         )
 
-    @pytest.mark.parametrize("content", [b"", b"no picture", png()[:200]])
-    def test_what_is_no_picture(self, client, content):
+    @pytest.mark.parametrize("content", [b"", b"no image", png()[:200]])
+    def test_what_is_not_an_image(self, client, content):
         answer = client.post("/predict", content=content, headers={"X-Name": "x.png"})
         assert answer.status_code == 422
         assert answer.json()["error"].startswith("x.png: The picture does not decode")
@@ -129,7 +129,7 @@ class TestServer:
         answer = client.post("/predict", content=b"x" * 1_000_001)
         assert (answer.status_code, answer.json()) == (
             413,
-            {"error": "The picture is larger than 1 MB."},
+            {"error": "The image is larger than 1 MB."},
         )
 
     def test_nothing_else(self, client):
@@ -158,7 +158,7 @@ class TestServer:
         ],
     )
     def test_names_that_it_answers_to(self, served, asked, status):
-        answering = server.application(server.Answers(Future(), [], "x"), served)
+        answering = server.create_app(server.Handlers(Future(), [], "x"), served)
         client = TestClient(answering, base_url="http://127.0.0.1")
         assert client.get("/", headers={"Host": asked}).status_code == status
 
@@ -166,7 +166,7 @@ class TestServer:
         failed = Future()
         failed.set_exception(DataError("The weights are missing"))
         client = TestClient(
-            server.application(server.Answers(failed, [], "x"), "localhost"),
+            server.create_app(server.Handlers(failed, [], "x"), "localhost"),
             base_url="http://localhost",
         )
         assert client.get("/").status_code == 200

@@ -27,7 +27,7 @@ def bundle(tiny_run, command, tmp_path):
 
 def scores(model, pictures):
     return [
-        [(c.name, c.side, c.score) for c in found.classes]
+        [(c.name, c.domain, c.score) for c in found.classes]
         for found in model.predict(pictures, top_k=8)
     ]
 
@@ -104,7 +104,7 @@ class TestBundle:
         content = json.loads((bundle / "bundle.json").read_text())
         content[part]["deep"] = [{"_target_": target, "command": "true"}]
         (bundle / "bundle.json").write_text(json.dumps(content))
-        with pytest.raises(CheckpointError, match="would run code that is no model of ours"):
+        with pytest.raises(CheckpointError, match="names code that is not one of our models"):
             msdn_lit.load(bundle)
         assert called == []
 
@@ -116,7 +116,7 @@ class TestBundle:
         made = f"{{_target_: os.mkdir, path: {tmp_path / 'made'}}}"
         content[part]["region_dropout"] = f'${{{resolver}:"{made}"}}'
         (bundle / "bundle.json").write_text(json.dumps(content))
-        with pytest.raises(CheckpointError, match="would run code that is no model of ours"):
+        with pytest.raises(CheckpointError, match="names code that is not one of our models"):
             msdn_lit.load(bundle)
         assert not (tmp_path / "made").exists()
 
@@ -129,7 +129,7 @@ class TestBundle:
         torch.save({"V": miniature.Exploit(tmp_path / "made")}, tmp_path / "other.pth")
         content["backbone"]["model_args"] = {"checkpoint_path": str(tmp_path / "other.pth")}
         (bundle / "bundle.json").write_text(json.dumps(content))
-        with pytest.raises(CheckpointError, match=r"no model of ours: found .*other\.pth"):
+        with pytest.raises(CheckpointError, match=r"not one of our models: found .*other\.pth"):
             msdn_lit.load(bundle)
         assert not (tmp_path / "made").exists()
 
@@ -137,42 +137,42 @@ class TestBundle:
         ("change", "message"),
         [
             (lambda c: c.update(version=2), "is of another version: expected 1, found 2"),
-            (lambda c: c.update(format="x"), "it is no msdn-lit bundle"),
+            (lambda c: c.update(format="x"), "it is not an msdn-lit bundle"),
             (lambda c: c.pop("classes"), "classes is missing"),
             (
-                lambda c: c["classes"]["names"].append(7) or c["classes"]["sides"].append("seen"),
+                lambda c: c["classes"]["names"].append(7) or c["classes"]["domains"].append("seen"),
                 "has no name",
             ),
-            (lambda c: c["classes"]["sides"].__setitem__(0, "both"), "neither seen nor unseen"),
-            (lambda c: c.update(calibration=float("nan")), "fusion or calibration makes no sense"),
+            (lambda c: c["classes"]["domains"].__setitem__(0, "both"), "neither seen nor unseen"),
+            (lambda c: c.update(calibration=float("nan")), "fusion or calibration is invalid"),
             (
                 lambda c: c["fusion"].update(attribute_to_visual="1"),
-                "fusion or calibration makes no sense",
+                "fusion or calibration is invalid",
             ),
             (
                 lambda c: c["fusion"].pop("attribute_to_visual"),
-                "fusion or calibration makes no sense",
+                "fusion or calibration is invalid",
             ),
             (
                 lambda c: c["transform"].update(mean=[0, float("inf"), 0]),
-                "transform makes no sense",
+                "transform is invalid",
             ),
             (lambda c: c["classes"]["names"].pop(), "classes are incomplete"),
             (
                 lambda c: c["attribute_names"].pop(),
                 r"classes have the shape \(8, 6\) instead of \(8, 5\)",
             ),
-            (lambda c: c["transform"].update(std=[1, 1, 0]), "transform makes no sense"),
-            (lambda c: c["transform"].pop("mean"), "transform makes no sense"),
+            (lambda c: c["transform"].update(std=[1, 1, 0]), "transform is invalid"),
+            (lambda c: c["transform"].pop("mean"), "transform is invalid"),
             (
                 lambda c: c["backbone"].update(model_name="resnet9999"),
                 "cannot be built .*timm has no model",
             ),
             (lambda c: c["model"].update(region_dropout=3), "cannot be built .*region_dropout"),
-            (lambda c: c.update(calibration=10**400), "fusion or calibration makes no sense"),
+            (lambda c: c.update(calibration=10**400), "fusion or calibration is invalid"),
             (
                 lambda c: c["fusion"].update(attribute_to_visual=1e39),
-                "fusion or calibration makes no sense",
+                "fusion or calibration is invalid",
             ),
             (lambda c: c["model"].update(deep=nested(400)), "cannot be built"),
             (lambda c: c["model"].update(deep=nested(700)), "nested too deep"),
@@ -186,7 +186,7 @@ class TestBundle:
             ),
             (lambda c: v2a(c).update(region_scale="7"), "cannot be built"),
             (lambda c: v2a(c).update(region_scale=[]), "cannot be built"),
-            (lambda c: c["model"].update(subnets=7), "fusion or calibration makes no sense"),
+            (lambda c: c["model"].update(subnets=7), "fusion or calibration is invalid"),
             (lambda c: c["model"].pop("_target_"), "cannot be built"),
             (lambda c: c["model"].pop("_partial_"), "cannot be built"),
             (lambda c: c["backbone"].update(model_args="x"), "cannot be built"),

@@ -1,4 +1,4 @@
-"""A trained model on pictures of one's own: its scores are the evaluation's, and every explanation adds up."""
+"""Prediction of single images: scores equal those of the evaluation, explanations add up."""
 
 import json
 
@@ -38,7 +38,7 @@ KNOWN = Candidates(
 
 
 class RowBackbone(torch.nn.Module):
-    """Looks at a picture's first pixel, which says the row of the store, and gives that row's regions."""
+    """Returns the regions of one row of the store; an image's first pixel says which row."""
 
     def __init__(self, regions_NRD):
         super().__init__()
@@ -52,19 +52,19 @@ class RowBackbone(torch.nn.Module):
         return "none"  # as the miniature store says
 
 
-def picture_of(row):
+def image_of(row):
     return np.full((16, 16, 3), row, dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def made():
-    """The run folder of `trained` and the features of its pictures, once they are made."""
+    """The run folder of `trained` and the features of its images, once they are made."""
     return {}
 
 
 @pytest.fixture
 def trained(made, request, monkeypatch):
-    """A run folder whose pictures have the features of the store; nobody changes it."""
+    """A run folder whose images have the features of the store; no test changes it."""
     if not made:
         train_once(made, request)
     monkeypatch.setattr(build, "backbone", lambda _: RowBackbone(made["regions_NRD"]))
@@ -85,7 +85,7 @@ def train_once(made, request):
 
 def test_a_prediction_is_the_evaluations(trained):
     model, cache = msdn_lit.load(trained), ScoreCache.load(trained / "scores" / "last.npz")
-    predictions = model.predict([picture_of(row) for row in cache.rows_N])
+    predictions = model.predict([image_of(row) for row in cache.rows_N])
     assert len(predictions) > 20
     for n, found in enumerate(predictions):
         margins = np.where(np.isin(np.arange(miniature.C), cache.unseen), 0.3, -0.3)
@@ -95,14 +95,14 @@ def test_a_prediction_is_the_evaluations(trained):
         order = np.argsort(-expected)[:5]
         assert [c.name for c in found.classes] == [f"{c + 1:03d}.class_{c}" for c in order]
         assert [c.score for c in found.classes] == pytest.approx(expected[order].tolist(), abs=1e-5)
-        assert {c.name: c.side for c in found.classes}.items() <= {
+        assert {c.name: c.domain for c in found.classes}.items() <= {
             f"{c + 1:03d}.class_{c}": "unseen" if c in miniature.UNSEEN else "seen"
             for c in range(miniature.C)
         }.items()
 
 
 def test_every_score_is_the_sum_of_its_parts(trained):
-    found = msdn_lit.load(trained).predict(picture_of(3), top_k=8)
+    found = msdn_lit.load(trained).predict(image_of(3), top_k=8)
     for part in found.classes:
         assert part.contributions_K.sum() + part.margin == pytest.approx(part.score, abs=1e-5)
     fused = (
@@ -121,12 +121,12 @@ def test_every_score_is_the_sum_of_its_parts(trained):
         assert total == pytest.approx(part["score"])
 
 
-def test_one_picture_or_many_in_any_form(trained, tmp_path):
+def test_one_image_or_many_in_any_form(trained, tmp_path):
     model, file = msdn_lit.load(trained), tmp_path / "Vögel ä.png"
-    Image.fromarray(picture_of(7)).save(file)
+    Image.fromarray(image_of(7)).save(file)
     scores = [
         model.predict(image).best.score
-        for image in (file, str(file), Image.open(file), picture_of(7))
+        for image in (file, str(file), Image.open(file), image_of(7))
     ]
     assert scores == [scores[0]] * 4
     assert [found.best.score for found in model.predict([file] * 40)] == pytest.approx(
@@ -141,18 +141,18 @@ def test_one_picture_or_many_in_any_form(trained, tmp_path):
 
 def test_classes_that_are_typed_for_one_call(trained):
     model = msdn_lit.load(trained)
-    known = model.predict(picture_of(0), classes=["class 3", "001.class_0"], top_k=9)
+    known = model.predict(image_of(0), classes=["class 3", "001.class_0"], top_k=9)
     assert {c.name for c in known.classes} == {"004.class_3", "001.class_0"}
     values_K = model.classes.attributes_CK[3]
     typed = dict(
         zip(model.attribute_names, (values_K / values_K.max() * 100).tolist(), strict=True)
     )
-    found = model.predict(picture_of(0), classes={"mine": typed, "other": {"like": "class 0"}})
+    found = model.predict(image_of(0), classes={"mine": typed, "other": {"like": "class 0"}})
     same = {c.name: c.score - c.margin for c in known.classes}
     assert {c.name: c.score - c.margin for c in found.classes} == pytest.approx(
         {"mine": same["004.class_3"], "other": same["001.class_0"]}, abs=1e-5
     )
-    assert {c.side for c in found.classes} == {"new"}
+    assert {c.domain for c in found.classes} == {"new"}
 
 
 def test_a_run_that_does_not_fit(trained, tmp_path, monkeypatch):
@@ -186,7 +186,7 @@ class TestDescribe:
     def test_a_row_has_the_proportions_and_unit_length(self):
         made = describe({"x": {"Wing color: red": 30, "bill shape cone": 40}}, NAMES, KNOWN)
         np.testing.assert_allclose(made.attributes_CK, [[0, 0.6, 0.8, 0]])
-        assert (made.names, made.sides) == (("x",), ("new",))
+        assert (made.names, made.domains) == (("x",), ("new",))
 
     def test_like_a_known_class(self):
         made = describe({"x": {"like": "red bird", "wing color: black": True}}, NAMES, KNOWN)
@@ -232,13 +232,13 @@ class TestDescribe:
             "a": {"wing color: red": 60, "bill shape: cone": 80},
             "b": {"wing color: red": 61, "bill shape: cone": 80},
         }
-        assert describe(same, NAMES, KNOWN).alike() == [("a", "b")]
-        assert (KNOWN + describe({"c": {"like": "red bird"}}, NAMES, KNOWN)).alike() == [
-            ("002.Red_Bird", "c")
-        ]
-        assert KNOWN.alike() == []
+        assert describe(same, NAMES, KNOWN).indistinguishable() == [("a", "b")]
+        assert (
+            KNOWN + describe({"c": {"like": "red bird"}}, NAMES, KNOWN)
+        ).indistinguishable() == [("002.Red_Bird", "c")]
+        assert KNOWN.indistinguishable() == []
 
-    def test_sides(self):
+    def test_domains(self):
         assert KNOWN.in_domain("unseen").names == ("002.Red_Bird",)
         with pytest.raises(ConfigError, match="No class is named"):
             KNOWN.in_domain("new")
@@ -258,7 +258,7 @@ class TestClassFile:
             ("a: {x: 1}\na: {x: 2}\n", "'a' is given twice, line 1"),
             ("a:\n  x: 1\n  x: 2\n", "'x' is given twice"),
             ("a: {x: [}\n", "cannot be read as a class file"),
-            ("- a\n", "is no class file: expected class: {attribute: value}, found list"),
+            ("- a\n", "is not a class file: expected class: {attribute: value}, found list"),
             ("!!python/object/apply:os.system ['true']\n", "cannot be read as a class file"),
             ("{[1]: 2}\n", "cannot be read as a class file"),
         ],
@@ -274,7 +274,7 @@ class TestClassFile:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 5))
-def test_flips_are_exact_and_none_is_smaller(seed, C, K):
+def test_counterfactuals_are_exact_and_none_is_smaller(seed, C, K):
     rng = np.random.default_rng(seed)
     scores_K, attributes_CK, margins_C = (
         rng.normal(size=K),
@@ -288,14 +288,14 @@ def test_flips_are_exact_and_none_is_smaller(seed, C, K):
         scores_C = attributes_CK @ (scores_K + change_K) + margins_C
         return scores_C[winner] - scores_C[rival]
 
-    assert sorted(flip.rival for flip in found) == [c for c in range(C) if c != winner]
-    for flip in found:
-        one_K = flip.change * np.eye(K)[flip.attribute]
-        assert lead(one_K, flip.rival) == pytest.approx(0, abs=1e-9)
-        assert lead(1.01 * one_K, flip.rival) < 0
-        direction_K = attributes_CK[flip.rival] - attributes_CK[winner]
+    assert sorted(one.rival for one in found) == [c for c in range(C) if c != winner]
+    for one in found:
+        one_K = one.change * np.eye(K)[one.attribute]
+        assert lead(one_K, one.rival) == pytest.approx(0, abs=1e-9)
+        assert lead(1.01 * one_K, one.rival) < 0
+        direction_K = attributes_CK[one.rival] - attributes_CK[winner]
         assert lead(
-            flip.length * direction_K / np.linalg.norm(direction_K), flip.rival
+            one.length * direction_K / np.linalg.norm(direction_K), one.rival
         ) == pytest.approx(0, abs=1e-9)
     smallest = abs(found[0].change)
     for k in range(K):  # whatever single score is changed by less, the prediction stays
@@ -305,7 +305,7 @@ def test_flips_are_exact_and_none_is_smaller(seed, C, K):
             ).argmax() == winner
 
 
-class TestPictures:
+class TestImages:
     def test_are_turned_upright(self, tmp_path):
         pixels = np.zeros((8, 4, 3), dtype=np.uint8)
         pixels[0] = 255  # the top row, once it is turned
@@ -329,15 +329,13 @@ class TestPictures:
     def test_of_any_kind(self, trained, tmp_path, mode, size):
         path = tmp_path / ("a.tif" if mode != "P" else "a.gif")
         Image.new(mode, size, 3 if mode in ("I;16", "P") else None).save(path)
-        assert msdn_lit.load(trained).predict(path).picture.shape == (16, 16, 3)
+        assert msdn_lit.load(trained).predict(path).pixels.shape == (16, 16, 3)
 
     def test_animated(self, trained, tmp_path):
-        frames = [Image.fromarray(picture_of(row)) for row in (9, 1)]
+        frames = [Image.fromarray(image_of(row)) for row in (9, 1)]
         frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
         model = msdn_lit.load(trained)
-        assert (
-            model.predict(tmp_path / "a.gif").best.score == model.predict(picture_of(9)).best.score
-        )
+        assert model.predict(tmp_path / "a.gif").best.score == model.predict(image_of(9)).best.score
 
 
 class TestCommand:
@@ -346,8 +344,8 @@ class TestCommand:
         folder = tmp_path / "photos"
         (folder / "below").mkdir(parents=True)
         for row, name in enumerate(("a.png", "b.PNG", "below/ö.png")):
-            Image.fromarray(picture_of(row)).save(folder / name)
-        (folder / "notes.txt").write_text("no picture")
+            Image.fromarray(image_of(row)).save(folder / name)
+        (folder / "notes.txt").write_text("no image")
         return folder
 
     def test_a_folder(self, command, trained, photos, tmp_path):
@@ -363,12 +361,12 @@ class TestCommand:
             "failures": {},
         }
         rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
-        assert rows[0] == "image,rank,class,side,score"
+        assert rows[0] == "image,rank,class,domain,score"
         assert len(rows) == 1 + 3 * 5
         assert all(name in out for name in ("a.png", "b.PNG", "ö.png"))
 
     def test_what_cannot_be_read_leaves_the_rest_done(self, command, trained, photos, tmp_path):
-        (photos / "c.jpg").write_bytes(b"no picture")
+        (photos / "c.jpg").write_bytes(b"no image")
         (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:-30])
         Image.new("1", (20_000, 20_000)).save(photos / "e.png")
         Image.new("RGB", (20_000, 10)).save(photos / "f.png")

@@ -1,6 +1,7 @@
 """Scores and prediction against loops and known cases."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import (
     count_per_class,
     fuse,
+    fuse_logits,
     harmonic_mean,
     mean_class_accuracy,
     predict,
@@ -28,11 +30,11 @@ some_seed = st.integers(0, 10**6)
 
 
 def make_metric():
-    return ZSLMetric(torch.tensor(SEEN), torch.tensor(UNSEEN), num_classes=C)
+    return ZSLMetric(torch.tensor(SEEN), torch.tensor(UNSEEN))
 
 
 def make_logits(labels, seed, hint=1.0):
-    """Random logits without ties, on a grid of 1/64 that float32 adds exactly; `hint` favours the truth."""
+    """Random logits without ties, in steps of 1/64, exact in float32; `hint` favours labels."""
     rng = np.random.default_rng(seed)
     logits_BC = np.stack([rng.permutation(128)[:C] / 64 for _ in labels])
     logits_BC[np.arange(len(labels)), labels] += hint * rng.integers(0, 2, len(labels)) + 1 / 128
@@ -151,13 +153,33 @@ def test_scores_without_their_images_are_nan():
     assert [torch.isnan(value).item() for value in only_unseen] == [False, False, True, True]
 
 
-def test_classes_in_neither_role_are_never_predicted():
+def test_classes_in_neither_domain_are_never_predicted():
     logits_BC = torch.eye(C)[[0, 5]] + 100 * torch.eye(C)[[1, 3]]
     assert_scores(score(logits_BC, [0, 5]), (1, 1, 1, 1))
 
 
+def test_labels_and_logits_of_further_classes_do_not_count():
+    """The classes after the last candidate are neither known to the metric nor counted."""
+    metric = ZSLMetric(seen=SEEN, unseen=UNSEEN)
+    logits_BC = torch.cat([torch.eye(C), torch.zeros(C, 3)], dim=1)[[0, 5, 5, 2]]
+    logits_BC[:, C:] = 100
+    metric.update(logits_BC, torch.tensor([0, 5, C, C + 2]))
+    assert metric.total_C.tolist() == [1, 0, 0, 0, 0, 1, 0]
+    assert_scores(metric.compute(), (1, 1, 1, 1))
+
+
+def test_ids_of_classes_in_any_form():
+    logits_BC, labels_B = make_logits(CANDIDATES, 3), torch.tensor(CANDIDATES)
+    expected = torch.stack(score(logits_BC, CANDIDATES))
+    for form in (list, tuple, np.array, torch.tensor):
+        metric = ZSLMetric(form(SEEN), form(UNSEEN))
+        metric.update(logits_BC, labels_B)
+        assert torch.equal(torch.stack(metric.compute()), expected)
+
+
 def test_a_class_that_is_only_predicted_is_no_part_of_the_mean_unlike_in_torchmetrics():
-    # five classes have images, three more are only predicted: the mean is over five, torchmetrics takes eight
+    # five classes have images, three more are only predicted; the mean is over five,
+    # that of torchmetrics over eight
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3, 3, 4])
     predicted = torch.tensor([0, 0, 5, 1, 6, 2, 7, 3, 5, 4])
     right = (2 / 3 + 1 / 2 + 1 / 2 + 1 / 2 + 1) / 5
@@ -202,11 +224,20 @@ def test_harmonic_mean_of_nothing_and_of_the_unknown():
 def test_fused_logits_equal_loops(seed, first, gamma):
     logits = [make_logits(CANDIDATES, seed + i) for i in range(2)]
     alphas = (first, 1 - first)
-    actual = fuse(logits, alphas, torch.tensor(UNSEEN), gamma)
+    actual = fuse_logits(logits, alphas, torch.tensor(UNSEEN), gamma)
     expected = reference.fused([L.double().numpy() for L in logits], alphas, SEEN, UNSEEN, gamma)
     torch.testing.assert_close(
         actual[:, CANDIDATES].double(), torch.tensor(expected)[:, CANDIDATES], rtol=1e-5, atol=1e-5
     )
+
+
+def test_fusing_outputs_is_fusing_their_logits():
+    logits = [make_logits(CANDIDATES, seed) for seed in range(2)]
+    outputs = [SimpleNamespace(logits_BC=logits_BC) for logits_BC in logits]
+    expected = fuse_logits(logits, (0.9, 0.1), torch.tensor(UNSEEN), 0.5)
+    for unseen in (torch.tensor(UNSEEN), UNSEEN, tuple(UNSEEN)):
+        fused_BC = fuse(outputs, weights=(0.9, 0.1), unseen=unseen, calibration=0.5)
+        assert torch.equal(fused_BC, expected)
 
 
 @few
@@ -222,32 +253,32 @@ def test_predictions_equal_loops(labels, seed):
 def test_fusion_of_one_and_zero_is_the_first_subnet_alone(gamma):
     first, second = make_logits(CANDIDATES, 0), make_logits(CANDIDATES, 1)
     unseen = torch.tensor(UNSEEN)
-    alone = fuse([first], (1.0,), unseen, gamma)
-    assert torch.equal(fuse([first, second], (1.0, 0.0), unseen, gamma), alone)
-    assert torch.equal(fuse([second, first], (0.0, 1.0), unseen, gamma), alone)
-    assert not torch.equal(fuse([first, second], (0.5, 0.5), unseen, gamma), alone)
+    alone = fuse_logits([first], (1.0,), unseen, gamma)
+    assert torch.equal(fuse_logits([first, second], (1.0, 0.0), unseen, gamma), alone)
+    assert torch.equal(fuse_logits([second, first], (0.0, 1.0), unseen, gamma), alone)
+    assert not torch.equal(fuse_logits([first, second], (0.5, 0.5), unseen, gamma), alone)
 
 
 def test_without_margin_a_single_subnet_keeps_its_logits():
     logits_BC = make_logits(CANDIDATES, 0)
-    assert torch.equal(fuse([logits_BC], (1.0,), torch.tensor(UNSEEN), 0.0), logits_BC)
+    assert torch.equal(fuse_logits([logits_BC], (1.0,), torch.tensor(UNSEEN), 0.0), logits_BC)
 
 
 def test_calibration_lifts_unseen_over_seen_by_twice_its_value():
     logits_BC = make_logits(CANDIDATES, 0)
-    lift_BC = fuse([logits_BC], (1.0,), torch.tensor(UNSEEN), 1.0) - logits_BC
+    lift_BC = fuse_logits([logits_BC], (1.0,), torch.tensor(UNSEEN), 1.0) - logits_BC
     assert lift_BC[:, UNSEEN].unique().tolist() == [1.0]
     assert lift_BC[:, SEEN].unique().tolist() == [-1.0]
 
 
 def test_fusion_needs_one_weight_per_subnet():
     with pytest.raises(ValueError, match="zip"):
-        fuse([torch.zeros(1, C)], (0.5, 0.5), torch.tensor(UNSEEN), 1.0)
+        fuse_logits([torch.zeros(1, C)], (0.5, 0.5), torch.tensor(UNSEEN), 1.0)
 
 
 def test_half_precision_logits_are_fused_in_float32():
     logits = [torch.full((1, C), 512.0, dtype=torch.bfloat16)] * 2
-    fused_BC = fuse(logits, (0.5, 0.5), torch.tensor(UNSEEN), 1.0)
+    fused_BC = fuse_logits(logits, (0.5, 0.5), torch.tensor(UNSEEN), 1.0)
     assert fused_BC.dtype == torch.float32
     assert (fused_BC[0, UNSEEN[0]] - fused_BC[0, SEEN[0]]).item() == 2.0
 
@@ -257,7 +288,7 @@ def test_half_precision_logits_are_fused_in_float32():
 def test_calibration_trades_seen_for_unseen_and_leaves_czsl_alone(labels, seed):
     logits, unseen = [make_logits(labels, seed)], torch.tensor(UNSEEN)
     at = [
-        score(fuse(logits, (1.0,), unseen, gamma), labels)
+        score(fuse_logits(logits, (1.0,), unseen, gamma), labels)
         for gamma in (-100.0, -1.0, 0.0, 1.0, 100.0)
     ]
     assert at[0].acc_unseen == 0

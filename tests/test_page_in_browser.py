@@ -11,10 +11,10 @@ import torch
 
 import msdn_lit
 from msdn_lit.inference.candidates import describe
-from msdn_lit.inference.page import page as explanation
+from msdn_lit.inference.page import page as prediction_page
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
-from tests.test_explanation import PICTURES, png  # noqa: E402
+from tests.test_explanation import IMAGES, png  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.slow
@@ -52,7 +52,7 @@ def tab(browser):
 
 def open_page(tab, folder, predictions):
     path = folder / "page.html"
-    path.write_text(explanation.page(predictions, "title", {}), encoding="utf-8")
+    path.write_text(prediction_page.page(predictions, "title", {}), encoding="utf-8")
     tab.goto(path.as_uri())
 
 
@@ -61,7 +61,7 @@ def names_in(tab, place):
 
 
 def test_the_page_computes_what_python_does(model, tab, tmp_path):
-    found = model.predict(PICTURES[0], top_k=8)
+    found = model.predict(IMAGES[0], top_k=8)
     open_page(tab, tmp_path, [found])
     ranked = tab.evaluate("ranking(state.images[0].psi, state.classes)")
     assert [model.classes.names[one["c"]] for one in ranked] == [c.name for c in found.classes]
@@ -69,7 +69,7 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
         [c.score for c in found.classes], abs=1e-4
     )
     computed = tab.evaluate("counterfactuals(state.images[0].psi, state.classes)")
-    assert [flip["rival"] for flip in computed] == [flip.rival for flip in found.counterfactuals]
+    assert [one["rival"] for one in computed] == [one.rival for one in found.counterfactuals]
     for ours, theirs in zip(found.counterfactuals, computed, strict=True):
         assert (theirs["attribute"], theirs["change"]) == (
             ours.attribute,
@@ -86,10 +86,10 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
     ) == pytest.approx(row_K.tolist())
 
 
-def test_pictures_none_of_which_could_be_read(tab, tmp_path):
+def test_images_none_of_which_could_be_read(tab, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
-        explanation.page([], "title", {"a.jpg": "a.jpg does not decode."}), encoding="utf-8"
+        prediction_page.page([], "title", {"a.jpg": "a.jpg does not decode."}), encoding="utf-8"
     )
     tab.goto(path.as_uri())
     assert "a.jpg does not decode." in tab.locator(".failures").inner_text()
@@ -99,7 +99,7 @@ def test_pictures_none_of_which_could_be_read(tab, tmp_path):
 
 def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
     """Among seen classes alone, too, all of whose margins are negative."""
-    open_page(tab, tmp_path, [model.predict(PICTURES[0], model.classes.in_domain("seen"))])
+    open_page(tab, tmp_path, [model.predict(IMAGES[0], model.classes.in_domain("seen"))])
     tab.locator("#name").fill("mine")
     tab.locator("#name").press("Enter")
     new = model.candidates({"mine": {model.attribute_names[0]: 100}})
@@ -112,7 +112,7 @@ def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
 
 def test_by_keyboard_and_in_haste(model, tab, tmp_path):
     """Focus stays where the user is, and a click right after typing arrives."""
-    open_page(tab, tmp_path, model.predict(list(PICTURES)))
+    open_page(tab, tmp_path, model.predict(list(IMAGES)))
     values = tab.locator("#attributes input")
     values.nth(0).focus()
     for _ in range(3):
@@ -129,7 +129,7 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
     box = other.bounding_box()
     tab.mouse.click(box["x"] + 5, box["y"] + 5)
     assert tab.locator("#ranking li button").nth(1).get_attribute("aria-pressed") == "true"
-    for place, number in (("subnets", 2), ("pictures", 1)):
+    for place, number in (("subnets", 2), ("images", 1)):
         tab.locator(f"#{place} button").nth(number).focus()
         tab.keyboard.press("Enter")
         assert (
@@ -143,7 +143,7 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
 def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
     """A new class like a known one, with values typed on the page, against what Python makes of the same words."""
     like, names = model.classes.names[3], model.attribute_names
-    open_page(tab, tmp_path, [model.predict(PICTURES[0])])
+    open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     tab.locator("#name").fill("mine")
     tab.locator("#like").select_option("3")
     tab.locator("#add button").click()
@@ -154,9 +154,7 @@ def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
         )
         row.locator("input").fill(str(value))
     made = model.candidates({"mine": {"like": like, **typed}})
-    expected = model.predict(
-        PICTURES[0], model.classes + made, top_k=len(model.classes) + 1
-    ).classes
+    expected = model.predict(IMAGES[0], model.classes + made, top_k=len(model.classes) + 1).classes
     found = tab.evaluate(
         "ranking(state.images[0].psi, state.classes).map((one) => ({...state.classes[one.c], ...one}))"
     )
@@ -167,7 +165,7 @@ def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
 
 
 def test_what_was_changed_is_marked_and_undone(model, tab, tmp_path):
-    open_page(tab, tmp_path, [model.predict(PICTURES[0])])
+    open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     before = names_in(tab, "ranking")
     value = tab.locator("#attributes input").nth(2)
     was = value.input_value()
@@ -185,7 +183,7 @@ def test_what_was_changed_is_marked_and_undone(model, tab, tmp_path):
 
 
 def test_finds_classes_and_walks_with_arrows(model, tab, tmp_path):
-    open_page(tab, tmp_path, [model.predict(PICTURES[0])])
+    open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     last = names_in(tab, "ranking")[-1]
     tab.locator("#find").fill(last.partition(". ")[2].upper())
     assert last in names_in(tab, "ranking")
@@ -209,31 +207,31 @@ def test_finds_classes_and_walks_with_arrows(model, tab, tmp_path):
         assert tab.locator("#attributes button").nth(place).get_attribute("aria-pressed") == "true"
 
 
-def test_on_a_phone_the_picture_stays_in_view(model, tab, tmp_path):
+def test_on_a_phone_the_image_stays_in_view(model, tab, tmp_path):
     tab.set_viewport_size({"width": 390, "height": 700})
-    open_page(tab, tmp_path, [model.predict(PICTURES[0])])
+    open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     tab.locator("#attributes button").last.focus()
     tab.locator("#attributes").evaluate("(list) => list.scrollIntoView(false)")
-    picture, row = (
-        tab.locator("#picture").bounding_box(),
+    image, row = (
+        tab.locator("#image").bounding_box(),
         tab.locator("#attributes button").last.bounding_box(),
     )
-    assert 0 <= picture["y"] < row["y"] - picture["height"] < 700
+    assert 0 <= image["y"] < row["y"] - image["height"] < 700
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_clicked_through(model, tab, tmp_path):
-    """An upload, a heat map, an edit, a new class, its file, and a picture that is too large."""
+    """An upload, a heat map, an edit, a new class, its file, and an image that is too large."""
     import uvicorn
 
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "a.png").write_bytes(png())
-    (tmp_path / "large.png").write_bytes(png() + b"\0" * explanation.UPLOAD_LIMIT)
+    (tmp_path / "large.png").write_bytes(png() + b"\0" * prediction_page.UPLOAD_LIMIT)
     done = Future()
     done.set_result(model)
     running = uvicorn.Server(
         uvicorn.Config(
-            server.application(server.Answers(done, [tmp_path / "a.png"], "title"), "127.0.0.1"),
+            server.create_app(server.Handlers(done, [tmp_path / "a.png"], "title"), "127.0.0.1"),
             port=0,
             log_level="warning",
         )
@@ -255,7 +253,7 @@ def test_clicked_through(model, tab, tmp_path):
 def use(tab, model, folder):
     tab.set_input_files("#file", folder / "a.png")
     tab.wait_for_selector("#ranking li")
-    best = model.predict(PICTURES[0]).best
+    best = model.predict(IMAGES[0]).best
     assert names_in(tab, "ranking")[0] == f"1. {best.name[4:].replace('_', ' ')}"
     heat = "Array.from($('heat').getContext('2d').getImageData(0, 0, $('heat').width, $('heat').height).data).join()"
     before = tab.evaluate(heat)
@@ -302,7 +300,7 @@ def use(tab, model, folder):
     tab.set_input_files(
         "#file", [folder / "text.png", folder / "a.png"]
     )  # the good one hides no message
-    tab.wait_for_selector("#pictures button:nth-child(2)")
+    tab.wait_for_selector("#images button:nth-child(2)")
     tab.wait_for_function(
         "$('message').textContent.startsWith('text.png: The picture does not decode')"
     )

@@ -105,7 +105,7 @@ class TestRecord:
         ]
 
     def test_is_not_written_over(self, record):
-        with pytest.raises(ConfigError, match="is there already"):
+        with pytest.raises(ConfigError, match="exists already"):
             report.run([str(record.parents[1] / "logs"), "--record", str(record)])
 
     @pytest.mark.parametrize("name", ["trial", "2026-11-24", "2026-11-24_CUB trial"])

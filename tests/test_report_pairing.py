@@ -65,16 +65,18 @@ def classes_anew(classes, generator):
 
 
 def by_loops(first, second, resample, num_resamples=1):
-    """T1, U, S and H of each resample: first minus second method, the mean over the seeds, (X, 4)."""
+    """T1, U, S and H of each resample: first minus second method, the mean over the seeds, (Z, 4)."""
     one, generator, drawn = first[0], rng(), []
-    of_roles = [[np.flatnonzero(one.labels_N == c) for c in ids] for ids in (one.unseen, one.seen)]
+    of_domains = [
+        [np.flatnonzero(one.labels_N == c) for c in ids] for ids in (one.unseen, one.seen)
+    ]
     everything = [*one.seen, *one.unseen]
     right = [
         [(is_right(c, one.unseen), is_right(c, everything)) for c in caches]
         for caches in (first, second)
     ]
     for _ in range(num_resamples):
-        unseen, seen = (resample(classes, generator) for classes in of_roles)
+        unseen, seen = (resample(classes, generator) for classes in of_domains)
 
         def scores(czsl, gzsl, unseen=unseen, seen=seen):
             T1, U, S = (
@@ -165,7 +167,7 @@ def right_of(outcomes_4):
 @pytest.mark.parametrize("times", [1, 20])  # few images of a kind, and many
 def test_resampled_images_have_the_moments_of_the_closed_form(times):
     outcomes_C4 = times * random_outcomes()
-    difference_X = np.subtract(
+    difference_Z = np.subtract(
         *over_images([right_of(row) for row in outcomes_C4], 40_000, rng()).T
     )
     first_less_second = np.array([0, -1, 1, 0])
@@ -174,18 +176,18 @@ def test_resampled_images_have_the_moments_of_the_closed_form(times):
         p = row / row.sum()
         mean.append(p @ first_less_second)
         variance.append((p @ first_less_second**2 - mean[-1] ** 2) / row.sum())
-    assert difference_X.mean() == pytest.approx(np.mean(mean), abs=4 * difference_X.std() / 200)
-    assert difference_X.var() == pytest.approx(np.sum(variance) / 8**2, rel=0.04)
+    assert difference_Z.mean() == pytest.approx(np.mean(mean), abs=4 * difference_Z.std() / 200)
+    assert difference_Z.var() == pytest.approx(np.sum(variance) / 8**2, rel=0.04)
 
 
 def test_resampled_classes_have_the_moments_of_the_closed_form():
     outcomes_C4 = random_outcomes()
-    difference_X = np.subtract(
+    difference_Z = np.subtract(
         *over_classes([right_of(row) for row in outcomes_C4], 40_000, rng()).T
     )
     of_class = (outcomes_C4[:, 2] - outcomes_C4[:, 1]) / outcomes_C4.sum(axis=1)
-    assert difference_X.mean() == pytest.approx(of_class.mean(), abs=4 * difference_X.std() / 200)
-    assert difference_X.var() == pytest.approx(of_class.var() / 8, rel=0.04)
+    assert difference_Z.mean() == pytest.approx(of_class.mean(), abs=4 * difference_Z.std() / 200)
+    assert difference_Z.var() == pytest.approx(of_class.var() / 8, rel=0.04)
 
 
 # --- two methods that are right about given images
@@ -281,7 +283,7 @@ def test_a_method_that_is_always_right_beats_one_that_never_is(resample):
         assert found.p_value == 2 / 10_001
 
 
-def test_a_role_without_images_is_refused():
+def test_a_domain_without_images_is_refused():
     with pytest.raises(AssertionError, match="no images"):
         compare(np.array([True]), np.array([True]), np.array([0]))
 

@@ -1,10 +1,13 @@
-"""What the figures of a report draw is what they were given."""
+"""The figures of a report show the numbers that they are given."""
 
 import numpy as np
 import pytest
 
-from msdn_lit.analysis.output import plots
-from tests.run_folders import made_up_cache, scores_of
+from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.output import comparison_plots, plots
+from msdn_lit.analysis.output.figures import contexts, figures_of_group
+from msdn_lit.runs.reader import find_runs
+from tests.run_folders import made_up_cache, scores_of, write_run
 
 VALUES = {
     "acc_czsl": [0.5, 0.7],
@@ -20,8 +23,8 @@ def lines_of(axes):
 
 def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
     cache = made_up_cache(per_class=60)
-    figure = plots.plot_curves(
-        [plots.CurveLine("name", [cache.curve()], [cache.calibration])], "title"
+    figure = comparison_plots.plot_curves(
+        [comparison_plots.CurveLine("name", [cache.curve()], [cache.calibration])], "title"
     )
     curve, point = (line.get_xydata() for line in figure.axes[0].get_lines())
     scores = scores_of(cache)
@@ -32,7 +35,7 @@ def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
 
 
 def test_bars_are_means_and_dots_are_seeds():
-    figure = plots.plot_bars({"one": VALUES, "two": VALUES}, "title")
+    figure = comparison_plots.plot_bars({"one": VALUES, "two": VALUES}, "title")
     for axes, values in zip(figure.axes, VALUES.values(), strict=True):
         assert [bar.get_width() for bar in axes.patches] == pytest.approx(
             [100 * np.mean(values)] * 2
@@ -45,7 +48,9 @@ def test_bars_are_means_and_dots_are_seeds():
 def test_lines_are_means():
     columns = {score: [values, [0.1, 0.2], [0.3]] for score, values in VALUES.items()}
     for axes in (
-        plots.plot_sensitivity("loss.lambda_cal", [0, 0.1, 10], columns, "title").axes[0],
+        comparison_plots.plot_sensitivity("loss.lambda_cal", [0, 0.1, 10], columns, "title").axes[
+            0
+        ],
         plots.plot_histories([10, 20, 30], columns, "test", "title").axes[0],
     ):
         for name, values in zip(("T1", "U", "S", "H"), VALUES.values(), strict=True):
@@ -58,11 +63,11 @@ def test_lines_are_means():
 def test_classes_are_sorted_and_named(num_classes):
     accuracies = np.random.default_rng(0).random((2, num_classes))
     names = [f"bird {c}" for c in range(num_classes)]
-    sides = [
+    domains = [
         plots.ClassAccuracies("seen", names, accuracies),
         plots.ClassAccuracies("unseen", ["x"], np.zeros((2, 1))),
     ]
-    axes = plots.plot_class_accuracies(sides, "title").axes[0]
+    axes = plots.plot_class_accuracies(domains, "title").axes[0]
     marks = np.concatenate([container.lines[0].get_xydata() for container in axes.containers])
     np.testing.assert_allclose(
         marks[np.argsort(marks[:, 0]), 1], 100 * np.sort([*accuracies.mean(axis=0), 0])
@@ -75,6 +80,25 @@ def test_classes_are_sorted_and_named(num_classes):
         assert f"highest: {best}" in axes.get_xlabel().replace("\n", " ")
 
 
-def test_a_model_of_one_subnet_has_no_fusion_to_vary():
-    calibration = (np.array([0.0, 1.0]), {"harmonic_mean": [[0.1], [0.2]]}, 0.5)
-    assert len(plots.plot_prediction_settings(None, calibration, "title").axes) == 1
+@pytest.mark.parametrize(
+    ("num_subnets", "labels"), [(1, ["calibration"]), (2, ["weight", "calibration"])]
+)
+def test_a_model_of_one_subnet_has_no_fusion_to_vary(load_config, tmp_path, num_subnets, labels):
+    write_run(tmp_path / "run", load_config(), num_subnets=num_subnets)
+    groups, _ = group_runs(find_runs([tmp_path / "run"]).runs)
+    (context,) = contexts(groups)
+    drawn = dict(figures_of_group(groups[0], context, None))
+    (figure,) = [figure for name, figure in drawn.items() if name.startswith("prediction_")]
+    assert [axes.get_xlabel().partition(" ")[0] for axes in figure.axes] == labels
+
+
+def test_the_history_of_one_run():
+    """A score that a step lacks leaves a gap; one that no step has is not drawn."""
+    scores_at = {20: {"acc_czsl": 0.5, "acc_seen": 0.25}, 10: {"acc_czsl": 0.4}}
+    axes = plots.plot_history(scores_at, "val").axes[0]
+    lines = lines_of(axes)
+    assert lines.keys() == {"T1", "S"}
+    np.testing.assert_allclose(lines["T1"], [[10, 40], [20, 50]])
+    np.testing.assert_allclose(lines["S"], [[10, np.nan], [20, 25]])
+    assert axes.get_ylabel() == "score on val (%)"
+    assert "standard deviation" not in axes.get_legend().get_title().get_text()

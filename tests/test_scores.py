@@ -47,7 +47,7 @@ def test_scores_at_any_fusion_and_margin_are_those_of_loops(finished):
         is_unseen = label in cache.unseen
         correct[is_unseen].setdefault(label, []).append(max(fused, key=fused.get) == label)
     acc_unseen, acc_seen = (
-        np.mean([np.mean(v) for v in correct[side].values()]) for side in (True, False)
+        np.mean([np.mean(v) for v in correct[domain].values()]) for domain in (True, False)
     )
     scores = cache.scores(fusion, margin)
     assert float(scores.acc_unseen) == pytest.approx(acc_unseen)

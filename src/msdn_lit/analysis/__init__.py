@@ -1,1 +1,1 @@
-"""What is made of results: tables and figures."""
+"""Analysis of runs: groups, statistics, comparisons, and their tables and figures (`output`)."""

@@ -1,6 +1,9 @@
-"""Which classes go wrong, and for what they are taken; from score caches of the same images, one for each seed.
+"""Accuracy of each class, and the most frequent confusions, from one score cache per seed.
 
-Predictions are among all classes, with the run's own fusion and calibration. Letters: N images, C classes.
+The caches are of the same images. Predictions are among all classes, with the fusion and the
+calibration of the run.
+
+Letters: C classes, P pieces of the seen-unseen curve, n seeds.
 """
 
 import re
@@ -17,18 +20,18 @@ from msdn_lit.metrics.functional import harmonic_mean
 from msdn_lit.runs.score_cache import ScoreCache
 
 NUM_PAIRS = 20
-_MAX_POINTS = 200  # of a curve; W&B draws no more than 10,000 rows of all runs together
+_MAX_POINTS = 200  # of a curve; W&B shows at most 10,000 rows of all runs together
 
 
 def readable_names(names: Sequence[str] | None, cache: ScoreCache) -> list[str]:
-    """Names by class id without the benchmark's spelling: "002.Laysan_Albatross" -> "Laysan Albatross".
+    """Returns class names by id without the benchmark's spelling.
 
     Args:
-        names: As the benchmark has them; None takes the ids.
-        cache: Of an evaluation of the same classes.
+        names: Names of the benchmark, e.g. "002.Laysan_Albatross"; None takes the ids.
+        cache: Score cache of the same classes.
 
     Raises:
-        ConfigError: The names are not as many as the classes.
+        ConfigError: The number of names is not the number of classes.
     """
     C = cache.logits_ONC.shape[2]
     if names is None:
@@ -39,79 +42,76 @@ def readable_names(names: Sequence[str] | None, cache: ScoreCache) -> list[str]:
 
 
 def short_name(class_name: str) -> str:
-    """One name, without its number."""
+    """Returns a name without its number: "002.Laysan_Albatross" -> "Laysan Albatross"."""
     return re.sub(r"^\d+\.", "", class_name).replace("_", " ")
 
 
 def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
-    """Every class that has images, the worst first.
+    """One row for each class that has images, the worst class first.
 
     Args:
-        caches: One for each seed, of the same images.
-        names: By class id.
+        caches: One score cache for each seed, of the same images.
+        names: Class names by id.
     """
-    images, sides = np.bincount(caches[0].labels_N), _sides(caches[0])
+    images, domains = np.bincount(caches[0].labels_N), _domains(caches[0])
     accuracies = [Predictions(cache).accuracies() for cache in caches]
     values = {c: np.array([of_seed[c] for of_seed in accuracies]) for c in sorted(accuracies[0])}
     rows: list[list[Cell]] = []
     for c, values_n in sorted(values.items(), key=lambda item: float(item[1].mean())):
         std = Share(values_n.std(ddof=1)) if len(caches) > 1 else None
-        rows.append([names[c], sides[c], int(images[c]), Share(values_n.mean()), std])
-    header = ["class", "side", "images", "accuracy", "std over seeds"]
-    return Table(
-        "classes",
-        "Accuracy of every class",
-        header,
-        rows,
-        ["Percent, among all classes; the worst first."],
-    )
+        rows.append([names[c], domains[c], int(images[c]), Share(values_n.mean()), std])
+    header = ["class", "domain", "images", "accuracy", "std over seeds"]
+    notes = ["Percent, among all classes; the worst class first."]
+    return Table("classes", "Accuracy of every class", header, rows, notes)
 
 
 def confusion_table(
     caches: Sequence[ScoreCache], names: Sequence[str], num_pairs: int = NUM_PAIRS
 ) -> Table:
-    """The pairs of class and wrong prediction with the most images, counted over all seeds; arguments as above."""
-    images, sides = np.bincount(caches[0].labels_N), _sides(caches[0])
-    judged = [Predictions(cache) for cache in caches]
+    """The pairs of class and wrong prediction with the most images, counted over all seeds.
+
+    Args:
+        caches: One score cache for each seed, of the same images.
+        names: Class names by id.
+        num_pairs: Number of rows.
+    """
+    images, domains = np.bincount(caches[0].labels_N), _domains(caches[0])
+    predictions = [Predictions(cache) for cache in caches]
     counts: Counter[tuple[int, int]] = Counter()
-    for evaluation in judged:
-        counts.update({(label, guess): count for label, guess, count in evaluation.confused()})
+    for of_seed in predictions:
+        counts.update({(label, predicted): count for label, predicted, count in of_seed.confused()})
+    most_frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:num_pairs]
     rows: list[list[Cell]] = []
-    for (label, guess), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[
-        :num_pairs
-    ]:
+    for (label, predicted), count in most_frequent:
         share = Share(count / len(caches) / images[label])
-        rows.append(
-            [names[label], sides[label], names[guess], sides[guess], share, int(images[label])]
-        )
-    seen_lost, unseen_lost = 100 * np.mean(
-        [evaluation.domain_confusion_rates() for evaluation in judged], axis=0
-    )
+        classes = [names[label], domains[label], names[predicted], domains[predicted]]
+        rows.append([*classes, share, int(images[label])])
+    rates = [of_seed.domain_confusion_rates() for of_seed in predictions]
+    seen_as_unseen, unseen_as_seen = 100 * np.mean(rates, axis=0)
     notes = [
-        "Share: of the images of the class, in percent.",
-        f"Across the border: {unseen_lost:.1f} % of the unseen classes' images are taken for a seen class, "
-        f"{seen_lost:.1f} % of the seen classes' for an unseen one.",
+        "Share: percent of the images of the class.",
+        f"Between seen and unseen: {unseen_as_seen:.1f} % of the unseen classes' images are "
+        f"predicted as a seen class, {seen_as_unseen:.1f} % of the seen classes' as an unseen one.",
     ]
-    header = ["class", "side", "taken for", "its side", "share", "images"]
+    header = ["class", "domain", "predicted", "its domain", "share", "images"]
     return Table("confusions", "Most confused pairs", header, rows, notes)
 
 
 def curve_points(cache: ScoreCache) -> list[list[float]]:
-    """Rows of U, S and H along the seen-unseen curve, as fractions; both ends, and at most 200."""
+    """Returns at most 200 points U, S and H of the seen-unseen curve, with both ends; fractions."""
     curve = cache.curve()
     P = len(curve.acc_seen_P)
     some = torch.linspace(0, P - 1, min(P, _MAX_POINTS)).round().long()
     unseen, seen = curve.acc_unseen_P[some], curve.acc_seen_P[some]
-    rows: list[list[float]] = torch.stack(
-        [unseen, seen, harmonic_mean(unseen, seen)], dim=1
-    ).tolist()
+    points = torch.stack([unseen, seen, harmonic_mean(unseen, seen)], dim=1)
+    rows: list[list[float]] = points.tolist()
     return rows
 
 
-def _sides(cache: ScoreCache) -> list[str]:
-    """By class id; "" of a class that is no candidate."""
-    sides = [""] * cache.logits_ONC.shape[2]
-    for side, ids in (("seen", cache.seen), ("unseen", cache.unseen)):
+def _domains(cache: ScoreCache) -> list[str]:
+    """Domain of each class by id; "" for a class that is no candidate."""
+    domains = [""] * cache.logits_ONC.shape[2]
+    for domain, ids in (("seen", cache.seen), ("unseen", cache.unseen)):
         for c in ids.tolist():
-            sides[c] = side
-    return sides
+            domains[c] = domain
+    return domains

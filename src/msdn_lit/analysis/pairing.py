@@ -1,11 +1,13 @@
-"""Two methods on the same seeds and test images: one bootstrap over all seeds, by images and by classes.
+"""Two methods with the same seeds and test images: a bootstrap by images or by classes.
 
-The seeds' models are held fixed. Every resample is drawn once and scored by all of them, since they saw the same
-images: T1, U, S and H of each seed and method, then the mean over the seeds of the differences. So the intervals say
-what other test images (or classes) would tell of these seeds; what other seeds would tell is `compare_seeds`'s to say.
+The seeds' models are fixed. Every resample is drawn once and scored by all models: T1, U, S and H
+of each seed and method, then the mean over the seeds of the differences. The intervals therefore
+cover other test images (or classes) with these seeds; `compare_seeds` covers other seeds.
+`scipy.stats.bootstrap` would draw and score every image of every resample; here images with equal
+outcomes are drawn together.
 
-Letters: V the 2 tasks (T1, GZSL) x 2 methods x seeds, N images, n of one class, P kinds of them that all V judge alike,
-C classes of a role, X resamples.
+Letters: V outcomes of an image (2 tasks, CZSL and GZSL, x 2 methods x n seeds), N images, all or
+those of one class, L distinct patterns of outcomes, C classes of a domain, Z resamples.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,23 +22,24 @@ from msdn_lit.errors import CheckpointError
 from msdn_lit.metrics.functional import predict
 from msdn_lit.runs.score_cache import ScoreCache
 
-Right = NDArray[np.bool_]
+Outcomes = NDArray[np.bool_]  # whether each image is predicted correctly
 Means = NDArray[np.float64]
-Resample = Callable[[Sequence[Right], int, np.random.Generator], Means]
+Resample = Callable[[Sequence[Outcomes], int, np.random.Generator], Means]
 
 NUM_RESAMPLES = 10_000  # p-values to about 0.005
 _SEED = 0
 
 
 class ImageComparison(NamedTuple):
-    """First minus second method on the same test images.
+    """Difference of two methods, first minus second, on the same test images.
 
     Attributes:
-        difference: As observed.
+        difference: Observed difference.
         interval: 95 % percentile interval of the resampled differences.
-        p_value: Twice the smaller part of the resampled differences on either side of zero, zeros on both.
-        num_images: Images of the classes compared.
-        num_classes: Classes compared, those without images left out.
+        p_value: Twice the smaller share of the resampled differences at or below zero, or at or
+            above zero.
+        num_images: Number of images of the compared classes.
+        num_classes: Number of compared classes; classes without images do not count.
     """
 
     difference: float
@@ -46,33 +49,33 @@ class ImageComparison(NamedTuple):
     num_classes: int
 
 
-def over_images(classes: Sequence[Right], num_resamples: int, rng: np.random.Generator) -> Means:
-    """Draws each class's images anew.
+def over_images(classes: Sequence[Outcomes], num_resamples: int, rng: np.random.Generator) -> Means:
+    """Resamples the images of each class.
 
     Args:
-        classes: Whether each image of a class is right, by model, (V, n) each.
-        num_resamples: X.
-        rng: Source of chance.
+        classes: Outcomes of the images of each class, (V, N) each.
+        num_resamples: Z.
+        rng: Random generator.
 
     Returns:
-        Mean class accuracies, (X, V).
+        Mean class accuracies, (Z, V).
     """
-    total_XV = np.zeros((num_resamples, len(classes[0])))
-    for right_Vn in classes:
-        patterns_VP, counts_P = np.unique(
-            right_Vn, axis=1, return_counts=True
-        )  # images that all models judge alike
-        total_XV += (
-            _draw(counts_P, num_resamples, rng) @ patterns_VP.T.astype(float) / counts_P.sum()
-        )
-    return total_XV / len(classes)
+    total_ZV = np.zeros((num_resamples, len(classes[0])))
+    for right_VN in classes:
+        # images with equal outcomes are interchangeable, so only their numbers are drawn
+        patterns_VL, counts_L = np.unique(right_VN, axis=1, return_counts=True)
+        drawn_ZL = _draw(counts_L, num_resamples, rng)
+        total_ZV += drawn_ZL @ patterns_VL.T.astype(float) / counts_L.sum()
+    return total_ZV / len(classes)
 
 
-def over_classes(classes: Sequence[Right], num_resamples: int, rng: np.random.Generator) -> Means:
-    """Draws the classes anew, each with all its images; arguments and result as of `over_images`."""
-    C, accuracies_CV = len(classes), np.stack([right_Vn.mean(axis=1) for right_Vn in classes])
-    means_XV: Means = rng.multinomial(C, np.full(C, 1 / C), num_resamples) @ accuracies_CV / C
-    return means_XV
+def over_classes(
+    classes: Sequence[Outcomes], num_resamples: int, rng: np.random.Generator
+) -> Means:
+    """Resamples the classes, each with all its images; arguments and result as in `over_images`."""
+    C, accuracies_CV = len(classes), np.stack([right_VN.mean(axis=1) for right_VN in classes])
+    means_ZV: Means = rng.multinomial(C, np.full(C, 1 / C), num_resamples) @ accuracies_CV / C
+    return means_ZV
 
 
 def compare_caches(
@@ -81,38 +84,32 @@ def compare_caches(
     """Compares two methods by their score caches.
 
     Args:
-        first: One cache for each seed.
-        second: Of the same seeds in the same order.
+        first: Score caches of the first method, one for each seed.
+        second: Score caches of the second method, of the same seeds in the same order.
         resample: `over_images` or `over_classes`.
 
     Returns:
-        T1, U, S and H by their names in a result.json; fractions, first minus second.
+        Comparisons by score (`SCORES`); fractions, first minus second.
 
     Raises:
         CheckpointError: The caches are not of the same images and classes.
     """
+    _check_same_images([*first, *second])
     one = first[0]
-    for name in ("rows_N", "labels_N", "seen", "unseen"):
-        if any(
-            not np.array_equal(getattr(cache, name), getattr(one, name))
-            for cache in (*first, *second)
-        ):
-            raise CheckpointError(
-                "The two methods were not tested on the same images", action="Compare others."
-            )
     right = np.array([[_right(cache) for cache in caches] for caches in (first, second)])
     right_VN = right.transpose(2, 0, 1, 3).reshape(-1, len(one.labels_N))
     seen, unseen = (
         [right_VN[:, one.labels_N == c] for c in np.intersect1d(ids, one.labels_N)]
         for ids in (one.seen, one.unseen)
     )
-    assert all((seen, unseen)), "a role has no images"
+    assert all((seen, unseen)), "a domain has no images"
     rng, shape = np.random.default_rng(_SEED), (-1, 2, 2, len(first))
-    observed = _differences(
-        *(np.mean([r.mean(axis=1) for r in c], axis=0).reshape(shape) for c in (seen, unseen))
-    )
-    drawn = _differences(*(resample(c, NUM_RESAMPLES, rng).reshape(shape) for c in (seen, unseen)))
-    parts = {
+    domains = (seen, unseen)
+    means = [np.mean([r.mean(axis=1) for r in domain], axis=0) for domain in domains]
+    observed = _differences(*(mean_V.reshape(shape) for mean_V in means))
+    resampled = [resample(domain, NUM_RESAMPLES, rng) for domain in domains]
+    drawn = _differences(*(means_ZV.reshape(shape) for means_ZV in resampled))
+    compared = {
         "acc_czsl": unseen,
         "acc_unseen": unseen,
         "acc_seen": seen,
@@ -120,24 +117,32 @@ def compare_caches(
     }
     return {
         score: _comparison(observed[score][0], drawn[score], classes)
-        for score, classes in parts.items()
+        for score, classes in compared.items()
     }
 
 
+def _check_same_images(caches: Sequence[ScoreCache]) -> None:
+    for name in ("rows_N", "labels_N", "seen", "unseen"):
+        expected = getattr(caches[0], name)
+        if not all(np.array_equal(getattr(cache, name), expected) for cache in caches):
+            problem = "The two methods were not tested on the same images"
+            raise CheckpointError(problem, action="Compare others.")
+
+
 def _draw(
-    counts_P: NDArray[np.int64], num_resamples: int, rng: np.random.Generator
+    counts_L: NDArray[np.int64], num_resamples: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """How often each pattern is among as many images as there are, drawn with replacement, (X, P)."""
-    n, P = int(counts_P.sum()), len(counts_P)
-    if n > 6 * P:  # a binomial draw takes as long as six images
-        return rng.multinomial(n, counts_P / n, num_resamples)
-    pattern_n, first_X1 = np.repeat(np.arange(P), counts_P), P * np.arange(num_resamples)[:, None]
-    drawn_Xn = first_X1 + pattern_n[rng.integers(n, size=(num_resamples, n))]
-    return np.bincount(drawn_Xn.ravel(), minlength=num_resamples * P).reshape(-1, P)
+    """Counts each pattern among as many images as there are, drawn with replacement, (Z, L)."""
+    N, L = int(counts_L.sum()), len(counts_L)
+    if N > 6 * L:  # a binomial draw takes as long as six images
+        return rng.multinomial(N, counts_L / N, num_resamples)
+    pattern_N, first_Z1 = np.repeat(np.arange(L), counts_L), L * np.arange(num_resamples)[:, None]
+    drawn_ZN = first_Z1 + pattern_N[rng.integers(N, size=(num_resamples, N))]
+    return np.bincount(drawn_ZN.ravel(), minlength=num_resamples * L).reshape(-1, L)
 
 
-def _right(cache: ScoreCache) -> Right:
-    """Whether each image is right in CZSL and in GZSL, as the run predicts, (2, N)."""
+def _right(cache: ScoreCache) -> Outcomes:
+    """Whether the run predicts each image correctly in CZSL and in GZSL, (2, N)."""
     logits_NC = cache.fused(calibration=cache.calibration)
     candidates = (cache.unseen, np.concatenate([cache.seen, cache.unseen]))
     return np.stack(
@@ -146,7 +151,12 @@ def _right(cache: ScoreCache) -> Right:
 
 
 def _differences(seen: Means, unseen: Means) -> dict[str, Means]:
-    """First minus second method by score, the mean over the seeds, (X,); from accuracies (X, task, method, seed)."""
+    """First minus second method by score, the mean over the seeds, (Z,).
+
+    Args:
+        seen: Mean accuracies of the seen classes, (Z, task, method, seed).
+        unseen: Those of the unseen classes.
+    """
     T1, U, S = unseen[:, 0], unseen[:, 1], seen[:, 1]
     total = U + S
     H = np.divide(2 * U * S, total, out=np.zeros_like(total), where=total > 0)
@@ -154,18 +164,17 @@ def _differences(seen: Means, unseen: Means) -> dict[str, Means]:
     differences = {
         name: (values[:, 0] - values[:, 1]).mean(axis=1) for name, values in scores.items()
     }
-    return {
-        name: values.round(12) for name, values in differences.items()
-    }  # equal models differ by zero
+    # rounded, so that equal models differ by exactly zero
+    return {name: values_Z.round(12) for name, values_Z in differences.items()}
 
 
-def _comparison(observed: float, drawn_X: Means, classes: Sequence[Right]) -> ImageComparison:
-    tails = (1 + (drawn_X <= 0).sum(), 1 + (drawn_X >= 0).sum())
-    low, high = np.quantile(drawn_X, [0.025, 0.975])
+def _comparison(observed: float, drawn_Z: Means, classes: Sequence[Outcomes]) -> ImageComparison:
+    tails = (1 + (drawn_Z <= 0).sum(), 1 + (drawn_Z >= 0).sum())
+    low, high = np.quantile(drawn_Z, [0.025, 0.975])
     return ImageComparison(
         difference=float(observed),
         interval=(float(low), float(high)),
-        p_value=min(1.0, 2 * float(min(tails)) / (len(drawn_X) + 1)),
-        num_images=sum(right_Vn.shape[1] for right_Vn in classes),
+        p_value=min(1.0, 2 * float(min(tails)) / (len(drawn_Z) + 1)),
+        num_images=sum(right_VN.shape[1] for right_VN in classes),
         num_classes=len(classes),
     )

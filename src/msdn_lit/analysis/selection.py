@@ -1,6 +1,8 @@
 """Chooses settings on validation scores: the training step, the fusion weights and the calibration.
 
-All three are read off the score caches of runs under protocol=validation; nothing is trained again.
+All three are computed from the score caches of runs under protocol=validation, without training.
+
+Letters: G calibrations, T thresholds.
 """
 
 import itertools
@@ -17,7 +19,7 @@ NUM_CALIBRATIONS = 400
 
 
 class Choice(NamedTuple):
-    """Settings and what they score on the validation classes, the mean over the seeds, as fractions."""
+    """Settings and their mean scores over the seeds on the validation classes, as fractions."""
 
     step: int
     fusion: tuple[float, ...]
@@ -28,24 +30,24 @@ class Choice(NamedTuple):
 
 
 def choose(runs: Sequence[Sequence[ScoreCache]], fusions: Sequence[tuple[float, ...]]) -> Choice:
-    """The step, fusion and calibration with the highest mean H.
+    """Returns the step, fusion and calibration with the highest mean H.
 
     Args:
-        runs: For each seed the caches of its evaluations; steps that not all seeds have do not count.
-        fusions: Weights to try, each a tuple over the sub-nets that sums to one.
+        runs: Score caches of the evaluations of each seed. Only steps that all seeds have count.
+        fusions: Candidate weights, each a tuple over the sub-nets that sums to one.
     """
-    caches_at = [{cache.step: cache for cache in run} for run in runs]
-    steps = sorted(set.intersection(*(set(caches) for caches in caches_at)))
+    caches_by_step = [{cache.step: cache for cache in run} for run in runs]
+    steps = sorted(set.intersection(*(set(caches) for caches in caches_by_step)))
     choices = (
-        _best_calibration([caches[step] for caches in caches_at], f)
+        _best_calibration([caches[step] for caches in caches_by_step], fusion)
         for step in steps
-        for f in fusions
+        for fusion in fusions
     )
     return max(choices, key=lambda choice: choice.harmonic_mean)
 
 
 def fusion_grid(num_subnets: int, intervals: int) -> Iterator[tuple[float, ...]]:
-    """All weights that are multiples of 1 / intervals and sum to one."""
+    """Yields all weights that are multiples of 1 / intervals and sum to one."""
     for parts in itertools.product(range(intervals + 1), repeat=num_subnets):
         if sum(parts) == intervals:
             yield tuple(part / intervals for part in parts)
@@ -54,18 +56,18 @@ def fusion_grid(num_subnets: int, intervals: int) -> Iterator[tuple[float, ...]]
 def _best_calibration(caches: Sequence[ScoreCache], fusion: tuple[float, ...]) -> Choice:
     """The calibration with the highest mean H over the seeds, for one step and fusion."""
     curves = [cache.curve(fusion) for cache in caches]
-    candidates_G = _calibrations(curves)
-    scores = [scores_at(curve, candidates_G) for curve in curves]
+    calibrations_G = _calibrations(curves)
+    scores = [scores_at(curve, calibrations_G) for curve in curves]
     unseen_G, seen_G, harmonic_G = (
         torch.stack([getattr(score, name) for score in scores]).mean(dim=0)
         for name in ("acc_unseen", "acc_seen", "harmonic_mean")
     )
     best = int(harmonic_G.argmax())
-    figures = (float(values_G[best]) for values_G in (candidates_G, unseen_G, seen_G, harmonic_G))
-    return Choice(caches[0].step, fusion, *figures)
+    values = [float(v_G[best]) for v_G in (calibrations_G, unseen_G, seen_G, harmonic_G)]
+    return Choice(caches[0].step, fusion, *values)
 
 
 def _calibrations(curves: Sequence[SeenUnseenCurve]) -> Tensor:
-    """Calibrations that lie evenly among the thresholds of all seeds."""
+    """Quantiles of the thresholds of all seeds, evenly spaced, (G,)."""
     thresholds_T = torch.cat([curve.thresholds_T for curve in curves])
     return torch.quantile(thresholds_T, torch.linspace(0, 1, NUM_CALIBRATIONS, dtype=torch.float64))

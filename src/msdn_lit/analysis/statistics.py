@@ -1,27 +1,30 @@
-"""How sure a number is, and whether two methods differ.
+"""Confidence intervals of scores, and tests of differences between two methods.
 
-Two sources of chance, two tools. Training: runs that differ in their seed alone, summarised by `summarise` and, for two
-methods on the same seeds, `compare_seeds`. Testing: the images and classes that happened to be tested, resampled by
-`pairing`. All intervals are two-sided at 95 %, all accuracies fractions, every result carries its n.
+There are two sources of chance. Training: runs that differ only in their seed; `summarise` and, for
+two methods with the same seeds, `compare_seeds`. Testing: the tested images and classes, which
+`pairing` resamples. All intervals are two-sided at 95 %, all accuracies are fractions, and every
+result has its n.
+
+Letter: n runs, one for each seed.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Interval = tuple[float, float]
 
 _CONFIDENCE = 0.95
-_MAX_EXACT = 12  # seeds whose 2^n sign counterfactuals are all tried
+_MAX_EXACT = 12  # seeds up to which all 2^n sign flips are evaluated
 
 
 class Summary(NamedTuple):
-    """A number over n runs.
+    """A score over n runs.
 
     Attributes:
-        mean: Over the runs.
+        mean: Mean over the runs.
         std: Sample standard deviation (n - 1); None for one run.
         interval: Student's t interval of the mean; None for one run.
         n: Number of runs.
@@ -39,13 +42,13 @@ class Summary(NamedTuple):
 
 
 class SeedComparison(NamedTuple):
-    """First minus second method over the same n seeds.
+    """Difference of two methods, first minus second, over the same n seeds.
 
     Attributes:
-        difference: Of the means, with its paired t interval.
-        t_p_value: Of the paired t-test; None for one seed.
-        permutation_p_value: Of the exact sign-flip test, at least 2 / 2^n, so that n < 6 cannot reach 5 %; None for
-            one seed and for more than 12.
+        difference: Paired differences; their interval is the paired t interval.
+        t_p_value: p-value of the paired t-test; None for one seed.
+        permutation_p_value: p-value of the exact sign-flip test. It is at least 2 / 2^n, so n < 6
+            cannot reach 5 %. None for one seed and for more than 12.
     """
 
     difference: Summary
@@ -54,7 +57,7 @@ class SeedComparison(NamedTuple):
 
 
 def summarise(values: ArrayLike) -> Summary:
-    """Mean, standard deviation and t interval of one score per run, (n,).
+    """Computes mean, standard deviation and t interval of one score per run, (n,).
 
     Raises:
         ValueError: There is no run.
@@ -67,38 +70,40 @@ def summarise(values: ArrayLike) -> Summary:
     if n == 1:
         return Summary(mean, None, None, n)
     std = float(values_n.std(ddof=1))
-    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)) * std / n**0.5
-    return Summary(mean, std, (mean - half, mean + half), n)
+    if std == 0:  # for which scipy returns NaN
+        return Summary(mean, std, (mean, mean), n)
+    low, high = stats.t.interval(_CONFIDENCE, n - 1, loc=mean, scale=std / n**0.5)
+    return Summary(mean, std, (float(low), float(high)), n)
 
 
 def compare_seeds(first: ArrayLike, second: ArrayLike) -> SeedComparison:
-    """Compares two methods by runs that share their seeds.
+    """Compares two methods by runs with the same seeds.
 
     Args:
         first: One score per seed, (n,).
         second: Scores of the same seeds in the same order, (n,).
 
     Raises:
-        ValueError: The two do not come in pairs, or there are none.
+        ValueError: The two have different lengths, or no runs.
     """
     first_n, second_n = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first_n.shape != second_n.shape:
-        raise ValueError(
-            f"scores of the same seeds come in pairs, not {len(first_n)} and {len(second_n)}"
-        )
-    differences = first_n - second_n
-    summary = summarise(differences)
-    if summary.std is None:
+        found = f"{len(first_n)} and {len(second_n)}"
+        raise ValueError(f"scores of the same seeds come in pairs, not {found}")
+    differences_n = first_n - second_n
+    summary = summarise(differences_n)
+    if summary.n == 1:
         return SeedComparison(summary, None, None)
-    t_p_value = float(summary.mean == 0)  # the limit for seeds that all say the same
-    if summary.std > 0:
-        t_p_value = 2 * float(
-            stats.t.sf(abs(summary.mean) * summary.n**0.5 / summary.std, summary.n - 1)
-        )
-    exact = None
+    permutation_p_value = None
     if summary.n <= _MAX_EXACT:
         test = stats.permutation_test(
-            (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+            (differences_n,), np.mean, permutation_type="samples", n_resamples=np.inf
         )
-        exact = float(test.pvalue)
-    return SeedComparison(summary, t_p_value, exact)
+        permutation_p_value = float(test.pvalue)
+    return SeedComparison(summary, _t_p_value(differences_n), permutation_p_value)
+
+
+def _t_p_value(differences_n: NDArray[np.float64]) -> float:
+    if np.allclose(differences_n, differences_n[0], rtol=1e-12, atol=0):
+        return float(differences_n.mean() == 0)  # the limit; scipy returns NaN and warns
+    return float(stats.ttest_1samp(differences_n, 0).pvalue)

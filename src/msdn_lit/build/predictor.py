@@ -62,13 +62,13 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     try:
         model = OmegaConf.create(content["model"])
         made: RegionBackbone = instantiate(OmegaConf.create(content["backbone"]), _convert_="all")
-        vectors_KE = bundle.part("net").get("attribute_vectors_KE", torch.zeros(K, 1))
+        vectors_KE = bundle.weights_of("net").get("attribute_vectors_KE", torch.zeros(K, 1))
         net = _build_net(made, images, model, vectors_KE.float(), bundle.weights["classes"])
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
         problem = f"{folder} cannot be built ({one_line(error)})"
         raise CheckpointError(problem, action="Export it again.") from error
-    load_weights(made, bundle.part("backbone"), folder)
-    load_weights(net, bundle.part("net"), folder)
+    load_weights(made, bundle.weights_of("backbone"), folder)
+    load_weights(net, bundle.weights_of("net"), folder)
     return Predictor(
         backbone=made,
         net=net,

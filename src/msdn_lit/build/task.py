@@ -45,7 +45,7 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
     return ZSLTask(
         made,
         instantiate_partial(cfg.loss, seen, unseen),
-        ZSLMetric(seen, unseen, num_classes=len(semantics.class_names)),
+        ZSLMetric(seen, unseen),
         instantiate(cfg.optimizer),
         fusion=fusion(cfg, output_names(made)),
         calibration=cfg.prediction.calibration,

@@ -6,12 +6,12 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.analysis.output.run_plots import plot_attention, plot_history
+from msdn_lit.analysis.output.plots import plot_history
 from msdn_lit.attention.maps import attention_rows
+from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import DataError
-from msdn_lit.models import MSDN
+from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.tasks import ZSLTask
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,10 @@ class Figures(Callback):
             plot_history(history.scores_at, pl_module.stage).savefig(
                 self.folder / "scores.png", dpi=150
             )
-        if not isinstance(pl_module.net, MSDN):  # nothing to see: it looks everywhere alike
-            return
         pl_module.eval()  # in training mode a net may leave regions out
         try:
             rows = attention_rows(pl_module, data, self.num_images, self.num_attributes)
-        except DataError as reason:
+        except (ConfigError, DataError) as reason:
             log.info("No attention.png: %s", reason)
             return
         plot_attention(rows).savefig(self.folder / "attention.png", dpi=150)

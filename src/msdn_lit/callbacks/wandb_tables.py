@@ -11,13 +11,12 @@ from lightning.pytorch.loggers import WandbLogger
 
 from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.output.formats import Table
-from msdn_lit.analysis.output.run_plots import plot_attention
 from msdn_lit.attention.maps import attention_rows
+from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import DataError
+from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.curve import seen_unseen_auc
-from msdn_lit.models import MSDN
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.tasks import ZSLTask
 
@@ -53,11 +52,11 @@ class WandbTables(Callback):
             len(EvaluationHistory.of(trainer).scores_at) - 1,
         )
         is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
-        if logger is None or not is_due or not isinstance(pl_module.net, MSDN):
+        if logger is None or not is_due:
             return
         try:
             rows = attention_rows(pl_module, _data(trainer), self.num_images, self.num_attributes)
-        except DataError as reason:
+        except (ConfigError, DataError) as reason:
             log.info("No attention maps on W&B: %s", reason)
             self.attention_every = 0
             return

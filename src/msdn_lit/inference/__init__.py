@@ -1,7 +1,8 @@
-"""A trained model on pictures and classes of one's own: what it sees, what it says, and why."""
+"""Prediction with a trained model: your own images, your own classes, and explanations."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msdn_lit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from msdn_lit.inference.candidates import Candidates
@@ -9,16 +10,12 @@ if TYPE_CHECKING:
     from msdn_lit.inference.results import ClassScore, Prediction
 
 __all__ = ["Candidates", "ClassScore", "Prediction", "Predictor"]
-_MODULES = {
-    "Candidates": "candidates",
-    "Predictor": "predictor",
-    "ClassScore": "results",
-    "Prediction": "results",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever it is
-    """Imports torch with what needs it, so that msdn-app can show its page before."""
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(  # the app shows its page before torch is imported
+    __name__,
+    {
+        "Candidates": "msdn_lit.inference.candidates",
+        "Predictor": "msdn_lit.inference.predictor",
+        "ClassScore": "msdn_lit.inference.results",
+        "Prediction": "msdn_lit.inference.results",
+    },
+)

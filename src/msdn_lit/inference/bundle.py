@@ -1,4 +1,7 @@
-"""A predictor in a folder of its own: weights as safetensors, all else as JSON. Nothing in it can run code."""
+"""Bundles: a predictor in a folder, weights as safetensors and the rest as JSON.
+
+No content of a bundle can run code.
+"""
 
 import importlib
 import json
@@ -12,28 +15,36 @@ from torch import Tensor, finfo, float32, from_numpy, nn
 
 from msdn_lit.data.features.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
+from msdn_lit.files import write_atomically
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
 from msdn_lit.models.attention import over_attributes, over_regions
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.models.weights import are_finite
+from msdn_lit.runs.version_0_1 import translate_config
 
 CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"
 FORMAT, VERSION = "msdn-lit bundle", 1
-_NEEDED: dict[str, Any] = dict.fromkeys(
-    ("classes", "transform", "fusion", "model", "backbone"), dict
-)
-_NEEDED |= {"attribute_names": list, "calibration": int | float}
-_NO_OTHER_WEIGHTS = {"weights_file": None, "pretrained": False}  # the bundle has them
+_NEEDED: dict[str, Any] = {
+    "attribute_names": list,
+    "classes": dict,
+    "transform": dict,
+    "fusion": dict,
+    "calibration": int | float,
+    "model": dict,
+    "backbone": dict,
+}
+_OWN_WEIGHTS_ONLY = {"weights_file": None, "pretrained": False}
 _FILES_OF_TIMM = {"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 class Bundle(NamedTuple):
-    """What a bundle holds.
+    """Content of a bundle.
 
     Attributes:
-        content: Of bundle.json.
-        weights: By name: "net.*", "backbone.*" and "classes", the known classes' attributes (C, K).
+        content: Content of bundle.json.
+        weights: Tensors by name: "net.*", "backbone.*" and "classes", the attributes of the known
+            classes, (C, K).
     """
 
     content: dict[str, Any]
@@ -42,17 +53,17 @@ class Bundle(NamedTuple):
     @property
     def classes(self) -> Candidates:
         """The known classes."""
-        found = self.content["classes"]
-        return Candidates(
-            tuple(found["names"]), self.weights["classes"].numpy(), tuple(found["sides"])
-        )
+        classes = self.content["classes"]
+        attributes_CK = self.weights["classes"].numpy()
+        return Candidates(tuple(classes["names"]), attributes_CK, tuple(classes["domains"]))
 
-    def part(self, name: str) -> dict[str, Tensor]:
-        """Weights of "net" or "backbone", by their own names."""
+    def weights_of(self, module: str) -> dict[str, Tensor]:
+        """Returns the weights of "net" or "backbone" by their names in the module."""
+        prefix = f"{module}."
         return {
-            key.removeprefix(f"{name}."): w
-            for key, w in self.weights.items()
-            if key.startswith(f"{name}.")
+            name.removeprefix(prefix): weight
+            for name, weight in self.weights.items()
+            if name.startswith(prefix)
         }
 
 
@@ -67,18 +78,18 @@ def write_bundle(
     """Writes a predictor.
 
     Args:
-        folder: Where; made if it is not there.
-        predictor: What to write.
+        folder: Folder of the bundle, which is made if it is missing.
+        predictor: Predictor to write.
         model: Resolved config of its net.
-        backbone: Resolved config of its backbone; where its weights came from is left out.
-        origin: What is known of the training, for people.
+        backbone: Resolved config of its backbone; the source of its weights is left out.
+        origin: Facts about the training, for people.
     """
     transform, classes = predictor.transform, predictor.classes
     content = {
         "format": FORMAT,
         "version": VERSION,
         "attribute_names": list(predictor.attribute_names),
-        "classes": {"names": list(classes.names), "sides": list(classes.sides)},
+        "classes": {"names": list(classes.names), "domains": list(classes.domains)},
         "transform": {
             "image_size": transform.image_size,
             "mean": list(transform.mean),
@@ -87,27 +98,27 @@ def write_bundle(
         "fusion": dict(predictor.fusion),
         "calibration": float(predictor.calibration),
         "model": model,
-        "backbone": backbone | _NO_OTHER_WEIGHTS,
+        "backbone": backbone | _OWN_WEIGHTS_ONLY,
         "origin": dict(origin),
     }
-    parts = {"net": predictor.net, "backbone": predictor.backbone}
+    modules = {"net": predictor.net, "backbone": predictor.backbone}
     weights = {
-        f"{part}.{key}": w.contiguous()
-        for part, of in parts.items()
-        for key, w in of.state_dict().items()
+        f"{module}.{name}": weight.contiguous()
+        for module, instance in modules.items()
+        for name, weight in instance.state_dict().items()
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights | {"classes": from_numpy(classes.attributes_CK)}, folder / WEIGHTS)
-    (folder / CONTENT).write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomically(folder / CONTENT, f"{text}\n")
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Reads and checks a bundle, without making anything of it.
+    """Reads and checks a bundle, without building anything from it.
 
     Raises:
-        CheckpointError: It is of another version, damaged, incomplete, or names code that is not a model of ours.
+        CheckpointError: The bundle is of another version, damaged, incomplete, or names code that
+            is not one of our models.
     """
     try:
         content = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
@@ -116,102 +127,110 @@ def read_bundle(folder: Path) -> Bundle:
         raise _damaged(folder, one_line(error)) from error
     _check_content(folder, content)
     try:
+        content = _translated(content)
         _check_settings(folder, content["model"], content["backbone"])
     except RecursionError as error:
         raise _damaged(folder, "its settings are nested too deep") from error
     if not are_finite(weights.values()):
         raise _damaged(folder, "a weight is NaN or infinite")
     _check_sizes(folder, content, weights)
-    return Bundle(content | {"backbone": content["backbone"] | _NO_OTHER_WEIGHTS}, weights)
+    return Bundle(content | {"backbone": content["backbone"] | _OWN_WEIGHTS_ONLY}, weights)
 
 
 def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:
-    """What the backbone wants done to images.
+    """Reads the preprocessing of images.
 
     Raises:
-        CheckpointError: It makes no sense.
+        CheckpointError: A value is not valid.
     """
-    found = content["transform"]
+    transform = content["transform"]
     try:
-        mean, std = (tuple(map(float, found[name])) for name in ("mean", "std"))
-        size = int(found["image_size"])
+        mean, std = ([float(x) for x in transform[name]] for name in ("mean", "std"))
+        size = int(transform["image_size"])
     except READ_ERRORS as error:
-        raise _damaged(folder, "transform makes no sense") from error
-    if not (
-        len(mean) == len(std) == 3
-        and _are_numbers([*mean, *std])
-        and all(std)
-        and 0 < size < 10_000
-    ):
-        raise _damaged(folder, "transform makes no sense")
-    return ImageTransform(size, mean, std)
+        raise _damaged(folder, "transform is invalid") from error
+    is_valid = len(mean) == len(std) == 3 and _are_numbers([*mean, *std]) and all(std)
+    if not is_valid or not 0 < size < 10_000:
+        raise _damaged(folder, "transform is invalid")
+    return ImageTransform(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Loads all weights of a module.
 
     Raises:
-        CheckpointError: One is missing, foreign, or has another shape or precision.
+        CheckpointError: A weight is missing, unknown, or has another shape or precision.
     """
-    wanted = {
-        name: (tuple(value.shape), value.dtype) for name, value in module.state_dict().items()
-    }
-    found = {name: (tuple(value.shape), value.dtype) for name, value in weights.items()}
-    for name in sorted(name for name, _ in wanted.items() ^ found.items()):
+    expected, found = _shapes(module.state_dict()), _shapes(weights)
+    for name in sorted(name for name, _ in expected.items() ^ found.items()):
         raise CheckpointError(
             f"{folder} does not fit its own settings: {name}",
-            expected=wanted.get(name, "absent"),
+            expected=expected.get(name, "absent"),
             found=found.get(name, "absent"),
         )
     module.load_state_dict(dict(weights))
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:
+    return {name: (tuple(weight.shape), weight.dtype) for name, weight in weights.items()}
+
+
+def _translated(content: dict[str, Any]) -> dict[str, Any]:
+    """Content with today's names; bundles of version 0.1 have "sides" for "domains"."""
+    classes = content["classes"]
+    if "sides" not in classes:
+        return content
+    settings = translate_config({name: content[name] for name in ("model", "backbone")})
+    today = {"names": classes.get("names"), "domains": classes["sides"]}
+    return content | settings | {"classes": today}
+
+
 def _check_content(folder: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _damaged(folder, f"it is no {FORMAT}")
+        raise _damaged(folder, f"it is not an {FORMAT}")
     if content.get("version") != VERSION:
+        problem, found = f"{folder} is of another version", content.get("version")
         action = "Export it again, or use the version of msdn-lit that wrote it."
-        found = content.get("version")
-        raise CheckpointError(
-            f"{folder} is of another version", expected=VERSION, found=found, action=action
-        )
+        raise CheckpointError(problem, expected=VERSION, found=found, action=action)
     for name, kind in _NEEDED.items():
         if not isinstance(content.get(name), kind):
             raise _damaged(folder, f"{name} is missing")
     fusion, subnets = content["fusion"], content["model"].get("subnets")
     names = list(subnets) if isinstance(subnets, dict) else list(fusion)[:1]
     if list(fusion) != names or not _are_numbers([*fusion.values(), content["calibration"]]):
-        raise _damaged(folder, "fusion or calibration makes no sense")
+        raise _damaged(folder, "fusion or calibration is invalid")
 
 
 def _check_settings(folder: Path, model: Mapping[str, Any], backbone: Mapping[str, Any]) -> None:
-    """Nothing but nets of ours and our backbone may be made of them, without files and without interpolations."""
+    """Only our nets and our backbone may be built, without files and without interpolations."""
     foreign = [
         value
         for name, value in _settings(model)
-        if name == "_target_" and not _is_net(_found(value))
+        if name == "_target_" and not _is_net(_model_object(value))
     ]
     for name, value in _settings(backbone):
-        if name in _FILES_OF_TIMM or (name == "_target_" and _found(value) is not RegionBackbone):
+        is_foreign = name == "_target_" and _model_object(value) is not RegionBackbone
+        if is_foreign or name in _FILES_OF_TIMM:
             foreign.append(value)
     if "${" in json.dumps([model, backbone]):  # OmegaConf's resolvers could make a target of a text
         foreign.append("${...}")
     if foreign:
-        raise CheckpointError(f"{folder} would run code that is no model of ours", found=foreign[0])
+        problem = f"{folder} names code that is not one of our models"
+        raise CheckpointError(problem, found=foreign[0])
 
 
 def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     classes, K = content["classes"], len(content["attribute_names"])
-    names, sides = classes.get("names"), classes.get("sides")
-    if not isinstance(names, list) or not isinstance(sides, list) or len(names) != len(sides):
+    names, domains = classes.get("names"), classes.get("domains")
+    if not isinstance(names, list) or not isinstance(domains, list) or len(names) != len(domains):
         raise _damaged(folder, "classes are incomplete")
     if not all(isinstance(name, str) for name in (*names, *content["attribute_names"])):
         raise _damaged(folder, "a class or an attribute has no name")
-    if not all(side in (SEEN, UNSEEN) for side in sides):
+    if not all(domain in (SEEN, UNSEEN) for domain in domains):
         raise _damaged(folder, f"a class is neither {SEEN} nor {UNSEEN}")
-    found = tuple(weights["classes"].shape) if "classes" in weights else None
-    if found != (len(names), K):
-        raise _damaged(folder, f"classes have the shape {found} instead of {(len(names), K)}")
+    shape = tuple(weights["classes"].shape) if "classes" in weights else None
+    if shape != (len(names), K):
+        raise _damaged(folder, f"classes have the shape {shape} instead of {(len(names), K)}")
     if weights["classes"].dtype != float32:
         raise _damaged(folder, f"classes are {weights['classes'].dtype} instead of {float32}")
     if len(weights.get("net.attribute_vectors_KE", content["attribute_names"])) != K:
@@ -219,15 +238,14 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
 
 
 def _is_net(found: object) -> bool:
-    """Whether it is a net or a sub-net, or a way to attend."""
-    is_module = (
-        isinstance(found, type) and issubclass(found, nn.Module) and found is not RegionBackbone
-    )
-    return is_module or found in (over_regions, over_attributes)
+    """Whether an object is a net or a sub-net, or a way to normalise attention."""
+    is_module = isinstance(found, type) and issubclass(found, nn.Module)
+    is_net = is_module and found is not RegionBackbone
+    return is_net or found in (over_regions, over_attributes)
 
 
-def _found(target: object) -> object:
-    """What a name stands for, if it is one of our models."""
+def _model_object(target: object) -> object:
+    """The object of a target if it is one of our models, else None."""
     module, _, name = str(target).rpartition(".")
     if not f"{module}.".startswith("msdn_lit.models."):
         return None
@@ -239,7 +257,7 @@ def _found(target: object) -> object:
 
 
 def _settings(content: object) -> Iterator[tuple[str, object]]:
-    """Names and values, however deep."""
+    """Names and values at any depth."""
     if isinstance(content, Mapping):
         yield from content.items()
         content = list(content.values())
@@ -248,7 +266,7 @@ def _settings(content: object) -> Iterator[tuple[str, object]]:
 
 
 def _are_numbers(values: Iterable[object]) -> bool:
-    """Whether all are, and finite, also as float32; an integer of JSON may be too large for any float."""
+    """Whether all values are finite numbers, also in float32; JSON integers may be too large."""
     return all(
         isinstance(value, int | float) and abs(value) <= finfo(float32).max for value in values
     )

@@ -1,6 +1,9 @@
-"""What would have to change in an image for the prediction to change.
+"""Counterfactuals: the changes of an image's attribute scores that change the prediction.
 
-A class's score is linear in the image's attribute scores, s_c = sum_k a_ck psi_k + m_c, so every answer is exact.
+A class's score is linear in the attribute scores, s_c = sum_k a_ck psi_k + m_c, so every result is
+exact.
+
+Letters: C classes, K attributes.
 """
 
 from typing import NamedTuple
@@ -12,14 +15,14 @@ Array = NDArray[np.float32]
 
 
 class Counterfactual(NamedTuple):
-    """The smallest change of the attribute scores at which another class draws level with the predicted one.
+    """The smallest change of attribute scores at which another class ties with the predicted one.
 
     Attributes:
         rival: Position of the other class.
-        lead: By how much the predicted class's score is above the rival's.
-        attribute: The one attribute whose score alone has to change the least.
-        change: Of that attribute's score.
-        length: Of the smallest change of all attribute scores together, Euclidean.
+        lead: Score of the predicted class minus score of the rival.
+        attribute: Position of the attribute whose score alone needs the smallest change.
+        change: Change of that attribute's score.
+        length: Euclidean length of the smallest change of all attribute scores together.
     """
 
     rival: int
@@ -32,26 +35,29 @@ class Counterfactual(NamedTuple):
 def counterfactuals(
     attribute_scores_K: Array, class_attributes_CK: Array, margins_C: Array
 ) -> list[Counterfactual]:
-    """For each class but the predicted one, what makes it win over that one; the smallest single change first.
+    """Computes for each class but the predicted one the changes at which it wins.
 
-    The first is the smallest change of a single attribute score that changes the prediction at all. For a later one
-    a third class may win before its rival does.
+    The first result is the smallest change of a single attribute score that changes the prediction.
+    At the change of a later result a third class may win before its rival does.
 
     Args:
         attribute_scores_K: psi, (K,).
         class_attributes_CK: a, (C, K).
         margins_C: m, (C,).
+
+    Returns:
+        Counterfactuals, the smallest single change first. There is none for a class with the
+        attributes of the predicted one.
     """
-    scores_C = class_attributes_CK.astype(np.float64) @ attribute_scores_K + margins_C
+    attributes_CK = class_attributes_CK.astype(np.float64)
+    scores_C = attributes_CK @ attribute_scores_K + margins_C
     winner = int(scores_C.argmax())
-    found = []
-    for c, direction_K in enumerate(
-        class_attributes_CK.astype(np.float64) - class_attributes_CK[winner]
-    ):
+    results = []
+    for c, direction_K in enumerate(attributes_CK - attributes_CK[winner]):
         k = int(np.abs(direction_K).argmax())
-        if c == winner or not direction_K[k]:  # of equal attributes nothing in the image can decide
+        if c == winner or not direction_K[k]:
             continue
         lead = float(scores_C[winner] - scores_C[c])
         length = lead / float(np.linalg.norm(direction_K))
-        found.append(Counterfactual(c, lead, k, lead / float(direction_K[k]), length))
-    return sorted(found, key=lambda flip: abs(flip.change))
+        results.append(Counterfactual(c, lead, k, lead / float(direction_K[k]), length))
+    return sorted(results, key=lambda result: abs(result.change))

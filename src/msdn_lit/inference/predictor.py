@@ -1,10 +1,13 @@
-"""From a picture to classes, attributes and the places that were looked at."""
+"""Prediction of images: classes, attribute scores and attention.
+
+Letters: B images of a batch, C classes, K attributes, R = H x W regions.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -20,23 +23,33 @@ from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.models.msdn import SubNetOutput
 
-Picture = str | Path | Image.Image | NDArray[np.uint8]
+ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 Classes = Candidates | str | Path | Sequence[str] | Mapping[str, Any] | None
-BATCH = 16  # pictures
+Arrays = dict[str, NDArray[np.float32]]
+
+BATCH = 16  # images
+
+
+class _ImageOutputs(NamedTuple):
+    """Outputs for one image by name of the sub-net: scores (K,), and attention (K, H, W) if any."""
+
+    scores: Arrays
+    attention: Arrays
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with all that it needs to look at a picture.
+    """A trained model with everything it needs to predict images.
 
     Attributes:
-        backbone: Makes region features of images.
-        net: Makes attribute scores and attention of regions; with `class_attributes_CK` of the known classes.
-        transform: What the backbone wants done to images.
+        backbone: Computes region features of images.
+        net: Computes attribute scores and attention from region features.
+        transform: Preprocessing of images for the backbone.
         attribute_names: K names.
-        classes: The known classes, those of the benchmark.
+        classes: Known classes, those of the benchmark.
         fusion: Weight of each sub-net by name, in the order of the net's outputs.
-        calibration: Margin, added to the scores of classes that were not trained on and subtracted from the others'.
+        calibration: Margin, which is subtracted from the scores of seen classes and added to the
+            scores of all others.
     """
 
     backbone: RegionBackbone
@@ -48,39 +61,54 @@ class Predictor:
     calibration: float
 
     @overload
-    def predict(self, images: Picture, classes: Classes = None, top_k: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]  # a path is a sequence of paths
+    def predict(  # type: ignore[overload-overlap]  # a path is a sequence of paths
+        self, images: ImageInput, classes: Classes = None, top_k: int = 5
+    ) -> Prediction: ...
     @overload
     def predict(
-        self, images: Sequence[Picture], classes: Classes = None, top_k: int = 5
+        self, images: Sequence[ImageInput], classes: Classes = None, top_k: int = 5
     ) -> list[Prediction]: ...
     def predict(
-        self, images: Picture | Sequence[Picture], classes: Classes = None, top_k: int = 5
+        self, images: ImageInput | Sequence[ImageInput], classes: Classes = None, top_k: int = 5
     ) -> Prediction | list[Prediction]:
-        """Says what is in a picture, or in each of several.
+        """Predicts one image or several.
 
         Args:
             images: File, PIL image or bytes (H, W, 3); or a list of them.
-            classes: What it may be: names of known classes; a class file (.yaml) or {class: {attribute: value}} of new
-                ones; `Candidates`. None is every known class.
-            top_k: Classes to return for each.
+            classes: Candidate classes: names of known classes; a class file (.yaml) or
+                {class: {attribute: value}} of new classes; or `Candidates`. None takes all known
+                classes.
+            top_k: Number of classes to return for each image.
 
         Raises:
-            DataError: A picture cannot be read.
-            ConfigError: A class or an attribute is not known, or a value out of range.
+            DataError: An image cannot be read.
+            ConfigError: A class or an attribute is unknown, or a value is out of range.
         """
         is_one = isinstance(images, str | Path | Image.Image | np.ndarray)
-        pictures = [cast(Picture, images)] if is_one else cast(Sequence[Picture], images)
+        several = [cast(ImageInput, images)] if is_one else cast(Sequence[ImageInput], images)
         predictions = []
-        for found in self.stream(pictures, classes, top_k):
-            if isinstance(found, DataError):
-                raise found
-            predictions.append(found)
+        for result in self.predict_iter(several, classes, top_k):
+            if isinstance(result, DataError):
+                raise result
+            predictions.append(result)
         return predictions[0] if is_one else predictions
 
-    def stream(
-        self, images: Iterable[Picture], classes: Classes = None, top_k: int = 5
+    def predict_iter(
+        self, images: Iterable[ImageInput], classes: Classes = None, top_k: int = 5
     ) -> Iterator[Prediction | DataError]:
-        """Predicts pictures in order, as many as there are; a failure stands in its picture's place."""
+        """Predicts any number of images, one batch in memory at a time.
+
+        Args:
+            images: Images, as in `predict`.
+            classes: Candidate classes, as in `predict`.
+            top_k: Number of classes to return for each image.
+
+        Yields:
+            A prediction for each image, in order, or the error if it cannot be read.
+
+        Raises:
+            ConfigError: A class or an attribute is unknown, or a value is out of range.
+        """
         candidates, remaining = self.candidates(classes), iter(images)
         while batch := list(islice(remaining, BATCH)):
             crops = [self._crop(image) for image in batch]
@@ -94,10 +122,10 @@ class Predictor:
                     yield self._prediction(name, crop, next(outputs), candidates, top_k)
 
     def candidates(self, classes: Classes) -> Candidates:
-        """The classes that a user means; as `predict` takes them.
+        """Returns the candidate classes for an argument `classes` of `predict`.
 
         Raises:
-            ConfigError: A class or an attribute is not known, or a value out of range.
+            ConfigError: A class or an attribute is unknown, or a value is out of range.
         """
         if classes is None:
             return self.classes
@@ -110,22 +138,30 @@ class Predictor:
         return self.classes.named(classes)
 
     @torch.inference_mode()
-    def attend(self, pixels_BHW3: Tensor) -> tuple[tuple[SubNetOutput, ...], tuple[int, int]]:
-        """What the sub-nets make of pictures as bytes, and the number of rows and columns of regions."""
+    def forward_regions(
+        self, pixels_BHW3: Tensor
+    ) -> tuple[tuple[SubNetOutput, ...], tuple[int, int]]:
+        """Computes the net's outputs for the regions of cropped images.
+
+        Args:
+            pixels_BHW3: Bytes of cropped images, (B, size, size, 3).
+
+        Returns:
+            Outputs of the net, and the numbers of rows and columns of regions.
+        """
         device = next(self.net.parameters()).device
         maps_BDHW = self.backbone.feature_map(self.transform.standardise(pixels_BHW3.to(device)))
         outputs: tuple[SubNetOutput, ...] = self.net(maps_BDHW.flatten(2).transpose(1, 2))
         return outputs, (maps_BDHW.shape[2], maps_BDHW.shape[3])
 
     def margins(self, candidates: Candidates) -> NDArray[np.float32]:
-        """The calibration's part in each candidate's score, (C,)."""
+        """Returns the margin in each candidate's score, (C,)."""
         margin = self.calibration * sum(self.fusion.values())
-        return np.array(
-            [-margin if side == SEEN else margin for side in candidates.sides], dtype=np.float32
-        )
+        margins = [-margin if domain == SEEN else margin for domain in candidates.domains]
+        return np.array(margins, dtype=np.float32)
 
-    def _crop(self, image: Picture) -> NDArray[np.uint8] | DataError:
-        """What the backbone sees of a picture that is held upright, bytes (size, size, 3)."""
+    def _crop(self, image: ImageInput) -> NDArray[np.uint8] | DataError:
+        """Input of the backbone for an image, turned upright: bytes (size, size, 3)."""
         try:
             if isinstance(image, str | Path):
                 image = open_image(Path(image), upright=True)
@@ -135,66 +171,60 @@ class Predictor:
             return error
         return np.array(self.transform.crop(image))
 
-    def _outputs(
-        self, crops: Sequence[NDArray[np.uint8]]
-    ) -> Iterator[list[tuple[NDArray[np.float32], ...]]]:
-        """For each picture, attribute scores (K,) and attention (K, H, W) of each sub-net."""
-        outputs, grid = self.attend(torch.from_numpy(np.stack(crops)))
+    def _outputs(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[_ImageOutputs]:
+        outputs, grid = self.forward_regions(torch.from_numpy(np.stack(crops)))
+        named = dict(zip(self.fusion, outputs, strict=True))
         for b in range(len(crops)):
-            yield [
-                (o.attribute_scores_BK[b].float().cpu().numpy(), _as_map(o.attention_BKR[b], grid))
-                for o in outputs
-            ]
+            scores = {name: _array(o.attribute_scores_BK[b]) for name, o in named.items()}
+            attention = {
+                name: _array(o.attention_BKR[b]).reshape(-1, *grid)
+                for name, o in named.items()
+                if o.attention_BKR is not None
+            }
+            yield _ImageOutputs(scores, attention)
 
     def _prediction(
         self,
         name: str,
         crop: NDArray[np.uint8],
-        outputs: Sequence[tuple[NDArray[np.float32], ...]],
+        outputs: _ImageOutputs,
         candidates: Candidates,
         top_k: int,
     ) -> Prediction:
-        subnet_scores = {
-            subnet: scores_K for subnet, (scores_K, _) in zip(self.fusion, outputs, strict=True)
-        }
         weights = np.array(list(self.fusion.values()), dtype=np.float32)
-        scores_K, margins_C = (
-            weights @ np.stack(list(subnet_scores.values())),
-            self.margins(candidates),
-        )
+        scores_K = weights @ np.stack(list(outputs.scores.values()))
+        margins_C = self.margins(candidates)
         scores_C = candidates.attributes_CK @ scores_K + margins_C
+        best = np.argsort(-scores_C, kind="stable")[:top_k].tolist()
         return Prediction(
             image=name,
             classes=tuple(
                 ClassScore(
                     candidates.names[c],
-                    candidates.sides[c],
+                    candidates.domains[c],
                     float(scores_C[c]),
                     float(margins_C[c]),
                     candidates.attributes_CK[c] * scores_K,
                 )
-                for c in np.argsort(-scores_C, kind="stable")[:top_k].tolist()
+                for c in best
             ),
             attribute_names=self.attribute_names,
             attribute_scores_K=scores_K,
-            subnet_scores=subnet_scores,
-            attention={
-                subnet: attention
-                for subnet, (_, attention) in zip(self.fusion, outputs, strict=True)
-            },
-            picture=crop,
+            subnet_scores=outputs.scores,
+            attention=outputs.attention,
+            pixels=crop,
             candidates=candidates,
             margins_C=margins_C,
         )
 
 
-def _as_map(attention_KR: Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
-    attention_KHW: NDArray[np.float32] = attention_KR.float().reshape(-1, *grid).cpu().numpy()
-    return attention_KHW
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return array
 
 
 def _from_bytes(image: NDArray[np.uint8]) -> Image.Image:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         expected, found = "bytes (H, W, 3)", f"{image.dtype} {image.shape}"
-        raise DataError("An array is no picture", expected=expected, found=found)
+        raise DataError("The array is not an image", expected=expected, found=found)
     return Image.fromarray(image)

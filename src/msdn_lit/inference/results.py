@@ -1,4 +1,7 @@
-"""What a prediction says."""
+"""Results of a prediction.
+
+Letters: C classes, K attributes, H x W regions.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,23 +15,24 @@ from msdn_lit.inference.candidates import Candidates
 from msdn_lit.inference.counterfactual import Counterfactual, counterfactuals
 
 Array = NDArray[np.float32]
-_NUM_SHOWN = 10  # attributes and counterfactuals in a record
+
+_NUM_SHOWN = 10  # attributes and counterfactuals in `to_dict`
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class's part of a prediction.
+    """Score of one class.
 
     Attributes:
-        name: The class.
-        side: "seen", "unseen" or "new".
-        score: Of the class: the sum of its contributions and its margin.
-        margin: The calibration's part, positive for classes that were not trained on.
-        contributions_K: Class value times attribute score, of each attribute, (K,).
+        name: Name of the class.
+        domain: "seen", "unseen" or "new".
+        score: Sum of the contributions and the margin.
+        margin: Margin of the calibration, positive for classes without training images.
+        contributions_K: Class value times attribute score, for each attribute, (K,).
     """
 
     name: str
-    side: str
+    domain: str
     score: float
     margin: float
     contributions_K: Array
@@ -36,18 +40,19 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
+    """Prediction for one image.
 
     Attributes:
-        image: The file's name; "" of a picture from memory.
-        classes: The top classes, the best first.
+        image: File name; "" for an image without a file.
+        classes: Best classes, the highest score first.
         attribute_names: K names.
-        attribute_scores_K: Scores of the sub-nets in the weights of the fusion, (K,).
+        attribute_scores_K: Attribute scores of the sub-nets with the fusion weights, (K,).
         subnet_scores: Attribute scores of each sub-net by name, (K,).
-        attention: Attention of each sub-net by name over the rows and columns of regions, (K, H, W).
-        picture: What the backbone saw, bytes, (size, size, 3).
+        attention: Attention over the regions by name of the sub-net, (K, H, W); empty for a model
+            without attention.
+        pixels: Input of the backbone, bytes, (size, size, 3).
         candidates: All classes that were compared.
-        margins_C: The calibration's part in each candidate's score.
+        margins_C: Margin of each candidate, (C,).
     """
 
     image: str
@@ -56,7 +61,7 @@ class Prediction:
     attribute_scores_K: Array
     subnet_scores: Mapping[str, Array]
     attention: Mapping[str, Array]
-    picture: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     candidates: Candidates
     margins_C: Array
 
@@ -67,43 +72,47 @@ class Prediction:
 
     @cached_property
     def counterfactuals(self) -> list[Counterfactual]:
-        """What would have to change for another class to win, the smallest change first."""
-        return counterfactuals(
-            self.attribute_scores_K, self.candidates.attributes_CK, self.margins_C
-        )
+        """Changes for which another class wins, the smallest change first."""
+        attributes_CK = self.candidates.attributes_CK
+        return counterfactuals(self.attribute_scores_K, attributes_CK, self.margins_C)
 
     def top_attributes(self, number: int = _NUM_SHOWN) -> list[int]:
-        """The attributes that speak most for the predicted class."""
+        """Returns the attributes with the largest contributions to the predicted class."""
         order: list[int] = np.argsort(-self.best.contributions_K, kind="stable")[:number].tolist()
         return order
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: classes, attribute scores, the top_attributes attributes of each class, nearest counterfactuals."""
-        names = self.attribute_names
+        """Returns plain values for JSON.
+
+        Returns:
+            The classes with their largest contributions, the attribute scores, and the nearest
+            counterfactuals.
+        """
+        scores = zip(self.attribute_names, self.attribute_scores_K, strict=True)
         return {
             "image": self.image,
-            "classes": [self._class_record(found) for found in self.classes],
-            "attributes": {
-                name: float(score)
-                for name, score in zip(names, self.attribute_scores_K, strict=True)
-            },
+            "classes": [self._class_record(score) for score in self.classes],
+            "attributes": {name: float(score) for name, score in scores},
             "counterfactuals": [
-                flip._asdict()
-                | {"rival": self.candidates.names[flip.rival], "attribute": names[flip.attribute]}
-                for flip in self.counterfactuals[:_NUM_SHOWN]
+                self._counterfactual_record(one) for one in self.counterfactuals[:_NUM_SHOWN]
             ],
         }
 
-    def _class_record(self, found: ClassScore) -> dict[str, Any]:
-        order = np.argsort(-np.abs(found.contributions_K), kind="stable")[:_NUM_SHOWN].tolist()
-        shown = {self.attribute_names[k]: float(found.contributions_K[k]) for k in order}
-        record = {
-            "class": found.name,
-            "side": found.side,
-            "score": found.score,
-            "margin": found.margin,
-        }
-        return record | {
+    def _class_record(self, score: ClassScore) -> dict[str, Any]:
+        order = np.argsort(-np.abs(score.contributions_K), kind="stable")[:_NUM_SHOWN].tolist()
+        shown = {self.attribute_names[k]: float(score.contributions_K[k]) for k in order}
+        return {
+            "class": score.name,
+            "domain": score.domain,
+            "score": score.score,
+            "margin": score.margin,
             "contributions": shown,
-            "other contributions": found.score - found.margin - sum(shown.values()),
+            "other contributions": score.score - score.margin - sum(shown.values()),
         }
+
+    def _counterfactual_record(self, one: Counterfactual) -> dict[str, Any]:
+        names = {
+            "rival": self.candidates.names[one.rival],
+            "attribute": self.attribute_names[one.attribute],
+        }
+        return one._asdict() | names

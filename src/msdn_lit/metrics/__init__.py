@@ -1,4 +1,4 @@
-"""Scores of zero-shot learning: functions, and a torchmetrics shell around their sums."""
+"""Scores of zero-shot learning: pure functions, and a torchmetrics class around their sums."""
 
 from msdn_lit.metrics.zsl import ZSLMetric, ZSLScores
 

@@ -1,4 +1,7 @@
-"""The scores of zero-shot learning as one torchmetrics metric whose state is sums."""
+"""The scores of zero-shot learning as one torchmetrics metric whose state is sums.
+
+Letters: B images of a batch, C classes.
+"""
 
 from typing import NamedTuple
 
@@ -6,11 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from msdn_lit.metrics.functional import count_per_class, harmonic_mean, mean_class_accuracy, predict
+from msdn_lit.metrics.functional import (
+    ClassIds,
+    count_per_class,
+    harmonic_mean,
+    mean_class_accuracy,
+    predict,
+)
 
 
 class ZSLScores(NamedTuple):
-    """Scores as fractions; NaN where the images they need were not seen.
+    """Scores as fractions; NaN if there was no image that the score needs.
 
     Attributes:
         acc_czsl: T1, mean class accuracy of unseen-class images among the unseen classes.
@@ -30,8 +39,14 @@ class ZSLMetric(Metric):
 
     Args:
         seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes; images of a class in neither do not count.
-        num_classes: C.
+        unseen: Ids of the unseen classes. Images and logits of a class in neither do not count.
+
+    Example:
+        >>> metric = ZSLMetric(seen=[0, 1], unseen=[2])
+        >>> logits_BC = torch.tensor([[0.9, 0.1, 0.0], [0.6, 0.3, 0.1], [0.5, 0.0, 0.4]])
+        >>> metric.update(logits_BC, torch.tensor([0, 1, 2]))
+        >>> {name: value.item() for name, value in metric.compute()._asdict().items()}
+        {'acc_czsl': 1.0, 'acc_unseen': 0.0, 'acc_seen': 0.5, 'harmonic_mean': 0.0}
     """
 
     full_state_update = False
@@ -41,19 +56,20 @@ class ZSLMetric(Metric):
     correct_C: Tensor
     total_C: Tensor
 
-    def __init__(self, seen: Tensor, unseen: Tensor, num_classes: int) -> None:
+    def __init__(self, seen: ClassIds, unseen: ClassIds) -> None:
         super().__init__()
-        self.register_buffer("seen", seen, persistent=False)
-        self.register_buffer("unseen", unseen, persistent=False)
-        self.num_classes = num_classes
+        self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
+        self.register_buffer("unseen", torch.as_tensor(unseen), persistent=False)
+        self.num_classes = 1 + max(int(self.seen.max()), int(self.unseen.max()))
         for name in ("correct_czsl_C", "correct_C", "total_C"):
-            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+            zeros_C = torch.zeros(self.num_classes, dtype=torch.int64)
+            self.add_state(name, zeros_C, dist_reduce_fx="sum")
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Counts a batch.
 
         Args:
-            logits_BC: Fused and calibrated logits, (B, C).
+            logits_BC: Fused and calibrated logits, (B, C); further columns do not count.
             labels_B: Class ids, (B,).
         """
         gzsl_B = predict(logits_BC, torch.cat([self.seen, self.unseen])) == labels_B
@@ -63,7 +79,7 @@ class ZSLMetric(Metric):
         self.total_C += count_per_class(torch.ones_like(gzsl_B), labels_B, self.num_classes)
 
     def compute(self) -> ZSLScores:
-        """Computes the scores of everything counted since the last reset."""
+        """Computes the scores of all images since the last reset."""
         acc_unseen = mean_class_accuracy(self.correct_C, self.total_C, self.unseen)
         acc_seen = mean_class_accuracy(self.correct_C, self.total_C, self.seen)
         acc_czsl = mean_class_accuracy(self.correct_czsl_C, self.total_C, self.unseen)

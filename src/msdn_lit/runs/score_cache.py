@@ -18,7 +18,7 @@ from msdn_lit.errors import CheckpointError, ConfigError
 from msdn_lit.files import open_atomically, write_atomically
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
-from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.functional import fuse_logits
 from msdn_lit.metrics.zsl import ZSLScores
 from msdn_lit.runs.layout import CLASS_NAMES
 
@@ -92,7 +92,7 @@ class ScoreCache:
             calibration: Margin that is added to the logits of unseen classes.
         """
         logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_ONC]
-        return fuse(
+        return fuse_logits(
             logits,
             self.fusion if fusion is None else fusion,
             torch.from_numpy(self.unseen),
@@ -104,9 +104,7 @@ class ScoreCache:
     ) -> ZSLScores:
         """Returns T1, U, S and H, by default with the fusion and calibration of the run."""
         margin = self.calibration if calibration is None else calibration
-        metric = ZSLMetric(
-            torch.from_numpy(self.seen), torch.from_numpy(self.unseen), self.logits_ONC.shape[2]
-        )
+        metric = ZSLMetric(torch.from_numpy(self.seen), torch.from_numpy(self.unseen))
         metric.update(self.fused(fusion, margin), torch.from_numpy(self.labels_N))
         return metric.compute()
 

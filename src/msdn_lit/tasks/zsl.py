@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
-from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.functional import fuse_logits
 
 LossOfBatch = Callable[[Tensor, Tensor], Any]
 
@@ -120,7 +120,7 @@ class ZSLTask(lightning.LightningModule):
         return self._fuse([output.logits_BC for output in self.net(regions_BRD)])
 
     def _fuse(self, logits: Sequence[Tensor]) -> Tensor:
-        return fuse(logits, self.fusion, self.metric.unseen, self.calibration)
+        return fuse_logits(logits, self.fusion, self.metric.unseen, self.calibration)
 
     def on_validation_epoch_start(self) -> None:
         """Refuses to score a model that has diverged.

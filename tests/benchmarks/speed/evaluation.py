@@ -8,7 +8,7 @@ import torch
 
 from msdn_lit.data.batches import BatchLoader, SplitDataset
 from msdn_lit.metrics.curve import scores_at, seen_unseen_curve
-from msdn_lit.metrics.functional import fuse
+from msdn_lit.metrics.functional import fuse_logits
 from tests.benchmarks.speed import workload
 from tests.benchmarks.speed.release import ReleaseOrder
 from tests.benchmarks.speed.timing import Stopwatch, TimedProcess, compare, interleave
@@ -52,7 +52,7 @@ def cached_scores(shape, num_images):
     seen, unseen = workload.class_ids(shape)
     while True:
         watch = Stopwatch(torch.device("cpu"))
-        fused_NC = fuse(logits, (0.9, 0.1), unseen, calibration=0.0)
+        fused_NC = fuse_logits(logits, (0.9, 0.1), unseen, calibration=0.0)
         curve = seen_unseen_curve(fused_NC, labels_N, seen, unseen)
         scores_at(curve, torch.linspace(-2, 2, NUM_GAMMAS))
         scores_at(curve, torch.tensor([torch.inf]))  # T1: every prediction is an unseen class

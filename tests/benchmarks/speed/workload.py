@@ -83,7 +83,7 @@ def make_task(shape):
     return ZSLTask(
         make_net(shape),
         make_loss(shape),
-        ZSLMetric(*class_ids(shape), shape.C),
+        ZSLMetric(*class_ids(shape)),
         make_optimizer,
         fusion=(0.9, 0.1),
         calibration=1.0,

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file, network or program: what W&B's dashboard shows, offline."""
+"""The report as one HTML page that needs no other file, network or program."""
 
 import base64
 import io
@@ -15,28 +15,28 @@ from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
-from msdn_lit.analysis.groups import PLACE, Group
+from msdn_lit.analysis.groups import CONTEXT, Group
 from msdn_lit.analysis.output.figures import (
-    Place,
+    Context,
     caches_of,
+    contexts,
+    figures_of_context,
     figures_of_group,
-    figures_of_place,
-    places_of,
 )
 from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
 from msdn_lit.runs.layout import SCORES
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_FOLDER = Path(__file__).parent
 
 
-class Picture(NamedTuple):
+class PageFigure(NamedTuple):
     """A figure of the page.
 
     Attributes:
-        kind: What it shows, e.g. "curves".
-        title: Read aloud where it cannot be seen.
-        source: A data URI.
-        width: In CSS pixels, at which its text is as large as the page's.
+        kind: Kind of figure, e.g. "curves".
+        title: Text for readers who cannot see it.
+        source: Data URI.
+        width: Width in CSS pixels at which its text is as large as the page's.
     """
 
     kind: str
@@ -45,17 +45,17 @@ class Picture(NamedTuple):
     width: int
 
 
-class Panel(NamedTuple):
-    """What the page shows of one group."""
-
-    title: str
-    subtitle: str
-    pictures: Mapping[str, Picture]
-    tables: Sequence["HtmlTable"]
-
-
 class HtmlTable(NamedTuple):
-    """A table as the template writes it."""
+    """A table for the template.
+
+    Attributes:
+        slug: HTML id.
+        title: Title.
+        header: Names of the columns.
+        is_text: Whether each column holds words.
+        rows: Cells as text.
+        notes: Sentences below the table.
+    """
 
     slug: str
     title: str
@@ -63,6 +63,15 @@ class HtmlTable(NamedTuple):
     is_text: Sequence[bool]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
+
+
+class GroupPanel(NamedTuple):
+    """The part of the page for one group, with its figures by kind."""
+
+    title: str
+    subtitle: str
+    figures: Mapping[str, PageFigure]
+    tables: Sequence[HtmlTable]
 
 
 def report_page(
@@ -75,101 +84,86 @@ def report_page(
     """Makes the page.
 
     Args:
-        title: Of the page.
-        groups: As by `group_runs`.
-        tables: Of the report, in their order.
-        class_names: By class id; None takes those that the runs left, or the ids.
-        home: Folder of the page, from which its links to the runs' folders start.
+        title: Page title.
+        groups: Groups, in the order of `group_runs`.
+        tables: Tables of the report, in their order.
+        class_names: Class names by id; None takes the names in the run folders, or the ids.
+        home: Folder of the page; links to run folders are relative to it.
 
     Raises:
-        ConfigError: The class names are not as many as the classes.
+        ConfigError: The number of class names is not the number of classes.
     """
-    places = list(places_of(groups))
-    runs, links = run_sheet(groups, home)
+    shared = list(contexts(groups))
+    runs, links = run_html_table(groups, home)
+    compared = [
+        figure for context in shared for figure in page_figures(figures_of_context(context))
+    ]
+    panels = [_panel(group, context, class_names) for context in shared for group in context.groups]
     return _template().render(
         title=title,
+        style=_read("page.css"),
+        script=_read("page.js"),
         facts=_facts(groups),
-        sheets=[sheet(table) for table in tables if table.slug != "runs"],  # `run_sheet` says more
-        compared=[picture for place in places for picture in pictures(figures_of_place(place))],
-        panels=[_panel(group, place, class_names) for place in places for group in place.groups],
+        tables=[html_table(table) for table in tables if table.slug != "runs"],  # `runs` has more
+        compared=compared,
+        panels=panels,
         runs=runs,
         links=links,
     )
 
 
-def sheet(table: Table) -> HtmlTable:
-    """What the template needs to know of a table."""
+def html_table(table: Table) -> HtmlTable:
+    """Converts a table for the template."""
     short = concise(table)
     rows = list(texts(short))
     return HtmlTable(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
 
 
-def pictures(figures: Iterable[tuple[str, Figure]]) -> list[Picture]:
-    """Figures as vector graphics without a background, so that a page may be light or dark."""
-    found = []
+def page_figures(figures: Iterable[tuple[str, Figure]]) -> list[PageFigure]:
+    """Converts figures to vector graphics without background, for light and dark pages."""
+    converted = []
     for name, figure in figures:
-        buffer = io.BytesIO()
-        with matplotlib.rc_context(
-            {"svg.hashsalt": "msdn-lit"}
-        ):  # the same figure gives the same bytes
-            figure.savefig(
-                buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-            )
-        source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        title = figure.get_suptitle() or figure.axes[0].get_title()
         width = round(figure.get_figwidth() * 96)
-        found.append(Picture(name.partition("_")[0], _title_of(figure), source, width))
-    return found
+        kind = name.partition("_")[0]
+        converted.append(PageFigure(kind, " ".join(title.split()), _svg_uri(figure), width))
+    return converted
 
 
-def run_sheet(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict[str, str]]:
-    """Every run, and where the texts of its table lead."""
+def run_html_table(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict[str, str]]:
+    """Returns a table of all runs, and the links of its texts."""
     rows: list[list[Cell]] = []
     links = {}
     for group in groups:
         for run in group.runs:
             path = Path(os.path.relpath(run.folder.resolve(), home.resolve())).as_posix()
             links[path] = quote(path)
-            scores = [
-                Share(run.scores["last"][score]) if "last" in run.scores else None
-                for score in SCORES
-            ]
+            last = run.scores.get("last")
+            scores = [Share(last[score]) if last else None for score in SCORES]
             minutes = f"{run.result['wall_time_s'] / 60:.0f}"
             code = str(run.result["code"])[:12]
-            rows.append(
-                [
-                    *group.place,
-                    group.protocol,
-                    run.seed,
-                    *scores,
-                    minutes,
-                    run.result["device"],
-                    code,
-                    path,
-                ]
-            )
-    header = [*PLACE, "protocol", "seed", *SCORES.values(), "minutes", "device", "code", "folder"]
-    return sheet(
-        Table("folders", "Run folders", header, rows, ["Scores of the last step, in percent."])
-    ), links
+            cells = [run.seed, *scores, minutes, run.result["device"], code, path]
+            rows.append([*group.context, group.protocol, *cells])
+    header = [*CONTEXT, "protocol", "seed", *SCORES.values(), "minutes", "device", "code", "folder"]
+    notes = ["Scores of the last step, in percent."]
+    return html_table(Table("folders", "Run folders", header, rows, notes)), links
 
 
-def _panel(group: Group, place: Place, class_names: Sequence[str] | None) -> Panel:
+def _panel(group: Group, context: Context, class_names: Sequence[str] | None) -> GroupPanel:
     caches = caches_of(group)
     tables = []
     if caches:
         names = readable_names(class_names or group.runs[0].class_names, caches[0])
-        tables = [sheet(table(caches, names)) for table in (class_table, confusion_table)]
-    seeds = (
-        f"seed{'s' if len(group.runs) > 1 else ''} {', '.join(str(run.seed) for run in group.runs)}"
-    )
-    drawn = {
-        picture.kind: picture for picture in pictures(figures_of_group(group, place, class_names))
-    }
-    return Panel(group.name, f"{place.title}, {seeds}", drawn, tables)
+        tables = [html_table(make(caches, names)) for make in (class_table, confusion_table)]
+    seeds = ", ".join(str(run.seed) for run in group.runs)
+    label = "seeds" if len(group.runs) > 1 else "seed"
+    figures = page_figures(figures_of_group(group, context, class_names))
+    by_kind = {figure.kind: figure for figure in figures}
+    return GroupPanel(group.name, f"{context.title}, {label} {seeds}", by_kind, tables)
 
 
 def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """What the whole page is about, in a few numbers."""
+    """A few facts about all runs of the page."""
     results = [run.result for group in groups for run in group.runs]
     hours = sum(result["wall_time_s"] for result in results) / 3600
 
@@ -186,9 +180,12 @@ def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     ]
 
 
-def _title_of(figure: Figure) -> str:
-    title = figure.get_suptitle() or figure.axes[0].get_title()
-    return " ".join(title.split())
+def _svg_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "msdn-lit"}):  # equal figures give equal bytes
+        no_date = {"Date": None, "Creator": None}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_date)
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @cache
@@ -197,10 +194,14 @@ def _template() -> Template:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.filters["number"] = _number
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return environment.from_string(_read("page.html"))
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _number(text: str) -> str:
-    """What a text is sorted by: its first number."""
-    found = re.search(r"-?\d[\d,]*\.?\d*(?:e-?\d+)?", text)
-    return found[0].replace(",", "") if found else ""
+    """Sort key of a text: its first number."""
+    match = re.search(r"-?\d[\d,]*\.?\d*(?:e-?\d+)?", text)
+    return match[0].replace(",", "") if match else ""

@@ -1,7 +1,8 @@
-"""Dated records of runs: all that a reader needs to judge and repeat them, and nothing of the machine they ran on.
+"""Dated records of runs, with what a reader needs to judge and repeat them.
 
-A record is a folder YYYY-MM-DD_slug with README.md, metrics.json (every seed's scores), config.yaml of one run, and
-figures. The index of all records is made from their metrics.json alone.
+A record is a folder YYYY-MM-DD_slug with README.md, metrics.json (the scores of every seed),
+config.yaml of one run, and figures. It names no folder of the machine. The index of all records is
+made from their metrics.json only.
 """
 
 import json
@@ -18,9 +19,9 @@ from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.attention.tables import read_attention
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.anonymous import without_paths
+from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.layout import CONFIG, SCORES
 from msdn_lit.runs.layout import RECORD_METRICS as RECORD
 from msdn_lit.runs.reader import Run
@@ -28,6 +29,8 @@ from msdn_lit.runs.reader import Run
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
 _NEEDED = {"benchmark", "features", "stage", "settings", "seeds"}
+_OF_RUN = ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")
+_OF_MACHINE = ("paths.", "seed=", "hydra.")  # overrides that a command in a record leaves out
 _LABELS = {
     "SYNTHETIC": "drawn birds",
     "synthetic": "random, 96 px",
@@ -37,11 +40,12 @@ _LABELS = {
     "mobilenetv2_448": "MobileNetV2, 448 px",
     "mobilenetv2_224": "MobileNetV2, 224 px",
 }
-_INDEX = """# Experiments
-
-Dated records of real runs: the command, the config, the scores. Scores in percent; ± is the standard deviation of the
-seeds. Made by `msdn-report --index` from the records' `metrics.json`.
-"""
+_INDEX = (
+    "# Experiments\n\n"
+    "Dated records of real runs: the command, the config, the scores. "
+    "Scores in percent; ± is the standard deviation of the\n"
+    "seeds. Made by `msdn-report --index` from the records' `metrics.json`.\n"
+)
 
 
 def write_record(
@@ -53,54 +57,50 @@ def write_record(
     """Writes a record of some groups, with the tables and figures of their report.
 
     Raises:
-        ConfigError: The folder is not called as records are, or is there already.
+        ConfigError: The name of the folder is not that of a record, or the folder exists.
     """
     if not _NAME.fullmatch(folder.name):
-        raise ConfigError(
-            f"{folder} is no name of a record",
-            expected="YYYY-MM-DD_slug, the slug of a-z, 0-9 and _",
-        )
+        expected = "YYYY-MM-DD_slug, the slug of a-z, 0-9 and _"
+        raise ConfigError(f"{folder.name} is not a name of a record", expected=expected)
     if folder.exists():
-        raise ConfigError(
-            f"{folder} is there already",
-            action="A record is not changed afterwards; name another one.",
-        )
-    drawn = {
-        f"figures/{name}.png": figure for name, figure in figures
-    }  # before the folder is there
+        action = "Records are not changed; name another folder."
+        raise ConfigError(f"{folder} exists already", action=action)
+    # drawn before the folder is made, so that an error leaves no folder
+    drawn = {f"figures/{name}.png": figure for name, figure in figures}
     (folder / "figures").mkdir(parents=True)
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=100)
-    run, contents = groups[0].runs[0], {"groups": [_content(group) for group in groups]}
+    run = groups[0].runs[0]
+    content = {"groups": [_content(group) for group in groups]}
     page = markdown(tables, f"{folder.name[:10]}: {folder.name[11:].replace('_', ' ')}", drawn)
     files = {
-        RECORD: json.dumps(contents, indent=2) + "\n",
+        RECORD: json.dumps(content, indent=2) + "\n",
         CONFIG: (run.folder / CONFIG).read_text(encoding="utf-8"),
-        README: page.replace("\n", f"\n\n{_how(groups)}", 1),
+        README: page.replace("\n", f"\n\n{_instructions(groups)}", 1),
     }
     for name, text in files.items():
         (folder / name).write_text(without_paths(text, run.config.get("paths")), encoding="utf-8")
 
 
 def write_index(experiments: Path) -> None:
-    """Writes README.md of a folder of records: a row for each group and way to report.
+    """Writes README.md of a folder of records: one row for each group and way to report.
 
     Raises:
-        ConfigError: There is no record, or one is damaged.
+        ConfigError: There is no record, or a record is damaged.
     """
     rows = [row for path in sorted(experiments.glob(f"*/{RECORD}")) for row in _index_rows(path)]
     if not rows:
-        raise ConfigError(
-            f"{experiments} holds no records", action="msdn-report PATH... --record writes one."
-        )
+        action = "msdn-report PATH... --record writes one."
+        raise ConfigError(f"{experiments} holds no records", action=action)
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
     (experiments / README).write_text("\n".join([_INDEX, *lines]) + "\n", encoding="utf-8")
 
 
 def _content(group: Group) -> dict[str, Any]:
-    """What metrics.json tells of a group; scores are fractions."""
+    """Entry of a group in metrics.json; scores are fractions."""
     results = [run.result for run in group.runs]
+    attention = {str(run.seed): read_attention(run.folder) for run in group.runs}
     return {
         "benchmark": group.runs[0].result["benchmark"],
         "features": group.features,
@@ -108,29 +108,22 @@ def _content(group: Group) -> dict[str, Any]:
         "protocol": group.protocol,
         "stage": group.stage,
         "seeds": {str(run.seed): _evaluations(run) for run in group.runs},
-        "attention": {
-            str(run.seed): found for run in group.runs if (found := read_attention(run.folder))
-        },
+        "attention": {seed: content for seed, content in attention.items() if content},
         "data": results[0]["data"],
-        "runs": [
-            {
-                name: result.get(name)
-                for name in ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")
-            }
-            for result in results
-        ],
+        "runs": [{name: result.get(name) for name in _OF_RUN} for result in results],
     }
 
 
 def _evaluations(run: Run) -> dict[str, dict[str, float]]:
+    """Scores of each evaluation, and those of its curve if the run has its score cache."""
     return {
         name: {**scores, **(run.curves[name]._asdict() if name in run.curves else {})}
         for name, scores in run.scores.items()
     }
 
 
-def _how(groups: Sequence[Group]) -> str:
-    """How to repeat the runs, and in what they ran."""
+def _instructions(groups: Sequence[Group]) -> str:
+    """Commands and versions to repeat the runs."""
     lines = [f"- {group.name}: `{_command(group)}`" for group in groups]
     versions = {
         ", ".join(f"{name} {version}" for name, version in run.result["versions"].items())
@@ -138,56 +131,52 @@ def _how(groups: Sequence[Group]) -> str:
         for run in group.runs
     }
     lines += [f"- Versions: {text}" for text in sorted(versions)]
-    run = groups[0].runs[0]
+    config_of = f"{groups[0].name}, seed {groups[0].runs[0].seed}"
     lines += [
-        f"- Files: `{RECORD}` (every seed's scores, as fractions), `{CONFIG}` ({groups[0].name}, seed {run.seed}). "
+        f"- Files: `{RECORD}` (every seed's scores, as fractions), `{CONFIG}` ({config_of}). "
         "DATA, FEATURES, LOGS and PATH stand for folders."
     ]
     return "\n".join(lines) + "\n"
 
 
 def _command(group: Group) -> str:
-    """The command of a group's runs, one after the other."""
+    """One command that trains all seeds of a group."""
     program, *words = shlex.split(str(group.runs[0].result.get("command", ""))) or ["msdn-train"]
     program = PurePath(program).name  # train.py under python -m
     program = f"msdn-{program.removesuffix('.py')}" if program.endswith(".py") else program
-    dropped = ("paths.", "seed=", "hydra.")
+    multirun = ["-m"] if len(group.runs) > 1 else []
+    overrides = [word for word in words if not word.startswith(_OF_MACHINE)]
     seeds = ",".join(str(run.seed) for run in group.runs)
-    parts = [
-        *(["-m"] if len(group.runs) > 1 else []),
-        *(word for word in words if not word.startswith(dropped)),
-    ]
-    return shlex.join([program, *parts, f"seed={seeds}", "paths.data_dir=DATA"])
+    return shlex.join([program, *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"])
 
 
 def _index_rows(path: Path) -> Iterator[list[Cell]]:
-    """The rows of one record; its name stands in the first."""
+    """The rows of one record. Only the first row of a record or group names it."""
     link = f"[{path.parent.name}]({path.parent.name})"
     for group in _groups_of(path):
-        where = [_LABELS.get(group[name], group[name]) for name in ("benchmark", "features")] + [
-            group["settings"]
-        ]
-        for way, evaluations in REPORTED.items():
+        labels = [_LABELS.get(group[name], group[name]) for name in ("benchmark", "features")]
+        context = [*labels, group["settings"]]
+        for kind, evaluations in REPORTED.items():
             runs = [run for run in group["seeds"].values() if set(evaluations.values()) <= set(run)]
             if not runs:
                 continue
-            label = f"peak on {group['stage']}" if way == "peak" else "last step"
             values = {
                 score: [run[evaluation][score] for run in runs]
                 for score, evaluation in evaluations.items()
             }
+            label = f"peak on {group['stage']}" if kind == "peak" else "last step"
             statistic = group.get("statistic", "mean")
-            cells = [
-                Share(median(values[s])) if statistic == "median" else summarise(values[s])
-                for s in SCORES
-            ]
             label += f", {statistic}" if statistic != "mean" else ""
-            yield [link, *where, label, *cells, len(runs)]
-            link, where = "", [""] * len(where)
+            cells = [
+                Share(median(values[score])) if statistic == "median" else summarise(values[score])
+                for score in SCORES
+            ]
+            yield [link, *context, label, *cells, len(runs)]
+            link, context = "", [""] * len(context)
 
 
 def _groups_of(path: Path) -> list[dict[str, Any]]:
-    """The groups of a record that the index shows: all but those with "in_index": false."""
+    """The groups of a record in the index: all without "in_index": false."""
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
         shown = [group for group in groups if group.get("in_index", True)]
@@ -195,7 +184,6 @@ def _groups_of(path: Path) -> list[dict[str, Any]]:
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({error})") from error
     if not complete:
-        raise ConfigError(
-            f"{path} is damaged", expected=f"groups with {', '.join(sorted(_NEEDED))}"
-        )
+        expected = f"groups with {', '.join(sorted(_NEEDED))}"
+        raise ConfigError(f"{path} is damaged", expected=expected)
     return shown

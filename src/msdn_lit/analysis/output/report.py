@@ -1,8 +1,8 @@
-"""The tables of a report: what groups of runs scored, beside the published numbers."""
+"""The tables of a report: scores of groups of runs, beside published numbers."""
 
 from collections.abc import Mapping, Sequence
 
-from msdn_lit.analysis.groups import PLACE, Group
+from msdn_lit.analysis.groups import CONTEXT, Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.references import (
     RECIPES,
@@ -13,94 +13,74 @@ from msdn_lit.analysis.references import (
     verdict,
 )
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.attention.tables import attention_table, part_table
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import evaluation_label
 
-_PEAKS = "A peak on test is the best of all looks at the test splits, as papers report; the test set chose it."
+_PEAKS = (
+    "A peak on test is the best of all evaluations on the test splits, as papers report; the test "
+    "set chose it."
+)
 
 
 def report_tables(groups: Sequence[Group]) -> list[Table]:
-    """All tables of some groups; those without a row are left out."""
-    makers = (
-        score_table,
-        protocol_table,
-        attention_table,
-        part_table,
-        run_table,
-        reproduction_table,
-    )
+    """Returns all tables of some groups; tables without rows are left out."""
+    makers = (score_table, protocol_table, run_table, reproduction_table)
     tables = [make(groups) for make in makers]
     return [table for table in tables if table.rows]
 
 
 def score_table(groups: Sequence[Group]) -> Table:
     """One row for each group and reported evaluation."""
-    of_caches = ("AUSUC", "best H", "oracle gamma")
-    header = [*PLACE, "protocol", "evaluation", "step", *SCORES.values(), "H 95 %", *of_caches, "n"]
+    header = [*CONTEXT, "protocol", "evaluation", "step", *SCORES.values(), "H 95 %"]
+    header += ["AUSUC", "best H", "oracle gamma", "n"]
     rows = [
-        [*g.place, g.protocol, *_score_cells(g, evaluation)]
-        for g in groups
-        for evaluation in g.evaluations
+        [*group.context, group.protocol, *_score_cells(group, evaluation)]
+        for group in groups
+        for evaluation in group.evaluations
     ]
     notes = [
-        "Percent: mean ± standard deviation over n runs that differ in their seed alone; (n=...) where fewer have it. "
-        "H 95 %: Student's t interval of the mean.",
+        "Percent: mean ± standard deviation over n runs that differ only in their seed; (n=...) if "
+        "fewer runs have the score. H 95 %: Student's t interval of the mean.",
         _PEAKS,
     ]
     if any(run.curves for group in groups for run in group.runs):
         notes.append(
-            "AUSUC: area under the seen-unseen curve. Best H: of that curve, at the oracle gamma (mean over the runs) "
-            "which the evaluated images chose themselves: an upper bound, no result."
+            "AUSUC: area under the seen-unseen curve. Best H: the largest H of that curve, at the "
+            "oracle gamma (mean over the runs), which is chosen on the evaluated images: an upper "
+            "bound and no result."
         )
     for group in groups:
         code = {run.result["code"] for run in group.runs}
         if len(code) > 1:
-            notes.append(
-                f"CAUTION: the seeds of {group} were run by {len(code)} versions of the code."
-            )
+            versions = f"{len(code)} versions of the code"
+            notes.append(f"CAUTION: the seeds of {group} were run by {versions}.")
     return Table("scores", "Scores", header, rows, notes)
 
 
 def protocol_table(groups: Sequence[Group]) -> Table:
     """The two ways to report side by side: the peak on the test splits, and the last step."""
-    by_place: dict[tuple[str, ...], dict[str, Group]] = {}
+    by_context: dict[tuple[str, ...], dict[str, Group]] = {}
     for group in groups:
         if group.stage == "test":
-            by_place.setdefault(group.place, {})[group.protocol] = group
+            by_context.setdefault(group.context, {})[group.protocol] = group
     rows: list[list[Cell]] = []
-    for place, protocols in by_place.items():
-        peak = next(
-            (group for group in protocols.values() if "peak_harmonic_mean" in group.evaluations),
-            None,
-        )
-        last = next(
-            (group for _, group in sorted(protocols.items()) if "last" in group.evaluations), None
-        )  # honest
+    for context, protocols in by_context.items():
+        peak = _first_with("peak_harmonic_mean", list(protocols.values()))
+        last = _first_with("last", [group for _, group in sorted(protocols.items())])
         if peak and last:
-            rows.append(
-                [
-                    *place,
-                    *_reported(peak, "peak"),
-                    *_reported(last, "last"),
-                    last.protocol,
-                    len(peak.runs),
-                ]
-            )
+            cells = [*_reported(peak, "peak"), *_reported(last, "last")]
+            rows.append([*context, *cells, last.protocol, len(peak.runs)])
     columns = [f"{kind} {name}" for kind in REPORTED for name in SCORES.values()]
-    header = [*PLACE, *columns, "last step of", "n"]
-    notes = [
-        f"{_PEAKS} T1 and H have their peaks at different steps; U and S are those of the peak H."
-    ]
-    return Table(
-        "protocols", "Peak on test (paper) beside the last step (honest)", header, rows, notes
-    )
+    header = [*CONTEXT, *columns, "last step of", "n"]
+    note = f"{_PEAKS} T1 and H peak at different steps; U and S are those of the peak of H."
+    title = "Peak on test (paper) beside the last step (honest)"
+    return Table("protocols", title, header, rows, [note])
 
 
 def reproduction_table(groups: Sequence[Group]) -> Table:
-    """Published numbers, the released code's on this backbone, and ours under both protocols, with verdicts.
+    """Published numbers, those of the released code, and ours under both protocols, with verdicts.
 
-    Of the groups that ran a recipe of the published numbers, such as experiment=cub_gzsl.
+    Only groups that ran a recipe of the published numbers count, e.g. experiment=cub_gzsl.
     """
     rows: list[list[Cell]] = []
     for group in groups:
@@ -110,26 +90,19 @@ def reproduction_table(groups: Sequence[Group]) -> Table:
             references = {source: find_reference(source, group, reported) for source in SOURCES}
             scores = [score for score in SCORES if group.having(evaluations[score])]
             rows += [_reproduction_row(group, reported, score, references) for score in scores]
-    header = [
-        *PLACE,
-        "protocol",
-        "score",
-        *SOURCES,
-        "ours",
-        "95 %",
-        *(f"against {name}" for name in SOURCES),
-        "n",
-    ]
+    header = [*CONTEXT, "protocol", "score", *SOURCES, "ours", "95 %"]
+    header += [*(f"against {name}" for name in SOURCES), "n"]
     note = (
-        "Published: ResNet-101 at 448 px, peak on test, one seed; within is at most 1 point away. Released code: on "
-        "this backbone, images at their original size, seed 214; within is at most 2 points from our mean, or from our "
-        "run of that seed, which is then named. 95 %: Student's t interval of our mean over n seeds."
+        "Published: ResNet-101 at 448 px, peak on test, one seed; within: at most 1 point from it. "
+        "Released code: on this backbone, images at their original size, seed 214; within: at most "
+        "2 points from it, for our run of that seed (which is then named) or else for our mean. "
+        "95 %: Student's t interval of our mean over n seeds."
     )
     return Table("reproduction", "Reproduction", header, rows, [note])
 
 
 def run_table(groups: Sequence[Group]) -> Table:
-    """Where the numbers come from."""
+    """Seeds, code, devices and time of the runs of each group."""
     rows: list[list[Cell]] = []
     for group in groups:
         results = [run.result for run in group.runs]
@@ -137,8 +110,8 @@ def run_table(groups: Sequence[Group]) -> Table:
         devices = ", ".join(sorted({result["device"] for result in results}))
         time = f"{sum(result['wall_time_s'] for result in results) / 60:.0f} min"
         seeds = " ".join(str(run.seed) for run in group.runs)
-        rows.append([*group.place, group.protocol, seeds, code, devices, time, len(results)])
-    header = [*PLACE, "protocol", "seeds", "code", "device", "wall time in all", "n"]
+        rows.append([*group.context, group.protocol, seeds, code, devices, time, len(results)])
+    header = [*CONTEXT, "protocol", "seeds", "code", "device", "wall time in all", "n"]
     return Table("runs", "Runs", header, rows)
 
 
@@ -147,28 +120,18 @@ def _reproduction_row(
 ) -> list[Cell]:
     summary = group.summary(REPORTED[reported][score], score)
     assert summary is not None
-    theirs = [
-        Share(reference.percent[score] / 100) if reference else None
-        for reference in references.values()
-    ]
-    verdicts = [
-        verdict(reference, group, score) if reference else None for reference in references.values()
-    ]
+    theirs: list[Cell] = []
+    verdicts: list[Cell] = []
+    for reference in references.values():
+        theirs.append(Share(reference.percent[score] / 100) if reference else None)
+        verdicts.append(verdict(reference, group, score) if reference else None)
     protocol = {"peak": "paper: peak on test", "last": "honest: last step"}[reported]
-    return [
-        *group.place,
-        protocol,
-        SCORES[score],
-        *theirs,
-        summary,
-        summary.interval,
-        *verdicts,
-        summary.n,
-    ]
+    cells = [protocol, SCORES[score], *theirs, summary, summary.interval, *verdicts, summary.n]
+    return [*group.context, *cells]
 
 
 def _score_cells(group: Group, evaluation: str) -> list[Cell]:
-    """Label, step, scores and what the caches say."""
+    """Label, step, scores, and the values of the score caches."""
     runs = group.having(evaluation)
     steps = sorted({int(run.scores[evaluation]["step"]) for run in runs})
     step = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
@@ -180,5 +143,9 @@ def _score_cells(group: Group, evaluation: str) -> list[Cell]:
     return [label, step, *scores, interval, ausuc, best, gamma and gamma.mean, len(runs)]
 
 
-def _reported(group: Group, way: str) -> list[Cell]:
-    return [group.summary(REPORTED[way][score], score) for score in SCORES]
+def _first_with(evaluation: str, groups: Sequence[Group]) -> Group | None:
+    return next((group for group in groups if evaluation in group.evaluations), None)
+
+
+def _reported(group: Group, kind: str) -> list[Cell]:
+    return [group.summary(REPORTED[kind][score], score) for score in SCORES]

@@ -75,10 +75,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     """Draws attention.png and tsne.png, and prints the numbers behind tsne.png."""
-    from msdn_lit.analysis.output.run_plots import AttentionRow, plot_attention
     from msdn_lit.attention.embeddings import embeddings
-    from msdn_lit.attention.maps import attention_rows
-    from msdn_lit.attention.plots import plot_embeddings
+    from msdn_lit.attention.maps import AttentionRow, attention_rows
+    from msdn_lit.attention.plots import plot_attention, plot_embeddings
 
     folder.mkdir(parents=True, exist_ok=True)
     panels = embeddings(task, data)
@@ -86,7 +85,7 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     figure.savefig(folder / "tsne.png", dpi=150)
     print("\n".join(lines))
     rows = [
-        AttentionRow(row.title, row.image_YXC, row.maps[start : start + 10])
+        AttentionRow(row.title, row.image_hw3, row.maps[start : start + 10])
         for row in attention_rows(task, data, num_images=4, num_attributes=10, by_score=True)
         for start in range(0, len(row.maps), 10)
     ]

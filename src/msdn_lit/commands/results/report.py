@@ -100,6 +100,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
     from msdn_lit.analysis.comparison import against_table, comparison_table
     from msdn_lit.analysis.groups import group_runs, groups_with_base, pair_of_groups
     from msdn_lit.analysis.output.report import report_tables
+    from msdn_lit.attention.tables import attention_tables
     from msdn_lit.runs.reader import find_runs
 
     base = [options.against] if options.against else []
@@ -125,7 +126,8 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         compared = [against_table(first, groups)]
     else:
         groups, repeated = group_runs(found[0].runs)
-    return groups, [*compared, *report_tables(groups)], _left_out(found, repeated)
+    tables = [*compared, *report_tables(groups), *attention_tables(groups)]
+    return groups, tables, _left_out(found, repeated)
 
 
 def _left_out(found: "Iterable[RunScan]", repeated: Iterable[str]) -> "list[Table]":

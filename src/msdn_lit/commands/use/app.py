@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from msdn_lit.inference.page.server import Answers, application, bracket_ipv6
+        from msdn_lit.inference.page.server import Handlers, bracket_ipv6, create_app
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed", action='pip install "msdn-lit[app]"'
@@ -69,9 +69,9 @@ def run(options: argparse.Namespace) -> None:
     step = max(1, len(samples) // _NUM_SAMPLES)
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         model = thread.submit(_load, options)
-        answers = Answers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
+        handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
         server = uvicorn.Server(
-            uvicorn.Config(application(answers, options.host), log_level="warning")
+            uvicorn.Config(create_app(handlers, options.host), log_level="warning")
         )
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
         print(

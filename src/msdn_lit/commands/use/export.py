@@ -184,7 +184,7 @@ def _metadata(predictor: Predictor) -> dict[str, str]:
     classes = predictor.classes
     content = {
         "classes": classes.names,
-        "sides": classes.sides,
+        "domains": classes.domains,
         "attributes": predictor.attribute_names,
     }
     return {name: json.dumps(values, ensure_ascii=False) for name, values in content.items()}

@@ -1,1 +1,1 @@
-"""The page that shows predictions, as a file and as a local server."""
+"""The HTML page of predictions, and its server."""

@@ -1,4 +1,4 @@
-"""Predictions as one page to look at: heat maps, reasons, edits and new classes, all of it in the browser."""
+"""Predictions as one HTML page: heat maps, explanations, edits and new classes, in the browser."""
 
 from __future__ import annotations
 
@@ -15,73 +15,81 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-if TYPE_CHECKING:  # they need torch, and a page that waits for its model does not
+if TYPE_CHECKING:  # they import torch, which is slow; the app shows its page before
     from msdn_lit.inference import Candidates, Prediction
 
-MAX_PICTURES = 50  # of a page; one of 312 attributes and 14 x 14 regions takes 0.2 MB
+MAX_IMAGES = 50  # of a page; an image with 312 attributes and 14 x 14 regions takes 0.2 MB
 UPLOAD_LIMIT = 30_000_000  # bytes
+_FOLDER = Path(__file__).parent
 _NOTE = (
-    "Each heat map goes from its own smallest to its own largest value, in 256 steps. A class's score is the sum of "
-    "its attributes' contributions and its margin; classes are scaled to length one, so only the proportions of their "
-    "values matter."
+    "Each heat map is scaled from its own minimum to its own maximum, in 256 steps. A class's "
+    "score is the sum of its attributes' contributions and its margin. Classes are scaled to "
+    "length one, so only the proportions of their values matter."
 )
 
 
 def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, str]) -> str:
-    """A page that needs nothing else, of predictions among the same candidates.
+    """Makes a page that needs no other file, from predictions among the same candidates.
 
     Args:
-        predictions: The first 50 are shown.
-        title: Of the page.
-        failures: Why pictures could not be read, by file.
+        predictions: Predictions; the page shows the first 50.
+        title: Page title.
+        failures: Reasons why images could not be read, by file.
     """
-    shown = predictions[:MAX_PICTURES]
-    left_out = f" The first {MAX_PICTURES} of {len(predictions)} pictures." * (
-        len(predictions) > MAX_PICTURES
-    )
-    content: dict[str, Any] = {"model": None, "images": [picture_data(found) for found in shown]}
+    shown = predictions[:MAX_IMAGES]
+    content: dict[str, Any] = {"model": None, "images": [image_data(one) for one in shown]}
     if shown:
         first = shown[0]
         content["model"] = model_data(first.candidates, first.attribute_names, first.margins_C)
-    return _render(title, content, failures, _NOTE + left_out)
+    note = _NOTE
+    if len(predictions) > MAX_IMAGES:
+        note += f" The first {MAX_IMAGES} of {len(predictions)} images."
+    return _render(title, content, failures, note)
 
 
 def app_page(title: str) -> str:
-    """The page of a program that answers /model and /predict."""
+    """Makes the page of the app, which requests /model and /predict."""
     return _render(title, {"model": None, "limit": UPLOAD_LIMIT}, {}, _NOTE)
 
 
 def model_data(
     candidates: Candidates, attribute_names: Sequence[str], margins_C: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """What the page needs of the classes."""
-    classes = zip(candidates.names, candidates.sides, margins_C.tolist(), strict=True)
-    rows = _base64(candidates.attributes_CK.astype("<f4").tobytes())
+    """Returns the data of the classes for the page.
+
+    Returns:
+        Attribute names; [name, domain, margin] of each class; class attributes as base64.
+    """
+    classes = zip(candidates.names, candidates.domains, margins_C.tolist(), strict=True)
     return {
         "attributes": list(attribute_names),
         "classes": [list(one) for one in classes],
-        "rows": rows,
+        "rows": _base64(candidates.attributes_CK.astype("<f4").tobytes()),
     }
 
 
-def picture_data(found: Prediction) -> dict[str, Any]:
-    """What the page needs of a prediction."""
+def image_data(prediction: Prediction) -> dict[str, Any]:
+    """Returns the data of a prediction for the page; "grid" is null for a model without attention.
+
+    Returns:
+        File name, image, attribute scores (psi), attention maps by sub-net as base64, and the
+        numbers of rows and columns of regions.
+    """
     jpeg = io.BytesIO()
-    Image.fromarray(found.picture).save(jpeg, "JPEG", quality=85)
-    attention = {
-        name: _base64(_as_bytes(maps_KHW).tobytes()) for name, maps_KHW in found.attention.items()
-    }
+    Image.fromarray(prediction.pixels).save(jpeg, "JPEG", quality=85)
+    maps = prediction.attention
+    attention = {name: _base64(_as_bytes(maps_KHW).tobytes()) for name, maps_KHW in maps.items()}
     return {
-        "name": Path(found.image).name,
-        "picture": f"data:image/jpeg;base64,{_base64(jpeg.getvalue())}",
-        "psi": _base64(found.attribute_scores_K.astype("<f4").tobytes()),
+        "name": Path(prediction.image).name,
+        "image": f"data:image/jpeg;base64,{_base64(jpeg.getvalue())}",
+        "psi": _base64(prediction.attribute_scores_K.astype("<f4").tobytes()),
         "attention": attention,
-        "grid": list(next(iter(found.attention.values())).shape[1:]),
+        "grid": list(next(iter(maps.values())).shape[1:]) if maps else None,
     }
 
 
 def _as_bytes(maps_KHW: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Each map from its own smallest to its own largest value."""
+    """Each map, scaled from its own minimum to its own maximum."""
     low, high = maps_KHW.min(axis=(1, 2), keepdims=True), maps_KHW.max(axis=(1, 2), keepdims=True)
     scaled: NDArray[np.float32] = 255 * (maps_KHW - low) / np.maximum(high - low, 1e-12)
     return scaled.round().astype(np.uint8)
@@ -92,17 +100,19 @@ def _base64(content: bytes) -> str:
 
 
 def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str], note: str) -> str:
-    here = Path(__file__).parent
-    template = jinja2.Environment(autoescape=True).from_string(
-        (here / "explanation.html").read_text(encoding="utf-8")
-    )
+    script = "".join(map(_read, ("class_scores.js", "drawing.js", "page.js")))
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no tag ends the script
-    script = "".join(
-        (here / name).read_text(encoding="utf-8") for name in ("class_scores.js", "explanation.js")
-    )
-    digest = _base64(
-        hashlib.sha256(script.encode()).digest()
-    )  # the browser runs this script and no other
+    template = jinja2.Environment(autoescape=True).from_string(_read("page.html"))
     return template.render(
-        title=title, data=data, script=script, digest=digest, failures=failures, note=note
+        title=title,
+        style=_read("page.css"),
+        data=data,
+        script=script,
+        digest=_base64(hashlib.sha256(script.encode()).digest()),  # the only script that may run
+        failures=failures,
+        note=note,
     )
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

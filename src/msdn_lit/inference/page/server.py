@@ -1,4 +1,4 @@
-"""The page as a small program that answers: the page at once, the rest when the model is loaded."""
+"""The app: serves the page at once, and predictions when the model is loaded."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from msdn_lit.errors import UserError
-from msdn_lit.inference.page.page import UPLOAD_LIMIT, app_page, model_data, picture_data
+from msdn_lit.inference.page.page import UPLOAD_LIMIT, app_page, image_data, model_data
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
 
 
-class Answers:
-    """What is asked for and what is answered; a fault is {"error": a sentence for people}.
+class Handlers:
+    """Request handlers. An error is answered as {"error": message for people}.
 
     Args:
-        model: What will have been loaded.
-        samples: Pictures to choose from.
-        title: Of the page.
+        model: Future of the model.
+        samples: Sample images to choose from.
+        title: Page title.
     """
 
     def __init__(self, model: Future[Predictor], samples: Sequence[Path], title: str) -> None:
@@ -46,64 +46,65 @@ class Answers:
         """/model: classes and attributes, once the model is loaded."""
         try:
             loaded = self.model.result()
-        except UserError as fault:
-            return _fault(503, str(fault))
+        except UserError as error:
+            return _error(503, str(error))
         content = model_data(loaded.classes, loaded.attribute_names, loaded.margins(loaded.classes))
         return JSONResponse(content | {"samples": [path.name for path in self.samples]})
 
     def sample(self, request: Request) -> Response:
-        """/samples/0: a picture."""
+        """/samples/0: a sample image."""
         index: int = request.path_params["index"]
         if index >= len(self.samples):
-            return _fault(404, "There is no such sample.")
+            return _error(404, "There is no such sample.")
         return FileResponse(self.samples[index])
 
     async def predict(self, request: Request) -> Response:
-        """/predict: what is in the picture whose file is sent; not for pages of other sites."""
+        """/predict: the prediction for an uploaded image; pages of other sites are refused."""
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.headers["Host"]:
-            return _fault(403, "A page of another site asked.")
+            return _error(403, "Requests from pages of other sites are refused.")
         received = bytearray()
         async for part in request.stream():
             received += part
             if len(received) > UPLOAD_LIMIT:
-                return _fault(413, f"The picture is larger than {UPLOAD_LIMIT // 1_000_000} MB.")
-        name = unquote(request.headers.get("X-Name", "picture"))
-        return await run_in_threadpool(self._look, bytes(received), name)
+                return _error(413, f"The image is larger than {UPLOAD_LIMIT // 1_000_000} MB.")
+        name = unquote(request.headers.get("X-Name", "image"))
+        return await run_in_threadpool(self._predict, bytes(received), name)
 
-    def _look(self, received: bytes, name: str) -> Response:
+    def _predict(self, received: bytes, name: str) -> Response:
         from msdn_lit.data.features.images import open_image
 
         try:
-            found = self.model.result().predict(open_image(io.BytesIO(received), upright=True))
-        except UserError as fault:
-            return _fault(422, f"{name}: {fault}")
-        return JSONResponse(picture_data(found) | {"name": name})
+            prediction = self.model.result().predict(open_image(io.BytesIO(received), upright=True))
+        except UserError as error:
+            return _error(422, f"{name}: {error}")
+        return JSONResponse(image_data(prediction) | {"name": name})
 
 
-def application(answers: Answers, host: str) -> Starlette:
-    """Answers to its own name alone, so that no page of another site can read what is answered.
+def create_app(handlers: Handlers, host: str) -> Starlette:
+    """Makes the app, which only answers to its own host name.
+
+    So no page of another site can read its answers.
 
     Args:
-        answers: To what is asked.
-        host: The name under which it is served; "0.0.0.0" and "::" answer to any.
+        handlers: Request handlers.
+        host: Host name or address of the server; "0.0.0.0" and "::" answer to any host name.
     """
     routes = [
-        Route("/", answers.show),
-        Route("/model", answers.describe),
-        Route("/samples/{index:int}", answers.sample),
-        Route("/predict", answers.predict, methods=["POST"]),
+        Route("/", handlers.show),
+        Route("/model", handlers.describe),
+        Route("/samples/{index:int}", handlers.sample),
+        Route("/predict", handlers.predict, methods=["POST"]),
     ]
     hosts = ["*"] if host in ("0.0.0.0", "::") else [bracket_ipv6(host), "localhost", "127.0.0.1"]
-    return Starlette(
-        routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
-    )
+    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    return Starlette(routes=routes, middleware=[trusted])
 
 
 def bracket_ipv6(host: str) -> str:
-    """A host as it stands in an address: IPv6 in brackets."""
+    """Returns a host as in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
-def _fault(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status)
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)

@@ -1,0 +1,36 @@
+"""attention.json: the attention scores of a run.
+
+It holds what the attention was compared with ("parts", "keypoints" or "boxes"), the evaluated
+splits, the number of pairs of an image and an attribute, and the scores of each output of the net
+and of chance, over all pairs and over the pairs of each part.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msdn_lit.errors import READ_ERRORS
+from msdn_lit.files import write_atomically
+
+FILE = "attention.json"
+CHANCE = "chance"  # the scores of uniform attention
+MEASURES = ("pointing_game", "energy_inside")
+
+
+def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes attention.json into a run folder."""
+    write_atomically(folder / FILE, json.dumps(content, indent=2) + "\n")
+
+
+def read_attention(folder: Path) -> dict[str, Any] | None:
+    """Reads attention.json of a run folder; None if it is missing or damaged."""
+    try:
+        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        for scores in content["scores"].values():
+            assert all(isinstance(scores[measure], float) for measure in MEASURES)
+        content.setdefault("parts", {})  # older files have none
+        is_complete = {"against", "splits", "pairs"} <= content.keys()
+        return content if is_complete and CHANCE in content["scores"] else None
+    except READ_ERRORS:
+        return None
