@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msdn_lit.data.benchmarks.published import BENCHMARKS
-from msdn_lit.data.download.http import difference, silent
+from msdn_lit.data.download.checks import difference, silent
 from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.data.features.store import MANIFEST, FeatureStore
 from msdn_lit.data.features.writer import PLAN, hash_regions

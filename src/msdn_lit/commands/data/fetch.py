@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
 
     from msdn_lit.data.download.fetcher import Fetcher
-    from msdn_lit.data.download.http import Progress
+    from msdn_lit.data.download.checks import Progress
 
 INTERRUPTED = 130
 _EPILOG = (
