@@ -1,4 +1,4 @@
-"""msdn-fetch with archives that the user has, mirrors, changed files, and without touching anything."""
+"""Options of msdn-fetch: local archives, mirrors, changed files, dry runs."""
 
 import shutil
 from dataclasses import replace
