@@ -1,4 +1,4 @@
-"""Pickles with code in them, in all protocols and by all opcodes that can call, and such as eat memory."""
+"""Pickles that contain code, in all protocols and with all calling opcodes, or need much memory."""
 
 import io
 import os
@@ -70,6 +70,7 @@ def _opcodes():
     )
     yield "state of a class", b"\x80\x02cnumpy\nndarray\nN}X\x04\x00\x00\x00nameK\x01s\x86b."
     yield "codec", b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00xX\x05\x00\x00\x00rot13\x86R."
+    yield "dtype with false flags", _false_flags()
     yield "memory as it is", b"\x80\x02cnumpy\nndarray\nK\x06K\x05\x86U\x02f8\x86R."
 
 
@@ -83,6 +84,25 @@ def _hungry():
     yield "deep", b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."
     yield "wide", b"\x80\x02](" + b"(22222222t" * 40 + b"."
     yield "long bytes", b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"."
+
+
+class _WithState:
+    """Pickled as a call with the given arguments, followed by the given state."""
+
+    def __init__(self, call, arguments, state):
+        self.parts = (call, arguments, state)
+
+    def __reduce__(self):
+        return self.parts
+
+
+def _false_flags():
+    """An object array whose dtype claims to hold plain bytes: NumPy would use them as pointers."""
+    has_references = 1  # without the flag that objects are pickled one by one
+    state = (3, "|", None, None, None, -1, -1, has_references)
+    dtype = _WithState(np.dtype, ("O8", False, True), state)
+    array = _WithState(*np.zeros(1).__reduce__()[:2], (1, (6, 5), dtype, False, b"A" * 240))
+    return pickle.dumps(array, 2)
 
 
 def _text(text):

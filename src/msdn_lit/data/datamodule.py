@@ -179,7 +179,7 @@ class ZSLDataModule(lightning.LightningDataModule):
             DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
         """
         unseen_split = UNSEEN_SPLIT[self.train_split]
-        return self.semantics_source.read(
+        return self.semantics_source.load(
             split, self.benchmark, self.data_dir, self.train_split, unseen_split
         )
 
