@@ -295,7 +295,7 @@ class TestImages:
     def test_no_image_folder(self, data_dir):
         with pytest.raises(
             DataError,
-            match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack",
+            match=r"images of MINI are missing: expected a folder at .*MINI/images, found none. Unpack",
         ):
             MINI.image_paths(MINI.read_split(data_dir), data_dir)
 

@@ -30,8 +30,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),  # of what it could decode nevertheless
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
     pytest.mark.filterwarnings(
-        "ignore:.*no model can tell"
-    ),  # our own, of classes with equal attributes
+        "ignore:.*no model can distinguish"
+    ),  # classes with equal attributes
     pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required"),
     pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants"),
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),

@@ -141,7 +141,7 @@ IMAGES = r"other images or labels, or in another order \(res101.mat\)"
 def test_unknown_files_are_refused_or_marked_unknown(known, data_dir, change, message):
     edit(data_dir, change)
     refusal = (
-        rf"is not a known variant of MINI's split files: found {message}. "
+        rf"is no known variant of MINI's split files: found {message}. "
         r"Take xlsa17.zip .*data.allow_unknown_split=true"
     )
     with pytest.raises(DataError, match=refusal):

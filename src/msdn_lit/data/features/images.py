@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from msdn_lit.data.benchmarks.boxes import Box
+from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 _MOST_PIXELS = 120_000_000  # the largest phones' photos have 108; PIL would only warn, and needs 8 bytes for each
@@ -67,7 +67,10 @@ class ImageFiles(Dataset[Tensor | DataError]):
     """
 
     def __init__(
-        self, paths: Sequence[Path], transform: ImageTransform, boxes: Sequence[Box] | None = None
+        self,
+        paths: Sequence[Path],
+        transform: ImageTransform,
+        boxes: Sequence[PixelBox] | None = None,
     ) -> None:
         self.paths = paths
         self.transform = transform
@@ -86,7 +89,7 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
 
 def open_image(
-    path: Path | BinaryIO, box: Box | None = None, *, upright: bool = False
+    path: Path | BinaryIO, box: PixelBox | None = None, *, upright: bool = False
 ) -> Image.Image:
     """Decodes an image file, or the part of it in a box, to RGB; of an animation the first frame.
 
