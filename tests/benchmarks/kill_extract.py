@@ -37,7 +37,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # so that a kill costs a batch, and rounds end
-    extraction.SECONDS_BETWEEN_LOOKS = 0.02
+    extraction.POLL_SECONDS = 0.02
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         miniature.write_split(root)

@@ -12,7 +12,7 @@ from tests.mutated.format import TRACE
 
 
 class Evaluated:
-    """Unpickling it would evaluate a text."""
+    """Unpickling an instance would evaluate a text."""
 
     def __reduce__(self):
         return (eval, (f"__import__('os').mkdir({TRACE!r})",))
@@ -24,7 +24,7 @@ class _Persistent(pickle.Pickler):
 
 
 def pickles():
-    """Names and contents."""
+    """Yields names and contents."""
     array = np.array([[Exploit(TRACE)]], dtype=object)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         yield f"code, protocol {protocol}", pickle.dumps(Exploit(TRACE), protocol)
@@ -45,14 +45,13 @@ def _persistent(protocol):
 def _opcodes():
     trace = TRACE.encode()
     for module, name in (
-        *[
-            ("os", "mkdir"),
-            ("posix", "mkdir"),
-            ("builtins", "getattr"),
-            ("numpy", "load"),
-            ("numpy", "os.mkdir"),
-        ],
-        *[("numpy.core.multiarray", "scalar.__self__"), ("numpy", "ndarray.__init__.__globals__")],
+        ("os", "mkdir"),
+        ("posix", "mkdir"),
+        ("builtins", "getattr"),
+        ("numpy", "load"),
+        ("numpy", "os.mkdir"),
+        ("numpy.core.multiarray", "scalar.__self__"),
+        ("numpy", "ndarray.__init__.__globals__"),
     ):
         yield (
             f"stack global {name}",
