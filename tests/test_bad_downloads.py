@@ -50,7 +50,7 @@ def test_a_busy_server_is_asked_again_and_a_forbidding_one_is_not(server, target
     assert len(server.log) == 5
 
 
-def test_nobody_there(target):
+def test_no_server(target):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/file.bin"

@@ -71,11 +71,13 @@ def random_damage(form):
         yield f"damage {number} ({kind} {file})", {file: data}
 
 
-def examine(form, cases, place):
+def examine(form, cases, case_dir):
     """Reads a format's cases and returns a line for each wrong outcome."""
-    reference = form.read(written(form, {}, place))
+    reference = form.read(written(form, {}, case_dir))
     found = isolation.outcomes(
-        lambda number: outcome(form, cases[number][1], place, reference), len(cases), form.megabytes
+        lambda number: outcome(form, cases[number][1], case_dir, reference),
+        len(cases),
+        form.megabytes,
     )
     print(form.name, dict(Counter(found)))  # shown by pytest -rP
     return [
@@ -85,29 +87,29 @@ def examine(form, cases, place):
     ]
 
 
-def written(form, changed, place):
+def written(form, changed, case_dir):
     """Writes a format's files, some of them changed, into an emptied folder."""
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(case_dir, ignore_errors=True)
     for name, content in {**form.files, **changed}.items():
-        path = place / name
+        path = case_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         content(path) if callable(content) else path.write_bytes(content)
-    return place
+    return case_dir
 
 
-def outcome(form, changed, place, reference):
+def outcome(form, changed, case_dir, reference):
     """Reads one case; returns its outcome, which includes files that it leaves behind."""
-    os.chdir(written(form, changed, place))
-    before = tree(place)
+    os.chdir(written(form, changed, case_dir))
+    before = tree(case_dir)
     try:
-        end = judged(form, form.read(place), reference)
+        end = judged(form, form.read(case_dir), reference)
     except UserError as fault:
         end = "refused" if "\n" not in str(fault) else f"more than a line: {fault}"
     except BaseException as error:
         end = f"{type(error).__name__}: {error}"
     left = {
         name
-        for name in tree(place) - before
+        for name in tree(case_dir) - before
         if end == "refused" or not name.startswith(archives.INTO)
     }
     return f"left {left}" if left else end

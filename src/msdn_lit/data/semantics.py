@@ -62,7 +62,7 @@ class SemanticsConfig:
         word_vectors: Table of attribute word vectors, or file of word vectors from which it is
             made, below the data folder; None learns the vectors from scratch.
         word_vector_dim: E of vectors that are learned from scratch.
-        clamp_negative: Whether negative class attributes are set to zero (AWA2).
+        clamp_negative: If True, negative class attributes are set to zero (AWA2).
         shuffle_seed: Seed of a control experiment in which every class gets the attributes of
             another class, so that T1 must fall to chance; None for no shuffling.
     """
@@ -150,7 +150,7 @@ def unit_class_attributes(
 
     Args:
         class_attributes_CK: Class semantic vectors as in the split file, (C, K).
-        clamp_negative: Whether negative entries (AWA2's code for "not rated") are set to zero
+        clamp_negative: If True, negative entries (AWA2's code for "not rated") are set to zero
             first, as in the release on AWA2.
 
     Returns:

@@ -89,7 +89,7 @@ def clean_name(text: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded; file names and YAML texts may have unpaired surrogates."""
+    """Returns True if a text can be encoded; file names and YAML may have unpaired surrogates."""
     return text.encode(errors="ignore").decode() == text
 
 

@@ -36,7 +36,7 @@ class XlsaBenchmark:
             file.
         word_vectors: Published table of attribute word vectors below the data folder; None if
             there is none.
-        clamp_negative: Whether negative class attributes mean "not rated" and are set to zero.
+        clamp_negative: If True, negative class attributes mean "not rated" and are set to zero.
     """
 
     name: str
@@ -56,8 +56,8 @@ class XlsaBenchmark:
 
         Args:
             data_dir: Data folder, with xlsa17/.
-            allow_unknown: Whether files that are not a known variant are accepted; their `variant`
-                says so.
+            allow_unknown: If True, files that are not a known variant are accepted; their
+                `variant` starts with "unknown".
 
         Raises:
             DataError: A file is missing or damaged, or is not a known variant of this benchmark.

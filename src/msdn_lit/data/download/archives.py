@@ -199,7 +199,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 
 def _promised_entries(file: BinaryIO) -> int:
-    """Number of entries in a zip's end record; zipfile does not check it.
+    """Returns the number of entries in a zip's end record, which zipfile does not check.
 
     A damaged entry of the directory can swallow the next one, so that a file would be lost.
     """

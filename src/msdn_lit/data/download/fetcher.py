@@ -47,7 +47,7 @@ class Fetcher:
         self.keep_archives = keep_archives
 
     def is_complete(self, source: Source) -> bool:
-        """Whether all files of a source exist, no matter how they were obtained."""
+        """Returns True if all files of a source exist, no matter how they were obtained."""
         is_unpacking = scratch_folder(source.name, self.data_dir / source.into).exists()
         return not is_unpacking and all(
             found >= wanted for found, wanted in source.inventory(self.data_dir).values()
@@ -82,7 +82,7 @@ class Fetcher:
                 leftover.unlink()
 
     def _target(self, source: Source) -> Path:
-        """Final path of a file that is not an archive."""
+        """Returns the final path of a file that is not an archive."""
         return self.data_dir / source.into / source.name
 
     def _obtain(self, source: Source, file: Path, progress: Progress) -> None:

@@ -142,7 +142,7 @@ class _Transfer:
             time.sleep(BACKOFF_SECONDS * 2**failures)
 
     def _receive(self, url: str) -> int:
-        """Receives the missing bytes in one response; returns its first position in the file."""
+        """Receives the missing bytes in one response; returns the position of the first one."""
         validator = self._validator_of_partial(url)
         # Without a validator, parts of two versions may mix; the checksum detects it. The last byte
         # is requested again, so a complete partial file needs no special case, and status 416
@@ -189,7 +189,7 @@ class _Transfer:
                     raise _Unusable(f"sends more than {total:,} bytes")
 
     def _total(self, response: requests.Response) -> int | None:
-        """Size of the whole file if the server or the caller knows it, bytes."""
+        """Returns the size of the whole file if the server or the caller knows it, bytes."""
         if response.status_code not in (200, 206):
             kind = _Interrupted if response.status_code in _TEMPORARY_STATUSES else _Unusable
             raise kind(f"answers {response.status_code} {response.reason}")
@@ -250,7 +250,7 @@ def probe(url: str) -> tuple[bool, str, int | None]:
 
 
 def _continues(response: requests.Response, start: int, validator: str | None) -> bool:
-    """Whether a response contains the requested part of the same version, or the whole file."""
+    """Returns True if a response has the requested part of the same version, or the whole file."""
     if response.status_code == 206:
         offered = re.match(r"bytes (\d+)-\d+/\d+$", response.headers.get("Content-Range", ""))
         is_same = validator is None or _validator(response) in (None, validator)
@@ -259,19 +259,19 @@ def _continues(response: requests.Response, start: int, validator: str | None) -
 
 
 def _is_web_page(response: requests.Response) -> bool:
-    """Whether the body is HTML: some servers answer so, with status 200, if a file is gone."""
+    """Returns True for HTML, with which some servers replace a missing file (status 200)."""
     return response.headers.get("Content-Type", "").startswith("text/html")
 
 
 def _length(response: requests.Response) -> int | None:
-    """Size of the whole file, also if the response holds a part of it, bytes."""
+    """Returns the size of the whole file, even for a response with a part of it, bytes."""
     part_of = response.headers.get("Content-Range", "").rpartition("/")[2]
     length = part_of if response.status_code == 206 else response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
 def _validator(response: requests.Response) -> str | None:
-    """Header that identifies the version of a file; a weak ETag may stand for several."""
+    """Returns the header that identifies a version; a weak ETag may stand for several."""
     etag = response.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 

@@ -35,7 +35,7 @@ class Source:
 
     @property
     def is_archive(self) -> bool:
-        """Whether the file is an archive."""
+        """True if the file is an archive."""
         return self.name.endswith((".zip", ".tar", ".tgz", ".tar.gz"))
 
     def inventory(self, data_dir: Path) -> dict[str, tuple[int, int]]:
@@ -52,7 +52,7 @@ def _count(data_dir: Path, layouts: list[str]) -> int:
 
 
 def _splits(folder: str) -> Source:
-    """Source of one benchmark's splits; xlsa17.zip holds the splits of all benchmarks."""
+    """Returns the source of one benchmark's splits; xlsa17.zip has those of all benchmarks."""
     return Source(
         "xlsa17.zip",
         "splits",
@@ -68,7 +68,7 @@ def _splits(folder: str) -> Source:
 
 
 def _word_vectors(folder: str, size: int, sha256: str) -> Source:
-    """Source of one word-vector file; size and checksum are the same in both repositories."""
+    """Returns the source of a word-vector file, which is the same in both repositories."""
     name = f"{folder}_attribute.pkl"
     return Source(
         name,

@@ -95,7 +95,7 @@ class BackboneRegions:
         device: Device of the computation.
         precision: "fp32", or "bf16" or "fp16" under autocast.
         num_workers: Number of decoding processes.
-        skip_undecodable: Whether images that do not decode are skipped; otherwise they raise.
+        skip_undecodable: If True, images that do not decode are skipped; otherwise they raise.
     """
 
     images: ImageFiles

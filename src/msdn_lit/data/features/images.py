@@ -107,7 +107,7 @@ def open_image(
     Args:
         path: Image file, or an open file.
         box: Part of the file that is the image, in pixels of the file; None for the whole file.
-        upright: Whether the image is rotated as its EXIF tag says. The benchmarks' features are
+        upright: If True, the image is rotated by its EXIF orientation. The benchmarks' features are
             extracted without rotation.
 
     Raises:

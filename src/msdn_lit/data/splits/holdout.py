@@ -16,8 +16,8 @@ def split_images(
         labels_N: Class of each image, (N,).
         fraction: Fraction of each class, rounded to whole images.
         seed: Random seed; the choice in a class does not depend on the other classes.
-        keep_some: Whether at least one image of a class is chosen and at least one is not; the only
-            image of a class is not chosen then.
+        keep_some: If True, at least one image of a class is chosen and at least one is not; the
+            only image of a class is not chosen.
 
     Returns:
         True for the chosen images, (N,).

@@ -198,7 +198,7 @@ def _texts(
 
 
 def _is_text(cell: object) -> bool:
-    """Whether a cell holds one text; SciPy reads an empty text as an array without elements."""
+    """Returns True if a cell holds one text; SciPy reads an empty text as an empty array."""
     return isinstance(cell, np.ndarray) and cell.dtype.kind == "U" and cell.size <= 1
 
 

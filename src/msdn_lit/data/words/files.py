@@ -29,7 +29,7 @@ _BOMB_RATIO = 100  # arrays of numbers are never compressed so well
 
 
 def is_word_file(path: Path) -> bool:
-    """Whether a file holds words and their vectors, by its suffix or, for .npz, by its content."""
+    """Returns True if a file holds words and vectors, by its suffix or, for .npz, its content."""
     if path.suffix != ".npz":
         return _suffix(path) in _READERS
     try:
