@@ -1,4 +1,4 @@
-"""An HTTP server on the loopback interface that misbehaves as it is told."""
+"""An HTTP server on the loopback interface that misbehaves on request."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ SHA256 = "sha256:" + hashlib.sha256(DATA).hexdigest()
 
 @dataclass
 class Resource:
-    """A file on the server; lists are used up, one item for each request of its body."""
+    """A file on the server; each request of its body consumes one item of the lists."""
 
     data: bytes
     etag: str | None = '"1"'
@@ -27,15 +27,11 @@ class Resource:
     knows_range: bool = True
     knows_if_range: bool = True
     tells_length: bool = True
-    statuses: list[int] = field(default_factory=list)  # answers instead
-    cuts: list[int] = field(
-        default_factory=list
-    )  # bytes of the body after which the connection breaks
-    stalls: list[int] = field(
-        default_factory=list
-    )  # bytes of the body after which nothing more comes
-    shift: int = 0  # by which its Content-Range is wrong
-    lengths: list[int] = field(default_factory=list)  # Content-Length that it claims
+    statuses: list[int] = field(default_factory=list)  # answered in place of the body
+    cuts: list[int] = field(default_factory=list)  # bytes sent before the connection breaks
+    stalls: list[int] = field(default_factory=list)  # bytes sent before the connection stalls
+    shift: int = 0  # error of its Content-Range
+    lengths: list[int] = field(default_factory=list)  # claimed Content-Length
     rate: float | None = None  # bytes per second
 
 
@@ -113,9 +109,8 @@ class Handler(BaseHTTPRequestHandler):
         )
         if not asked or not resource.knows_range or is_other:
             return None, None
-        return int(asked[1]), min(int(asked[2]) + 1, len(resource.data)) if asked[2] else len(
-            resource.data
-        )
+        size = len(resource.data)
+        return int(asked[1]), min(int(asked[2]) + 1, size) if asked[2] else size
 
     def _body(self, resource, body):
         cut = resource.cuts.pop(0) if resource.cuts else None

@@ -1,4 +1,4 @@
-"""A miniature benchmark in the real formats: xlsa17 files, word vectors, images, feature store."""
+"""A miniature benchmark in the real file formats: splits, word vectors, images, features."""
 
 import os
 import pickle
@@ -39,14 +39,14 @@ FEATURES = [
 
 
 def cells(strings):
-    """MATLAB's n x 1 cell array of strings."""
+    """Returns strings as MATLAB's cell array, (n, 1)."""
     array = np.empty((len(strings), 1), dtype=object)
     array[:, 0] = strings
     return array
 
 
 def split_contents(seed=0):
-    """Contents of att_splits.mat and res101.mat as dictionaries, which a test may change."""
+    """Returns the contents of att_splits.mat and res101.mat, which tests may change."""
     rng = np.random.default_rng(seed)
     labels = np.arange(N) % C
     seen = np.setdiff1d(np.arange(C), UNSEEN)
@@ -59,7 +59,7 @@ def split_contents(seed=0):
         "test_seen": test_seen,
         "test_unseen": np.flatnonzero(np.isin(labels, UNSEEN)),
     }
-    # as the official files: train and val together leak test_seen
+    # As in the official files, train and val leak test_seen.
     splits["train"] = images_of_seen[~np.isin(labels[images_of_seen], val_classes)]
     splits["val"] = images_of_seen[np.isin(labels[images_of_seen], val_classes)]
     names = [f"{c + 1:03d}.class_{c}" for c in range(C)]
@@ -106,7 +106,7 @@ def write_images(data_dir: Path, size=(20, 16)):
 
 
 class GivenRegions:
-    """A source of regions that are there already."""
+    """A source of given regions."""
 
     def __init__(self, regions):
         self.regions = regions
@@ -117,7 +117,7 @@ class GivenRegions:
 
 
 def write_features(data_dir: Path, folder: Path):
-    """Features of each class: a random linear map of its attributes per region, plus noise."""
+    """Writes features that depend on the class: a linear map of its attributes, plus noise."""
     split = MINI.read_split(data_dir)
     rng = np.random.default_rng(3)
     signal_ND = (split.class_attributes_CK @ rng.standard_normal((K, D)))[split.labels_N]
@@ -130,7 +130,7 @@ def write_features(data_dir: Path, folder: Path):
 
 
 class Exploit:
-    """Unpickling it would create a file."""
+    """Unpickling an instance would create a folder."""
 
     def __init__(self, path):
         self.path = path
@@ -140,7 +140,7 @@ class Exploit:
 
 
 def spoil(folder, file, **changes):
-    """Writes the miniature split with some arrays changed; None removes one."""
+    """Writes the miniature split with changed arrays; None removes an array."""
     contents = split_contents()
     for key, change in changes.items():
         contents[file][key] = change(contents[file][key]) if callable(change) else change

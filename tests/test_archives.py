@@ -1,4 +1,4 @@
-"""Archives as they should be, damaged ones and hostile ones, built with tarfile, zipfile and by hand."""
+"""Intact and damaged archives, made with tarfile and zipfile."""
 
 import io
 import os
@@ -25,7 +25,7 @@ FILES = {
 
 
 def pack(path, files=FILES, prefix=""):
-    """An archive as the usual tools make it, with entries for folders."""
+    """Writes an archive like the usual tools, with entries for folders."""
     folders = sorted({parent for name in files for parent in _parents(name)})
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -56,12 +56,12 @@ def add(archive, name, data=b"", kind=tarfile.REGTYPE, **fields):
 
 
 def tree(folder):
-    """All files below a folder, and its empty folders as None."""
+    """Returns all files below a folder, and its empty folders as None."""
     content = {}
-    for place, folders, files in os.walk(folder):
-        relative = os.path.relpath(place, folder)
+    for root, folders, files in os.walk(folder):
+        relative = os.path.relpath(root, folder)
         content |= {
-            os.path.normpath(f"{relative}/{name}"): open_bytes(f"{place}/{name}") for name in files
+            os.path.normpath(f"{relative}/{name}"): open_bytes(f"{root}/{name}") for name in files
         }
         if not folders and not files and relative != ".":
             content[relative] = None
@@ -74,7 +74,7 @@ def open_bytes(path):
 
 
 def refused(archive, into, match, **limits):
-    """Unpacking fails with one line, and nothing is there afterwards that was not there before."""
+    """Checks that unpacking fails and leaves the folder unchanged."""
     before = tree(into)
     with pytest.raises(DataError, match=match) as fault:
         unpack(archive, into, **limits)
@@ -84,7 +84,7 @@ def refused(archive, into, match, **limits):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prefix", ["", "./"])
-def test_everything_is_put_into_place(tmp_path, into, kind, prefix):
+def test_everything_is_unpacked(tmp_path, into, kind, prefix):
     seen = []
     archive = pack(tmp_path / kind, prefix=prefix)
     unpack(archive, into, progress=lambda *state: seen.append(state))
@@ -94,12 +94,14 @@ def test_everything_is_put_into_place(tmp_path, into, kind, prefix):
     assert 0 < done <= total
 
 
-def test_the_kind_is_told_by_the_content(tmp_path, into):
-    unpack(pack(tmp_path / "data.tar").rename(tmp_path / "data.tgz"), into)  # as browsers save it
+def test_the_content_decides_the_kind(tmp_path, into):
+    unpack(
+        pack(tmp_path / "data.tar").rename(tmp_path / "data.tgz"), into
+    )  # browsers rename files like this
     assert tree(into) == FILES | {"mine.txt": b"mine"}
 
 
-def test_folders_that_are_there_are_filled_up_and_other_files_stay(tmp_path, into):
+def test_existing_folders_are_merged_and_other_files_stay(tmp_path, into):
     own = into / "CUB" / "images" / "001.A" / "own.jpg"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"own")
@@ -116,7 +118,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path, into):
     assert tree(into) == FILES | {"mine.txt": b"mine"}
 
 
-def test_a_failing_move_leaves_the_sign_that_it_is_not_done(tmp_path, into):
+def test_a_failing_move_leaves_the_scratch_folder(tmp_path, into):
     (into / "attributes.txt").mkdir()
     with pytest.raises(DataError, match=r"attributes.txt cannot be read or written"):
         unpack(pack(tmp_path / "data.zip"), into)
@@ -127,28 +129,28 @@ def test_a_failing_move_leaves_the_sign_that_it_is_not_done(tmp_path, into):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_archive_cut_off_anywhere(tmp_path, into, kind):
+def test_an_archive_truncated_anywhere(tmp_path, into, kind):
     whole = pack(tmp_path / f"whole{kind}").read_bytes()
     rng = random.Random(1)
-    # of a plain archive, all but one of the empty blocks at its end may be missing
+    # a plain archive may lack all but one of the empty blocks at its end
     last = len(whole.rstrip(b"\0")) if kind == "data.tar" else len(whole) - 1
     for length in [0, 1, 3, 512, last, *(rng.randrange(last) for _ in range(20))]:
         (tmp_path / kind).write_bytes(whole[:length])
-        refused(tmp_path / kind, into, "is damaged|is cut off")
+        refused(tmp_path / kind, into, "is damaged|is truncated")
 
 
-def test_a_plain_archive_cut_off_between_two_files(tmp_path, into):
+def test_a_plain_archive_truncated_between_two_files(tmp_path, into):
     whole = pack(tmp_path / "whole.tar").read_bytes()
     with tarfile.open(tmp_path / "whole.tar") as archive:
-        borders = [member.offset for member in archive.getmembers()]
-    for border in borders[1:]:
-        (tmp_path / "data.tar").write_bytes(whole[:border])
-        refused(tmp_path / "data.tar", into, "is damaged or cut off")
+        offsets = [member.offset for member in archive.getmembers()]
+    for offset in offsets[1:]:
+        (tmp_path / "data.tar").write_bytes(whole[:offset])
+        refused(tmp_path / "data.tar", into, "is damaged or truncated")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_bytes_are_never_taken_for_right_ones(tmp_path, into, kind):
-    """Zip and gzip have checksums; a plain archive has them for its headers only."""
+def test_damaged_bytes_are_never_accepted(tmp_path, into, kind):
+    """Zip and gzip have checksums; a plain tar archive has checksums of its headers only."""
     whole, rng = pack(tmp_path / f"whole{kind}").read_bytes(), random.Random(2)
     for number in range(60):
         damaged = bytearray(whole)
@@ -164,13 +166,13 @@ def test_damaged_bytes_are_never_taken_for_right_ones(tmp_path, into, kind):
             assert sorted(unpacked.values(), key=repr) == sorted(FILES.values(), key=repr)
 
 
-def test_no_archive_at_all(tmp_path, into):
+def test_files_that_are_not_archives(tmp_path, into):
     for content in (b"", b"<html>gone</html>" * 100, b"PK\3\4", b"\x1f\x8b"):
         (tmp_path / "data.tgz").write_bytes(content)
         refused(tmp_path / "data.tgz", into, "damaged")
 
 
-def test_modes_and_owners_of_the_archive_are_not_taken_over(tmp_path, into):
+def test_modes_and_owners_of_the_archive_are_ignored(tmp_path, into):
     with tarfile.open(tmp_path / "data.tar", "w") as archive:
         add(archive, "tool", b"#!/bin/sh", mode=0o6777, uid=12345)
     unpack(tmp_path / "data.tar", into)

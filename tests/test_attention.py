@@ -159,7 +159,7 @@ class TestCub:
         [
             ("1 2 3\n", "line 1 is damaged: expected 5 values"),
             ("1 a b c d\n", "is damaged: expected numbers"),
-            (None, "cannot be read"),
+            (None, "bounding_boxes.txt is missing"),
         ],
     )
     def test_damaged(self, cub, tmp_path, content, message):

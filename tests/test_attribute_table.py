@@ -1,4 +1,4 @@
-"""The table of an own dataset, as spreadsheets and people write it; nothing in it can run or swell."""
+"""Attribute tables of own datasets: CSV and YAML in many forms, errors, and hostile content."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from msdn_lit.data.benchmarks.attribute_table import read_attribute_table
 from msdn_lit.errors import DataError
 
 
-def test_yaml_is_read_as_csv_is(tmp_path):
+def test_yaml_is_read_like_csv(tmp_path):
     (tmp_path / "attributes.csv").write_text(
         "class,a,é\nzebra,1,0.5\ncat,0.25,-3\n", encoding="utf-8"
     )
@@ -30,14 +30,14 @@ def test_yaml_is_read_as_csv_is(tmp_path):
         '# note\n"class", a ,"b"\n#,\n x ,1,2\ny,3,-0.4\n,,\n',
     ],
 )
-def test_csv_as_programs_write_it(tmp_path, text):
+def test_csv_of_several_programs(tmp_path, text):
     (tmp_path / "attributes.csv").write_bytes(text.encode())
     table = read_attribute_table(tmp_path)
     assert (table.class_names, table.attribute_names) == (("x", "y"), ("a", "b"))
     np.testing.assert_allclose(table.values_CK, [[1, 2], [3, -0.4]], rtol=1e-6)
 
 
-def test_names_that_yaml_would_turn_into_something_else(tmp_path):
+def test_yaml_names_stay_texts(tmp_path):
     (tmp_path / "attributes.yaml").write_text(
         "no: {on: 1, 007: 2}\n1.50: {on: 3, 007: 4}\n2020-01-01: {007: 6, on: 5}"
     )
@@ -54,22 +54,22 @@ def test_code_in_yaml_does_not_run(tmp_path):
     text = f"a: {{x: !!python/object/apply:os.mkdir ['{trace}'], y: 1}}\nb: {{x: 1, y: 2}}"
     (tmp_path / "attributes.yaml").write_text(text)
     with pytest.raises(
-        DataError, match=r"'x' of 'a' is not a number that can be used: .*found 'a nested value'"
+        DataError, match=r"'x' of 'a' is not a valid number: .*found 'a nested value'"
     ):
         read_attribute_table(tmp_path)
     assert not trace.exists()
 
 
-def test_a_nest_of_aliases_costs_nothing(tmp_path):
+def test_nested_aliases_are_not_expanded(tmp_path):
     nest = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 40))
     (tmp_path / "attributes.yaml").write_text(f"l0: &l0 [x]\n{nest}")
-    with pytest.raises(DataError, match=r"attributes.yaml has another form"):
+    with pytest.raises(DataError, match=r"attributes.yaml has a wrong structure"):
         read_attribute_table(tmp_path)
 
 
-def test_equal_rows_are_named(tmp_path):
+def test_equal_rows_are_reported(tmp_path):
     (tmp_path / "attributes.csv").write_text("class,a,b\nx,1,2\ny,3,4\nz,0.5,1\n")
-    with pytest.warns(UserWarning, match=r"no model can tell x and z: equal attributes"):
+    with pytest.warns(UserWarning, match=r"no model can distinguish x and z: equal attributes"):
         read_attribute_table(tmp_path)
 
 
@@ -98,15 +98,15 @@ def test_equal_rows_are_named(tmp_path):
         ("class,a\n,1\n", "wrong class names: expected each once, found '' 1 times"),
         (
             "class,a,b\nx,1,many\n",
-            "'b' of 'x' is not a number that can be used: expected e.g. 1 or 0.25, found 'many'",
+            "'b' of 'x' is not a valid number: expected e.g. 1 or 0.25, found 'many'",
         ),
-        ("class,a,b\nx,1,\n", "'b' of 'x' is not a number that can be used: .*found ''"),
-        ('class,a,b\nx,1,"0,5"\n', "'b' of 'x' is not a number that can be used: .*found '0,5'"),
-        ("class,a,b\nx,nan,1\n", "'a' of 'x' is not a number that can be used: .*found 'nan'"),
-        ("class,a,b\nx,1,-inf\n", "'b' of 'x' is not a number that can be used: .*found '-inf'"),
-        ("class,a,b\nx,1,1e99\n", "'b' of 'x' is not a number that can be used: .*found '1e99'"),
+        ("class,a,b\nx,1,\n", "'b' of 'x' is not a valid number: .*found ''"),
+        ('class,a,b\nx,1,"0,5"\n', "'b' of 'x' is not a valid number: .*found '0,5'"),
+        ("class,a,b\nx,nan,1\n", "'a' of 'x' is not a valid number: .*found 'nan'"),
+        ("class,a,b\nx,1,-inf\n", "'b' of 'x' is not a valid number: .*found '-inf'"),
+        ("class,a,b\nx,1,1e99\n", "'b' of 'x' is not a valid number: .*found '1e99'"),
         ("class,a,b\nx,1,1\ny,0,-0\n", "classes without any attribute: found y"),
-        ('class,a\n"x,1\n', "is no CSV file"),
+        ('class,a\n"x,1\n', "is not a CSV file"),
     ],
 )
 def test_wrong_csv(tmp_path, text, message):
@@ -118,14 +118,14 @@ def test_wrong_csv(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has another form: expected a mapping of classes to mappings"),
+        ("", "has a wrong structure: expected a mapping of classes to mappings"),
         ("{}", "is empty"),
         ("x: {}", "is empty"),
-        ("[x, y]", "has another form"),
-        ("x: 1", "has another form"),
-        ("x: {a: 1", "is no YAML file"),
-        ("x: \x00", "is no YAML file"),
-        ("[" * 5000, "is no YAML file"),
+        ("[x, y]", "has a wrong structure"),
+        ("x: 1", "has a wrong structure"),
+        ("x: {a: 1", "is not a YAML file"),
+        ("x: \x00", "is not a YAML file"),
+        ("[" * 5000, "is not a YAML file"),
         ("x: {a: 1}\nx: {a: 2}", "wrong class names: expected each once, found 'x' 2 times"),
         (
             "x: {a: 1, a: 2}",
@@ -139,10 +139,10 @@ def test_wrong_csv(tmp_path, text, message):
             "x: {a: 1, b: 1}\ny: {a: 2, c: 1, a: 1}",
             "'y' has other attributes: .*difference in a, b, c",
         ),
-        ("x: {a: yes}", "'a' of 'x' is not a number that can be used: .*found 'yes'"),
-        ("x: {a: }", "'a' of 'x' is not a number that can be used: .*found ''"),
-        ("x: {a: .nan}", "'a' of 'x' is not a number"),
-        ("x: {a: [1]}", "'a' of 'x' is not a number that can be used: .*a nested value"),
+        ("x: {a: yes}", "'a' of 'x' is not a valid number: .*found 'yes'"),
+        ("x: {a: }", "'a' of 'x' is not a valid number: .*found ''"),
+        ("x: {a: .nan}", "'a' of 'x' is not a valid number"),
+        ("x: {a: [1]}", "'a' of 'x' is not a valid number: .*a nested value"),
     ],
 )
 def test_wrong_yaml(tmp_path, text, message):

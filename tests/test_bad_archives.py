@@ -1,4 +1,4 @@
-"""Hostile archives: whatever they try, one line says so and nothing has changed."""
+"""Hostile archives: each is refused with one line, and nothing on the disk changes."""
 
 import gzip
 import resource
@@ -28,7 +28,7 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("folder", [False, True])
-def test_names_that_lead_out(tmp_path, into, name, folder):
+def test_names_outside_the_folder(tmp_path, into, name, folder):
     with tarfile.open(tmp_path / "data.tar", "w") as archive:
         add(archive, "fine.txt", b"fine")
         add(archive, name, kind=tarfile.DIRTYPE if folder else tarfile.REGTYPE)
@@ -38,7 +38,7 @@ def test_names_that_lead_out(tmp_path, into, name, folder):
         info.filename = name + "/" * folder
         archive.writestr(info, b"")
     for kind in ("data.tar", "data.zip"):
-        refused(tmp_path / kind, into, "has an entry '.*', whose name or size")
+        refused(tmp_path / kind, into, "has an entry '.*' with an invalid name or size")
 
 
 def test_a_zero_byte_in_a_name(tmp_path, into):
@@ -61,7 +61,7 @@ def test_a_zero_byte_in_a_name(tmp_path, into):
     ],
 )
 @pytest.mark.parametrize("linkname", ["/etc", "fine.txt", ".."])
-def test_what_is_neither_file_nor_folder(tmp_path, into, kind, word, linkname):
+def test_entries_other_than_files_and_folders(tmp_path, into, kind, word, linkname):
     with tarfile.open(tmp_path / "data.tar", "w") as archive:
         add(archive, "fine.txt", b"fine")
         add(archive, "evil", kind=kind, linkname=linkname)
@@ -104,7 +104,7 @@ def test_two_entries_of_one_name(tmp_path, into, names):
         for name in names:
             archive.writestr(name, b"")
     for kind in ("data.tar", "data.zip"):
-        refused(tmp_path / kind, into, "has two entries of the name")
+        refused(tmp_path / kind, into, "has two entries named")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,7 +159,7 @@ def test_a_header_bomb_is_not_read_into_memory(tmp_path, into, kind):
     refused(tmp_path / "data.tgz", into, "has a header that is too long")
 
 
-def test_headers_one_behind_the_other(tmp_path, into):
+def test_consecutive_headers(tmp_path, into):
     header = tarfile.TarInfo("bomb")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 4
     with gzip.open(tmp_path / "data.tgz", "wb") as file:
@@ -185,24 +185,29 @@ def test_negative_sizes(tmp_path, into):
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     (tmp_path / "data.tar").write_bytes(bytes(header) * 3 + bytes(1024))
-    refused(tmp_path / "data.tar", into, "name or size")
+    refused(tmp_path / "data.tar", into, "with an invalid name or size")
 
 
-def test_a_disk_without_room_is_told_before_it_is_full(tmp_path, into, monkeypatch):
+def test_missing_disk_space_is_reported_before_the_disk_is_full(tmp_path, into, monkeypatch):
     usage = shutil.disk_usage(into)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=60_000))
     for kind in KINDS:
-        with pytest.raises(DataError, match=r"No space left on device.*Free some room and repeat"):
+        with pytest.raises(
+            DataError,
+            match=r"No space left on device.*Free disk space and run the same command again",
+        ):
             unpack(pack(tmp_path / kind), into)
         assert tree(into) == {"mine.txt": b"mine"}
 
 
-def test_a_disk_that_gets_full(tmp_path, into):
+def test_a_full_disk(tmp_path, into):
     archive = pack(tmp_path / "data.zip")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(DataError, match=r"File too large.*Free some room and repeat"):
+        with pytest.raises(
+            DataError, match=r"File too large.*Free disk space and run the same command again"
+        ):
             unpack(archive, into)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -217,13 +222,11 @@ def test_a_zip_that_lost_an_entry_is_damaged(tmp_path):
     data = archive.read_bytes()
     second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     first = data.index(b"PK\x01\x02")
-    comment_length = (
-        first + 32
-    )  # of the first entry of the directory: it swallows the second as its comment
+    # The comment of the directory's first entry becomes so long that it swallows the second entry.
+    comment_length = first + 32
+    swallowed = data.index(b"PK\x01\x02", second + 1) - second
     spoiled = bytearray(data)
-    spoiled[comment_length : comment_length + 2] = (
-        data.index(b"PK\x01\x02", second + 1) - second
-    ).to_bytes(2, "little")
+    spoiled[comment_length : comment_length + 2] = swallowed.to_bytes(2, "little")
     archive.write_bytes(spoiled)
     with pytest.raises(DataError, match=r"2 of 3 entries"):
         unpack(archive, tmp_path / "into")

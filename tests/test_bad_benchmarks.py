@@ -1,4 +1,4 @@
-"""Wrong split files and word vectors end in one clear message: file, expected, found, what to do."""
+"""Wrong split files and word vectors: one message with file, expected, found, what to do."""
 
 import dataclasses
 import pickle
@@ -42,7 +42,7 @@ class TestSplitFiles:
         with pytest.raises(DataError, match=rf"{file} lacks {key}"):
             read_proposed_split(folder)
 
-    def test_without_train_and_val_is_an_older_variant_and_fine(self, tmp_path):
+    def test_files_without_train_and_val_are_accepted(self, tmp_path):
         folder = spoil(tmp_path, "att_splits.mat", train_loc=None, val_loc=None)
         assert set(read_proposed_split(folder).indices) == {"trainval", "test_seen", "test_unseen"}
 
@@ -55,7 +55,8 @@ class TestSplitFiles:
         )
         with pytest.raises(
             DataError,
-            match=rf"test_seen_loc leaves the image list: expected 1 to {N}, found .*{wrong}|found {wrong} to",
+            match=rf"test_seen_loc leaves the image list: expected 1 to {N}, "
+            rf"(found .*{wrong}|found {wrong} to)",
         ):
             read_proposed_split(folder)
 
@@ -118,7 +119,7 @@ class TestSplitFiles:
         folder = spoil(
             tmp_path, "att_splits.mat", att=lambda att: np.where(att == att.max(), bad, att)
         )
-        with pytest.raises(DataError, match=r"att holds NaN or infinity"):
+        with pytest.raises(DataError, match=r"att contains NaN, infinity"):
             read_proposed_split(folder)
 
     @pytest.mark.parametrize(
@@ -137,18 +138,19 @@ class TestSplitFiles:
         miniature.write_split(tmp_path, contents)
         with pytest.raises(
             DataError,
-            match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), found \({C}, 2, {K - 1}, {N}\)",
+            match=rf"not MINI's official split.*\({C}, 2, {K}, {N}\), "
+            rf"found \({C}, 2, {K - 1}, {N}\)",
         ):
             MINI.read_split(tmp_path)
 
 
 class TestAttributeNames:
-    """In the form of SUN: the list is a MATLAB file."""
+    """Names in a MATLAB file, as for SUN."""
 
     NAMED = dataclasses.replace(MINI, attribute_files=("nowhere.mat", "attributes.mat"))
 
     def test_list(self, tmp_path):
-        names = ("sailing/ boating", *(f"attribute, {k}" for k in range(K - 1)))
+        names = ("sailing/ boating", "", "日本語", *(f"attribute, {k}" for k in range(K - 3)))
         savemat(tmp_path / "attributes.mat", {"attributes": miniature.cells(names)})
         assert self.NAMED.attribute_names(tmp_path, K) == names
         assert self.NAMED.attribute_words(tmp_path, K)[0] == ("sailing", "boating")
@@ -161,7 +163,8 @@ class TestAttributeNames:
         )
         with pytest.raises(
             DataError,
-            match=rf"not at hand: expected {K} in nowhere.mat or attributes.mat.*found {length}",
+            match=rf"are missing: expected {K} names in nowhere.mat or attributes.mat.*"
+            rf"found {length}",
         ):
             self.NAMED.attribute_words(tmp_path, K)
 
@@ -181,7 +184,8 @@ class TestWordVectors:
     def test_missing(self, tmp_path):
         with pytest.raises(
             DataError,
-            match=r"is missing. Take it from .* or learn the vectors .* with data.semantics.word_vectors=null",
+            match=r"is missing. Take it from .* or learn the vectors .* "
+            r"with data.semantics.word_vectors=null",
         ):
             read_word_vectors(tmp_path / "no.pkl", K)
 

@@ -1,4 +1,4 @@
-"""What servers and disks refuse: the next mirror, or one line that says what to do."""
+"""Errors of servers and disks: the next mirror is tried, or one line says what to do."""
 
 import hashlib
 import resource
@@ -36,7 +36,8 @@ def test_not_found_goes_to_the_next_mirror_and_all_are_named_in_the_end(server, 
     target.unlink()
     with pytest.raises(DataError) as fault:
         download([server.url("gone"), server.url("lost")], target)
-    text = f"file.bin cannot be downloaded: found {server.url('gone')} answers 404 Not Found; {server.url('lost')} answ"
+    gone, lost = server.url("gone"), server.url("lost")
+    text = f"file.bin cannot be downloaded: found {gone} answers 404 Not Found; {lost} answers 404"
     assert str(fault.value).startswith(text)
     assert "--mirror URL" in str(fault.value)
 
@@ -49,7 +50,7 @@ def test_a_busy_server_is_asked_again_and_a_forbidding_one_is_not(server, target
     assert len(server.log) == 5
 
 
-def test_nobody_there(target):
+def test_no_server(target):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/file.bin"
@@ -94,11 +95,11 @@ def test_another_file_than_the_known_one(server, target):
         download([url], target, size=len(DATA), checksum=SHA256)
     found = hashlib.sha256(OTHER).hexdigest()
     assert (
-        f"is not the known file: expected {SHA256}, found sha256:{found}. {url} has another file"
+        f"is not the known file: expected {SHA256}, found sha256:{found}. {url} offers another file"
         in str(fault.value)
     )
     assert not target.exists()
-    assert len(server.log) == 1  # it came in one piece: again would be in vain
+    assert len(server.log) == 1  # it came in one part, so a retry would not help
     download([url], target)  # as with --accept-changed
     assert target.read_bytes() == OTHER
     assert ranges(server)[-1] == f"bytes={len(DATA) - 1}-"
@@ -131,7 +132,9 @@ def limit_on_files():
 
 def test_a_disk_that_refuses_more_keeps_what_it_has(server, target, limit_on_files):
     with pytest.raises(
-        DataError, match=r"cannot be read or written \(File too large\). Free some room and repeat"
+        DataError,
+        match=r"cannot be read or written \(File too large\)\. "
+        r"Free disk space and run the same command again",
     ):
         download([offer(server)], target)
     assert DATA.startswith(partial(target).read_bytes())
@@ -151,7 +154,10 @@ def test_a_full_disk(server, tmp_path):
     if made.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     try:
-        with pytest.raises(DataError, match=r"No space left on device.*Free some room and repeat"):
+        with pytest.raises(
+            DataError,
+            match=r"No space left on device.*Free disk space and run the same command again",
+        ):
             download([offer(server, tells_length=False)], mount / "file.bin")
         assert 0 < partial(mount / "file.bin").stat().st_size < len(DATA)
         subprocess.run(["mount", "-o", "remount,size=2m", mount], check=True)

@@ -1,4 +1,4 @@
-"""Wrong stores, images, weights, checkpoints and run folders end in one clear message."""
+"""Wrong stores, images, weights, checkpoints and run folders: one message for each."""
 
 import json
 import os
@@ -51,10 +51,10 @@ class TestFeatureStore:
     def test_manifest_of_another_shape(self, store_dir):
         content = json.loads((store_dir / MANIFEST).read_text())
         (store_dir / MANIFEST).write_text(json.dumps(content | {"shape": [N, R, D + 1]}))
-        with pytest.raises(DataError, match=r"not what its manifest says: expected float16"):
+        with pytest.raises(DataError, match=r"does not match its manifest: expected float16"):
             FeatureStore(store_dir)
 
-    def test_format_of_the_future(self, store_dir):
+    def test_unknown_format(self, store_dir):
         content = json.loads((store_dir / MANIFEST).read_text())
         (store_dir / MANIFEST).write_text(json.dumps(content | {"format": 99}))
         with pytest.raises(DataError, match=r"another format: expected 1, found 99"):
@@ -65,7 +65,8 @@ class TestFeatureStore:
         wanted = miniature.SOURCE | {"backbone": {"model_name": "resnet101"}}
         with pytest.raises(
             DataError,
-            match=r"made in another way: expected .*resnet101.*found .*none.*run msdn-extract again",
+            match=r"made with other settings: "
+            r"expected .*resnet101.*found .*none.*run msdn-extract again",
         ):
             FeatureStore(store_dir).check(source=wanted, images_sha256=images)
 
@@ -128,7 +129,8 @@ class TestWeights:
     def test_absent_and_no_network(self, tmp_path):
         with pytest.raises(
             DataError,
-            match=r"No weights for resnet10t.c3_in1k: .*w.pth is missing and the download failed.*weights_file",
+            match=r"No weights for resnet10t.c3_in1k: "
+            r".*w.pth is missing and the download failed.*weights_file",
         ):
             RegionBackbone("resnet10t.c3_in1k", weights_file=str(tmp_path / "w.pth"))
 

@@ -1,4 +1,4 @@
-"""A benchmark whose images are boxes in pictures (aPascal/aYahoo): two image folders, three tables, one order."""
+"""aPascal/aYahoo, whose images are boxes in image files: two image folders, three tables."""
 
 import dataclasses
 
@@ -40,17 +40,16 @@ def data_dir(tmp_path):
     return tmp_path
 
 
-def test_boxes_are_what_crop_wants(split, data_dir):
+def test_boxes_are_converted_for_crop(split, data_dir):
     boxes = APY.image_boxes(split, data_dir)
     assert boxes == [(0, 0, 5, 4), (1, 2, 2, 3), (0, 1, 7, 9), (9, 19, 300, 400)]
-    picture = np.arange(20).reshape(
-        4, 5
-    )  # VOC's pixel (1, 1) is the first one; both corners are inside
+    image_HW = np.arange(20).reshape(4, 5)
     left, upper, right, lower = boxes[1]
-    assert picture[upper:lower, left:right].tolist() == [[picture[3 - 1, 2 - 1]]]
+    # VOC counts pixels from 1, and both corners are inside the box.
+    assert image_HW[upper:lower, left:right].tolist() == [[image_HW[3 - 1, 2 - 1]]]
 
 
-def test_images_lie_in_two_folders(split, data_dir):
+def test_images_are_in_two_folders(split, data_dir):
     voc, yahoo = data_dir / "VOCdevkit" / "VOC2008" / "JPEGImages", data_dir / "ayahoo_test_images"
     assert APY.relative_paths(split) == ["a.jpg", "a.jpg", "b.jpg", "bag_1.jpg"]
     assert APY.image_paths(split, data_dir) == [
@@ -65,7 +64,7 @@ def test_a_missing_image_folder(split, data_dir):
     (data_dir / "ayahoo_test_images").rmdir()
     with pytest.raises(
         DataError,
-        match=r"The images of APY are not there: expected a folder at .*ayahoo_test_images",
+        match=r"The images of APY are missing: expected a folder at .*ayahoo_test_images",
     ):
         APY.image_paths(split, data_dir)
 
@@ -106,17 +105,17 @@ def test_other_benchmarks_have_no_boxes(split, data_dir):
         (
             "ayahoo_test",
             "bag_1.jpg bag 1 2 3",
-            r"line 1 is no box: expected image class x1 y1 x2 y2, found 'bag_1.jpg",
+            r"line 1 is not a box: expected image class x1 y1 x2 y2, found 'bag_1.jpg",
         ),
-        ("ayahoo_test", "bag_1.jpg bag 1 2 3 x\n", r"line 1 is no box"),
-        ("ayahoo_test", "\n", r"line 1 is no box"),
+        ("ayahoo_test", "bag_1.jpg bag 1 2 3 x\n", r"line 1 is not a box"),
+        ("ayahoo_test", "\n", r"line 1 is not a box"),
         (
             "ayahoo_test",
             "bag_1.jpg bag 4 2 3 9\n",
             r"line 1: the box is empty: found \(4, 2, 3, 9\)",
         ),
         ("ayahoo_test", "bag_1.jpg bag 4 2 9 0\n", r"the box is empty"),
-        ("ayahoo_test", "\xff", r"ayahoo_test.txt cannot be read"),
+        ("ayahoo_test", "\xff", r"ayahoo_test.txt is not UTF-8 .*Unpack attribute_data"),
     ],
 )
 def test_tables_that_do_not_fit(split, data_dir, name, text, message):

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from msdn_lit.build import task as build
 from msdn_lit.build import trainer as build_trainer
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.samplers import ClassBalancedBatches, ShuffledEpochs, UniformBatches
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import config_dir
@@ -183,3 +184,11 @@ def test_right_overrides_pass(override):
     parsed = [override] if "{" in override else override.split(" ")
     OverridesParser.create().parse_overrides(parsed)
     check_overrides("train", parsed)
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"MINI"}))
+def test_facts_of_the_benchmarks_are_those_of_the_configs(load_config, name):
+    semantics = load_config(f"data={name.lower()}").data.semantics
+    benchmark = BENCHMARKS[name]
+    assert semantics.word_vectors == benchmark.word_vectors
+    assert semantics.clamp_negative == benchmark.clamp_negative

@@ -1,4 +1,4 @@
-"""msdn-doctor tells what is there and what to type next."""
+"""msdn-doctor: states of benchmarks and stores, and the next command."""
 
 import argparse
 import json
@@ -30,20 +30,20 @@ def _mini_can_be_fetched(monkeypatch):
     monkeypatch.setattr("msdn_lit.data.download.sources.SOURCES", {"mini": (images, vectors)})
 
 
-def test_a_benchmark_that_is_not_there(tmp_path):
+def test_a_missing_benchmark(tmp_path):
     state = inspect_benchmark("mini", tmp_path)
     assert (state.split, state.images) == ("no att_splits.mat and no res101.mat", "0 of 96")
     assert (state.word_vectors, state.is_complete) == ("missing", False)
 
 
-def test_a_benchmark_that_is_there(data_dir):
+def test_a_complete_benchmark(data_dir):
     for number in range(N):
         file = data_dir / "MINI" / "images" / "x" / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     state = inspect_benchmark("mini", data_dir)
     assert (state.split, state.images, state.is_complete) == ("own", "96 of 96", True)
-    assert state.word_vectors == "changed"  # one byte is what the table expects
+    assert state.word_vectors == "changed"  # the table expects one byte
 
 
 def test_a_damaged_split_says_why(data_dir):
@@ -78,17 +78,17 @@ class TestStores:
         (state,) = inspect_stores(store_dir.parent, verify=verify)
         assert ("DAMAGED" in state.state) == verify
 
-    def test_left_out_images_are_told(self, store_dir):
+    def test_skipped_images_are_reported(self, store_dir):
         path = store_dir / "manifest.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": [1, 2]}))
         assert (
             next(inspect_stores(store_dir.parent, verify=False)).state
-            == "complete, 2 images left out"
+            == "complete, 2 images skipped"
         )
 
 
 @pytest.mark.parametrize("features", ["resnet101_224", "mobilenetv2_224", "vit_base_224"])
-def test_the_sizes_told_are_those_of_the_backbones(features, load_config):
+def test_sizes_are_those_of_the_backbones(features, load_config):
     overrides = [
         f"features={features}",
         "features.backbone.weights_file=null",
@@ -117,5 +117,5 @@ def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monk
     assert "next: msdn-train data=mini features=mini" in report(store_dir.parent)
 
 
-def test_every_benchmark_of_the_table_is_known():
+def test_every_benchmark_with_sources_is_known():
     assert {name.upper() for name in SOURCES} <= published.BENCHMARKS.keys()

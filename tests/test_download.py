@@ -1,4 +1,4 @@
-"""Downloads over real HTTP from a server that misbehaves; the truth is the bytes that it has."""
+"""Downloads over real HTTP from a misbehaving server, compared with the bytes on the server."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def target(tmp_path):
 
 
 def break_off(url, target, monkeypatch, **known):
-    """A call that is interrupted when its connection breaks."""
+    """Starts a download that is interrupted when its connection breaks."""
 
     def interrupt(_):
         raise KeyboardInterrupt
@@ -194,7 +194,8 @@ def test_a_file_that_is_there(server, target):
     download([url], target, checksum=SHA256)
     target.write_bytes(OTHER)
     with pytest.raises(
-        DataError, match=r"expected sha256.*Remove .*file.bin, and the same command downloads it"
+        DataError,
+        match=r"expected sha256.*Remove .*file.bin and run the same command again to download it",
     ):
         download([url], target, checksum=SHA256)
     with pytest.raises(DataError, match="expected 9 bytes, found 300,000"):
@@ -203,8 +204,8 @@ def test_a_file_that_is_there(server, target):
     assert server.log == []
 
 
-def test_a_file_that_is_called_an_encoding_is_not_decoded(server, target):
-    download([offer(server, encoding="gzip")], target)  # as Apache does with .tgz
+def test_content_encoding_is_not_decoded(server, target):
+    download([offer(server, encoding="gzip")], target)  # Apache does this with .tgz files
     assert target.read_bytes() == DATA
 
 

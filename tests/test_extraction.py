@@ -1,4 +1,4 @@
-"""Making a store: from images and from arrays, interrupted, shared, on a full disk."""
+"""Writing a store: from images and arrays, interrupted, in several processes, on a full disk."""
 
 import json
 import multiprocessing
@@ -15,7 +15,7 @@ from PIL import Image
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
-from msdn_lit.data.features.images import ImageFiles, ImageTransform
+from msdn_lit.data.features.images import ImageFiles, ImageTransform, open_image
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.writer import PARTIAL, PLAN, PROGRESS, FeatureStoreWriter
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
@@ -32,11 +32,11 @@ FORK = multiprocessing.get_context("fork")
 @pytest.fixture(autouse=True)
 def _sync_at_once(monkeypatch):
     monkeypatch.setattr(store_writer, "SECONDS_BETWEEN_SYNCS", 0)
-    monkeypatch.setattr(extraction, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(extraction, "POLL_SECONDS", 0.01)
 
 
 class Failing:
-    """Gives some batches, then ends as a run may end."""
+    """Yields some batches, then fails like a real run."""
 
     def __init__(self, num_batches, failure):
         self.num_batches, self.failure = num_batches, failure
@@ -49,7 +49,7 @@ class Failing:
 
 
 class Recording(GivenRegions):
-    """Remembers which rows were asked for."""
+    """Records the requested rows."""
 
     def __init__(self, regions, seconds=0.0):
         super().__init__(regions)
@@ -78,22 +78,22 @@ def reference(tmp_path):
 
 
 class TestWriting:
-    def test_a_finished_store_is_two_files(self, reference):
+    def test_a_complete_store_has_two_files(self, reference):
         assert reference.keys() == {REGIONS, MANIFEST}
 
-    def test_everything_is_there(self, tmp_path):
+    def test_all_regions_are_written(self, tmp_path):
         write_store(tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
         np.testing.assert_array_equal(
             FeatureStore(tmp_path / "store").gather(np.arange(N)), REGIONS_OF_50
         )
         np.testing.assert_array_equal(np.load(tmp_path / "store" / REGIONS), REGIONS_OF_50)
 
-    def test_progress_is_told(self, tmp_path):
-        told = []
+    def test_progress_is_reported(self, tmp_path):
+        reported = []
         write_store(
-            tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 20, told.append
+            tmp_path / "store", MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 20, reported.append
         )
-        assert told == [0, 20, 40, 50]
+        assert reported == [0, 20, 40, 50]
 
     @pytest.mark.parametrize("num_batches", range(7))
     def test_an_interrupted_run_continues_to_the_same_bytes(self, tmp_path, reference, num_batches):
@@ -106,7 +106,7 @@ class TestWriting:
         assert rest.rows == list(range(8 * num_batches, N))  # no batch is computed twice
         assert content(folder) == reference
 
-    def test_another_manifest_begins_anew(self, tmp_path, reference):
+    def test_another_manifest_starts_again(self, tmp_path, reference):
         folder = tmp_path / "store"
         other = Manifest({"name": "other"}, "", (N + 3, R, D), (2, 2), "")
         with FeatureStoreWriter(folder, other, 8) as store:
@@ -116,7 +116,7 @@ class TestWriting:
         assert content(folder) == reference
 
     @pytest.mark.parametrize("lost", [PLAN, PARTIAL, PROGRESS])
-    def test_half_a_memory_begins_anew(self, tmp_path, reference, lost):
+    def test_a_lost_file_starts_again(self, tmp_path, reference, lost):
         folder = tmp_path / "store"
         with pytest.raises(KeyboardInterrupt):
             write_store(folder, MANIFEST_OF_50, Failing(3, interrupt), 8)
@@ -142,10 +142,12 @@ class TestWriting:
             name: data for name, data in content(folder).items() if name in reference
         } == reference
 
-    def test_nan_is_refused_and_costs_only_its_batch(self, tmp_path, reference):
+    def test_nan_is_refused_and_only_its_batch_is_lost(self, tmp_path, reference):
         folder, spoiled = tmp_path / "store", REGIONS_OF_50.copy()
         spoiled[20, 1, 1] = np.nan
-        with pytest.raises(DataError, match="NaN or a value beyond fp16 in images 16 to 23"):
+        with pytest.raises(
+            DataError, match="NaN or a value beyond fp16 in the features of images 16 to 23"
+        ):
             write_store(folder, MANIFEST_OF_50, GivenRegions(spoiled), 8)
         assert not FeatureStore.exists(folder)
         write_store(folder, MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
@@ -176,7 +178,8 @@ class TestWriting:
 
         monkeypatch.setattr(os, "pwrite", full_after_three)
         with pytest.raises(
-            DataError, match=r"cannot be written \(No space left.*it continues where it stopped"
+            DataError,
+            match=r"cannot be written \(No space left.*run the same command again to continue",
         ):
             write_store(folder, MANIFEST_OF_50, GivenRegions(REGIONS_OF_50), 8)
         monkeypatch.undo()
@@ -192,7 +195,7 @@ def write_in_process(folder, seconds, queue=None):
 
 
 class TestManyProcesses:
-    def test_they_share_the_work(self, tmp_path, reference):
+    def test_the_work_is_shared(self, tmp_path, reference):
         queue = FORK.Queue()
         workers = [
             FORK.Process(target=write_in_process, args=(tmp_path / "store", 0.01, queue))
@@ -250,7 +253,7 @@ class TestManyProcesses:
 
 
 class Means:
-    """A backbone whose features are the mean colours of the image's quarters, in the first three channels."""
+    """A backbone: the first three channels are the mean colours of the image's quarters."""
 
     def feature_map(self, images):
         means = torch.nn.functional.adaptive_avg_pool2d(images, 2)
@@ -295,7 +298,8 @@ class TestImages:
     def test_no_image_folder(self, data_dir):
         with pytest.raises(
             DataError,
-            match=r"images of MINI are not there: expected a folder at .*MINI/images, found none. Unpack",
+            match=r"images of MINI are missing: "
+            r"expected a folder at .*MINI/images, found none. Unpack",
         ):
             MINI.image_paths(MINI.read_split(data_dir), data_dir)
 
@@ -307,7 +311,8 @@ class TestImages:
         )
         with pytest.raises(
             DataError,
-            match=r"image_files\[0\] is not a path of MINI: expected '.../images/...', found '/elsewhere",
+            match=r"image_files\[0\] is not a path of MINI: "
+            r"expected '.../images/...', found '/elsewhere",
         ):
             MINI.relative_paths(read_proposed_split(folder))
 
@@ -332,7 +337,7 @@ class TestImages:
         path.write_bytes(intact)
         self.extract(data_dir, tmp_path / "store", workers)
 
-    def test_all_failures_of_a_batch_are_named(self, data_dir, tmp_path):
+    def test_all_failures_of_a_batch_are_reported(self, data_dir, tmp_path):
         miniature.write_images(data_dir)
         paths = MINI.image_paths(MINI.read_split(data_dir), data_dir)[:8]
         for path in paths:
@@ -342,7 +347,7 @@ class TestImages:
         assert all(path.name in str(caught.value) for path in paths[:5])
         assert re.search("And 3 more of the same batch", str(caught.value))
 
-    def test_skipped_on_request_and_told(self, data_dir, tmp_path):
+    def test_skipped_on_request_and_recorded(self, data_dir, tmp_path):
         miniature.write_images(data_dir)
         paths = MINI.image_paths(MINI.read_split(data_dir), data_dir)
         for row in (5, 11, 95):
@@ -360,6 +365,12 @@ class TestImages:
     def test_16_bits_keep_their_brightness(self):
         grey = Image.fromarray(np.full((9, 30), 40_000, dtype=np.uint16))
         assert self.TRANSFORM.crop(grey).getpixel((4, 4)) == (156, 156, 156)
+
+    def test_postscript_is_not_read_under_any_suffix(self, tmp_path):
+        for name in ("x.eps", "x.png"):
+            Image.new("RGB", (9, 9)).save(tmp_path / name, "EPS")
+            with pytest.raises(DataError, match=rf"{name} does not decode \(unknown format\)"):
+                open_image(tmp_path / name)
 
     def test_boxes(self, tmp_path):
         image = Image.new("RGB", (40, 20))
@@ -383,6 +394,26 @@ def test_precision_is_used():
     }
     assert outputs["fp32"].dtype == torch.float32
     assert outputs["bf16"].dtype == torch.bfloat16
+
+
+class TestReading:
+    def test_length_and_rows(self, store_dir):
+        store, regions_NRD = FeatureStore(store_dir), np.load(store_dir / REGIONS)
+        assert len(store) == len(regions_NRD) == miniature.N
+        for row in (0, 3, miniature.N - 1, -1):
+            assert store[row].shape == (miniature.R, miniature.D)
+            assert store[row].dtype == torch.float16
+            np.testing.assert_array_equal(store[row].numpy(), regions_NRD[row])
+        kept = [store[row] for row in range(20)]  # not overwritten by later reads
+        np.testing.assert_array_equal(torch.stack(kept).numpy(), regions_NRD[:20])
+
+    @pytest.mark.parametrize("row", [miniature.N, -miniature.N - 1])
+    def test_a_row_out_of_range(self, store_dir, row):
+        with pytest.raises(IndexError):
+            FeatureStore(store_dir)[row]
+
+    def test_iteration_ends(self, store_dir):
+        assert sum(1 for _ in FeatureStore(str(store_dir))) == miniature.N
 
 
 def test_old_manifests_are_read(store_dir):

@@ -92,8 +92,8 @@ def test_a_changed_plain_file_is_not_overwritten(server, run):
     code, _, err = run("cub")
     assert code == 2
     assert (
-        "Remove data/w2v/CUB_attribute.pkl, and the same command downloads it, or take it as it is"
-        in err
+        "Remove data/w2v/CUB_attribute.pkl and run the same command again to download it, "
+        "or accept the file with --accept-changed." in err
     )
     assert run("cub", "--accept-changed")[0] == 0
     assert files()["w2v/CUB_attribute.pkl"] == b"my own"
@@ -164,7 +164,7 @@ def test_a_second_process_says_that_it_waits(server, run):
         threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
         code, out, _ = run("cub")
     assert code == 0
-    assert "images.tgz: another msdn-fetch is at it; waiting\n" in out
+    assert "images.tgz: waiting for another msdn-fetch\n" in out
 
 
 @pytest.mark.parametrize(

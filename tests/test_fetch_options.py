@@ -1,4 +1,4 @@
-"""msdn-fetch with archives that the user has, mirrors, changed files, and without touching anything."""
+"""Options of msdn-fetch: local archives, mirrors, changed files, dry runs."""
 
 import shutil
 from dataclasses import replace
@@ -26,7 +26,7 @@ def test_own_archives_are_taken_and_stay(server, run):
     before = tree(server.folder)
     code, out, _ = run("cub", "--archive", server.folder / "images.tgz", "--archive", server.folder)
     assert code == 0
-    assert f"images.tgz: taken from {server.folder / 'images.tgz'}" in out
+    assert f"images.tgz: using {server.folder / 'images.tgz'}" in out
     assert files() == ALL
     assert tree(server.folder) == before
     assert server.log == []
@@ -44,11 +44,11 @@ def test_an_own_archive_that_is_another_one(server, run):
     code, _, err = run("cub", "--archive", small)
     assert (code, err.count("\n")) == (2, 1)
     assert f"{small} is not the known file: expected" in err
-    assert "or take it as it is with --accept-changed" in err
+    assert "or accept the file with --accept-changed" in err
     assert files() == SPLITS | VECTORS  # the others are fetched all the same
     code, out, _ = run("cub", "--archive", small, "--accept-changed")
     assert code == 0
-    assert "images.tgz: accepted, though not the known file (expected" in out
+    assert "images.tgz: accepted, although it is not the known file (expected" in out
     assert files() == {name: b"small" for name in IMAGES} | SPLITS | VECTORS
 
 
@@ -101,8 +101,8 @@ def test_an_archive_with_too_little_in_it_is_not_called_complete(server, run):
     code, out, err = run("cub", "--archive", half, "--accept-changed")
     assert (code, err.count("\n")) == (2, 1)
     assert (
-        "does not hold all of the benchmark: expected 2 files xlsa17/data/CUB/*.mat in data, found 1."
-        in err
+        "does not contain the whole benchmark: expected 2 files xlsa17/data/CUB/*.mat in data, "
+        "found 1." in err
     )
     assert "cub is complete" not in out
 

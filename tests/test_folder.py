@@ -1,4 +1,4 @@
-"""A user's own dataset: the same problem on every machine, and a clear word for every mistake."""
+"""The user's own dataset: the same problem on every machine, and a message for every mistake."""
 
 import os
 import unicodedata
@@ -11,6 +11,7 @@ from msdn_lit.build import training as build
 from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.features.extraction import write_store
+from msdn_lit.data.features.image_files import IMAGE_SUFFIXES, find_images
 from msdn_lit.data.features.store import Manifest, hash_image_list
 from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.errors import ConfigError, DataError
@@ -40,14 +41,14 @@ def csv_text(table=TABLE, separator=","):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four classes with images, a table and one unseen class; tests spoil it."""
-    place = tmp_path / "own"
+    """Four classes with images, a table and one unseen class; tests damage it."""
+    own = tmp_path / "own"
     for name, count in IMAGES.items():
         for number in range(count):
-            write_image(place / "images" / name / f"{number}.png")
-    (place / "attributes.csv").write_text(csv_text(), encoding="utf-8")
-    (place / "unseen.txt").write_text("# nobody saw these\nzebra\n\n")
-    return place
+            write_image(own / "images" / name / f"{number}.png")
+    (own / "attributes.csv").write_text(csv_text(), encoding="utf-8")
+    (own / "unseen.txt").write_text("# not seen in training\nzebra\n\n")
+    return own
 
 
 def read(folder, fraction=0.2, seed=0):
@@ -55,7 +56,7 @@ def read(folder, fraction=0.2, seed=0):
 
 
 class TestSplit:
-    def test_against_what_was_written(self, folder):
+    def test_content(self, folder):
         split = read(folder)
         assert split.class_names == ("cat", "tiger", "zebra", "Éléphant d'Afrique")
         expected_CK = [
@@ -88,13 +89,13 @@ class TestSplit:
         assert benchmark.attribute_names(folder, 3) == ("stripes", "hooves", "size")
         assert benchmark.attribute_words(folder, 3) == (("stripes",), ("hooves",), ("size",))
 
-    def test_a_seed_is_a_choice(self, folder):
+    def test_the_seed_decides(self, folder):
         prints = [read(folder, seed=seed).fingerprint() for seed in (0, 0, 1)]
         assert prints[0] == prints[1] != prints[2]
 
-    def test_nothing_depends_on_the_form_of_names_or_the_order_on_disk(self, folder, tmp_path):
+    def test_the_unicode_form_and_order_of_files_do_not_matter(self, folder, tmp_path):
         benchmark, other = (
-            FolderBenchmark("own", place, 0.2, 0) for place in (folder, tmp_path / "decomposed")
+            FolderBenchmark("own", root, 0.2, 0) for root in (folder, tmp_path / "decomposed")
         )
         for name in reversed(IMAGES):
             for number in reversed(range(IMAGES[name])):
@@ -117,7 +118,7 @@ class TestSplit:
         )
         assert all(path.is_file() for path in other.image_paths(second, folder))
 
-    def test_what_is_no_image_does_not_count(self, folder):
+    def test_other_files_are_ignored(self, folder):
         before = read(folder).image_files
         for name in (
             "images/README.md",
@@ -129,10 +130,18 @@ class TestSplit:
             (folder / name).write_text("x")
         assert read(folder).image_files == before
 
-    @pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "bmp", "gif", "tif", "ppm"])
-    def test_kinds_of_images(self, folder, suffix):
-        write_image(folder / "images" / "tiger" / f"photo.{suffix}")
-        assert f"tiger/photo.{suffix}" in read(folder).image_files
+    @pytest.mark.parametrize("suffix", [*sorted(IMAGE_SUFFIXES), ".JPEG"])
+    def test_suffixes_of_images(self, folder, suffix):
+        path = folder / "images" / "tiger" / f"photo{suffix}"
+        write_image(path.with_suffix(".png"))
+        path.with_suffix(".png").rename(path)
+        assert f"tiger/photo{suffix}" in read(folder).image_files
+        assert path in find_images([str(folder / "images")])
+
+    def test_postscript_is_not_an_image(self, folder):
+        (folder / "images" / "tiger" / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
+        assert "tiger/drawing.eps" not in read(folder).image_files
+        assert ".eps" not in {path.suffix for path in find_images([str(folder / "images")])}
 
 
 class TestHoldOut:
@@ -164,22 +173,24 @@ class TestFolders:
         (folder / "attributes.yaml").write_text("x: {a: 1}")
         with pytest.raises(
             DataError,
-            match=r"has two tables of attributes: expected attributes.csv or attributes.yaml, not both",
+            match=r"has two tables of attributes: "
+            r"expected attributes.csv or attributes.yaml, not both",
         ):
             read(folder)
         for name in ("attributes.csv", "attributes.yaml"):
             (folder / name).unlink()
         with pytest.raises(
             DataError,
-            match=r"has no table of attributes: expected attributes.csv or attributes.yaml. msdn-fetch",
+            match=r"has no table of attributes: expected attributes.csv or attributes.yaml. "
+            r"msdn init-dataset DIR writes an example",
         ):
             read(folder)
 
     def test_no_images_at_all(self, folder):
-        (folder / "images").rename(folder / "pictures")
+        (folder / "images").rename(folder / "renamed")
         with pytest.raises(
             DataError,
-            match=r"images is no folder that can be read \(No such file.*msdn-fetch init-folder",
+            match=r"images is not a readable folder \(No such file.*msdn init-dataset DIR writes",
         ):
             read(folder)
 
@@ -201,27 +212,29 @@ class TestFolders:
 
     def test_an_empty_class(self, folder):
         (folder / "images" / "tiger" / "0.png").rename(folder / "images" / "tiger" / "0.heic")
-        with pytest.raises(DataError, match=r"tiger has no images: expected files .bmp .gif .jfif"):
-            read(folder)
-
-    def test_a_folder_within_a_class(self, folder):
-        write_image(folder / "images" / "cat" / "kittens" / "1.png")
         with pytest.raises(
-            DataError,
-            match=r"kittens is a folder within a class: expected images. Move its images up",
+            DataError, match=r"tiger has no images: expected files .avif .bmp .gif .jfif"
         ):
             read(folder)
 
-    @pytest.mark.parametrize("place", ["images/loop", "images/cat/loop.jpg"])
+    def test_a_nested_folder(self, folder):
+        write_image(folder / "images" / "cat" / "kittens" / "1.png")
+        with pytest.raises(
+            DataError,
+            match=r"kittens is a folder inside a class folder: expected images. Move its images up",
+        ):
+            read(folder)
+
+    @pytest.mark.parametrize("link", ["images/loop", "images/cat/loop.jpg"])
     @pytest.mark.parametrize("target", ["loop", "loop.jpg", "nowhere"])
-    def test_links_to_themselves_and_to_nothing(self, folder, place, target):
-        os.symlink(target, folder / place)
-        with pytest.raises(DataError, match=r"loop(.jpg)? is a link that leads nowhere"):
+    def test_broken_links(self, folder, link, target):
+        os.symlink(target, folder / link)
+        with pytest.raises(DataError, match=r"loop(.jpg)? is a broken link"):
             read(folder)
 
     def test_a_link_to_a_folder_above(self, folder):
         os.symlink("..", folder / "images" / "loop")
-        with pytest.raises(DataError, match=r"loop/images is a folder within a class"):
+        with pytest.raises(DataError, match=r"loop/images is a folder inside a class folder"):
             read(folder)
 
     def test_linked_images_are_images(self, folder, tmp_path):
@@ -260,10 +273,11 @@ class TestUnseen:
         [
             ("zebro", r"unseen.txt: there is no class 'zebro'. Did you mean 'zebra'\?"),
             ("xylophone", r"there is no class 'xylophone'.$"),
-            ("zebra\ncat\n zebra ", "'zebra' stands there twice. Remove one"),
+            ("zebra\ncat\n zebra ", "'zebra' occurs twice. Remove one"),
             (
                 "",
-                "makes no zero-shot problem: expected one unseen, two seen classes, found 0 unseen, 4 seen",
+                "does not form a zero-shot problem: "
+                "expected one unseen, two seen classes, found 0 unseen, 4 seen",
             ),
             ("#zebra", "found 0 unseen, 4 seen"),
             ("zebra\ncat\ntiger", "found 3 unseen, 1 seen"),
@@ -276,10 +290,10 @@ class TestUnseen:
 
     def test_missing(self, folder):
         (folder / "unseen.txt").unlink()
-        with pytest.raises(DataError, match=r"unseen.txt is missing. msdn-fetch init-folder"):
+        with pytest.raises(DataError, match=r"unseen.txt is missing. msdn init-dataset DIR writes"):
             read(folder)
 
-    def test_no_file_but_a_folder(self, folder):
+    def test_a_folder_instead_of_the_file(self, folder):
         (folder / "unseen.txt").unlink()
         (folder / "unseen.txt").mkdir()
         with pytest.raises(DataError, match=r"unseen.txt cannot be read"):
@@ -287,21 +301,21 @@ class TestUnseen:
 
 
 class TestNames:
-    def test_a_published_name_is_not_for_a_folder(self, folder):
+    def test_a_folder_must_not_have_a_published_name(self, folder):
         with pytest.raises(
             DataError,
             match=r"has a published benchmark's name: expected .*data.benchmark=NAME, found CUB",
         ):
             find_benchmark("CUB", str(folder), {"fraction": 0.2, "seed": 0})
 
-    def test_the_folder_is_forgotten(self):
+    def test_a_missing_folder_option(self):
         with pytest.raises(
             DataError, match=r"or a folder of your own: data=folder data.folder=DIR, found 'folder'"
         ):
             find_benchmark("folder")
 
 
-def test_training_sees_it_as_any_benchmark(folder, tmp_path, load_config, monkeypatch):
+def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config, monkeypatch):
     monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)

@@ -1,4 +1,4 @@
-"""The template of an own dataset works once it has images, and never overwrites anything."""
+"""The template of an own dataset works as soon as it has images, and overwrites nothing."""
 
 import warnings
 
@@ -15,7 +15,7 @@ def read_split(folder):
     return FolderBenchmark("own", folder, fraction=0.2, seed=0).read_split(folder)
 
 
-def test_with_images_it_works_as_it_is(tmp_path):
+def test_it_works_with_images(tmp_path):
     write_template(tmp_path / "new" / "own")
     for name in ("giraffe", "horse", "tiger", "zebra"):
         for number in range(2):
@@ -33,13 +33,13 @@ def test_with_images_it_works_as_it_is(tmp_path):
     assert split.class_attributes_CK.shape == (4, 5)
 
 
-def test_without_images_it_says_what_is_missing(tmp_path):
+def test_without_images_it_reports_them_missing(tmp_path):
     write_template(tmp_path)
     with pytest.raises(DataError, match=r"images/giraffe has no images"):
         read_split(tmp_path)
 
 
-def test_the_yaml_in_the_readme_is_right(tmp_path):
+def test_the_yaml_example_in_the_readme_is_valid(tmp_path):
     write_template(tmp_path / "template")
     lines = (tmp_path / "template" / "README.txt").read_text().splitlines()
     example = "\n".join(line for line in lines if line.startswith("    ") and ": {" in line)
@@ -61,7 +61,7 @@ def test_nothing_is_overwritten(tmp_path, name):
     assert [path.read_text() for path in files] == ["mine"]
 
 
-def test_it_cannot_be_written(tmp_path):
+def test_a_folder_that_is_not_writable(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file cannot be written \(Not a directory"):
         write_template(tmp_path / "file")

@@ -410,8 +410,8 @@ class TestCommand:
         ("arguments", "message"),
         [
             (["images=nowhere"], "nowhere is missing"),
-            (["images=empty"], "empty holds no picture"),
-            (["images=[]"], "No picture is named"),
+            (["images=empty"], "empty has no images"),
+            (["images=[]"], "No images are given"),
             (["images=empty", "top_k=0"], "top_k is wrong"),
             (["images=photos", "classes=none.yaml"], "none.yaml cannot be read as a class file"),
             (["images=photos", "classes=[class 9]"], "There is no class 'class 9'"),

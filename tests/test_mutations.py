@@ -1,7 +1,8 @@
-"""Damaged and hostile files of every format: each ends in a UserError or is read right, and nothing else happens.
+"""Damaged and hostile files of every format: each raises a UserError or is read correctly.
 
-Read right means equal to the intact content; or, where a format has no checksum and only numbers were changed, of the
-right shape and type and finite. Every case is the same in every run: its seed is its format's name and its number.
+Correct means equal to the intact content, or of the right shape and type and finite if a format has
+no checksum and only numbers were changed. Every case is the same in every run: its seed is the name
+of its format and its number.
 """
 
 import os
@@ -16,22 +17,32 @@ import numpy as np
 import pytest
 
 from msdn_lit.errors import UserError
-from tests.mutated import apart, folders, hdf5, matlab, packed, pictures, stores, tables, weights
+from tests.mutated import (
+    archives,
+    folders,
+    hdf5,
+    images,
+    isolation,
+    matlab,
+    stores,
+    tables,
+    weights,
+)
 from tests.mutated.damage import damaged
 from tests.mutated.format import TRACE, Format
 
 FAMILIES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (matlab, tables, stores, hdf5, pictures, folders, weights, packed)
+    for module in (matlab, tables, stores, hdf5, images, folders, weights, archives)
 }
-DAMAGED = 20  # cases of each format
+DAMAGED = 20  # random cases of each format
 GOOD = {"refused", "equal", "other numbers"}
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),  # of what it could decode nevertheless
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),  # of files that it decodes partly
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
     pytest.mark.filterwarnings(
-        "ignore:.*no model can tell"
-    ),  # our own, of classes with equal attributes
+        "ignore:.*no model can distinguish"
+    ),  # classes with equal attributes
     pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required"),
     pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants"),
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),
@@ -40,7 +51,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def formats(tmp_path_factory):
-    """All formats by family."""
+    """Returns all formats by family."""
     return {
         name: list(family.formats(tmp_path_factory.mktemp(name)))
         for name, family in FAMILIES.items()
@@ -48,7 +59,7 @@ def formats(tmp_path_factory):
 
 
 def spoiled(form):
-    """The files of a format that are replaced by damaged or foreign ones."""
+    """Returns the files of a format that are replaced by damaged or foreign ones."""
     return form.spoiled or tuple(form.files)
 
 
@@ -60,44 +71,46 @@ def random_damage(form):
         yield f"damage {number} ({kind} {file})", {file: data}
 
 
-def examine(form, cases, place):
-    """Reads a format's cases and tells of those that did not end well."""
-    reference = form.read(written(form, {}, place))
-    told = apart.outcomes(
-        lambda number: outcome(form, cases[number][1], place, reference), len(cases), form.megabytes
+def examine(form, cases, case_dir):
+    """Reads a format's cases and returns a line for each wrong outcome."""
+    reference = form.read(written(form, {}, case_dir))
+    found = isolation.outcomes(
+        lambda number: outcome(form, cases[number][1], case_dir, reference),
+        len(cases),
+        form.megabytes,
     )
-    print(form.name, dict(Counter(told)))  # shown by pytest -rP
+    print(form.name, dict(Counter(found)))  # shown by pytest -rP
     return [
         f"{form.name}, {case[0]}: {end}"
-        for case, end in zip(cases, told, strict=True)
+        for case, end in zip(cases, found, strict=True)
         if end not in GOOD
     ]
 
 
-def written(form, changed, place):
-    """Writes a format's files, some of them changed, into a folder that is emptied before."""
-    shutil.rmtree(place, ignore_errors=True)
+def written(form, changed, case_dir):
+    """Writes a format's files, some of them changed, into an emptied folder."""
+    shutil.rmtree(case_dir, ignore_errors=True)
     for name, content in {**form.files, **changed}.items():
-        path = place / name
+        path = case_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         content(path) if callable(content) else path.write_bytes(content)
-    return place
+    return case_dir
 
 
-def outcome(form, changed, place, reference):
-    """Reads one case and says how it went; all that it leaves behind is told, too."""
-    os.chdir(written(form, changed, place))
-    before = tree(place)
+def outcome(form, changed, case_dir, reference):
+    """Reads one case; returns its outcome, which includes files that it leaves behind."""
+    os.chdir(written(form, changed, case_dir))
+    before = tree(case_dir)
     try:
-        end = judged(form, form.read(place), reference)
+        end = judged(form, form.read(case_dir), reference)
     except UserError as fault:
         end = "refused" if "\n" not in str(fault) else f"more than a line: {fault}"
     except BaseException as error:
         end = f"{type(error).__name__}: {error}"
     left = {
         name
-        for name in tree(place) - before
-        if end == "refused" or not name.startswith(packed.INTO)
+        for name in tree(case_dir) - before
+        if end == "refused" or not name.startswith(archives.INTO)
     }
     return f"left {left}" if left else end
 
@@ -111,14 +124,10 @@ def judged(form, value, reference):
 
 
 def tree(folder):
-    """Paths of all files below a folder, and of its empty folders."""
-    places = [
-        (os.path.relpath(place, folder), folders, files)
-        for place, folders, files in os.walk(folder)
-    ]
+    """Returns the paths of all files and folders below a folder."""
     return {
-        os.path.normpath(f"{place}/{name}")
-        for place, folders, files in places
+        os.path.relpath(os.path.join(root, name), folder)
+        for root, folders, files in os.walk(folder)
         for name in (*folders, *files)
     }
 
@@ -134,7 +143,7 @@ def test_damaged_files(formats, family, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "family", [name for name in FAMILIES if name != "packed"]
+    "family", [name for name in FAMILIES if name != "archives"]
 )  # see test_archives
 def test_hostile_files(formats, family, tmp_path):
     wrong = [
@@ -147,14 +156,14 @@ def test_hostile_files(formats, family, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_files_of_other_formats(formats, family, tmp_path):
-    """A .pkl in place of a .mat, and so on."""
+    """For example a .pkl file in place of a .mat file."""
     others = [
         (form, form.files[name])
         for forms in formats.values()
         for form in forms
         for name in spoiled(form)
     ]
-    if family == "packed":  # for which NumPy's and PyTorch's zip archives are archives as well
+    if family == "archives":  # NumPy's and PyTorch's zip archives are valid archives
         others = [(form, data) for form, data in others if not data.startswith(b"PK")]
     wrong = []
     for form in formats[family]:
@@ -167,33 +176,29 @@ def test_files_of_other_formats(formats, family, tmp_path):
     assert not wrong, "\n".join(wrong)
 
 
-def test_whatever_a_reader_does_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "SECONDS", 1)
+def test_every_outcome_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation, "SECONDS", 1)
     ends = (
-        *(
-            lambda: 1,
-            lambda: 2,
-            lambda: os.mkdir(TRACE),
-            lambda: 1 / 0,
-            lambda: os._exit(3),
-            lambda: time.sleep(9),
-        ),
-        *(
-            lambda: os.kill(os.getpid(), signal.SIGKILL),
-            lambda: len(bytearray(2**28)),
-            lambda: bytearray(2**40),
-        ),
+        lambda: 1,
+        lambda: 2,
+        lambda: os.mkdir(TRACE),
+        lambda: 1 / 0,
+        lambda: os._exit(3),
+        lambda: time.sleep(9),
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        lambda: len(bytearray(2**28)),
+        lambda: bytearray(2**40),
     )
     form = Format("x", {"x": b""}, lambda folder: None, lambda value: False)
-    told = apart.outcomes(
+    found = isolation.outcomes(
         lambda number: outcome(
             replace(form, read=lambda folder: ends[number]()), {}, tmp_path / "case", 1
         ),
         len(ends),
         megabytes=200,
     )
-    assert told[:2] == ["equal", "wrong: 2"]
-    assert told[2:4] == ["left {'trace'}", "ZeroDivisionError: division by zero"]
-    assert told[4:7] == ["ended by an exit", "ended by SIGALRM", "ended by SIGKILL"]
-    assert told[7].startswith("took 2")
-    assert told[8].startswith("MemoryError")
+    assert found[:2] == ["equal", "wrong: 2"]
+    assert found[2:4] == ["left {'trace'}", "ZeroDivisionError: division by zero"]
+    assert found[4:7] == ["ended by an exit", "ended by SIGALRM", "ended by SIGKILL"]
+    assert found[7].startswith("took 2")
+    assert found[8].startswith("MemoryError")

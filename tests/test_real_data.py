@@ -201,7 +201,7 @@ def test_the_record_of_word_vectors(name):
     source = SemanticsConfig(
         f"w2v/{name}_attribute.pkl", word_vector_dim=0, clamp_negative=False, shuffle_seed=None
     )
-    record = source.read(split, BENCHMARKS[name], REAL, "trainval", "test_unseen").word_vectors
+    record = source.load(split, BENCHMARKS[name], REAL, "trainval", "test_unseen").word_vectors
     assert record["file"] == f"{name}_attribute.pkl"
     assert record["without_vector"] == (["man-made"] if name == "SUN" else [])
 

@@ -1,4 +1,4 @@
-"""Semi-synthetic regions: what their definition says, as a store, and through the commands without any image."""
+"""Semi-synthetic regions: their definition, stores, and the commands without any image."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from msdn_lit.data.features.semisynthetic import AttributeRegions
 from msdn_lit.data.features.store import FeatureStore
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
-from tests.test_official_hdf5 import write_hdf5
+from tests.test_published_hdf5 import write_hdf5
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
 ATTRIBUTES_CK = np.array(
@@ -37,8 +37,8 @@ def make(labels, attributes_CK=ATTRIBUTES_CK, **changes):
     return AttributeRegions(attributes_CK, np.asarray(labels), **SETTINGS | changes)
 
 
-def draw(labels, batch_size=7, **changes):
-    """All regions, (N, R, D), drawn in batches."""
+def generate(labels, batch_size=7, **changes):
+    """Generates all regions in batches, (N, R, D)."""
     rows = range(len(labels))
     claims = (rows[start : start + batch_size] for start in range(0, len(labels), batch_size))
     return np.concatenate([batch.regions_BRD for batch in make(labels, **changes).batches(claims)])
@@ -47,7 +47,7 @@ def draw(labels, batch_size=7, **changes):
 class TestDefinition:
     @pytest.mark.parametrize("label", [0, 1])
     def test_regions_show_attributes_as_often_as_the_class_has_them(self, label):
-        regions_ND = draw([label] * 1000).astype(float).reshape(-1, D)
+        regions_ND = generate([label] * 1000).astype(float).reshape(-1, D)
         directions_KD = make([label]).directions_KD
         expected_D = sum(0.75 * M * SHARES_CK[label, k] * directions_KD[k] for k in range(6))
         error_D = regions_ND.std(axis=0) / np.sqrt(len(regions_ND))
@@ -63,7 +63,7 @@ class TestDefinition:
         sums = np.array(
             [directions_KD[list(pair)].sum(axis=0) for pair in itertools.product(has, repeat=M)]
         )
-        regions_ND = draw([label] * 40, noise=0, background=0).reshape(-1, D)
+        regions_ND = generate([label] * 40, noise=0, background=0).reshape(-1, D)
         distances = np.linalg.norm(regions_ND[:, None] - sums, axis=2)
         assert distances.min(axis=1).max() < 2e-3  # fp16
         assert len(set(distances.argmin(axis=1))) == len({tuple(total) for total in sums.round(6)})
@@ -74,39 +74,41 @@ class TestDefinition:
         np.testing.assert_allclose(np.linalg.norm(directions_KD, axis=1), 1)
 
     @pytest.mark.parametrize("channels", [2, 24, 300])
-    def test_noise_has_its_length_whatever_the_channels(self, channels):
-        regions = draw([0] * 400, background=1, noise=3, num_channels=channels).astype(float)
+    def test_the_length_of_noise_does_not_depend_on_the_channels(self, channels):
+        regions = generate([0] * 400, background=1, noise=3, num_channels=channels).astype(float)
         assert np.sqrt((regions**2).sum(axis=2).mean()) == pytest.approx(3, rel=0.03)
         assert abs(regions.mean()) < 0.1
 
     def test_share_of_background(self):
-        is_empty_NR = ~draw([0] * 1000, noise=0).any(axis=2)
-        np.testing.assert_allclose(is_empty_NR.mean(axis=0), 0.25, atol=0.06)  # everywhere alike
+        is_empty_NR = ~generate([0] * 1000, noise=0).any(axis=2)
+        np.testing.assert_allclose(is_empty_NR.mean(axis=0), 0.25, atol=0.06)  # the same everywhere
 
-    def test_nothing_but_background_tells_nothing_of_the_class(self):
-        np.testing.assert_array_equal(draw([0] * 20, background=1), draw([1] * 20, background=1))
+    def test_background_does_not_depend_on_the_class(self):
+        np.testing.assert_array_equal(
+            generate([0] * 20, background=1), generate([1] * 20, background=1)
+        )
 
     def test_a_class_without_attributes_shows_nothing(self):
-        assert not draw([2] * 20, noise=0, background=0).any()
+        assert not generate([2] * 20, noise=0, background=0).any()
 
 
-class TestDraws:
+class TestGeneration:
     LABELS = np.arange(30) % 3
 
     @pytest.mark.parametrize("batch_size", [1, 8, 1000])
-    def test_the_same_whatever_the_batches(self, batch_size):
-        np.testing.assert_array_equal(draw(self.LABELS, batch_size), draw(self.LABELS))
+    def test_batches_do_not_matter(self, batch_size):
+        np.testing.assert_array_equal(generate(self.LABELS, batch_size), generate(self.LABELS))
 
-    def test_an_image_depends_on_its_row_and_class_alone(self):
+    def test_an_image_depends_on_its_row_and_class_only(self):
         others = np.zeros(30, dtype=int)
         others[17] = self.LABELS[17]
-        np.testing.assert_array_equal(make(others).image(17), draw(self.LABELS)[17])
+        np.testing.assert_array_equal(make(others).image(17), generate(self.LABELS)[17])
 
-    def test_no_two_images_are_alike(self):
-        assert len({regions.tobytes() for regions in draw([0] * 300)}) == 300
+    def test_no_two_images_are_equal(self):
+        assert len({regions.tobytes() for regions in generate([0] * 300)}) == 300
 
-    def test_another_seed_draws_other_directions_and_images(self):
-        assert not (draw(self.LABELS, seed=1) == draw(self.LABELS)).all(axis=(1, 2)).any()
+    def test_another_seed_gives_other_directions_and_images(self):
+        assert not (generate(self.LABELS, seed=1) == generate(self.LABELS)).all(axis=(1, 2)).any()
         assert (
             not np.isclose(make([0], seed=1).directions_KD, make([0]).directions_KD)
             .any(axis=1)
@@ -126,18 +128,18 @@ class TestDraws:
     @pytest.mark.parametrize(
         "wrong",
         [
-            *(dict(num_channels=0), dict(grid_side=-4), dict(attributes_per_region=0)),
-            *(
-                dict(background=1.1),
-                dict(background=-0.1),
-                dict(noise=-1),
-                dict(noise=np.nan),
-                dict(seed=-1),
-            ),
+            dict(num_channels=0),
+            dict(grid_side=-4),
+            dict(attributes_per_region=0),
+            dict(background=1.1),
+            dict(background=-0.1),
+            dict(noise=-1),
+            dict(noise=np.nan),
+            dict(seed=-1),
         ],
         ids=str,
     )
-    def test_what_makes_no_sense_is_refused(self, wrong):
+    def test_settings_out_of_range(self, wrong):
         with pytest.raises(ConfigError, match=r"features\.regions is out of range"):
             make(self.LABELS, **wrong)
 
@@ -212,9 +214,11 @@ class TestCommands:
             ("noise", 2),
         ],
     )
-    def test_a_store_drawn_with_other_settings_is_refused(self, config, name, value):
+    def test_a_store_of_other_settings_is_refused(self, config, name, value):
         extract.run(config(name="extract"))
-        with pytest.raises(DataError, match=rf"made in another way: expected .*'{name}': {value}"):
+        with pytest.raises(
+            DataError, match=rf"made with other settings: expected .*'{name}': {value}"
+        ):
             build.datamodule(config(f"features.regions.{name}={value}"))
 
     def test_every_setting_identifies_the_store(self, config):
@@ -223,7 +227,7 @@ class TestCommands:
             "regions": SETTINGS | FILE,
         }
 
-    def test_the_manifest_tells_other_attributes_and_labels(self):
+    def test_the_manifest_depends_on_attributes_and_labels(self):
         manifests = [
             regions.manifest({}, "", {}).weights_sha256
             for regions in (
@@ -236,10 +240,10 @@ class TestCommands:
         assert manifests[0] == manifests[1]
         assert len(set(manifests)) == 3
 
-    def test_an_official_file_is_not_semisynthetic(self, config, tmp_path, data_dir):
+    def test_a_published_file_is_not_semisynthetic(self, config, tmp_path, data_dir):
         path = write_hdf5(tmp_path / "f.hdf5", miniature.MINI.read_split(data_dir))
         with pytest.raises(
-            DataError, match="official feature files are ResNet-101's: found semisynthetic"
+            DataError, match="published feature files are ResNet-101's: found semisynthetic"
         ):
             PublishedFeatures(path, build.feature_source(config()), "")
 
@@ -251,18 +255,17 @@ FILE = dict(
 
 @pytest.mark.skipif(
     not REAL.is_dir(),
-    reason="real data are not here: set MSDN_REAL_DATA to a folder with xlsa17, w2v",
+    reason="no real data: set MSDN_REAL_DATA to a folder with xlsa17, w2v",
 )
 class TestRealData:
     @pytest.mark.parametrize("name", ["SUN", "AWA2"])
-    def test_every_class_shows_what_it_has_and_nothing_else(self, name):
+    def test_every_class_shows_its_attributes_only(self, name):
         split = BENCHMARKS[name].read_split(REAL)
         C = len(split.class_names)
         settings = FILE | dict(noise=0, background=0, attributes_per_region=3)
         regions = AttributeRegions(split.class_attributes_CK, np.arange(C), **settings)
-        solve_DK = np.linalg.pinv(
-            regions.directions_KD
-        )  # K < D, so each region tells what it shows
+        # K < D, so the attributes of a region can be computed from it.
+        solve_DK = np.linalg.pinv(regions.directions_KD)
         for label in range(C):
             counts_RK = regions.image(label).astype(float) @ solve_DK
             np.testing.assert_allclose(counts_RK, counts_RK.round(), atol=0.05)

@@ -1,4 +1,4 @@
-"""Split files say which edition they are, others are refused, and train and val are drawn where they are missing."""
+"""Known variants of split files, unknown files, and the choice of missing train and val."""
 
 import dataclasses
 
@@ -14,13 +14,13 @@ from tests.miniature import MINI, C, K, N
 
 @pytest.fixture
 def known(data_dir):
-    """The miniature benchmark as if its files were published."""
+    """The miniature benchmark with its own files as the published ones."""
     split = MINI.read_split(data_dir)
     return dataclasses.replace(MINI, official=fingerprints(split, MINI.relative_paths(split)))
 
 
 def edit(data_dir, change):
-    """Writes the miniature split with a change made to the contents of its two files."""
+    """Writes the miniature split after a change of the contents of its two files."""
     contents = miniature.split_contents()
     change(contents["att_splits.mat"], contents["res101.mat"])
     miniature.write_split(data_dir, contents)
@@ -138,9 +138,12 @@ IMAGES = r"other images or labels, or in another order \(res101.mat\)"
         (train_on_unseen, TRAIN_VAL),
     ],
 )
-def test_other_files_are_refused_or_named_unknown(known, data_dir, change, message):
+def test_unknown_files_are_refused_or_marked_unknown(known, data_dir, change, message):
     edit(data_dir, change)
-    refusal = rf"no known variant of MINI's split files: found {message}. Take xlsa17.zip .*data.allow_unknown_split=true"
+    refusal = (
+        rf"is no known variant of MINI's split files: found {message}. "
+        r"Take xlsa17.zip .*data.allow_unknown_split=true"
+    )
     with pytest.raises(DataError, match=refusal):
         known.read_split(data_dir)
     split = known.read_split(data_dir, allow_unknown=True)
@@ -171,7 +174,7 @@ def test_a_benchmark_without_published_files_is_its_own(data_dir):
     assert MINI.read_split(data_dir).variant == "own"
 
 
-def test_fingerprints_see_where_one_split_ends_and_the_next_begins(data_dir):
+def test_fingerprints_depend_on_the_limits_of_splits(data_dir):
     split = MINI.read_split(data_dir)
     rows = np.sort(split.indices["trainval"])
     cuts = [{**split.indices, "train": rows[:cut], "val": rows[cut:]} for cut in (3, 4)]
@@ -182,33 +185,33 @@ def test_fingerprints_see_where_one_split_ends_and_the_next_begins(data_dir):
     assert first.train_val != second.train_val
 
 
-class TestDrawnTrainAndVal:
+class TestChosenTrainAndVal:
     @pytest.fixture
     def split(self, data_dir):
         edit(data_dir, drop_train_and_val)
         return MINI.read_split(data_dir)
 
-    def test_classes_are_disjoint_and_no_test_image_takes_part(self, split):
-        drawn = with_train_and_val(split, fraction=0.33, seed=0)
-        train, val = (set(drawn.indices[name]) for name in ("train", "val"))
+    def test_classes_are_disjoint_and_test_images_excluded(self, split):
+        chosen = with_train_and_val(split, fraction=0.33, seed=0)
+        train, val = (set(chosen.indices[name]) for name in ("train", "val"))
         assert train | val == set(split.indices["trainval"])
         assert not train & val
-        assert not set(drawn.labels_N[list(train)]) & set(drawn.labels_N[list(val)])
-        assert len(drawn.classes_of("val")) == 2  # of six seen classes
-        assert drawn.train_val == "drawn, fraction 0.33, seed 0"
+        assert not set(chosen.labels_N[list(train)]) & set(chosen.labels_N[list(val)])
+        assert len(chosen.classes_of("val")) == 2  # of six seen classes
+        assert chosen.train_val == "drawn, fraction 0.33, seed 0"
         assert all(
-            np.array_equal(drawn.indices[name], rows) for name, rows in split.indices.items()
+            np.array_equal(chosen.indices[name], rows) for name, rows in split.indices.items()
         )
 
-    def test_the_fingerprint_tells_draws_apart(self, split):
-        draws = [
+    def test_the_fingerprint_depends_on_the_choice(self, split):
+        hashes = [
             with_train_and_val(split, fraction=0.33, seed=seed).fingerprint()
             for seed in (0, 0, 1, 2)
         ]
-        assert draws[0] == draws[1]
-        assert len({*draws, split.fingerprint()}) > 2
+        assert hashes[0] == hashes[1]
+        assert len({*hashes, split.fingerprint()}) > 2
 
-    def test_train_and_val_of_the_file_stay(self, data_dir):
+    def test_train_and_val_of_the_file_are_kept(self, data_dir):
         edit(data_dir, leave)
         split = MINI.read_split(data_dir)
         assert with_train_and_val(split, fraction=0.33, seed=0) is split
@@ -224,15 +227,16 @@ class TestDrawnTrainAndVal:
         assert np.isin(val, seen).all()
         assert (np.diff(val) > 0).all()
 
-    def test_the_draw_never_changes(self):
+    def test_the_choice_never_changes(self):
         assert split_classes(np.arange(12), 0.33, seed=0).tolist() == [2, 4, 7, 9]
 
     @pytest.mark.parametrize(
         ("fraction", "num_seen"), [(0, 9), (1, 9), (-0.1, 9), (np.nan, 9), (0.5, 1)]
     )
-    def test_nothing_to_draw(self, fraction, num_seen):
+    def test_wrong_fractions(self, fraction, num_seen):
         with pytest.raises(
             ConfigError,
-            match=r"data.val_classes draws no val: expected a fraction of two or more seen classes",
+            match=r"data.val_classes leaves no validation classes: "
+            r"expected a fraction of two or more seen classes",
         ):
             split_classes(np.arange(num_seen), fraction, seed=0)

@@ -1,4 +1,4 @@
-"""The synthetic benchmark: true to the real ones' format, and to what its pictures claim to show."""
+"""The synthetic benchmark: the real benchmarks' file formats, and parts at the stated locations."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ SEEN, UNSEEN = 20, 10
 
 @pytest.fixture(scope="module")
 def small():
-    """Five images a seen class and two an unseen one: the same classes, drawn in a second."""
+    """The same classes with 5 images per seen and 2 per unseen class, drawn in a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "IMAGES_PER_SEEN", 5)
         patch.setattr(synthetic, "TEST_IMAGES_PER_SEEN", 2)
@@ -55,7 +55,7 @@ def landmarks(data_dir):
         return list(csv.DictReader(file))
 
 
-def test_the_project_reads_it_as_any_benchmark(data_dir, split):
+def test_it_is_read_like_any_benchmark(data_dir, split):
     assert split.class_attributes_CK.shape == (30, 26)
     assert {name: len(rows) for name, rows in split.indices.items()} == {
         "trainval": 60,
@@ -121,14 +121,14 @@ def test_word_vectors_are_sums_over_words(data_dir):
     assert np.linalg.matrix_rank(vectors_KE) > 10
 
 
-def test_parts_are_where_they_are_said_to_be(data_dir, split):
+def test_parts_are_at_the_stated_locations(data_dir, split):
     attributes = (data_dir / "SYNTHETIC" / "attributes.txt").read_text().split()[1::2]
     has_CK = split.class_attributes_CK > 0.5 * split.class_attributes_CK.max()
     rows = landmarks(data_dir)
     assert len(rows) == 120 * len(drawing.PARTS)
     for row in rows:
         name = row["image"].split("/")[0]
-        worn = [attributes[k] for k in np.flatnonzero(has_CK[split.class_names.index(name)])]
+        values = [attributes[k] for k in np.flatnonzero(has_CK[split.class_names.index(name)])]
         x, y, radius = (float(row[key]) for key in ("x", "y", "radius"))
         assert min(x, y) > 0
         assert max(x, y) < drawing.SIDE
@@ -140,7 +140,7 @@ def test_parts_are_where_they_are_said_to_be(data_dir, split):
         nearest = min(
             drawing.PALETTE, key=lambda colour: np.linalg.norm(centre_3 - drawing.PALETTE[colour])
         )
-        assert f"{row['part']}::{nearest}" in worn, row
+        assert f"{row['part']}::{nearest}" in values, row
 
 
 def test_a_second_drawing_has_the_same_pixels(data_dir, tmp_path):
@@ -154,17 +154,17 @@ def test_a_second_drawing_has_the_same_pixels(data_dir, tmp_path):
     )
 
 
-def test_no_two_pictures_are_alike(data_dir):
+def test_no_two_images_are_equal(data_dir):
     assert len({image.tobytes() for image in pixels(data_dir).values()}) == 120
 
 
-def test_a_complete_benchmark_is_left_alone(data_dir, monkeypatch):
+def test_a_complete_benchmark_is_kept(data_dir, monkeypatch):
     monkeypatch.setattr(synthetic, "draw_bird", lambda *_: pytest.fail("drew again"))
     synthetic.write_synthetic(data_dir)
 
 
 @pytest.fixture
-def blank_pictures(small, monkeypatch):
+def blank_images(small, monkeypatch):
     monkeypatch.setattr(synthetic, "draw_bird", lambda *_: (Image.new("RGB", (4, 4)), []))
 
 
@@ -187,8 +187,8 @@ def test_interrupted_drawing_leaves_nothing(tmp_path):
     assert list((tmp_path / "data").iterdir()) == []
 
 
-@pytest.mark.usefixtures("blank_pictures")
-def test_interrupted_renaming_is_made_good(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("blank_images")
+def test_interrupted_renaming_is_repaired(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
@@ -203,19 +203,18 @@ def test_interrupted_renaming_is_made_good(tmp_path, monkeypatch):
     find_benchmark("SYNTHETIC").read_split(tmp_path)
 
 
-@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.usefixtures("blank_images")
 def test_another_version_replaces_the_old_one_under_new_names(tmp_path, monkeypatch):
     synthetic.write_synthetic(tmp_path)
     old = pixels(tmp_path)
     monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
     synthetic.write_synthetic(tmp_path)
     assert len(pixels(tmp_path)) == len(old)
-    assert (
-        not old.keys() & pixels(tmp_path).keys()
-    )  # else a feature store of the old pictures would still be valid
+    # Otherwise a feature store of the old images would still be valid.
+    assert not old.keys() & pixels(tmp_path).keys()
 
 
-def test_a_folder_that_cannot_be_written_is_the_users_fault(tmp_path):
+def test_a_folder_that_is_not_writable(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         synthetic.write_synthetic(tmp_path / "file" / "data")

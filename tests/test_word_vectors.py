@@ -1,4 +1,4 @@
-"""Attribute vectors from files of word vectors: the naming rules, every format, and what is said of a damaged file."""
+"""Attribute vectors from word vectors: the naming rules, every format, and damaged files."""
 
 import gzip
 import pickle
@@ -77,7 +77,7 @@ class TestSums:
     def test_too_few_words_are_known(self, names):
         with pytest.raises(
             DataError,
-            match="x does not know the words of the attributes: expected at least half of",
+            match="x lacks most words of the attribute names: expected at least half of",
         ):
             sum_of_words(names, OF, "x")
 
@@ -113,7 +113,7 @@ class TestWordFiles:
     @pytest.mark.parametrize("name", CONTENTS)
     @pytest.mark.parametrize("block", [16, 1 << 20])
     def test_formats(self, tmp_path, monkeypatch, name, block):
-        monkeypatch.setattr(word_files, "_BLOCK", block)
+        monkeypatch.setattr(word_files, "_BLOCK_BYTES", block)
         path = tmp_path / name
         path.write_bytes(CONTENTS[name])
         self.check(path)
@@ -129,7 +129,7 @@ class TestWordFiles:
         for word, vector in found.items():
             np.testing.assert_allclose(vector, OF[word], rtol=1e-6)
 
-    def test_words_with_spaces_and_words_that_stand_twice(self, tmp_path):
+    def test_words_with_spaces_and_repeated_words(self, tmp_path):
         path = tmp_path / "glove.txt"
         path.write_bytes(text() + b"long name@domain.com 1 2 3 4 5 6 7\nred 1 2 3 4 5 6 7\n")
         np.testing.assert_allclose(
@@ -140,33 +140,33 @@ class TestWordFiles:
         (tmp_path / "x.txt").write_bytes(text() + b"later not numbers at all x y z")
         assert list(read_words(tmp_path / "x.txt", {"tail"})) == ["tail"]
 
-    @pytest.mark.parametrize("ending", ["txt", "bin"])
-    def test_a_file_is_never_in_memory(self, tmp_path, ending):
+    @pytest.mark.parametrize("suffix", ["txt", "bin"])
+    def test_a_file_is_never_completely_in_memory(self, tmp_path, suffix):
         word, values = b"w%d", np.ones(100, dtype=np.float32)
-        row = b" 1" * 100 + b"\n" if ending == "txt" else b" " + values.tobytes()
+        row = b" 1" * 100 + b"\n" if suffix == "txt" else b" " + values.tobytes()
         header = b"40000 100\n"
-        (tmp_path / f"x.{ending}").write_bytes(
+        (tmp_path / f"x.{suffix}").write_bytes(
             header + b"".join(word % number + row for number in range(40_000))
         )
         tracemalloc.start()
-        found = read_words(tmp_path / f"x.{ending}", {"w7", "w39999"})
+        found = read_words(tmp_path / f"x.{suffix}", {"w7", "w39999"})
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert [*map(sum, found.values())] == [100, 100]
-        assert peak < 4_000_000 < (tmp_path / f"x.{ending}").stat().st_size
+        assert peak < 4_000_000 < (tmp_path / f"x.{suffix}").stat().st_size
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("x.txt", b"", "does not begin as a table"),
-            ("x.txt", b"\n\n", "does not begin as a table"),
+            ("x.txt", b"", "does not begin like a table"),
+            ("x.txt", b"\n\n", "does not begin like a table"),
             ("x.txt", text() + b"nowhere 1 2\n", "line 9 has 2 numbers, not 7"),
             ("x.vec", text(b"8 7\n") + b"nowhere 1 2\n", "line 10 has 2 numbers, not 7"),
             ("x.txt", text() + b"nowhere 1 2 3 4 5 6 x\n", "could not convert"),
             ("x.vec", b"8 x\n", "invalid literal"),
             ("x.bin", b"", "not enough values"),
-            ("x.bin", b"8 0\n", "does not begin as a table"),
-            ("x.bin", b"8 999999999999\n", "does not begin as a table"),
+            ("x.bin", b"8 0\n", "does not begin like a table"),
+            ("x.bin", b"8 999999999999\n", "does not begin like a table"),
             ("x.bin", binary()[:-9], "ends after 7 of 8 words"),
             ("x.bin", text(), "does not begin|invalid literal|not enough|too many"),
             ("x.txt.gz", text(), "gzip"),
@@ -197,7 +197,7 @@ class TestWordFiles:
 
     def test_not_a_number(self, tmp_path):
         (tmp_path / "x.txt").write_bytes(b"red 1 nan\n")
-        with pytest.raises(DataError, match=r"x.txt holds NaN"):
+        with pytest.raises(DataError, match=r"x.txt contains NaN"):
             read_words(tmp_path / "x.txt", {"red"})
 
     def test_missing(self, tmp_path):
@@ -207,7 +207,7 @@ class TestWordFiles:
 
 class TestTables:
     @pytest.mark.parametrize("name", ["x.npy", "x.npz"])
-    def test_numpy_files_are_read_as_pickles_are(self, tmp_path, name):
+    def test_numpy_files_are_read_like_pickles(self, tmp_path, name):
         table = np.random.default_rng(0).standard_normal((K, 3))
         (np.save if name == "x.npy" else np.savez)(tmp_path / name, table)
         np.testing.assert_array_equal(
@@ -231,7 +231,7 @@ class TestTables:
             read(path, {"red"})
         assert not trace.exists()
 
-    def test_code_under_a_false_ending_does_not_run(self, tmp_path):
+    def test_code_in_a_file_with_a_wrong_suffix_does_not_run(self, tmp_path):
         trace = tmp_path / "trace"
         for name in ("x.npy", "x.npz", "x.txt", "x.bin", "x.pkl", "x.model"):
             (tmp_path / name).write_bytes(pickle.dumps(Exploit(trace)))
@@ -256,7 +256,7 @@ class TestTables:
 
 
 class Named:
-    """A benchmark with these attributes."""
+    """A benchmark with the given attribute names."""
 
     def __init__(self, *names):
         self.names = names
@@ -269,18 +269,18 @@ class Named:
 
 
 class TestSemantics:
-    def read(self, data_dir, word_vectors, benchmark=MINI):
-        source = SemanticsConfig(
+    def load(self, data_dir, word_vectors, benchmark=MINI):
+        config = SemanticsConfig(
             word_vectors, word_vector_dim=9, clamp_negative=False, shuffle_seed=None
         )
-        return source.read(
+        return config.load(
             MINI.read_split(data_dir), benchmark, data_dir, "trainval", "test_unseen"
         )
 
     def test_from_a_word_file(self, data_dir):
         (data_dir / "glove.txt").write_bytes(text())
         names = ("red::wing", "long beak", "the", "Tail", "nowhere", "naïve")
-        semantics = self.read(data_dir, "glove.txt", Named(*names))
+        semantics = self.load(data_dir, "glove.txt", Named(*names))
         expected_KE = [
             OF["red"] + OF["wing"],
             OF["long"] + OF["beak"],
@@ -301,7 +301,7 @@ class TestSemantics:
     def test_from_a_table_anywhere(self, data_dir, tmp_path):
         table = np.ones((K, 3))
         np.save(tmp_path / "table.npy", table)
-        semantics = self.read(data_dir, str(tmp_path / "table.npy"))
+        semantics = self.load(data_dir, str(tmp_path / "table.npy"))
         np.testing.assert_array_equal(semantics.attribute_vectors_KE, table)
         assert semantics.word_vectors["file"] == "table.npy"
         assert (
@@ -310,14 +310,14 @@ class TestSemantics:
         )
 
     def test_from_scratch(self, data_dir):
-        semantics = self.read(data_dir, None)
+        semantics = self.load(data_dir, None)
         assert (semantics.attribute_vectors_KE, semantics.word_dim) == (None, 9)
         assert semantics.word_vectors == {"file": "learned from scratch"}
 
-    def test_names_are_not_at_hand(self, data_dir):
+    def test_attribute_names_are_missing(self, data_dir):
         (data_dir / "glove.txt").write_bytes(text())
         with pytest.raises(
             DataError,
-            match=f"names of MINI's attributes are not at hand: expected {K} in a list of them",
+            match=f"names of MINI's attributes are missing: expected {K} names",
         ):
-            self.read(data_dir, "glove.txt")
+            self.load(data_dir, "glove.txt")

@@ -1,1 +1,1 @@
-"""Damaged and hostile files of every format that the package reads; read by tests/test_mutations.py."""
+"""Damaged and hostile files of every format that the package reads, for tests/test_mutations.py."""

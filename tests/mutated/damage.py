@@ -1,4 +1,4 @@
-"""Seeded damage: what cables, disks and editors do to files."""
+"""Seeded damage like that of broken transfers, disks and editors."""
 
 
 def flip(data, rng):
@@ -34,13 +34,15 @@ KINDS = (flip, flip, overwrite, blank, drop, repeat, cut)
 
 
 def damaged(data, rng):
-    """Damages data anywhere, or near its begin or its end, where formats keep their tables; says how."""
+    """Damages data anywhere, or near its start or end, where formats keep their tables.
+
+    Returns:
+        Name of the damage, and the damaged data.
+    """
     kind, n = rng.choice(KINDS), len(data)
-    start, end = (
-        (0, n)
-        if kind is cut
-        else rng.choice([(0, n), (0, n), (0, min(n, 200)), (max(0, n - 200), n)])
-    )
+    start, end = 0, n
+    if kind is not cut:
+        start, end = rng.choice([(0, n), (0, n), (0, min(n, 200)), (max(0, n - 200), n)])
     middle = bytearray(data[start:end])
     kind(middle, rng)
     return kind.__name__, data[:start] + bytes(middle) + data[end:]

@@ -1,4 +1,4 @@
-"""What a file format is to the tests."""
+"""Description of a file format for the tests."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-Content = bytes | Callable[[Path], object]  # of a file, or what makes the file
-TRACE = "trace"  # the folder that appears, relative to the case's, where a reader runs code
+Content = bytes | Callable[[Path], object]  # content of a file, or a function that creates it
+TRACE = "trace"  # folder, relative to the case's, that appears if a reader runs code
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,14 @@ class Format:
     """A file format of the package.
 
     Attributes:
-        name: Names it in failures.
+        name: Name for failure messages.
         files: Intact files by name.
-        read: Reads them from a folder as the package does.
-        can_be_right: Whether what was read from damaged files has the right form, maybe with other numbers.
-        hostile: Cases made by hand: a name, and the files that are put in place of intact ones.
-        spoiled: The files to be damaged; all where none is named.
-        megabytes: What reading a case may take.
+        read: Function that reads the files from a folder like the package.
+        can_be_right: Function that says whether a value read from damaged files has the right form,
+            with other numbers at most.
+        hostile: Cases made by hand: name, and the files that replace intact ones.
+        spoiled: Names of the files to damage; all if empty.
+        megabytes: Memory limit for reading a case.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Format:
 
 
 def of_one_file(name, data, read, can_be_right, hostile=(), **others):
-    """A format of a single file; `read` gets its path."""
+    """Returns a format of a single file; `read` gets its path."""
     cases = [(case, {name: content}) for case, content in hostile]
     return Format(
         name, {name: data}, functools.partial(_read_one, read, name), can_be_right, cases, **others
@@ -48,7 +49,7 @@ def _read_one(read, name, folder):
 
 
 def is_array(value, dtype, shape):
-    """Whether it is a finite array; None stands for any length above zero."""
+    """Whether a value is a finite array; None in `shape` stands for any length above zero."""
     return (
         type(value) is np.ndarray
         and value.dtype == dtype

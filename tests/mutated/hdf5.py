@@ -1,4 +1,4 @@
-"""Official feature files."""
+"""Published feature files."""
 
 import h5py
 import numpy as np
@@ -7,7 +7,7 @@ from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
 from tests.miniature import N, write_split
 from tests.mutated.format import is_array, of_one_file
-from tests.test_official_hdf5 import MAPS_NDHW, SOURCE, D, H, W, write_hdf5
+from tests.test_published_hdf5 import MAPS_NDHW, SOURCE, D, H, W, write_hdf5
 
 _SHAPE = MAPS_NDHW.shape
 
@@ -16,9 +16,9 @@ def formats(folder):
     split = read_proposed_split(write_split(folder))
 
     def read(path):
-        official = PublishedFeatures(path, SOURCE, "images")
-        official.check_split(split)
-        return official.gather(np.arange(N))
+        published = PublishedFeatures(path, SOURCE, "images")
+        published.check_split(split)
+        return published.gather(np.arange(N))
 
     def made(**changes):
         path = folder / "made.hdf5"
@@ -41,7 +41,7 @@ def formats(folder):
 
 
 def _changes(split):
-    """Names, and arguments of `write_hdf5` or what makes a key."""
+    """Yields names, and arguments of `write_hdf5` or functions that create a key."""
     for dtype in ("i4", "u1", "c8", "S4", "?", "f8", "f2", ">f4", "g"):
         yield f"maps {dtype}", {"maps": MAPS_NDHW.astype(dtype)}
     yield "other keys", {"maps": None, "features": MAPS_NDHW}
@@ -54,23 +54,19 @@ def _changes(split):
         yield f"a list, {name}", {"trainval_loc": make}
     for key, values in (("labels", split.labels_N), ("trainval_loc", split.indices["trainval"])):
         for name, changed in (
-            *[
-                ("nan", values * np.nan),
-                ("complex", values * 1j),
-                ("halves", values + 0.5),
-                ("texts", ["a"] * N),
-            ],
-            *[
-                ("records", np.zeros(N, [("a", "i8")])),
-                ("unsigned", values.astype("u8")),
-                ("empty", []),
-            ],
+            ("nan", values * np.nan),
+            ("complex", values * 1j),
+            ("halves", values + 0.5),
+            ("texts", ["a"] * N),
+            ("records", np.zeros(N, [("a", "i8")])),
+            ("unsigned", values.astype("u8")),
+            ("empty", []),
         ):
             yield f"{key} {name}", {key: changed}
 
 
 def _values():
-    """Values that are no arrays, that are elsewhere, or that are not there."""
+    """Yields functions that create wrong values: no array, data in other files, or no data."""
     outside = {"shape": _SHAPE, "dtype": "f4"}
     yield "group", lambda file, key: file.create_group(key)
     yield "type", lambda file, key: file.__setitem__(key, np.dtype("f4"))

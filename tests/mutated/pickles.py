@@ -1,4 +1,4 @@
-"""Pickles with code in them, in all protocols and by all opcodes that can call, and such as eat memory."""
+"""Pickles that contain code, in all protocols and with all calling opcodes, or need much memory."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from tests.mutated.format import TRACE
 
 
 class Evaluated:
-    """Unpickling it would evaluate a text."""
+    """Unpickling an instance would evaluate a text."""
 
     def __reduce__(self):
         return (eval, (f"__import__('os').mkdir({TRACE!r})",))
@@ -24,7 +24,7 @@ class _Persistent(pickle.Pickler):
 
 
 def pickles():
-    """Names and contents."""
+    """Yields names and contents."""
     array = np.array([[Exploit(TRACE)]], dtype=object)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         yield f"code, protocol {protocol}", pickle.dumps(Exploit(TRACE), protocol)
@@ -45,14 +45,13 @@ def _persistent(protocol):
 def _opcodes():
     trace = TRACE.encode()
     for module, name in (
-        *[
-            ("os", "mkdir"),
-            ("posix", "mkdir"),
-            ("builtins", "getattr"),
-            ("numpy", "load"),
-            ("numpy", "os.mkdir"),
-        ],
-        *[("numpy.core.multiarray", "scalar.__self__"), ("numpy", "ndarray.__init__.__globals__")],
+        ("os", "mkdir"),
+        ("posix", "mkdir"),
+        ("builtins", "getattr"),
+        ("numpy", "load"),
+        ("numpy", "os.mkdir"),
+        ("numpy.core.multiarray", "scalar.__self__"),
+        ("numpy", "ndarray.__init__.__globals__"),
     ):
         yield (
             f"stack global {name}",
@@ -70,6 +69,7 @@ def _opcodes():
     )
     yield "state of a class", b"\x80\x02cnumpy\nndarray\nN}X\x04\x00\x00\x00nameK\x01s\x86b."
     yield "codec", b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00xX\x05\x00\x00\x00rot13\x86R."
+    yield "dtype with false flags", _false_flags()
     yield "memory as it is", b"\x80\x02cnumpy\nndarray\nK\x06K\x05\x86U\x02f8\x86R."
 
 
@@ -83,6 +83,25 @@ def _hungry():
     yield "deep", b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."
     yield "wide", b"\x80\x02](" + b"(22222222t" * 40 + b"."
     yield "long bytes", b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"."
+
+
+class _WithState:
+    """Pickled as a call with the given arguments, followed by the given state."""
+
+    def __init__(self, call, arguments, state):
+        self.parts = (call, arguments, state)
+
+    def __reduce__(self):
+        return self.parts
+
+
+def _false_flags():
+    """An object array whose dtype claims to hold plain bytes: NumPy would use them as pointers."""
+    has_references = 1  # without the flag that objects are pickled one by one
+    state = (3, "|", None, None, None, -1, -1, has_references)
+    dtype = _WithState(np.dtype, ("O8", False, True), state)
+    array = _WithState(*np.zeros(1).__reduce__()[:2], (1, (6, 5), dtype, False, b"A" * 240))
+    return pickle.dumps(array, 2)
 
 
 def _text(text):

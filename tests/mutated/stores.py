@@ -50,27 +50,23 @@ def _is_store(value):
 def _manifests(intact):
     content = json.loads(intact)
     for shape in (
-        *[
-            [],
-            [N, 4],
-            [N, 4, 12, 1],
-            [float(N), 4.0, 12.0],
-            ["96", 4, 12],
-            None,
-            5,
-            "abc",
-            [-1, 4, 12],
-            {"a": 1},
-        ],
-        *[
-            [10**30, 4, 12],
-            [10**12, 4, 12],
-            [True, 4, 12],
-            [N, 4, None],
-            [[N], 4, 12],
-            [1e400, 1, 1],
-            [N, 2, 24],
-        ],
+        [],
+        [N, 4],
+        [N, 4, 12, 1],
+        [float(N), 4.0, 12.0],
+        ["96", 4, 12],
+        None,
+        5,
+        "abc",
+        [-1, 4, 12],
+        {"a": 1},
+        [10**30, 4, 12],
+        [10**12, 4, 12],
+        [True, 4, 12],
+        [N, 4, None],
+        [[N], 4, 12],
+        [1e400, 1, 1],
+        [N, 2, 24],
     ):
         yield f"shape {str(shape)[:30]}", _json(content | {"shape": shape})
     values = (

@@ -38,7 +38,7 @@ def formats(folder):
 
 
 def _attribute_vectors(path):
-    """As SemanticsConfig makes them."""
+    """Makes attribute vectors like SemanticsConfig."""
     if not is_word_file(path):
         return read_word_vectors(path, K)
     return sum_of_words([(word,) for word in WORDS], read_words(path, WORDS), path)[0]
@@ -87,7 +87,7 @@ def _wrong_tables():
 
 
 def npy(descr="<f8", shape="(6, 5)", data=bytes(240), version=1, header=None):
-    """A .npy file of whatever header."""
+    """Returns a .npy file with any header."""
     text = (
         header or f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}"
     ).encode() + b"\n"
@@ -101,17 +101,20 @@ def npy(descr="<f8", shape="(6, 5)", data=bytes(240), version=1, header=None):
 
 
 def npys():
-    """.npy files with false headers, and with code."""
+    """Yields .npy files with false headers, and with code."""
     for shape in (
-        *[
-            "(6, -5)",
-            "(-1, 5)",
-            "(10**9, 10**9)",
-            "(1000000000, 1000000000)",
-            "(4611686018427387904, 8)",
-            "(6, 5.0)",
-        ],
-        *["6", "(True, 5)", "(6, 1000000000)", "(" + "1, " * 70 + ")", "()", "(0, 5)"],
+        "(6, -5)",
+        "(-1, 5)",
+        "(10**9, 10**9)",
+        "(1000000000, 1000000000)",
+        "(4611686018427387904, 8)",
+        "(6, 5.0)",
+        "6",
+        "(True, 5)",
+        "(6, 1000000000)",
+        "(" + "1, " * 70 + ")",
+        "()",
+        "(0, 5)",
     ):
         yield f"shape {shape[:30]}", npy(shape=shape)
     for descr in (
@@ -130,24 +133,22 @@ def npys():
     ):
         yield f"type {descr}", npy(descr=descr)
     for header in (
-        *[
-            " ",
-            "{",
-            "(" * 3000,
-            "{'a': 1, 2: 3}",
-            "[1]",
-            "{'a':" * 90,
-            "\x0b",
-            "0L",
-            "'",
-            "'''",
-            " \t1\n  2\n 3",
-        ],
-        *[
-            " " * 60_000,
-            "{'descr': [('a', '<f8'), ('b', '|O')], 'fortran_order': False, 'shape': (6, 5)}",
-        ],
-        *["{'descr': '<f8', 'fortran_order': 1, 'shape': (6, 5)}", "f()", "-" * 5000 + "1"],
+        " ",
+        "{",
+        "(" * 3000,
+        "{'a': 1, 2: 3}",
+        "[1]",
+        "{'a':" * 90,
+        "\x0b",
+        "0L",
+        "'",
+        "'''",
+        " \t1\n  2\n 3",
+        " " * 60_000,
+        "{'descr': [('a', '<f8'), ('b', '|O')], 'fortran_order': False, 'shape': (6, 5)}",
+        "{'descr': '<f8', 'fortran_order': 1, 'shape': (6, 5)}",
+        "f()",
+        "-" * 5000 + "1",
     ):
         yield f"header {header[:40]!r}", npy(header=header)
     yield "header of Python 2", npy(shape="(6L, 5L)")
@@ -159,7 +160,7 @@ def npys():
 
 
 def _npzs():
-    """.npz files with false members, and with code."""
+    """Yields .npz files with false members, and with code."""
     names = npy("<U1", "(6,)", data=_NAMES)
     yield "code", saved(np.savez, np.array([[Exploit(TRACE)]], dtype=object))
     yield "two arrays", saved(np.savez, np.eye(6), np.eye(6))
@@ -186,7 +187,7 @@ def _npzs():
 
 
 def zipped(members, method=zipfile.ZIP_DEFLATED):
-    """A zip archive in memory."""
+    """Returns a zip archive."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in members.items():
@@ -195,7 +196,7 @@ def zipped(members, method=zipfile.ZIP_DEFLATED):
 
 
 def zip_bomb(members, name, head, megabytes):
-    """A zip archive with one more member, a head and then zeros, made without deflating them all."""
+    """Returns a zip archive with a member of a head and many zeros, compressed block by block."""
     block, packer = bytes(2**20), zlib.compressobj(wbits=-15)
     start = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
     zeros = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -213,7 +214,7 @@ def zip_bomb(members, name, head, megabytes):
 
 
 def saved(save, *arrays, **named):
-    """What NumPy writes."""
+    """Returns the file that NumPy writes."""
     file = io.BytesIO()
     save(file, *arrays, **named)
     return file.getvalue()

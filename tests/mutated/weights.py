@@ -56,14 +56,17 @@ def formats(folder):
 
 
 def packed(content, **options):
-    """What torch.save writes."""
+    """Returns the file that torch.save writes."""
     file = io.BytesIO()
     torch.save(content, file, **options)
     return file.getvalue()
 
 
 def _packed_in_old_format(state):
-    """The old format of always the same bytes: it is sorted by the addresses of memory, so there is only one here."""
+    """Returns a file in the old format, always of the same bytes.
+
+    PyTorch sorts its storages by memory address, so all tensors share one storage here.
+    """
     floats = {name: value for name, value in state.items() if value.is_floating_point()}
     parts = torch.cat([value.flatten() for value in floats.values()]).split(
         [value.numel() for value in floats.values()]
@@ -86,29 +89,26 @@ def _is_like(state):
 
 
 def _states(state):
-    """Weights of other kinds, or not finite."""
+    """Yields weights of other kinds, or with values that are not finite."""
     first = next(iter(state))
     value = state[first]
     for other in (
-        *[
-            1,
-            None,
-            "x",
-            [1.0],
-            value.double() * 1e300,
-            value * torch.nan,
-            value.long(),
-            value > 0,
-            value.half(),
-        ],
-        *[
-            value.to(torch.complex64),
-            value.to_sparse(),
-            value.to("meta"),
-            value.transpose(0, 1),
-            nn.Parameter(value),
-        ],
-        *[torch.ones(1).expand(10**6, 10**6), torch.ones(1).expand(value.shape)],
+        1,
+        None,
+        "x",
+        [1.0],
+        value.double() * 1e300,
+        value * torch.nan,
+        value.long(),
+        value > 0,
+        value.half(),
+        value.to(torch.complex64),
+        value.to_sparse(),
+        value.to("meta"),
+        value.transpose(0, 1),
+        nn.Parameter(value),
+        torch.ones(1).expand(10**6, 10**6),
+        torch.ones(1).expand(value.shape),
     ):
         yield f"value {type(other).__name__} {getattr(other, 'dtype', '')}", state | {first: other}
     for whole in (
@@ -138,14 +138,12 @@ def _pickles():
 
 
 def _checkpoint(state):
-    """As Lightning writes it."""
+    """Returns a checkpoint like Lightning's."""
     return {
-        **{
-            "epoch": 1,
-            "global_step": 12,
-            "pytorch-lightning_version": "2.6.0",
-            "state_dict": state,
-        },
+        "epoch": 1,
+        "global_step": 12,
+        "pytorch-lightning_version": "2.6.0",
+        "state_dict": state,
         "loops": {"fit_loop": {"state_dict": {}}},
         "callbacks": {"RandomState": {"numpy": [1, 2], "torch": torch.zeros(9, dtype=torch.uint8)}},
         "optimizer_states": [
@@ -164,7 +162,7 @@ def _checkpoints(state):
 
 
 def _safetensors(intact):
-    """Files with false headers."""
+    """Yields files with false headers."""
     (length,) = struct.unpack("<Q", intact[:8])
     header, data = json.loads(intact[8 : 8 + length]), intact[8 + length :]
     first = min(header.keys() - {"__metadata__"})

@@ -218,7 +218,7 @@ class ZSLDataModule(lightning.LightningDataModule):
                 both seen and unseen.
         """
         splits = self.train_split, UNSEEN_SPLIT[self.train_split]
-        return self.semantics_config.read(split, self.benchmark, self.data_dir, *splits)
+        return self.semantics_config.load(split, self.benchmark, self.data_dir, *splits)
 
     def batches(
         self, splits: str | Sequence[str], *, size: int, steps: int | None = None, seed: int = 0

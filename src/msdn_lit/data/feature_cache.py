@@ -1,8 +1,8 @@
-"""Where region features are while a model trains: on disk, in RAM, or on the GPU.
+"""Location of region features during training: disk, RAM or GPU.
 
-A store on disk is memory-mapped: what was read lies in the system's page cache, which all processes of a machine share,
-so that no DDP rank holds a copy of its own. "ram" reads the store into that cache ahead of training. "gpu" holds it on
-the device, and batches are gathered there.
+A store on disk is memory-mapped. The data that were read stay in the system's page cache, which all
+processes of a machine share, so no DDP rank needs its own copy. "ram" reads the store into that
+cache ahead of training. "gpu" copies it to the device and gathers batches there.
 """
 
 import threading
@@ -20,17 +20,17 @@ from msdn_lit.data.features.store import Manifest
 from msdn_lit.errors import ConfigError
 
 FEATURE_CACHES = ("auto", "disk", "ram", "gpu")
-RAM_SHARE, GPU_SHARE = (
-    0.5,
-    0.6,
-)  # of what is free: the rest is for the model, its activations and other programs
+# Fraction of the free memory that the features may take. The rest is for the model, its activations
+# and other programs.
+RAM_SHARE = 0.5
+GPU_SHARE = 0.6
 _CHUNK_BYTES = 64 * 2**20
 
 Gather = Callable[[NDArray[np.int64]], Tensor]
 
 
 class Regions(Protocol):
-    """An opened feature store or official feature file."""
+    """An opened feature store or published feature file."""
 
     manifest: Manifest
     path: Path
@@ -40,18 +40,18 @@ class Regions(Protocol):
 
 
 def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
-    """Chooses the fastest place that has room for the features.
+    """Chooses the fastest cache that has room for the features.
 
     Args:
-        wanted: "disk", "ram" or "gpu" to have it so; "auto" to choose by what is free.
-        num_bytes: Size of the features.
-        device: Where training computes.
+        wanted: "disk", "ram" or "gpu" for this cache; "auto" for a choice by free memory.
+        num_bytes: Size of the features, bytes.
+        device: Device of the training.
 
     Returns:
         "disk", "ram" or "gpu".
 
     Raises:
-        ConfigError: There is no such place, or no GPU.
+        ConfigError: There is no such cache, or no GPU.
     """
     if wanted not in FEATURE_CACHES:
         raise ConfigError(
@@ -60,9 +60,10 @@ def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
             found=wanted,
         )
     if wanted == "gpu" and device.type == "cpu":
-        action = "Use data.feature_cache=auto."
         raise ConfigError(
-            "data.feature_cache=gpu needs a GPU", found=f"a trainer on {device}", action=action
+            "data.feature_cache=gpu needs a GPU",
+            found=f"a trainer on {device}",
+            action="Use data.feature_cache=auto.",
         )
     if wanted != "auto":
         return wanted
@@ -72,12 +73,15 @@ def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
 
 
 def gather_from_disk(regions: Regions) -> Gather:
-    """Gathers from the file, batch by batch."""
+    """Returns a function that reads each batch from the file."""
     return lambda rows: torch.from_numpy(regions.gather(rows))
 
 
 def gather_from_ram(regions: Regions) -> Gather:
-    """Gathers from the file while a thread reads it into the page cache: training need not wait for it."""
+    """Returns a function that reads each batch from the file, which a thread reads ahead.
+
+    The thread fills the page cache; training does not wait for it.
+    """
     threading.Thread(
         target=_read_through, args=(regions.path,), daemon=True, name="read-ahead"
     ).start()
@@ -85,18 +89,18 @@ def gather_from_ram(regions: Regions) -> Gather:
 
 
 def gather_from_gpu(regions: Regions, device: torch.device) -> Gather:
-    """Copies all features onto a device, piece by piece, and gathers there.
+    """Copies all features to a device in chunks; returns a function that gathers there.
 
     Raises:
-        ConfigError: They do not fit.
+        ConfigError: The device has too little memory.
     """
     N, R, D = regions.manifest.shape
     try:
         regions_NRD = torch.empty(N, R, D, dtype=torch.float16, device=device)
     except torch.OutOfMemoryError as error:
-        action = "Use data.feature_cache=ram or disk."
         raise ConfigError(
-            f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}", action=action
+            f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}",
+            action="Use data.feature_cache=ram or disk.",
         ) from error
     step = max(1, _CHUNK_BYTES // (2 * R * D))
     for start in range(0, N, step):

@@ -1,17 +1,17 @@
-"""Inspection of the benchmarks and feature stores on a machine."""
+"""Inventory of a machine: state of each benchmark's files and of each feature store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from msdn_lit.data.benchmarks.published import BENCHMARKS
-from msdn_lit.data.download.http import difference, silent
+from msdn_lit.data.download.checks import difference, silent
 from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.data.features.store import MANIFEST, FeatureStore
 from msdn_lit.data.features.writer import PLAN, hash_regions
 from msdn_lit.errors import DataError
 
-# Regions and channels of the files of conf/features, for the size of stores that do not exist yet.
+# Regions and channels of the configs in conf/features, to estimate the size of future stores.
 SHAPES = {
     "resnet101_448": (196, 2048),
     "resnet101_224": (49, 2048),
@@ -23,15 +23,15 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class BenchmarkState:
-    """What is there of a published benchmark.
+    """State of a published benchmark's files.
 
     Attributes:
-        name: E.g. "CUB".
-        num_images: Of the whole benchmark.
-        split: RunSettings of its split files, or what is wrong with them.
-        images: "11,788 of 11,788", or which part is missing.
-        word_vectors: "as published", "changed", "missing"; "none published".
-        is_complete: Whether features can be extracted.
+        name: Name of the benchmark, e.g. "CUB".
+        num_images: Number of images of the complete benchmark.
+        split: Variant of the split files, or a description of the problem.
+        images: Number of images found and expected, e.g. "11,788 of 11,788".
+        word_vectors: "as published", "changed", "missing" or "none published".
+        is_complete: True if all files for extracting features exist.
     """
 
     name: str
@@ -44,12 +44,12 @@ class BenchmarkState:
 
 @dataclass(frozen=True)
 class StoreState:
-    """A feature store.
+    """State of a feature store.
 
     Attributes:
-        name: Its folder.
-        shape: (N, R, D); None where it cannot be read.
-        state: "complete", "being made, or interrupted", or what is wrong.
+        name: Name of its folder.
+        shape: (N, R, D); None if it cannot be read.
+        state: "complete", "running or interrupted", or a description of the problem.
     """
 
     name: str
@@ -58,22 +58,20 @@ class StoreState:
 
 
 def inspect_benchmark(name: str, data_dir: Path) -> BenchmarkState:
-    """Looks at the files of a published benchmark without changing anything.
+    """Inspects the files of a published benchmark without changing anything.
 
     Args:
-        name: As msdn-fetch has it, e.g. "cub".
-        data_dir: The data folder.
+        name: Name for msdn-fetch, e.g. "cub".
+        data_dir: Data folder.
     """
     benchmark = BENCHMARKS[name.upper()]
     assert benchmark.sizes is not None
     try:
-        variant, has_split = benchmark.read_split(data_dir, allow_unknown=True).variant, True
+        variant = benchmark.read_split(data_dir, allow_unknown=True).variant
+        has_split = True
     except DataError as error:
-        folder = data_dir / "xlsa17" / "data" / benchmark.name
-        missing = [
-            name for name in ("att_splits.mat", "res101.mat") if not (folder / name).exists()
-        ]
-        variant, has_split = f"no {' and no '.join(missing)}" if missing else str(error), False
+        variant = _missing_splits(data_dir / "xlsa17" / "data" / benchmark.name) or str(error)
+        has_split = False
     counts = [
         count
         for source in SOURCES[name]
@@ -92,19 +90,18 @@ def inspect_benchmark(name: str, data_dir: Path) -> BenchmarkState:
 
 
 def inspect_stores(feature_dir: Path, *, verify: bool) -> Iterator[StoreState]:
-    """Looks at every feature store of a folder.
+    """Inspects every feature store in a folder.
 
     Args:
-        feature_dir: Holds the stores.
-        verify: Read all features and compare their hash with the manifest's.
+        feature_dir: Folder of the stores.
+        verify: If True, all features are read and their hash is compared with the manifest's.
     """
     for folder in sorted(feature_dir.iterdir()) if feature_dir.is_dir() else []:
         if (folder / MANIFEST).is_file():
             yield _inspect_store(folder, verify)
         elif (folder / PLAN).is_file():
-            yield StoreState(
-                folder.name, None, "being made, or interrupted: the same msdn-extract continues"
-            )
+            state = "running or interrupted: the same msdn-extract command continues"
+            yield StoreState(folder.name, None, state)
 
 
 def _inspect_store(folder: Path, verify: bool) -> StoreState:
@@ -112,15 +109,20 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
         manifest = FeatureStore(folder).manifest
     except DataError as error:
         return StoreState(folder.name, None, str(error))
-    state = "complete" + f", {len(manifest.skipped)} images left out" * bool(manifest.skipped)
+    parts = ["complete"]
+    if manifest.skipped:
+        parts.append(f"{len(manifest.skipped)} images skipped")
     if verify and manifest.regions_sha256:
         is_same = hash_regions(folder) == manifest.regions_sha256
-        state += (
-            ", verified"
-            if is_same
-            else f", but DAMAGED: remove {folder} and run msdn-extract again"
-        )
-    return StoreState(folder.name, manifest.shape, state)
+        damaged = f"but DAMAGED: remove {folder} and run msdn-extract again"
+        parts.append("verified" if is_same else damaged)
+    return StoreState(folder.name, manifest.shape, ", ".join(parts))
+
+
+def _missing_splits(folder: Path) -> str:
+    files = ("att_splits.mat", "res101.mat")
+    missing = [name for name in files if not (folder / name).exists()]
+    return f"no {' and no '.join(missing)}" if missing else ""
 
 
 def _counts(source: Source, data_dir: Path) -> list[tuple[int, int]]:

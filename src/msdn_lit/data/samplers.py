@@ -1,6 +1,7 @@
-"""How training batches are drawn: batch number `step` is a pure function of (seed, step).
+"""Plans of training batches: the batch of a step is a pure function of (seed, step).
 
-Nothing has to be saved to continue exactly: a resumed run asks for the steps that are left.
+Nothing has to be saved for an exact continuation: a resumed run computes the batches of the
+remaining steps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +15,19 @@ from msdn_lit.errors import ConfigError
 
 
 class BatchPlan(Protocol):
-    """Chooses the images of one training step."""
+    """Chooses the images of each training step."""
 
     def __call__(self, step: int) -> IntArray:
         """Returns positions within the training split, (B,)."""
 
 
 class UniformBatches:
-    """A fresh random subset at each step, without replacement (the release on CUB).
+    """A new random subset in each step, without replacement (the release on CUB).
 
     Args:
-        labels_N: Class of each training image; only its length matters here.
-        batch_size: Images per step.
-        seed: Of the whole sequence.
+        labels_N: Class of each training image; only its length matters.
+        batch_size: Images per step; at most all images.
+        seed: Random seed of the whole sequence.
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
@@ -35,17 +36,17 @@ class UniformBatches:
         self.batch_size = min(_positive(batch_size), self.num_images)
 
     def __call__(self, step: int) -> IntArray:
-        """Positions within the training split, (B,)."""
+        """Returns positions within the training split, (B,)."""
         return _generator(self.seed, step).choice(self.num_images, self.batch_size, replace=False)
 
 
 class ClassBalancedBatches:
-    """One random image of each of `batch_size` random classes (the release on SUN; on AWA2 all 40 seen classes).
+    """One random image of each of `batch_size` random classes (the release on SUN and AWA2).
 
     Args:
         labels_N: Class of each training image.
-        batch_size: Classes per step; at most as many as occur.
-        seed: Of the whole sequence.
+        batch_size: Classes per step; at most all classes, as on AWA2.
+        seed: Random seed of the whole sequence.
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
@@ -54,19 +55,19 @@ class ClassBalancedBatches:
         self.batch_size = min(_positive(batch_size), len(self.images_of))
 
     def __call__(self, step: int) -> IntArray:
-        """Positions within the training split, (B,)."""
+        """Returns positions within the training split, (B,)."""
         generator = _generator(self.seed, step)
         classes = generator.choice(len(self.images_of), self.batch_size, replace=False)
         return np.array([generator.choice(self.images_of[c]) for c in classes])
 
 
 class ShuffledEpochs:
-    """Shuffled passes over all images, as most of today's training; the last batch of a pass may be smaller.
+    """Shuffled epochs over all images; the last batch of an epoch may be smaller.
 
     Args:
-        labels_N: Class of each training image; only its length matters here.
+        labels_N: Class of each training image; only its length matters.
         batch_size: Images per step.
-        seed: Of the whole sequence.
+        seed: Random seed of the whole sequence.
     """
 
     def __init__(self, labels_N: IntArray, batch_size: int, seed: int) -> None:
@@ -74,50 +75,48 @@ class ShuffledEpochs:
         self.batch_size = _positive(batch_size)
         self.seed = seed
         self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)  # of the pass that was drawn from last
+        self._order = np.empty(0, dtype=np.int64)  # order of the images in epoch `_epoch`
 
     def __call__(self, step: int) -> IntArray:
-        """Positions within the training split, (B,)."""
+        """Returns positions within the training split, (B,)."""
         epoch, position = divmod(step, -(-self.num_images // self.batch_size))
         if self._epoch != epoch:
-            self._epoch, self._order = (
-                epoch,
-                _generator(self.seed, epoch).permutation(self.num_images),
-            )
+            self._epoch = epoch
+            self._order = _generator(self.seed, epoch).permutation(self.num_images)
         return self._order[position * self.batch_size :][: self.batch_size]
 
 
 class StackedBatches:
-    """The batches of several runs, one after the other.
+    """Concatenation of the batches of several runs.
 
     Args:
-        draws: One for each run; all give batches of one size.
+        plans: Plan of each run; all have the same batch size.
     """
 
-    def __init__(self, draws: Sequence[BatchPlan]) -> None:
-        self.draws = tuple(draws)
+    def __init__(self, plans: Sequence[BatchPlan]) -> None:
+        self.plans = tuple(plans)
 
     def __call__(self, step: int) -> IntArray:
-        """Positions within the training split, (number of runs * B,)."""
-        return np.concatenate([draw(step) for draw in self.draws])
+        """Returns positions within the training split, (number of runs * B,)."""
+        return np.concatenate([plan(step) for plan in self.plans])
 
 
 class StepSampler(Sampler[list[int]]):
     """Batch sampler over the steps of one run.
 
     Args:
-        draw: Chooses the images of a step.
-        first_step: Where to begin: 0, or the step of the checkpoint that is resumed.
-        num_steps: Steps of the whole run; this is the length, wherever it begins.
-        rank: Of this process; it takes every `world_size`-th image of each batch (of a batch with fewer images than
-            processes, a rank without a share takes the first).
+        plan: Plan of the batches.
+        first_step: First step: 0, or the step of the checkpoint that is resumed.
+        num_steps: Number of steps of the whole run; this is the length, whatever the first step.
+        rank: Rank of this process. It takes every `world_size`-th image of each batch; if a batch
+            has fewer images than processes, a rank without any takes the first image.
         world_size: Number of processes that share each batch.
     """
 
     def __init__(
-        self, draw: BatchPlan, first_step: int, num_steps: int, rank: int = 0, world_size: int = 1
+        self, plan: BatchPlan, first_step: int, num_steps: int, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.draw = draw
+        self.plan = plan
         self.first_step = first_step
         self.num_steps = num_steps
         self.rank = rank
@@ -128,7 +127,7 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
-            batch = self.draw(step)
+            batch = self.plan(step)
             share = batch[self.rank :: self.world_size]
             yield (share if len(share) else batch[:1]).tolist()
 

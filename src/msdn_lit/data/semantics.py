@@ -1,4 +1,4 @@
-"""What is known of the classes: their attributes, the attributes' word vectors, and which are seen."""
+"""Semantic side information: class attributes, attribute word vectors, seen and unseen classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,17 +20,21 @@ from msdn_lit.errors import DataError
 
 @dataclass(frozen=True)
 class Semantics:
-    """The side information of one ZSL problem; every size that a net needs comes from here.
+    """Semantic side information of one ZSL problem.
+
+    A net takes every size that it needs from here.
 
     Attributes:
         class_names: C names.
         class_attributes_CK: Class semantic vectors with unit rows, (C, K).
-        attribute_vectors_KE: Attribute word vectors as published, (K, E); None when they are learned from scratch.
+        attribute_vectors_KE: Attribute word vectors as published, (K, E); None if they are learned
+            from scratch.
         word_dim: E.
-        seen: Ids of the classes that training may use, ascending.
-        unseen: Ids of the classes to recognise without an example, ascending. Classes in neither are not candidates.
-        word_vectors: Where the attribute vectors come from, for the record: file, hash of the float32 (K, E) values,
-            words without a vector, attributes without any word that has one.
+        seen: Ids of the classes used in training, ascending.
+        unseen: Ids of the classes without training images, ascending. A class in neither list is
+            not a candidate.
+        word_vectors: Origin of the attribute vectors, for the run record: file, hash of the float32
+            (K, E) values, words without a vector, attributes without any known word.
     """
 
     class_names: tuple[str, ...]
@@ -64,25 +68,26 @@ class Semantics:
 
 
 class NamesAttributes(Protocol):
-    """What semantics need of a benchmark."""
+    """Part of a benchmark that semantics need."""
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
-        """Names of the attributes."""
+        """Returns the names of the attributes."""
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
-        """The words of each attribute's name."""
+        """Returns the words of each attribute's name."""
 
 
 @dataclass(frozen=True)
 class SemanticsConfig:
-    """Where semantics come from.
+    """Settings from which semantics are loaded.
 
     Attributes:
-        word_vectors: Table of attribute word vectors, or file of word vectors to make it of, below the data folder;
-            None learns them from scratch.
+        word_vectors: Table of attribute word vectors, or file of word vectors from which it is
+            made, below the data folder; None learns the vectors from scratch.
         word_vector_dim: E of vectors that are learned from scratch.
-        clamp_negative: Set negative class attributes to zero (AWA2).
-        shuffle_seed: A control: gives every class another one's attributes, so that T1 must fall to chance.
+        clamp_negative: If True, negative class attributes are set to zero (AWA2).
+        shuffle_seed: Seed of a control experiment in which every class gets the attributes of
+            another class, so that T1 must fall to chance; None for no shuffling.
     """
 
     word_vectors: str | None
@@ -90,7 +95,7 @@ class SemanticsConfig:
     clamp_negative: bool
     shuffle_seed: int | None
 
-    def read(
+    def load(
         self,
         split: ProposedSplit,
         benchmark: NamesAttributes,
@@ -98,17 +103,25 @@ class SemanticsConfig:
         seen_split: str,
         unseen_split: str,
     ) -> Semantics:
-        """Makes the semantics of a split whose seen and unseen classes are those of two of its parts.
+        """Loads the semantics of a benchmark.
+
+        Args:
+            split: Classes, images and splits.
+            benchmark: Names of the attributes.
+            data_dir: Data folder.
+            seen_split: Name of the split with the seen classes, e.g. "trainval".
+            unseen_split: Name of the split with the unseen classes, e.g. "test_unseen".
 
         Raises:
-            DataError: The word vectors are missing, damaged or of other attributes, or a class is both seen and unseen.
+            DataError: The word vectors are missing, damaged or of other attributes, or a class is
+                both seen and unseen.
         """
         seen, unseen = split.classes_of(seen_split), split.classes_of(unseen_split)
         shared = np.intersect1d(seen, unseen)
         if len(shared) or not len(unseen):
             raise DataError(
-                f"{split.folder}: {seen_split} and {unseen_split} do not make a zero-shot problem",
-                expected="unseen classes, and none that are seen",
+                f"{split.folder}: {seen_split} and {unseen_split} do not form a zero-shot problem",
+                expected="unseen classes that are not seen classes",
                 found=f"{len(unseen)} unseen, {len(shared)} of them seen",
             )
         attributes_CK = unit_class_attributes(
@@ -138,9 +151,8 @@ class SemanticsConfig:
         unknown: Words = ()
         if is_word_file(path):
             words = benchmark.attribute_words(data_dir, num_attributes)
-            vectors_KE, unknown = sum_of_words(
-                words, read_words(path, {word for name in words for word in name}), path
-            )
+            vector_of = read_words(path, {word for name in words for word in name})
+            vectors_KE, unknown = sum_of_words(words, vector_of, path)
         else:
             vectors_KE = read_word_vectors(path, num_attributes)
         names = benchmark.attribute_names(data_dir, num_attributes)
@@ -160,8 +172,9 @@ def unit_class_attributes(
     """L2-normalises the class semantic vectors.
 
     Args:
-        class_attributes_CK: As in the split file, (C, K).
-        clamp_negative: Set negative entries (AWA2's code for "not rated") to zero first, as the release does on AWA2.
+        class_attributes_CK: Class semantic vectors as in the split file, (C, K).
+        clamp_negative: If True, negative entries (AWA2's code for "not rated") are set to zero
+            first, as in the release on AWA2.
 
     Returns:
         Rows of length one; a row of zeros stays zero. (C, K).
@@ -177,8 +190,8 @@ def unit_class_attributes(
 def shuffle_class_attributes(
     class_attributes_CK: NDArray[np.float32], seed: int
 ) -> NDArray[np.float32]:
-    """Gives every class the attributes of another one: a control that leaves nothing to transfer."""
+    """Gives every class the attributes of another class, so that no knowledge can transfer."""
     order = np.random.default_rng(seed).permutation(len(class_attributes_CK))
-    deranged_CK = np.empty_like(class_attributes_CK)
-    deranged_CK[order] = class_attributes_CK[np.roll(order, 1)]
-    return deranged_CK
+    shuffled_CK = np.empty_like(class_attributes_CK)
+    shuffled_CK[order] = class_attributes_CK[np.roll(order, 1)]
+    return shuffled_CK

@@ -23,8 +23,8 @@ from msdn_lit.errors import (
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
 
+    from msdn_lit.data.download.checks import Progress
     from msdn_lit.data.download.fetcher import Fetcher
-    from msdn_lit.data.download.http import Progress
 
 INTERRUPTED = 130
 EXAMPLES = ("msdn-fetch cub --data-dir DATA", "msdn-fetch all --data-dir DATA --dry-run")

@@ -1,7 +1,7 @@
-"""The pictures of the synthetic benchmark: a bird of coloured parts before a cluttered background.
+"""Images of the synthetic benchmark: a bird of coloured parts on a cluttered background.
 
-A bird has a frame of its own: x towards the beak, y down, and half its body's length as the unit. A pose carries the
-frame into the picture. Everything random comes from one generator per picture.
+A bird has its own coordinate frame: x towards the beak, y down, half the length of the body as the
+unit. A pose maps the frame to the image. All random numbers come from one generator per image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]
 
-SIDE = 112  # pixels
-OVERSAMPLING = 3  # drawn so many times larger and averaged, for smooth edges
+SIDE = 112  # width and height of an image, pixels
+OVERSAMPLING = 3  # images are drawn so many times larger and averaged, for smooth edges
 PALETTE: dict[str, Colour] = {
     "red": (200, 45, 40),
     "yellow": (236, 200, 50),
@@ -24,7 +24,7 @@ PALETTE: dict[str, Colour] = {
     "black": (38, 36, 40),
 }
 PATTERNS = ("plain", "barred", "spotted")
-# Part: centre and radius in the bird's frame.
+# Part -> centre and radius in the bird's frame.
 PARTS = {
     "crown": ((0.92, -1.04), 0.22),
     "beak": ((1.44, -0.68), 0.13),
@@ -38,7 +38,14 @@ _LEAVES = ((72, 112, 62), (96, 132, 70), (124, 104, 66), (88, 96, 84), (140, 138
 
 @dataclass(frozen=True)
 class Landmark:
-    """Where a part lies in a picture: centre and radius in pixels, x right and y down from the top left corner."""
+    """Location of a part in an image.
+
+    Attributes:
+        part: Name of the part.
+        x: Centre, pixels to the right of the left edge.
+        y: Centre, pixels below the upper edge.
+        radius: Radius, pixels.
+    """
 
     part: str
     x: float
@@ -48,14 +55,14 @@ class Landmark:
 
 @dataclass(frozen=True)
 class Pose:
-    """A bird's place in a picture.
+    """Position, size and orientation of a bird in an image.
 
     Attributes:
-        x: Of the body's centre, pixels.
-        y: Of the body's centre, pixels.
-        scale: Half the body's length, pixels.
-        angle: Of the body against the horizontal, radians; positive lowers the beak.
-        facing: 1 looks to the right, -1 to the left.
+        x: Centre of the body, pixels.
+        y: Centre of the body, pixels.
+        scale: Half the length of the body, pixels.
+        angle: Angle between body and horizontal, radians; positive lowers the beak.
+        facing: 1 for a bird that looks to the right, -1 for the left.
     """
 
     x: float
@@ -64,14 +71,13 @@ class Pose:
     angle: float
     facing: int
 
-    def place(self, points_N2: Points) -> Points:
-        """Carries points from the bird's frame into the picture, pixels, (N, 2)."""
+    def to_image(self, points_N2: Points) -> Points:
+        """Maps points from the bird's frame to the image, pixels, (N, 2)."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        turned_N2 = points_N2 @ np.array([[cos, sin], [-sin, cos]])
-        placed: Points = turned_N2 * self.scale * np.array([self.facing, 1]) + np.array(
-            [self.x, self.y]
-        )
-        return placed
+        rotated_N2 = points_N2 @ np.array([[cos, sin], [-sin, cos]])
+        scaled_N2 = rotated_N2 * self.scale * np.array([self.facing, 1])
+        pixels_N2: Points = scaled_N2 + np.array([self.x, self.y])
+        return pixels_N2
 
 
 def draw_bird(
@@ -80,12 +86,12 @@ def draw_bird(
     """Draws one bird.
 
     Args:
-        colours: Name in the palette of each part's colour.
-        pattern: Of the wing, one of `PATTERNS`.
-        generator: Of pose, background, light and noise.
+        colours: Part -> name of its colour in the palette.
+        pattern: Pattern of the wing, one of `PATTERNS`.
+        generator: Random generator for pose, background, light and noise.
 
     Returns:
-        The picture and where each part lies.
+        The image, and the location of each part.
     """
     image = Image.new("RGB", (SIDE * OVERSAMPLING, SIDE * OVERSAMPLING))
     pose = _random_pose(generator)
@@ -99,7 +105,7 @@ def draw_bird(
 
 
 def _landmarks(pose: Pose) -> list[Landmark]:
-    centres = pose.place(np.array([centre for centre, _ in PARTS.values()])).tolist()
+    centres = pose.to_image(np.array([centre for centre, _ in PARTS.values()])).tolist()
     return [
         Landmark(part, x, y, radius * pose.scale)
         for (part, (_, radius)), (x, y) in zip(PARTS.items(), centres, strict=True)
@@ -107,15 +113,15 @@ def _landmarks(pose: Pose) -> list[Landmark]:
 
 
 class _Canvas:
-    """Draws shapes of the bird's frame."""
+    """Draws shapes that are given in the bird's frame."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, pose: Pose) -> None:
         self.draw = draw
         self.pose = pose
 
     def polygon(self, points: Sequence[tuple[float, float]] | Points, colour: Colour) -> None:
-        placed_N2 = self.pose.place(np.asarray(points, dtype=np.float64)) * OVERSAMPLING
-        self.draw.polygon([(float(x), float(y)) for x, y in placed_N2], fill=colour)
+        pixels_N2 = self.pose.to_image(np.asarray(points, dtype=np.float64)) * OVERSAMPLING
+        self.draw.polygon([(float(x), float(y)) for x, y in pixels_N2], fill=colour)
 
     def oval(
         self,
@@ -134,7 +140,7 @@ def _oval(
     start: float = 0.0,
     end: float = 1.0,
 ) -> Points:
-    """Outline of an oval, or of the arc between two fractions of a turn, (N, 2)."""
+    """Returns the outline of an oval, or the arc between two fractions of a turn, (N, 2)."""
     turns = 2 * np.pi * np.linspace(start, end, 33)
     x, y = radii[0] * np.cos(turns), radii[1] * np.sin(turns)
     cos, sin = np.cos(tilt), np.sin(tilt)
@@ -148,7 +154,7 @@ def _random_pose(generator: np.random.Generator) -> Pose:
 
 
 def _draw_background(image: Image.Image, pose: Pose, generator: np.random.Generator) -> None:
-    """A sky or meadow, leaves out of focus, berries in the parts' colours, and the branch to sit on."""
+    """Draws a sky or meadow, blurred leaves, berries in the parts' colours, and a branch."""
     top_3, bottom_3 = generator.uniform(110, 200, size=(2, 3)) * np.array([0.9, 1.0, 0.95])
     ramp_H1 = np.linspace(0, 1, image.height)[:, None]
     rows_H3 = (top_3 * (1 - ramp_H1) + bottom_3 * ramp_H1).astype(np.uint8)
@@ -165,7 +171,7 @@ def _draw_background(image: Image.Image, pose: Pose, generator: np.random.Genera
     for _ in range(generator.integers(3, 8)):
         berry = _shade(PALETTE[str(generator.choice(list(PALETTE)))], generator)
         canvas.oval(_anywhere(generator), (0.032, 0.032), berry)
-    perch = pose.place(np.array([[0.1, 0.98]]))[0, 1] / SIDE
+    perch = pose.to_image(np.array([[0.1, 0.98]]))[0, 1] / SIDE
     canvas.polygon(
         [(0, perch - 0.02), (1, perch - 0.01), (1, perch + 0.02), (0, perch + 0.03)], (92, 72, 54)
     )
@@ -177,7 +183,7 @@ def _anywhere(generator: np.random.Generator) -> tuple[float, float]:
 
 
 def _draw_body(canvas: _Canvas, shades: Mapping[str, Colour], grey: Colour) -> None:
-    """Tail, legs, body and head in plumage grey, belly."""
+    """Draws legs, tail, body and head in plumage grey, belly."""
     for x in (0.0, 0.22):
         canvas.polygon([(x, 0.5), (x + 0.07, 0.5), (x + 0.1, 1.0), (x + 0.04, 1.0)], (70, 58, 50))
     canvas.polygon(
@@ -190,7 +196,7 @@ def _draw_body(canvas: _Canvas, shades: Mapping[str, Colour], grey: Colour) -> N
 
 
 def _draw_wing(canvas: _Canvas, colour: Colour, pattern: str) -> None:
-    """A wing with bars or spots that leave its centre free, light on dark plumage and dark on light."""
+    """Draws a wing; bars or spots leave its centre free and contrast with the plumage."""
     centre, tilt = PARTS["wing"][0], 0.2
     canvas.oval(centre, (0.72, 0.36), colour, tilt)
     mark: Colour = (36, 34, 38) if sum(colour) > 300 else (232, 228, 218)
@@ -212,7 +218,7 @@ def _draw_wing(canvas: _Canvas, colour: Colour, pattern: str) -> None:
 
 
 def _draw_head(canvas: _Canvas, shades: Mapping[str, Colour]) -> None:
-    """Beak, crown and eye."""
+    """Draws beak, crown and eye."""
     canvas.polygon([(1.26, -0.88), (1.86, -0.66), (1.26, -0.48)], shades["beak"])
     canvas.polygon(_oval((0.9, -0.78), (0.48, 0.46), 0.0, 0.5, 1.0), shades["crown"])
     canvas.polygon([(0.5, -0.9), (0.42, -1.3), (0.95, -1.15)], shades["crown"])
@@ -221,7 +227,7 @@ def _draw_head(canvas: _Canvas, shades: Mapping[str, Colour]) -> None:
 
 
 def _shade(colour: Colour, generator: np.random.Generator) -> Colour:
-    """The colour as one individual wears it."""
+    """Returns a random shade of a colour."""
     red, green, blue = (
         np.clip(np.array(colour) + generator.normal(0, 9, size=3), 0, 255).astype(int).tolist()
     )
@@ -229,7 +235,7 @@ def _shade(colour: Colour, generator: np.random.Generator) -> Colour:
 
 
 def _expose(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Light of some strength and tint, and the noise of a sensor."""
+    """Applies light of random strength and tint, and sensor noise."""
     light_3 = generator.uniform(0.8, 1.1) * generator.uniform(0.95, 1.05, size=3)
     noise_HW3 = generator.normal(0, 5, size=(*image.size, 3))
     return Image.fromarray(

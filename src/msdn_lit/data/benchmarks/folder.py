@@ -1,10 +1,10 @@
-"""An own dataset: class folders of images, a table of attributes, and a list of the unseen classes.
+"""The user's own dataset: class folders of images, a table of attributes, a list of unseen classes.
 
-    images/<class>/*.jpg    the pictures (png, webp, bmp, ... as well)
-    attributes.csv          first column class, header = names of the attributes; or attributes.yaml
-    unseen.txt              one unseen class a line
+    images/<class>/*.jpg    images (also png, webp, bmp, ...)
+    attributes.csv          first column: class; header: attribute names; or attributes.yaml
+    unseen.txt              one unseen class per line
 
-Everything is sorted by name, so that every machine sees the same images in the same order.
+Everything is sorted by name, so every machine has the same images in the same order.
 """
 
 import difflib
@@ -16,43 +16,34 @@ import numpy as np
 
 from msdn_lit.data.benchmarks.attribute_table import (
     EXAMPLE,
+    SAVE_AS_UTF8,
     AttributeTable,
     clean_name,
     is_unicode,
     read_attribute_table,
-    read_text,
 )
-from msdn_lit.data.benchmarks.boxes import Box
+from msdn_lit.data.benchmarks.boxes import PixelBox
+from msdn_lit.data.benchmarks.text_files import read_text
+from msdn_lit.data.features.image_files import IMAGE_SUFFIXES
 from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.data.words.attributes import Words, plain_words
 from msdn_lit.errors import DataError
 
-IMAGES, UNSEEN = "images", "unseen.txt"
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-}
+IMAGES = "images"
+UNSEEN = "unseen.txt"
 
 
 @dataclass(frozen=True)
 class FolderBenchmark:
-    """A user's dataset as a benchmark.
+    """The user's own dataset as a benchmark.
 
     Attributes:
-        name: Names its feature store and results.
-        folder: Holds images/, the table of attributes and unseen.txt.
-        fraction: Part of each seen class's images that becomes test_seen; at least one, and one stays for training.
-        seed: Of that choice.
+        name: Name of the benchmark; it names feature stores and results.
+        folder: Folder with images/, the table of attributes and unseen.txt.
+        fraction: Fraction of each seen class's images that become test_seen; at least one image,
+            and at least one remains for training.
+        seed: Seed of the choice of test_seen.
     """
 
     name: str
@@ -62,10 +53,10 @@ class FolderBenchmark:
     make: Callable[[Path], None] | None = field(default=None, init=False)
 
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
-        """Reads the folder and draws test_seen; the arguments are for published benchmarks.
+        """Reads the folder and chooses test_seen; the arguments are for published benchmarks.
 
         Raises:
-            DataError: Images, table and list are not as they must be, or do not fit together.
+            DataError: Images, table or list are missing or wrong, or do not fit together.
             ConfigError: The fraction is not between 0 and 1.
         """
         table = read_attribute_table(self.folder)
@@ -99,72 +90,76 @@ class FolderBenchmark:
         )
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
-        """The image paths below images/, the same on every machine."""
+        """Returns the image paths below images/, the same on every machine."""
         return list(split.image_files)
 
     def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
-        """Where the images are; the disk may spell their names in another Unicode form.
+        """Returns the image files; the disk may use another Unicode form of their names.
 
         Raises:
-            DataError: The folder has changed.
+            DataError: An image of the split does not exist any more.
         """
         folder = self.folder / IMAGES
-        place_of = {
+        path_of = {
             clean_name(file): folder / file
             for files in list_images(folder).values()
             for file in files
         }
-        missing = [file for file in split.image_files if file not in place_of]
+        missing = [file for file in split.image_files if file not in path_of]
         if missing:
             raise DataError(
                 f"{folder / missing[0]} is missing",
                 action="Put it back, or start again without it.",
             )
-        return [place_of[file] for file in split.image_files]
+        return [path_of[file] for file in split.image_files]
 
-    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
-        """None: an image is a whole file."""
+    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[PixelBox] | None:
+        """Returns None, because an image is a whole file."""
         return None
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
-        """Names of the attributes, in order."""
+        """Returns the names of the attributes, in order."""
         return read_attribute_table(self.folder).attribute_names
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
-        """The words of each attribute's name."""
+        """Returns the words of each attribute's name."""
         return tuple(map(plain_words, self.attribute_names(data_dir, num_attributes)))
 
 
 def list_images(folder: Path) -> dict[str, list[str]]:
-    """Lists the images of each class folder, sorted; hidden files and files that are no images do not count.
+    """Lists the images of each class folder, sorted; hidden and other files are ignored.
+
+    Args:
+        folder: Folder with one folder per class.
 
     Returns:
-        For each class its files below `folder`, with "/" between the parts.
+        For each class, its files below `folder`, with "/" between the parts.
 
     Raises:
-        DataError: A class has no image, a folder within it, or a link that leads nowhere; or a name stands twice.
+        DataError: A class has no image or a nested folder, a link is broken, or two folders have
+            the same name.
     """
     classes: dict[str, list[str]] = {}
-    for place in _entries(folder):
-        if place.is_dir():
-            name = clean_name(place.name)
+    for entry in _entries(folder):
+        if entry.is_dir():
+            name = clean_name(entry.name)
             if name in classes:
                 raise DataError(
-                    f"{place}: another folder has the same name", action="Rename or merge them."
+                    f"{entry}: another folder has the same name", action="Rename or merge them."
                 )
-            classes[name] = [f"{place.name}/{file.name}" for file in _images(place)]
-        elif place.is_symlink() and not place.exists():
-            raise DataError(f"{place} is a link that leads nowhere")
+            classes[name] = [f"{entry.name}/{file.name}" for file in _images(entry)]
+        elif entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry} is a broken link")
     return classes
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, sorted by name."""
+    """Returns the entries of a folder that are not hidden, sorted by name."""
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(
-            f"{folder} is no folder that can be read ({error.strerror})", action=EXAMPLE
+            f"{folder} is not a readable folder ({error.strerror})", action=EXAMPLE
         ) from error
     for entry in entries:
         if not is_unicode(entry.name):
@@ -176,20 +171,21 @@ def _entries(folder: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     images = []
-    for place in _entries(folder):
-        if place.is_dir():
+    for entry in _entries(folder):
+        if entry.is_dir():
             raise DataError(
-                f"{place} is a folder within a class",
+                f"{entry} is a folder inside a class folder",
                 expected="images",
                 action="Move its images up.",
             )
-        if place.suffix.lower() in SUFFIXES:
-            if not place.is_file():
-                kind = "no file" if place.exists() else "a link that leads nowhere"
-                raise DataError(f"{place} is {kind}")
-            images.append(place)
+        if entry.suffix.lower() in IMAGE_SUFFIXES:
+            if not entry.is_file():
+                kind = "not a file" if entry.exists() else "a broken link"
+                raise DataError(f"{entry} is {kind}")
+            images.append(entry)
     if not images:
-        raise DataError(f"{folder} has no images", expected="files " + " ".join(sorted(SUFFIXES)))
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{folder} has no images", expected=f"files {suffixes}")
     return images
 
 
@@ -202,27 +198,27 @@ def _check_same_classes(folder: Path, table: AttributeTable, images: Collection[
             )
     for name in images:
         if name not in table.class_names:
-            action = _hint(name, table.class_names)
             raise DataError(
-                f"{folder}: {name!r} has a folder in images/ but no attributes", action=action
+                f"{folder}: {name!r} has a folder in images/ but no attributes",
+                action=_hint(name, table.class_names),
             )
 
 
 def _read_unseen(path: Path, class_names: Sequence[str]) -> list[str]:
-    lines = map(clean_name, read_text(path).splitlines())
+    text = read_text(path, EXAMPLE, if_not_utf8=SAVE_AS_UTF8)
+    lines = map(clean_name, text.splitlines())
     unseen = [line for line in lines if line and not line.startswith("#")]
     for name in unseen:
         if name not in class_names:
             raise DataError(f"{path}: there is no class {name!r}", action=_hint(name, class_names))
         if unseen.count(name) > 1:
-            raise DataError(f"{path}: {name!r} stands there twice", action="Remove one.")
+            raise DataError(f"{path}: {name!r} occurs twice", action="Remove one.")
     num_seen = len(class_names) - len(unseen)
     if not unseen or num_seen < 2:
-        found = f"{len(unseen)} unseen, {num_seen} seen"
         raise DataError(
-            f"{path} makes no zero-shot problem",
+            f"{path} does not form a zero-shot problem",
             expected="one unseen, two seen classes",
-            found=found,
+            found=f"{len(unseen)} unseen, {num_seen} seen",
         )
     return unseen
 

@@ -1,9 +1,9 @@
-"""Where the attributes of an image are to be seen: parts of drawn birds; boxes and keypoints of CUB.
+"""Locations of attributes in images: parts of the drawn birds; boxes and keypoints of CUB.
 
-A file's pixels become shares of the square that the backbone sees: the short side is resized, the centre cropped.
+Locations in pixels of a file are converted to fractions of the square that the backbone sees: the
+short side is resized, the centre is cropped.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,18 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from msdn_lit.data.benchmarks.text_files import read_numbers, read_rows
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
-Box = tuple[float, float, float, float]  # left, upper, right, lower
+PartBox = tuple[float, float, float, float]  # left, upper, right, lower
 WHOLE = "bird"
-# Boxes and keypoints are in the originals' pixels. A file whose short side is 256 px is taken for a resized copy of an
-# original with a long side of 500 px. That is wrong of 858 of CUB's 11,788 images, which were smaller: their boxes come
-# out too small and too near the upper left corner. image_sizes.txt, where it is there, says it of each image.
-_COPY_SHORT, _ORIGINAL_LONG = 256, 500
-_KEYPOINT_RADIUS = (
-    30  # pixels of the original: a keypoint counts as a square, about a cell of 7 x 7
-)
-_GROUPS = {  # attribute group of CUB -> keypoints; the others (size, shape, primary colour) are of the whole bird
+_SOURCE = "Unpack the archive again."
+# Boxes and keypoints are given in pixels of the original images. A file with a short side of 256 px
+# is assumed to be a resized copy of an original with a long side of 500 px. This is wrong for 858
+# of CUB's 11,788 images, whose originals were smaller: their boxes come out too small and too close
+# to the upper left corner. The optional image_sizes.txt gives the original size of each image.
+_COPY_SHORT = 256
+_ORIGINAL_LONG = 500
+# Pixels of the original: a keypoint counts as a square, about one cell of a 7 x 7 grid.
+_KEYPOINT_RADIUS = 30
+# Attribute group of CUB -> keypoints. The other groups (size, shape, primary colour) refer to the
+# whole bird.
+_GROUPS = {
     "bill": ("beak",),
     "wing": ("left wing", "right wing"),
     "upperparts": ("back",),
@@ -47,25 +52,33 @@ _GROUPS = {  # attribute group of CUB -> keypoints; the others (size, shape, pri
 
 @dataclass(frozen=True)
 class PartBoxes:
-    """Boxes of parts.
+    """Boxes of parts in all images of a benchmark.
 
     Attributes:
-        kind: What they are, for tables: "parts", "keypoints" or "boxes".
-        of_image: Image's name -> part -> box in pixels of the original.
-        parts_of: Parts of each of the K attributes; none where an attribute has no place.
-        sizes: Width and height of originals by image name, where they are known.
+        kind: Kind of the locations, for tables: "parts", "keypoints" or "boxes".
+        of_image: Image name -> part -> box in pixels of the original.
+        parts_of: Parts of each of the K attributes; empty for an attribute without a location.
+        sizes: Image name -> width and height of the original, as far as they are known.
     """
 
     kind: str
-    of_image: Mapping[str, Mapping[str, Box]]
+    of_image: Mapping[str, Mapping[str, PartBox]]
     parts_of: Sequence[tuple[str, ...]]
     sizes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def of(self, name: str, path: Path) -> NDArray[np.float64]:
-        """Boxes of each attribute in one image as shares of what the backbone saw, (K, N, 4); NaN where there is none.
+        """Returns the boxes of each attribute in one image.
+
+        Args:
+            name: Image name.
+            path: Image file, from which the size is read.
+
+        Returns:
+            Boxes as fractions of the square that the backbone sees, (K, N, 4), with N boxes for
+            each attribute; NaN for a box that does not exist.
 
         Raises:
-            DataError: The image is not there.
+            DataError: The image file is missing or damaged.
         """
         try:
             with Image.open(path) as image:
@@ -84,7 +97,12 @@ class PartBoxes:
 
 
 def read_parts(benchmark: str, data_dir: Path, attribute_names: Sequence[str]) -> PartBoxes:
-    """Reads what a benchmark says of places: SYNTHETIC's parts; CUB's keypoints if they are there, else its boxes.
+    """Reads the locations of attributes: SYNTHETIC's parts; CUB's keypoints, or else its boxes.
+
+    Args:
+        benchmark: Name of the benchmark.
+        data_dir: Data folder.
+        attribute_names: Names of the K attributes.
 
     Raises:
         DataError: The benchmark has no such files, or one is missing or damaged.
@@ -99,16 +117,23 @@ def read_parts(benchmark: str, data_dir: Path, attribute_names: Sequence[str]) -
     folder = data_dir / "CUB_200_2011"
     sizes = _sizes(folder / "image_sizes.txt")
     if (folder / "parts" / "part_locs.txt").is_file():
-        return PartBoxes(
-            "keypoints", _keypoints(folder), [_keypoints_of(n) for n in attribute_names], sizes
-        )
+        parts_of = [_keypoints_of(name) for name in attribute_names]
+        return PartBoxes("keypoints", _keypoints(folder), parts_of, sizes)
     return PartBoxes("boxes", _boxes(folder), [(WHOLE,)] * len(attribute_names), sizes)
 
 
-def in_crop(box: Box, size: tuple[float, float]) -> Box | None:
-    """A box in pixels as shares of the centre square of an image of a size; None where nothing of it is left."""
+def in_crop(box: PartBox, size: tuple[float, float]) -> PartBox | None:
+    """Converts a box in pixels to fractions of the centre square of an image.
+
+    Args:
+        box: Box in pixels of the image.
+        size: Width and height of the image.
+
+    Returns:
+        The part of the box inside the square; None if the box is outside of it.
+    """
     short = min(size)
-    margins = [(side - short) / 2 for side in size] * 2
+    margins = [(length - short) / 2 for length in size] * 2
     left, upper, right, lower = (
         min(max((x - m) / short, 0), 1) for x, m in zip(box, margins, strict=True)
     )
@@ -121,81 +146,85 @@ def _original_size(size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _sizes(path: Path) -> dict[str, tuple[float, float]]:
-    """Lines "image,width,height"; none where there is no such file."""
+    """Reads lines "image,width,height"; empty if the file does not exist."""
+    if not path.is_file():
+        return {}
     found = {}
-    for image, *numbers in _rows(path, ",", 3) if path.is_file() else ():
-        width, height = _numbers(path, numbers)
+    for (image,), (width, height) in _table(path, ",", num_names=1, num_numbers=2):
         if not min(width, height) > 0:
             raise DataError(
-                f"{path} is damaged", expected="sizes above 0", found=f"{image},{','.join(numbers)}"
+                f"{path} is damaged", expected="sizes above 0", found=f"{image},{width},{height}"
             )
         found[image] = (width, height)
     return found
 
 
-def _drawn_parts(path: Path) -> dict[str, dict[str, Box]]:
-    """Squares around the drawn discs."""
-    found: dict[str, dict[str, Box]] = defaultdict(dict)
-    for image, part, *numbers in _rows(path, ",", 5, header=True):
-        x, y, radius = _numbers(path, numbers)
-        found[image][part] = (x - radius, y - radius, x + radius, y + radius)
+def _drawn_parts(path: Path) -> dict[str, dict[str, PartBox]]:
+    """Reads the squares around the drawn discs."""
+    found: dict[str, dict[str, PartBox]] = defaultdict(dict)
+    for (image, part), (x, y, radius) in _table(
+        path, ",", num_names=2, num_numbers=3, has_header=True
+    ):
+        found[image][part] = _square(x, y, radius)
     return found
 
 
-def _boxes(folder: Path) -> dict[str, dict[str, Box]]:
-    names, path, found = _names(folder / "images.txt"), folder / "bounding_boxes.txt", {}
-    for number, *corners in _rows(path, " ", 5):
-        x, y, width, height = _numbers(path, corners)
-        found[names.get(number, number)] = {WHOLE: (x, y, x + width, y + height)}
-    return found
+def _boxes(folder: Path) -> dict[str, dict[str, PartBox]]:
+    names = _names(folder / "images.txt")
+    table = _table(folder / "bounding_boxes.txt", " ", num_names=1, num_numbers=4)
+    return {
+        names.get(image, image): {WHOLE: (x, y, x + width, y + height)}
+        for (image,), (x, y, width, height) in table
+    }
 
 
-def _keypoints(folder: Path) -> dict[str, dict[str, Box]]:
-    """Squares around the visible keypoints."""
-    names, path = _names(folder / "images.txt"), folder / "parts" / "part_locs.txt"
-    parts, radius = _names(folder / "parts" / "parts.txt"), _KEYPOINT_RADIUS
-    found: dict[str, dict[str, Box]] = defaultdict(dict)
-    for image, part, *numbers in _rows(path, " ", 5):
-        x, y, is_visible = _numbers(path, numbers)
+def _keypoints(folder: Path) -> dict[str, dict[str, PartBox]]:
+    """Reads the squares around the visible keypoints."""
+    names, parts = _names(folder / "images.txt"), _names(folder / "parts" / "parts.txt")
+    found: dict[str, dict[str, PartBox]] = defaultdict(dict)
+    path = folder / "parts" / "part_locs.txt"
+    for (image, part), (x, y, is_visible) in _table(path, " ", num_names=2, num_numbers=3):
         if is_visible:
-            place = (x - radius, y - radius, x + radius, y + radius)
-            found[names.get(image, image)][parts.get(part, part)] = place
+            found[names.get(image, image)][parts.get(part, part)] = _square(x, y, _KEYPOINT_RADIUS)
     return found
+
+
+def _square(x: float, y: float, radius: float) -> PartBox:
+    return x - radius, y - radius, x + radius, y + radius
 
 
 def _keypoints_of(attribute: str) -> tuple[str, ...]:
-    """E.g. "has_under_tail_color::black" is to be seen at the tail."""
+    """Returns the keypoints of an attribute, e.g. the tail for "has_under_tail_color::black"."""
     group = attribute.removeprefix("has_").partition("::")[0].rpartition("_")[0]
     return _GROUPS.get(group, ())
 
 
 def _names(path: Path) -> dict[str, str]:
-    return {row[0]: " ".join(row[1:]) for row in _rows(path, " ", 2, or_more=True)}
+    """Reads lines "number name"; a name may contain spaces."""
+    names = {}
+    for where, cells in read_rows(path, " ", _SOURCE):
+        if len(cells) < 2:
+            raise _damaged(where, cells, expected=2)
+        names[cells[0]] = " ".join(cells[1:])
+    return names
 
 
-def _rows(
-    path: Path, delimiter: str, cells: int, *, header: bool = False, or_more: bool = False
-) -> Iterator[list[str]]:
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read ({one_line(error)})", action="Unpack the archive again."
-        ) from error
-    for number, row in enumerate(rows[header:], start=1 + header):
-        if len(row) < cells or (len(row) > cells and not or_more):
-            raise DataError(
-                f"{path}, line {number} is damaged",
-                expected=f"{cells} values",
-                found=" ".join(row)[:60],
-            )
-        yield row
+def _table(
+    path: Path, delimiter: str, *, num_names: int, num_numbers: int, has_header: bool = False
+) -> Iterator[tuple[list[str], list[float]]]:
+    """Reads rows of names and numbers."""
+    for index, (where, cells) in enumerate(read_rows(path, delimiter, _SOURCE)):
+        if has_header and index == 0:
+            continue
+        if len(cells) != num_names + num_numbers:
+            raise _damaged(where, cells, expected=num_names + num_numbers)
+        yield cells[:num_names], read_numbers(where, cells[num_names:], _SOURCE)
 
 
-def _numbers(path: Path, cells: Sequence[str]) -> list[float]:
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        raise DataError(
-            f"{path} is damaged", expected="numbers", found=" ".join(cells)[:60]
-        ) from None
+def _damaged(where: str, cells: Sequence[str], expected: int) -> DataError:
+    return DataError(
+        f"{where} is damaged",
+        expected=f"{expected} values",
+        found=" ".join(cells)[:60],
+        action=_SOURCE,
+    )

@@ -1,14 +1,14 @@
-"""The facts of each benchmark; a new one is an entry here and a file in conf/data/.
+"""Facts of each benchmark; a new benchmark is an entry here and a file in conf/data/.
 
-Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1 and the Proposed Split files. The
-fingerprints were computed on the official att_splits.mat and res101.mat.
+Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1, and the Proposed
+Split files. The fingerprints were computed on the official att_splits.mat and res101.mat.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from msdn_lit.data.benchmarks.boxes import Box
+from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.synthetic import SIZES, write_synthetic
 from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
@@ -19,33 +19,33 @@ from msdn_lit.errors import DataError
 
 
 class Benchmark(Protocol):
-    """What the framework asks of a benchmark, a published one or a user's own."""
+    """Interface of a benchmark, published or the user's own."""
 
     @property
     def name(self) -> str:
-        """Names its feature store and results."""
+        """Name of the benchmark; it names feature stores and results."""
 
     @property
     def make(self) -> Callable[[Path], None] | None:
-        """Makes the benchmark's files in a data folder, if it is one that we make."""
+        """Creates the benchmark's files in a data folder; None if they are not created here."""
 
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
-        """Reads classes, images and splits; DataError where they are not as they must be."""
+        """Reads classes, images and splits; raises DataError if they are missing or wrong."""
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
-        """The N images' names, the same on every machine."""
+        """Returns the names of the N images, the same on every machine."""
 
     def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
-        """Where the N images are on this machine."""
+        """Returns the files of the N images on this machine."""
 
-    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
-        """The part of each file that is the image, (left, upper, right, lower); None where it is all of it."""
+    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[PixelBox] | None:
+        """Returns the part of each file that is the image; None if an image is a whole file."""
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
-        """Names of the K attributes, in order, for people."""
+        """Returns readable names of the K attributes, in order."""
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
-        """The words whose vectors make up each attribute's."""
+        """Returns the words of each attribute, whose vectors are summed."""
 
 
 BENCHMARKS = {
@@ -57,6 +57,7 @@ BENCHMARKS = {
             (200, 50, 312, 11_788),
             attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
             words_of=cub_words,
+            word_vectors="w2v/CUB_attribute.pkl",
             archive="CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158)",
             official=SplitFingerprints(
                 splits="c4d07ac126ad5dc2053eeb46e2d9a1a929e376129a51db3df45cc7faf7d2d3d7",
@@ -70,6 +71,7 @@ BENCHMARKS = {
             (717, 72, 102, 14_340),
             attribute_files=("SUNAttributeDB/attributes.mat", "SUN/attributes.mat"),
             words_of=sun_words,
+            word_vectors="w2v/SUN_attribute.pkl",
             archive="SUNAttributeDB_Images.tar.gz (cs.brown.edu/~gmpatter)",
             official=SplitFingerprints(
                 splits="d8dc177a9982914da0dbbc3707f740910a1d6942ebba44ebafcd24772547bb50",
@@ -83,6 +85,8 @@ BENCHMARKS = {
             (50, 10, 85, 37_322),
             attribute_files=("Animals_with_Attributes2/predicates.txt", "AwA2/predicates.txt"),
             words_of=awa2_words,
+            word_vectors="w2v/AWA2_attribute.pkl",
+            clamp_negative=True,
             archive="AwA2-data.zip (cvml.ista.ac.at/AwA2)",
             official=SplitFingerprints(
                 splits="0d6dcfbea0750c079bf6fc25920a22f26df5120691b4a0a1d9ffc491ca5db56a",
@@ -98,12 +102,12 @@ BENCHMARKS = {
             },
             (32, 12, 64, 15_339),
             attribute_files=("attribute_data/attribute_names.txt",),
-            archive="VOCtrainval_14-Jul-2008.tar (host.robots.ox.ac.uk) and ayahoo_test_images.tar.gz "
-            "(vision.cs.uiuc.edu/attributes)",
+            archive="VOCtrainval_14-Jul-2008.tar (host.robots.ox.ac.uk) and "
+            "ayahoo_test_images.tar.gz (vision.cs.uiuc.edu/attributes)",
             official=SplitFingerprints(
                 splits="e2cf609883388359d06ab6376c7ff0de91089c7e0158502fe3a2323ea217c4ce",
                 train_val="9f359016aa123e815a567b38c5738573c2a6677cafd00b07f47cf0c58ac93a64",
-                images=None,  # no official res101.mat was at hand
+                images=None,  # the official res101.mat was not available
             ),
             box_files=tuple(
                 f"attribute_data/{name}.txt"
@@ -116,6 +120,7 @@ BENCHMARKS = {
             SIZES,
             make=write_synthetic,
             attribute_files=("SYNTHETIC/attributes.txt",),
+            word_vectors="w2v/SYNTHETIC_attribute.pkl",
         ),
     )
 }
@@ -124,29 +129,29 @@ BENCHMARKS = {
 def find_benchmark(
     name: str, folder: str | None = None, test_seen: Mapping[str, Any] | None = None
 ) -> Benchmark:
-    """Finds a published benchmark by name, or makes one of a user's folder.
+    """Finds a published benchmark by name, or makes a benchmark of the user's folder.
 
     Args:
-        name: E.g. "CUB"; any other name for a folder.
-        folder: A user's dataset.
-        test_seen: `fraction` and `seed` with which the folder's test_seen images are chosen.
+        name: Name of a published benchmark, e.g. "CUB"; or a new name for the folder.
+        folder: Folder of the user's own dataset.
+        test_seen: `fraction` and `seed` of the choice of the folder's test_seen images.
 
     Raises:
-        DataError: There is no benchmark of that name, or a folder has a published one's name.
+        DataError: No benchmark has this name, or the folder has the name of a published one.
     """
     if folder is not None:
         if name in BENCHMARKS:
-            expected = "a name of its own, data.benchmark=NAME"
             raise DataError(
-                f"{folder} has a published benchmark's name", expected=expected, found=name
+                f"{folder} has a published benchmark's name",
+                expected="another name, data.benchmark=NAME",
+                found=name,
             )
         return FolderBenchmark(name, Path(folder).expanduser(), **(test_seen or {}))
     if name not in BENCHMARKS:
         raise DataError(
             "Unknown benchmark",
-            expected="one of "
-            + ", ".join(BENCHMARKS)
-            + ", or a folder of your own: data=folder data.folder=DIR",
+            expected=f"one of {', '.join(BENCHMARKS)}, or a folder of your own: "
+            "data=folder data.folder=DIR",
             found=repr(name),
             action="Set data.benchmark.",
         )

@@ -1,8 +1,8 @@
-"""The synthetic benchmark: drawn birds in the true on-disk format of the real benchmarks, so that the same code runs.
+"""The synthetic benchmark: drawn birds in the file formats of the real benchmarks.
 
-30 classes (20 seen, 10 unseen), 26 attributes "part::value" of 5 parts. A class is a combination of values, one per
-trait; no two classes share more than four of the six. Every value occurs among the classes of train, of val and of
-test_unseen.
+30 classes (20 seen, 10 unseen), 26 attributes "part::value" of 5 parts. A class is a combination of
+values, one per trait; no two classes share more than four of the six values. Every value occurs
+among the classes of train, of val and of test_unseen.
 """
 
 import csv
@@ -20,20 +20,22 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from msdn_lit.data.benchmarks.drawing import PALETTE, PATTERNS, Landmark, draw_bird
+from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import DataError
 
-NAME, VERSION, SEED = "SYNTHETIC", 1, 2022
-STAMP = "VERSION"  # inside the images' folder, which gets its name last
+NAME = "SYNTHETIC"
+VERSION = 1
+SEED = 2022
+STAMP = "VERSION"  # file in the folder of the images, which gets its final name last
 NUM_TRAIN_CLASSES, NUM_VAL_CLASSES, NUM_UNSEEN_CLASSES = 15, 5, 10
 NUM_CLASSES = NUM_TRAIN_CLASSES + NUM_VAL_CLASSES + NUM_UNSEEN_CLASSES
 IMAGES_PER_SEEN, TEST_IMAGES_PER_SEEN, IMAGES_PER_UNSEEN = 50, 10, 30
 WORD_VECTOR_DIM = 32
-LEAST_DIFFERENCE = 2  # traits in which any two classes differ
-FOREIGN_PREFIX = (
-    "/home/author/zsl/data/SYNTHETIC/images/"  # the official files hold their authors' paths, too
-)
+MIN_DIFFERENCE = 2  # traits in which any two classes differ
+# The official split files also contain paths of their authors' machines.
+FOREIGN_PREFIX = "/home/author/zsl/data/SYNTHETIC/images/"
 
-# Trait: part and values. A class has one value of each trait.
+# Trait -> part and values. A class has one value of each trait.
 TRAITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "crown colour": ("crown", tuple(PALETTE)),
     "beak colour": ("beak", ("red", "yellow", "black")),
@@ -50,16 +52,14 @@ SIZES = (NUM_CLASSES, NUM_UNSEEN_CLASSES, len(ATTRIBUTES), NUM_IMAGES)
 _HABITATS = ("Cliff", "Heath", "Lagoon", "Marsh", "Orchard", "Tundra")
 _KINDS = ("Bunting", "Finch", "Jay", "Tanager", "Warbler")
 
-IntArray = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class World:
     """The classes of the benchmark.
 
     Attributes:
-        class_names: C names as folders bear them, e.g. "001.Cliff_Bunting".
-        values_CT: Each class's value of each trait, as a position in the trait's values, (C, T).
+        class_names: C names of class folders, e.g. "001.Cliff_Bunting".
+        values_CT: Value of each trait in each class, as an index into the trait's values, (C, T).
         roles: Ids of the train, val and unseen classes.
     """
 
@@ -68,7 +68,7 @@ class World:
     roles: Mapping[str, IntArray]
 
     def one_hot_CK(self) -> NDArray[np.float64]:
-        """1 where a class has an attribute, (C, K)."""
+        """Returns 1 for each attribute that a class has, else 0, (C, K)."""
         columns = [
             np.eye(len(values))[self.values_CT[:, t]]
             for t, (_, values) in enumerate(TRAITS.values())
@@ -77,7 +77,7 @@ class World:
 
 
 def make_world() -> World:
-    """Draws the classes; the same ones at each call."""
+    """Generates the classes, the same ones in every call."""
     generator = np.random.default_rng(SEED)
     order = generator.permutation(NUM_CLASSES)
     train, val, unseen = np.split(order, np.cumsum([NUM_TRAIN_CLASSES, NUM_VAL_CLASSES]))
@@ -89,7 +89,7 @@ def make_world() -> World:
         differences_CC = (values_CT[:, None] != values_CT).sum(axis=2) + len(TRAITS) * np.eye(
             NUM_CLASSES, dtype=int
         )
-        if differences_CC.min() >= LEAST_DIFFERENCE:
+        if differences_CC.min() >= MIN_DIFFERENCE:
             return World(
                 class_names=tuple(f"{c + 1:03d}.{name}" for c, name in enumerate(names)),
                 values_CT=values_CT,
@@ -98,15 +98,17 @@ def make_world() -> World:
 
 
 def write_synthetic(data_dir: Path) -> None:
-    """Draws the benchmark into a data folder; does nothing where it is complete and of this version.
+    """Draws the benchmark into a data folder, unless it is complete and of this version.
 
-    Everything is written into a temporary folder first and then renamed, the folder with the stamp last.
+    All files are written into a temporary folder and then renamed, the folder with the version
+    stamp last.
 
     Args:
-        data_dir: Gets SYNTHETIC/, xlsa17/data/SYNTHETIC/ and w2v/SYNTHETIC_attribute.pkl.
+        data_dir: Data folder, in which SYNTHETIC/, xlsa17/data/SYNTHETIC/ and
+            w2v/SYNTHETIC_attribute.pkl are created.
 
     Raises:
-        DataError: The folder cannot be written.
+        DataError: The folder is not writable.
     """
     if _is_complete(data_dir):
         return
@@ -114,44 +116,44 @@ def write_synthetic(data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{NAME}.") as folder:
             _write_all(Path(folder))
-            if not _is_complete(data_dir):  # another process may have been faster
+            if not _is_complete(data_dir):  # another process may have finished first
                 _publish(Path(folder), data_dir)
     except OSError as error:
         raise DataError(
             f"The synthetic benchmark cannot be written to {data_dir} ({error})",
-            action="Name a folder that you may write with paths.data_dir=...",
+            action="Choose a writable folder with paths.data_dir=...",
         ) from error
 
 
-def _places() -> tuple[Path, ...]:
-    """What the benchmark consists of, below the data folder; the one with the stamp last."""
+def _outputs() -> tuple[Path, ...]:
+    """Returns the created files and folders below the data folder, the one with the stamp last."""
     return Path("w2v") / f"{NAME}_attribute.pkl", Path("xlsa17") / "data" / NAME, Path(NAME)
 
 
 def _is_complete(data_dir: Path) -> bool:
     stamp = data_dir / NAME / STAMP
     return (
-        all((data_dir / place).exists() for place in _places())
+        all((data_dir / output).exists() for output in _outputs())
         and stamp.is_file()
         and stamp.read_text() == f"{VERSION}\n"
     )
 
 
 def _publish(folder: Path, data_dir: Path) -> None:
-    """Gives everything its final name; an older version loses its stamp first."""
+    """Renames everything to its final name; an older version loses its stamp first."""
     (data_dir / NAME / STAMP).unlink(missing_ok=True)
-    for place in _places():
-        target = data_dir / place
+    for output in _outputs():
+        target = data_dir / output
         if target.is_dir():
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder / place, target)
+        os.replace(folder / output, target)
 
 
 def _write_all(data_dir: Path) -> None:
     world = make_world()
-    for place in _places():
-        (data_dir / place.parent).mkdir(parents=True, exist_ok=True)
+    for output in _outputs():
+        (data_dir / output.parent).mkdir(parents=True, exist_ok=True)
     image_files, labels_N = _write_images(data_dir / NAME, world)
     _write_split(data_dir / "xlsa17" / "data" / NAME, world, image_files, labels_N)
     (data_dir / "w2v" / f"{NAME}_attribute.pkl").write_bytes(pickle.dumps(word_vectors_KE()))
@@ -172,7 +174,7 @@ def _write_images(folder: Path, world: World) -> tuple[list[str], IntArray]:
             for number in range(
                 IMAGES_PER_UNSEEN if c in world.roles["unseen"] else IMAGES_PER_SEEN
             ):
-                # A feature store knows its images by their names, so a new version needs new ones.
+                # A feature store identifies images by name, so a new version needs new names.
                 path = f"{name}/{name[4:]}_{number + 1:04d}_v{VERSION}.png"
                 landmarks = _write_image(
                     folder / "images" / path, world.values_CT[c], seed=(SEED, c, number)
@@ -186,16 +188,18 @@ def _write_images(folder: Path, world: World) -> tuple[list[str], IntArray]:
 
 
 def _write_image(path: Path, values_T: IntArray, seed: tuple[int, ...]) -> list[Landmark]:
-    worn = [(part, values[v]) for v, (part, values) in zip(values_T, TRAITS.values(), strict=True)]
-    pattern = next(value for _, value in worn if value in PATTERNS)
-    colours = {part: value for part, value in worn if value in PALETTE}
+    traits = [
+        (part, values[v]) for v, (part, values) in zip(values_T, TRAITS.values(), strict=True)
+    ]
+    pattern = next(value for _, value in traits if value in PATTERNS)
+    colours = {part: value for part, value in traits if value in PALETTE}
     image, landmarks = draw_bird(colours, pattern, np.random.default_rng(seed))
     image.save(path)
     return landmarks
 
 
 def _write_split(folder: Path, world: World, image_files: list[str], labels_N: IntArray) -> None:
-    """Writes att_splits.mat and res101.mat as the Proposed Split has them."""
+    """Writes att_splits.mat and res101.mat in the form of the Proposed Split."""
     folder.mkdir()
     percent_CK = _class_percentages(world)
     indices = {
@@ -216,11 +220,13 @@ def _write_split(folder: Path, world: World, image_files: list[str], labels_N: I
 
 
 def _split_images(world: World, labels_N: IntArray) -> dict[str, IntArray]:
-    """Image indices of the five splits, with the official files' leak: train and val hold test_seen images, too."""
+    """Returns the image indices of the five splits.
+
+    As in the official files, train and val leak test_seen images.
+    """
     unseen_N = np.isin(labels_N, world.roles["unseen"])
-    number_N = np.arange(len(labels_N)) - np.searchsorted(
-        labels_N, labels_N
-    )  # of an image within its class
+    # Number of each image within its class.
+    number_N = np.arange(len(labels_N)) - np.searchsorted(labels_N, labels_N)
     test_seen_N = ~unseen_N & (number_N >= IMAGES_PER_SEEN - TEST_IMAGES_PER_SEEN)
     members = {
         "trainval": ~unseen_N & ~test_seen_N,
@@ -233,7 +239,7 @@ def _split_images(world: World, labels_N: IntArray) -> dict[str, IntArray]:
 
 
 def _class_percentages(world: World) -> NDArray[np.float64]:
-    """How many annotators of a hundred saw each attribute in each class, (C, K)."""
+    """Returns the percentage of annotators who saw each attribute in each class, (C, K)."""
     generator = np.random.default_rng((SEED, 1))
     agreement_CK = generator.uniform(70, 100, size=(NUM_CLASSES, len(ATTRIBUTES)))
     slips_CK = generator.uniform(0, 8, size=agreement_CK.shape)
@@ -244,7 +250,7 @@ def _class_percentages(world: World) -> NDArray[np.float64]:
 
 
 def word_vectors_KE() -> NDArray[np.float64]:
-    """Attribute vectors by the published rule: the sum of the vectors of the words of the attribute's name, (K, E)."""
+    """Returns attribute vectors by the published rule, sums of word vectors, (K, E)."""
     generator = np.random.default_rng((SEED, 2))
     words = sorted({word for attribute in ATTRIBUTES for word in attribute.split("::")})
     vector_of = dict(
@@ -256,7 +262,7 @@ def word_vectors_KE() -> NDArray[np.float64]:
 
 
 def _balanced_values(num_classes: int, generator: np.random.Generator) -> IntArray:
-    """Values of every trait, each about as often as any other, (num_classes, T)."""
+    """Returns a value of every trait, all about equally often, (num_classes, T)."""
     columns = [
         generator.permutation(np.arange(num_classes) % len(values)) for _, values in TRAITS.values()
     ]
@@ -268,7 +274,7 @@ def _one_based(indices: IntArray) -> NDArray[np.uint16]:
 
 
 def _cells(strings: tuple[str, ...] | list[str]) -> NDArray[Any]:
-    """MATLAB's cell array of strings, (n, 1)."""
+    """Returns strings as MATLAB's cell array, (n, 1)."""
     cells = np.empty((len(strings), 1), dtype=object)
     cells[:, 0] = strings
     return cells

@@ -1,4 +1,4 @@
-"""A template of an own dataset, to be filled: four animals, five attributes, one animal unseen."""
+"""Template of the user's own dataset: four animals, five attributes, one unseen animal."""
 
 from pathlib import Path
 
@@ -10,28 +10,29 @@ _README = """\
 A dataset for zero-shot learning
 ================================
 
-images/<class>/   the pictures of a class: jpg, png, webp, bmp, ...; as many as you have, at least two of a seen class
-attributes.csv    a row for each class, a column for each attribute
-unseen.txt        the classes that are recognised without an example; none of their images is used in training
+images/<class>/   the images of a class: jpg, png, webp, bmp, ...; at least two of a seen class
+attributes.csv    one row per class, one column per attribute
+unseen.txt        the unseen classes; none of their images is used in training
 
-The four animals are an example: put some pictures into their folders and it works as it is, or replace them. Then
+The four animals are an example. Put some images into their folders, or replace them. Then
 
     msdn-extract data=folder data.folder=DIR data.benchmark=NAME
     msdn-train   data=folder data.folder=DIR data.benchmark=NAME
 
-where DIR is this folder and NAME is yours to choose; it names the features and the results.
+DIR is this folder. NAME is a name of your choice for the features and the results.
 
-Instead of attributes.csv there may be attributes.yaml:
+Instead of attributes.csv you can write attributes.yaml:
 
     horse: {stripes: 0, hooves: 1}
     zebra: {stripes: 1, hooves: 1}
 
-A value is how much of an attribute a class has: 0 or 1, a percentage, any scale, the same one for all classes of an
-attribute. No two classes should have the same row. A class is known by its name in all three places.
+A value says how strongly a class has an attribute: 0 or 1, a percentage, or any other scale, if all
+classes use the same scale for an attribute. No two classes should have the same row. Use the same
+class name in all three places.
 """
 _ATTRIBUTES = """\
-# A row for each class, a column for each attribute; a value is how much of it the class has.
-# Numbers have a point, columns are separated by commas. Lines that begin with # are ignored.
+# One row per class, one column per attribute; a value says how strongly the class has it.
+# Numbers have a decimal point, columns are separated by commas. Lines with # are comments.
 class,stripes,hooves,mane,long neck,meat eater
 giraffe,0,1,0.3,1,0
 horse,0,1,1,0.3,0
@@ -39,21 +40,23 @@ tiger,1,0,0,0,1
 zebra,1,1,0.6,0.3,0
 """
 _UNSEEN = """\
-# One class a line: these are recognised without ever having seen an example.
+# One class per line: these classes are recognised without any training image.
 zebra
 """
-_IMAGES_README = "One folder for each class, named as in attributes.csv; the pictures of the class directly in it.\n"
+_IMAGES_README = """\
+One folder per class, named as in attributes.csv, with the images of the class directly in it.
+"""
 _EXAMPLES = ("giraffe", "horse", "tiger", "zebra")
 
 
-def write_template(directory: Path) -> None:
-    """Writes an example dataset without its images, and a README that says how to go on.
+def write_template(folder: Path) -> None:
+    """Writes an example dataset without images, and a README with the next steps.
 
     Args:
-        directory: Made if it is not there.
+        folder: Folder of the dataset; it is created.
 
     Raises:
-        DataError: A file of the template is there already, or the directory cannot be written.
+        DataError: A file of the template exists already, or the folder is not writable.
     """
     files = {
         "README.txt": _README,
@@ -61,19 +64,20 @@ def write_template(directory: Path) -> None:
         UNSEEN: _UNSEEN,
         f"{IMAGES}/README.txt": _IMAGES_README,
     }
-    existing = [name for name in files if (directory / name).exists()]
+    existing = [name for name in files if (folder / name).exists()]
     if existing:
-        found = ", ".join(existing)
         raise DataError(
-            f"{directory} is in use", expected="none of the template's files", found=found
+            f"{folder} is in use",
+            expected="none of the template's files",
+            found=", ".join(existing),
         )
     try:
         for name in _EXAMPLES:
-            (directory / IMAGES / name).mkdir(parents=True, exist_ok=True)
+            (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            with (directory / name).open("x", encoding="utf-8") as file:
+            with (folder / name).open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise DataError(
-            f"{directory} cannot be written ({error.strerror})", action="Name another one."
+            f"{folder} cannot be written ({error.strerror})", action="Choose another folder."
         ) from error

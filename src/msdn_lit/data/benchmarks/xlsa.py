@@ -1,11 +1,11 @@
-"""A benchmark in the form of xlsa17: split files, image folders and a list of attribute names below a data folder."""
+"""Benchmarks in the form of xlsa17: split files, image folders and attribute names on disk."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msdn_lit.data.benchmarks.boxes import Box, read_boxes
+from msdn_lit.data.benchmarks.boxes import PixelBox, read_boxes
 from msdn_lit.data.splits.variants import SplitFingerprints, find_differences, name_variant
 from msdn_lit.data.splits.xlsa17 import (
     SOURCE,
@@ -19,20 +19,24 @@ from msdn_lit.errors import DataError
 
 @dataclass(frozen=True)
 class XlsaBenchmark:
-    """A benchmark in the form of xlsa17, and what is known of it before its files are read.
+    """A benchmark in the form of xlsa17, with all facts that are known without its files.
 
     Attributes:
-        name: Its name in xlsa17, e.g. "CUB".
-        image_folders: For each folder after which the split file's image paths are relative, where it may lie below the
-            data folder, the official archive's layout first.
-        sizes: Number of classes, unseen classes, attributes and images; None where they are not fixed.
-        make: Makes the benchmark's files in a data folder, if it is one that we make.
-        attribute_files: Where a list of attribute names ("1 name" or "name" a line, or MATLAB) may lie below the data
-            folder.
-        words_of: The words of an attribute's name.
-        archive: Where the images come from, in words.
-        official: What the official split files hash to; None where there is nothing published.
-        box_files: Tables of bounding boxes below the data folder, where an image is a part of a picture.
+        name: Name in xlsa17, e.g. "CUB".
+        image_folders: Folder name in the split file's image paths -> possible folders below the
+            data folder, the layout of the official archive first.
+        sizes: Number of classes, unseen classes, attributes and images; None if they are not fixed.
+        make: Creates the benchmark's files in a data folder; None if the files are downloaded.
+        attribute_files: Possible lists of attribute names below the data folder: MATLAB, or text
+            with "1 name" or "name" per line.
+        words_of: Rule that splits an attribute's name into words.
+        archive: Description of the image archive, for error messages.
+        official: Hashes of the official split files; None if nothing is published.
+        box_files: Tables of bounding boxes below the data folder; empty if an image is a whole
+            file.
+        word_vectors: Published table of attribute word vectors below the data folder; None if
+            there is none.
+        clamp_negative: If True, negative class attributes mean "not rated" and are set to zero.
     """
 
     name: str
@@ -44,23 +48,31 @@ class XlsaBenchmark:
     archive: str = "its images"
     official: SplitFingerprints | None = None
     box_files: tuple[str, ...] = ()
+    word_vectors: str | None = None
+    clamp_negative: bool = False
 
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
-        """Reads the Proposed Split files and holds them to what is known.
+        """Reads the Proposed Split files and compares them with the known facts.
 
         Args:
-            data_dir: Holds xlsa17/.
-            allow_unknown: Take files that are not a known variant; `variant` says so.
+            data_dir: Data folder, with xlsa17/.
+            allow_unknown: If True, files that are not a known variant are accepted; their
+                `variant` starts with "unknown".
 
         Raises:
-            DataError: A file is missing or damaged, or not a known variant of this benchmark's.
+            DataError: A file is missing or damaged, or is not a known variant of this benchmark.
         """
         folder = data_dir / "xlsa17" / "data" / self.name
         if self.make is not None and not folder.exists():
-            action = "msdn-extract makes it, with the same overrides."
-            raise DataError(f"{self.name} is not in {data_dir} yet", action=action)
+            raise DataError(
+                f"{self.name} is missing in {data_dir}",
+                action="Run msdn-extract with the same overrides to create it.",
+            )
         split = read_proposed_split(folder)
-        remedy = f"{SOURCE} Or accept them as they are with data.allow_unknown_split=true; every result will say so."
+        remedy = (
+            f"{SOURCE} Or accept them as they are with data.allow_unknown_split=true; "
+            "every result will say so."
+        )
         C, K = split.class_attributes_CK.shape
         found = (C, len(split.classes_of("test_unseen")), K, len(split.labels_N))
         has_known_sizes = self.sizes in (None, found)
@@ -80,31 +92,30 @@ class XlsaBenchmark:
                 found=" and ".join(differences),
                 action=remedy,
             )
-        return replace(
-            split, variant=name_variant(split, is_known=has_known_sizes and not differences)
-        )
+        is_known = has_known_sizes and not differences
+        return replace(split, variant=name_variant(split, is_known=is_known))
 
     def relative_paths(self, split: ProposedSplit) -> list[str]:
-        """The image paths below the image folder: the benchmark's own names, the same on every machine.
+        """Returns the image paths below their image folder, the same on every machine.
 
-        They repeat where an image is a box in a picture.
+        A path occurs several times if several boxes of the file are images.
 
         Raises:
-            DataError: A path in the split file does not contain the folder.
+            DataError: A path in the split file does not contain an image folder.
         """
-        return [relative for _, relative in self._places(split)]
+        return [relative for _, relative in self._split_paths(split)]
 
     def image_paths(self, split: ProposedSplit, data_dir: Path) -> list[Path]:
-        """Resolves the split file's image paths by their tail below this benchmark's image folders.
+        """Returns the image files: the end of the split file's paths below the image folders.
 
         Raises:
             DataError: An image folder is missing, or a path in the split file does not contain one.
         """
         roots = {folder: self._find_root(folder, data_dir) for folder in self.image_folders}
-        return [roots[folder] / relative for folder, relative in self._places(split)]
+        return [roots[folder] / relative for folder, relative in self._split_paths(split)]
 
-    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[Box] | None:
-        """The images' boxes for PIL's crop; None where an image is a whole file.
+    def image_boxes(self, split: ProposedSplit, data_dir: Path) -> list[PixelBox] | None:
+        """Returns the images' boxes for PIL's crop; None if an image is a whole file.
 
         Raises:
             DataError: A table is missing or damaged, or its row i is not image i of the split.
@@ -112,33 +123,29 @@ class XlsaBenchmark:
         if not self.box_files:
             return None
         classes = [split.class_names[label] for label in split.labels_N]
-        return read_boxes(
-            [data_dir / file for file in self.box_files], self.relative_paths(split), classes
-        )
+        tables = [data_dir / file for file in self.box_files]
+        return read_boxes(tables, self.relative_paths(split), classes)
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
-        """Names of the attributes, in order; numbers where no list of names is at hand."""
+        """Returns the names of the attributes, in order; numbers if the list is missing."""
         names = self._listed_attributes(data_dir)
-        return (
-            names
-            if len(names) == num_attributes
-            else tuple(f"attribute {k + 1}" for k in range(num_attributes))
-        )
+        if len(names) == num_attributes:
+            return names
+        return tuple(f"attribute {k + 1}" for k in range(num_attributes))
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
-        """The words of each attribute's name.
+        """Returns the words of each attribute's name.
 
         Raises:
-            DataError: No list of names is at hand.
+            DataError: The list of names is missing.
         """
         names = self._listed_attributes(data_dir)
         if len(names) != num_attributes:
-            places = " or ".join(self.attribute_files) or "a list of them"
-            expected, found = f"{num_attributes} in {places} below {data_dir}", len(names)
+            files = " or ".join(self.attribute_files) or "a list of them"
             raise DataError(
-                f"The names of {self.name}'s attributes are not at hand",
-                expected=expected,
-                found=found,
+                f"The names of {self.name}'s attributes are missing",
+                expected=f"{num_attributes} names in {files} below {data_dir}",
+                found=len(names),
             )
         return tuple(map(self.words_of, names))
 
@@ -153,11 +160,11 @@ class XlsaBenchmark:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         return tuple(re.sub(r"^\s*\d+\s+", "", line).strip() for line in lines if line.strip())
 
-    def _places(self, split: ProposedSplit) -> list[tuple[str, str]]:
-        """Image folder of each image, and its path below that."""
-        return [self._place(split, row) for row in range(len(split.image_files))]
+    def _split_paths(self, split: ProposedSplit) -> list[tuple[str, str]]:
+        """Returns each image's folder and its path below that folder."""
+        return [self._split_path(split, row) for row in range(len(split.image_files))]
 
-    def _place(self, split: ProposedSplit, row: int) -> tuple[str, str]:
+    def _split_path(self, split: ProposedSplit, row: int) -> tuple[str, str]:
         file = split.image_files[row]
         for folder in self.image_folders:
             relative = f"/{file}".partition(f"/{folder}/")[2].lstrip("/")
@@ -171,14 +178,14 @@ class XlsaBenchmark:
         )
 
     def _find_root(self, folder: str, data_dir: Path) -> Path:
-        places = [data_dir / root for root in self.image_folders[folder]]
-        root = next((place for place in places if place.is_dir()), None)
+        candidates = [data_dir / root for root in self.image_folders[folder]]
+        root = next((candidate for candidate in candidates if candidate.is_dir()), None)
         if root is None:
             raise DataError(
-                f"The images of {self.name} are not there",
-                expected="a folder at " + " or ".join(map(str, places)),
+                f"The images of {self.name} are missing",
+                expected="a folder at " + " or ".join(map(str, candidates)),
                 found="none",
-                action=f"Unpack {self.archive} into {data_dir} and repeat the command, or name the folder that has it "
-                "with paths.data_dir=... (make: DATA_DIR=...).",
+                action=f"Unpack {self.archive} into {data_dir} and run the command again, or "
+                "choose the folder that has it with paths.data_dir=... (make: DATA_DIR=...).",
             )
         return root

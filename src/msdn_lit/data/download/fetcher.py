@@ -1,4 +1,4 @@
-"""Brings the files of a source to where the reader looks for them."""
+"""Downloads sources into a data folder and unpacks them where the readers expect them."""
 
 import fcntl
 import os
@@ -8,32 +8,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from msdn_lit.data.download.archives import scratch_folder, unpack
-from msdn_lit.data.download.http import (
-    Progress,
-    check_file,
-    difference,
-    disk_faults,
-    download,
-    silent,
-)
+from msdn_lit.data.download.checks import Progress, check_file, difference, disk_errors, silent
+from msdn_lit.data.download.http import download
 from msdn_lit.data.download.sources import Source
 from msdn_lit.errors import DataError
+from msdn_lit.files import open_atomically
 
-WORK = (
-    ".msdn-fetch"  # below the data folder: what is on its way, and locks; of no use to anybody else
-)
-SIZE_FACTOR = 3  # an archive that unpacks to more than this times what is known of it is refused
+WORK = ".msdn-fetch"  # folder below the data folder for unfinished downloads and locks
+SIZE_FACTOR = 3  # an archive may unpack to at most so many times its known unpacked size
 
 
 class Fetcher:
-    """Fetches sources into a data folder. Several processes may do so at once; what is complete is left alone.
+    """Fetches sources into a data folder; complete sources are kept as they are.
+
+    Several processes may fetch into one folder at the same time.
 
     Args:
-        data_dir: The data folder; it is made.
-        own_files: Files of the table that the user has already, by name; they are read only.
-        accept_changed: Take files whose size or checksum is not the known one.
-        keep_archives: Leave downloaded archives in the data folder.
-        say: Told in one line what the user may want to know.
+        data_dir: Data folder; it is created.
+        own_files: Local copies of sources, by file name; they are only read.
+        accept_changed: Accept files of another size or checksum than the known one.
+        keep_archives: Keep downloaded archives in the data folder.
+        say: Callback for one-line messages to the user.
     """
 
     def __init__(
@@ -52,49 +47,50 @@ class Fetcher:
         self.keep_archives = keep_archives
 
     def is_complete(self, source: Source) -> bool:
-        """Whether all files of a source are there, wherever they came from."""
+        """Returns True if all files of a source exist, no matter how they were obtained."""
         is_unpacking = scratch_folder(source.name, self.data_dir / source.into).exists()
         return not is_unpacking and all(
             found >= wanted for found, wanted in source.inventory(self.data_dir).values()
         )
 
     def fetch(self, source: Source, progress: Progress = silent) -> None:
-        """Fetches one source; killed at any moment, the same call goes on.
+        """Fetches one source; if the process is killed, the same call continues.
 
         Raises:
-            DataError: It cannot be downloaded, is damaged or another file than the known one, or the disk refuses it.
+            DataError: The file cannot be downloaded, is damaged, or is not the known file; or the
+                disk is full or not writable.
         """
         downloaded = self.data_dir / WORK / source.name
         if self.is_complete(source) and not downloaded.exists():
             if not (source.is_archive or self.accept_changed):
-                remedy = f"Remove {self._place(source)}, and the same command downloads it"
-                check_file(self._place(source), source.size, source.checksum, progress, remedy)
+                target = self._target(source)
+                remedy = f"Remove {target} and run the same command again to download it"
+                check_file(target, source.size, source.checksum, progress, remedy)
             return
-        with disk_faults(self.data_dir), self._alone(source):
-            if not self.is_complete(source):  # or another process was at it
+        with disk_errors(self.data_dir), self._lock(source):
+            if not self.is_complete(source):  # another process may have completed it meanwhile
                 file = self.own_files.get(source.name, downloaded)
                 self._obtain(source, file, progress)
                 if source.is_archive:
                     self._unpack(source, file, progress)
                 else:
-                    _copy(file, self._place(source))
+                    _copy(file, self._target(source))
             if self.keep_archives and source.is_archive and downloaded.exists():
                 os.replace(downloaded, self.data_dir / source.name)
-            for leftover in sorted(
-                downloaded.parent.glob(f"{source.name}*"), reverse=True
-            ):  # its parts first
+            # Reversed: `downloaded` itself goes last, so a killed process removes the rest later.
+            for leftover in sorted(downloaded.parent.glob(f"{source.name}*"), reverse=True):
                 leftover.unlink()
 
-    def _place(self, source: Source) -> Path:
-        """Where a file that is no archive belongs."""
+    def _target(self, source: Source) -> Path:
+        """Returns the final path of a file that is not an archive."""
         return self.data_dir / source.into / source.name
 
     def _obtain(self, source: Source, file: Path, progress: Progress) -> None:
-        """Makes sure that the user's own file is the right one, or that the right one is downloaded."""
+        """Checks the user's own file, or downloads the file."""
         size, checksum = (None, None) if self.accept_changed else (source.size, source.checksum)
         if source.name in self.own_files:
-            self.say(f"{source.name}: taken from {file}")
-            check_file(file, size, checksum, progress, "Get it again")
+            self.say(f"{source.name}: using {file}")
+            check_file(file, size, checksum, progress, "Download it again")
         else:
             self.say(f"{source.name}: downloading")
             download(
@@ -105,11 +101,13 @@ class Fetcher:
                 reserve=source.unpacked,
                 progress=progress,
             )
-        if self.accept_changed and (
-            change := difference(file, source.size, source.checksum, progress)
-        ):
+        if not self.accept_changed:
+            return
+        if change := difference(file, source.size, source.checksum, progress):
+            expected, found = change
             self.say(
-                f"{source.name}: accepted, though not the known file (expected {change[0]}, found {change[1]})"
+                f"{source.name}: accepted, although it is not the known file "
+                f"(expected {expected}, found {found})"
             )
 
     def _unpack(self, source: Source, archive: Path, progress: Progress) -> None:
@@ -118,28 +116,28 @@ class Fetcher:
         for pattern, (found, wanted) in source.inventory(self.data_dir).items():
             if found < wanted:
                 raise DataError(
-                    f"{archive} is unpacked, but it does not hold all of the benchmark",
+                    f"{archive} was unpacked, but does not contain the whole benchmark",
                     expected=f"{wanted:,} files {pattern} in {self.data_dir}",
                     found=f"{found:,}",
-                    action=f"Remove {archive} and get it again, or another (--mirror URL, --archive PATH).",
+                    action=f"Remove {archive} and download it again, or use another file "
+                    "(--mirror URL, --archive PATH).",
                 )
 
     @contextmanager
-    def _alone(self, source: Source) -> Iterator[None]:
-        """Lets one process at a time fetch a source; the kernel gives the lock back when a process dies."""
+    def _lock(self, source: Source) -> Iterator[None]:
+        """Lets one process at a time fetch a source; a lock ends with its process."""
         lock = self.data_dir / WORK / f".{source.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self.say(f"{source.name}: another msdn-fetch is at it; waiting")
+                self.say(f"{source.name}: waiting for another msdn-fetch")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
 def _copy(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.copying")
-    shutil.copyfile(file, partial)
-    os.replace(partial, target)
+    with file.open("rb") as source, open_atomically(target) as sink:
+        shutil.copyfileobj(source, sink)

@@ -1,48 +1,43 @@
-"""Downloads that survive broken connections, kill -9 and files that change on the server.
+"""Resumable downloads: after a broken connection or kill -9, a download continues where it ended.
 
-While a file is on its way, `NAME.partial` holds what has arrived and `NAME.partial.json` which version that is: the URL
-and the server's ETag or date. A file bears its own name only when its size and checksum are right.
+During a transfer, `NAME.partial` holds the bytes received so far, and `NAME.partial.json` holds the
+URL and the server's ETag or date, which identify the version. The file gets its final name only
+after its size and checksum were verified.
 """
-# Own code on requests, since pooch, the usual choice, cannot resume a broken download.
+# Own code on top of requests, because pooch, the usual choice, cannot resume a download.
 
-import errno
-import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
 import urllib3
 
+from msdn_lit.data.download.checks import Progress, check_file, disk_errors, silent
 from msdn_lit.errors import DataError
+from msdn_lit.files import write_atomically
 
-CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
-TRIES = 5  # in a row without a new byte
-BACKOFF_SECONDS = 0.25  # doubles from try to try
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+TRIES = 5  # consecutive ones without a new byte
+BACKOFF_SECONDS = 0.25  # doubles with every try
 CHUNK = 2**16
-Progress = Callable[
-    [str, int, int | None], None
-]  # what is done, bytes so far, bytes in all if known
 
-_PASSING = {408, 425, 429, 500, 502, 503, 504}  # statuses that may be gone at the next try
-_IDENTITY = {"Accept-Encoding": "identity"}  # or a server might send other bytes than the file's
+_TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# Without it a server may compress the file, and sizes, ranges and checksums would not match.
+_IDENTITY = {"Accept-Encoding": "identity"}
 
 
-class _BrokenOff(Exception):
-    """The transfer ended early; the next try continues."""
+class _Interrupted(Exception):
+    """The transfer ended early; the next try continues it."""
 
 
 class _Unusable(Exception):
-    """This URL does not offer the file; the next one may."""
-
-
-def silent(phase: str, done: int, total: int | None) -> None:
-    """Progress that nobody sees."""
+    """This URL does not offer the file; another one may."""
 
 
 def download(
@@ -54,29 +49,28 @@ def download(
     reserve: int = 0,
     progress: Progress = silent,
 ) -> None:
-    """Downloads one file, or continues where an earlier call ended; does nothing if it is there already.
+    """Downloads one file, or resumes an interrupted download; does nothing if the file exists.
 
-    Only one process at a time may download a target: the caller holds a lock.
+    Only one process at a time may download a target: the caller must hold a lock.
 
     Args:
-        urls: Where the file is; the next one is tried when one does not offer it.
-        target: The file; its folder is made.
-        size: Bytes, if known.
-        checksum: "md5:..." or "sha256:...", if known.
-        reserve: Bytes that shall stay free on the disk, for what comes after.
-        progress: Told about "downloading" and "checking".
+        urls: URLs of the file, tried in order.
+        target: Path of the file; its folder is created.
+        size: Expected size, bytes.
+        checksum: Expected checksum, "md5:..." or "sha256:...".
+        reserve: Disk space that must remain free after the download, bytes.
+        progress: Callback for the phases "downloading" and "checking".
 
     Raises:
-        DataError: No URL offers the file, what came is not it, a file of that name is another one, or the disk is full
-            or not ours to write.
+        DataError: No URL offers the file, the received or existing file is not the expected one, or
+            the disk is full or not writable.
     """
     if target.exists():
-        check_file(
-            target, size, checksum, progress, f"Remove {target}, and the same command downloads it"
-        )
+        remedy = f"Remove {target} and run the same command again to download it"
+        check_file(target, size, checksum, progress, remedy)
         return
     refusals = []
-    with disk_faults(target.parent):
+    with disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         transfer = _Transfer(target, size, checksum, reserve, progress)
         for url in urls:
@@ -88,12 +82,13 @@ def download(
     raise DataError(
         f"{target.name} cannot be downloaded",
         found="; ".join(refusals),
-        action="Name a mirror with --mirror URL or a copy with --archive PATH; --accept-changed takes any size.",
+        action="Give a mirror with --mirror URL or a local copy with --archive PATH; "
+        "--accept-changed accepts any size.",
     )
 
 
 class _Transfer:
-    """A file on its way."""
+    """Download of one file in one or more parts."""
 
     def __init__(
         self, target: Path, size: int | None, checksum: str | None, reserve: int, progress: Progress
@@ -107,26 +102,27 @@ class _Transfer:
         self.progress = progress
 
     def run(self, url: str) -> None:
-        """Downloads, checks and names the file."""
-        in_one_piece = self._complete(url)
+        """Downloads and verifies the file, then gives it its final name."""
+        in_one_part = self._complete(url)
         try:
             self._check(url)
         except DataError:
-            if in_one_piece:
+            if in_one_part:
                 raise
-            self._discard()  # its pieces may be of different versions
+            self._discard()  # its parts may belong to different versions
             self._complete(url)
             self._check(url)
         os.replace(self.partial, self.target)
         self.note.unlink()
 
     def _check(self, url: str) -> None:
-        remedy = f"{url} has another file. Try --mirror URL"
+        remedy = f"{url} offers another file. Try --mirror URL"
         check_file(self.partial, self.size, self.checksum, self.progress, remedy)
 
     def _complete(self, url: str) -> bool:
-        """Receives all that is missing, in as many tries as it takes; says whether the whole came with the last."""
-        failures, most = 0, self._arrived()
+        """Receives all missing bytes; returns True if the last response held the whole file."""
+        failures = 0
+        most = self._received()
         while True:
             try:
                 return self._receive(url) == 0
@@ -134,57 +130,68 @@ class _Transfer:
                 requests.ConnectionError,
                 requests.Timeout,
                 urllib3.exceptions.HTTPError,
-                _BrokenOff,
+                _Interrupted,
             ) as error:
                 reason = _reason(error)
             except requests.RequestException as error:
                 raise _Unusable(_reason(error)) from error
-            failures = failures + 1 if self._arrived() <= most else 0
-            most = max(most, self._arrived())
+            failures = failures + 1 if self._received() <= most else 0
+            most = max(most, self._received())
             if failures == TRIES:
                 raise _Unusable(reason)
             time.sleep(BACKOFF_SECONDS * 2**failures)
 
     def _receive(self, url: str) -> int:
-        """Receives in one response what is missing; returns the position in the file at which it began."""
+        """Receives the missing bytes in one response; returns the position of the first one."""
         validator = self._validator_of_partial(url)
-        # Without a validator two versions may mix, which the checksum would tell. The last byte is asked for again:
-        # then a partial file that is complete is no special case, and 416 always means that the file is another one.
-        start = max(self._arrived() - 1, 0) if validator or self.checksum else 0
-        headers = (
-            {"Range": f"bytes={start}-", **({"If-Range": validator} if validator else {})}
-            if start
-            else {}
-        )
+        # Without a validator, parts of two versions may mix; the checksum detects it. The last byte
+        # is requested again, so a complete partial file needs no special case, and status 416
+        # always means that the server has another file.
+        start = max(self._received() - 1, 0) if validator or self.checksum else 0
+        headers = dict(_IDENTITY)
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        if start and validator:
+            headers["If-Range"] = validator
         timeout = (CONNECT_SECONDS, READ_SECONDS)
-        with requests.get(
-            url, headers=_IDENTITY | headers, stream=True, timeout=timeout
-        ) as response:
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
             if not _continues(response, start, validator):
                 self._discard()
-                raise _BrokenOff("offers another version than the one begun")
+                raise _Interrupted("offers another version than the one begun")
             if response.status_code == 200:
                 start = 0
             total = self._total(response)
             self._check_room(total, start)
-            with self.partial.open("r+b" if start else "wb") as file:
-                if not (start and validator):
-                    self._write_note(url, None if start else _validator(response))
-                file.truncate(start)
-                file.seek(start)
-                for chunk in response.raw.stream(CHUNK, decode_content=False):
-                    file.write(chunk)
-                    self.progress("downloading", file.tell(), total)
-                    if total is not None and file.tell() > total:
-                        raise _Unusable(f"sends more than {total:,} bytes")
-        if total is not None and self._arrived() < total:
-            raise _BrokenOff(f"breaks off after {self._arrived():,} of {total:,} bytes")
+            self._store(url, response, start, total, is_same_version=bool(start and validator))
+        if total is not None and self._received() < total:
+            raise _Interrupted(f"breaks off after {self._received():,} of {total:,} bytes")
         return start
 
+    def _store(
+        self,
+        url: str,
+        response: requests.Response,
+        start: int,
+        total: int | None,
+        *,
+        is_same_version: bool,
+    ) -> None:
+        """Writes a response's body into the partial file from `start` on."""
+        with self.partial.open("r+b" if start else "wb") as file:
+            if not is_same_version:
+                self._write_note(url, None if start else _validator(response))
+            file.truncate(start)
+            file.seek(start)
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
+                file.write(chunk)
+                self.progress("downloading", file.tell(), total)
+                if total is not None and file.tell() > total:
+                    raise _Unusable(f"sends more than {total:,} bytes")
+
     def _total(self, response: requests.Response) -> int | None:
-        """Bytes of the whole file, if the server or the caller knows."""
+        """Returns the size of the whole file if the server or the caller knows it, bytes."""
         if response.status_code not in (200, 206):
-            kind = _BrokenOff if response.status_code in _PASSING else _Unusable
+            kind = _Interrupted if response.status_code in _TEMPORARY_STATUSES else _Unusable
             raise kind(f"answers {response.status_code} {response.reason}")
         if _is_web_page(response):
             raise _Unusable("answers with a web page")
@@ -194,19 +201,17 @@ class _Transfer:
         return self.size if offered is None else offered
 
     def _check_room(self, total: int | None, start: int) -> None:
-        needed, free = (
-            (total or start) - start + self.reserve,
-            shutil.disk_usage(self.target.parent).free,
-        )
+        needed = (total or start) - start + self.reserve
+        free = shutil.disk_usage(self.target.parent).free
         if free < needed:
             raise DataError(
                 f"{self.target.parent} has no room for {self.target.name}",
                 expected=f"{needed / 1e9:.2f} GB free",
                 found=f"{free / 1e9:.2f} GB",
-                action="Free some, or name a folder on another disk with --data-dir DIR.",
+                action="Free disk space, or choose a folder on another disk with --data-dir DIR.",
             )
 
-    def _arrived(self) -> int:
+    def _received(self) -> int:
         return self.partial.stat().st_size if self.partial.exists() else 0
 
     def _discard(self) -> None:
@@ -220,17 +225,19 @@ class _Transfer:
         return note["validator"] if note["url"] == url else None
 
     def _write_note(self, url: str, validator: str | None) -> None:
-        self.note.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+        write_atomically(self.note, json.dumps({"url": url, "validator": validator}))
 
 
 def probe(url: str) -> tuple[bool, str, int | None]:
-    """Asks whether a URL offers a file: (it does, what the server says, bytes if it says so)."""
+    """Asks a server whether it offers a file.
+
+    Returns:
+        True if it does; the server's answer in words; size in bytes, None if unknown.
+    """
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     try:
-        for method, part in (
-            ("HEAD", {}),
-            ("GET", {"Range": "bytes=0-0"}),
-        ):  # some servers refuse HEAD
+        # Some servers refuse HEAD.
+        for method, part in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             with requests.request(
                 method, url, headers=_IDENTITY | part, timeout=timeout, stream=True
             ) as response:
@@ -242,56 +249,8 @@ def probe(url: str) -> tuple[bool, str, int | None]:
         return False, _reason(error), None
 
 
-def check_file(
-    path: Path, size: int | None, checksum: str | None, progress: Progress, remedy: str
-) -> None:
-    """Raises DataError, with a remedy, if a file is not of the known size and checksum."""
-    if found := difference(path, size, checksum, progress):
-        expected, actual = found
-        action = f"{remedy}, or take it as it is with --accept-changed."
-        raise DataError(
-            f"{path} is not the known file", expected=expected, found=actual, action=action
-        )
-
-
-def difference(
-    path: Path, size: int | None, checksum: str | None, progress: Progress
-) -> tuple[str, str] | None:
-    """What was expected of a file and what is the case; None if it is as expected."""
-    actual_size = path.stat().st_size
-    if size not in (None, actual_size):
-        return f"{size:,} bytes", f"{actual_size:,}"
-    if checksum is None:
-        return None
-    algorithm = checksum.partition(":")[0]
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(16 * CHUNK):
-            digest.update(chunk)
-            progress("checking", file.tell(), actual_size)
-    actual = f"{algorithm}:{digest.hexdigest()}"
-    return None if actual == checksum else (checksum, actual)
-
-
-@contextmanager
-def disk_faults(place: Path) -> Iterator[None]:
-    """Turns what the disk refuses into a DataError that says how to go on."""
-    try:
-        yield
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        full = "Free some room and repeat the command: it continues where it stopped."
-        action = (
-            full
-            if is_full
-            else "Check its permissions, or name another data folder with --data-dir DIR."
-        )
-        problem = f"{error.filename or place} cannot be read or written ({error.strerror or error})"
-        raise DataError(problem, action=action) from error
-
-
 def _continues(response: requests.Response, start: int, validator: str | None) -> bool:
-    """Whether a response to a Range request is what was asked for; the whole file (200) is right, too."""
+    """Returns True if a response has the requested part of the same version, or the whole file."""
     if response.status_code == 206:
         offered = re.match(r"bytes (\d+)-\d+/\d+$", response.headers.get("Content-Range", ""))
         is_same = validator is None or _validator(response) in (None, validator)
@@ -300,19 +259,19 @@ def _continues(response: requests.Response, start: int, validator: str | None) -
 
 
 def _is_web_page(response: requests.Response) -> bool:
-    """Whether a server tells in words, with status 200, that the file is gone."""
+    """Returns True for HTML, with which some servers replace a missing file (status 200)."""
     return response.headers.get("Content-Type", "").startswith("text/html")
 
 
 def _length(response: requests.Response) -> int | None:
-    """Bytes of the whole file, of which the response may be a part."""
+    """Returns the size of the whole file, even for a response with a part of it, bytes."""
     part_of = response.headers.get("Content-Range", "").rpartition("/")[2]
     length = part_of if response.status_code == 206 else response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
 def _validator(response: requests.Response) -> str | None:
-    """What changes when the file changes; a weak ETag does not tell bytes apart."""
+    """Returns the header that identifies a version; a weak ETag may stand for several."""
     etag = response.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 

@@ -1,4 +1,4 @@
-"""Where the files of each benchmark come from: the one table of URLs, sizes and checksums."""
+"""URLs, sizes and checksums of every benchmark's files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class Source:
-    """A file to fetch.
+    """A file to download.
 
     Attributes:
-        name: Its file name; an archive is known by its ending, any other file is taken as it is.
-        gives: What it is good for, in words.
-        urls: Where it is: the official place first.
-        unpacked: Bytes on the disk when it is unpacked, about; for the check of the disk and as a limit.
-        content: Files that are there when it is complete: pattern below the data folder -> at least how many. A pattern
-            may name several layouts, separated by "|"; the first that has any file counts, as it does for the reader.
-        size: Bytes, where known.
-        checksum: "md5:..." or "sha256:...", where known.
-        into: Folder below the data folder.
+        name: File name. Archives are recognised by their suffix; other files are not unpacked.
+        gives: Kind of data in the file, e.g. "images".
+        urls: URLs of the file, the official one first.
+        unpacked: Approximate unpacked size, bytes; used to check free disk space and as a limit.
+        content: Required files: glob pattern below the data folder -> minimum number of matches.
+            A pattern may list several layouts, separated by "|"; the first one with any match
+            counts, as it does for the reader.
+        size: Size of the file, bytes; None if unknown.
+        checksum: "md5:..." or "sha256:..."; None if unknown.
+        into: Destination folder below the data folder.
     """
 
     name: str
@@ -34,11 +35,11 @@ class Source:
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is to be unpacked."""
+        """True if the file is an archive."""
         return self.name.endswith((".zip", ".tar", ".tgz", ".tar.gz"))
 
     def inventory(self, data_dir: Path) -> dict[str, tuple[int, int]]:
-        """How many files of each pattern of `content` there are, and shall be."""
+        """Returns (number found, number required) for each pattern of `content`."""
         return {
             pattern: (_count(data_dir, pattern.split("|")), wanted)
             for pattern, wanted in self.content.items()
@@ -51,24 +52,23 @@ def _count(data_dir: Path, layouts: list[str]) -> int:
 
 
 def _splits(folder: str) -> Source:
-    """xlsa17.zip holds the splits of all benchmarks; a benchmark is content with its own."""
+    """Returns the source of one benchmark's splits; xlsa17.zip has those of all benchmarks."""
     return Source(
         "xlsa17.zip",
         "splits",
         (
             "https://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
             "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
-            "https://cvml.ista.ac.at/AwA2/xlsa17.zip",  # seen in one public repository
+            "https://cvml.ista.ac.at/AwA2/xlsa17.zip",  # from one public repository
         ),
-        unpacked=11
-        * GB
-        // 10,  # unverified; the archive, too, has about 0.9 to 1.1 GB; its checksum is not known
+        # Unverified. The archive also has about 0.9 to 1.1 GB; its checksum is unknown.
+        unpacked=11 * GB // 10,
         content={f"xlsa17/data/{folder}/{file}.mat": 1 for file in ("att_splits", "res101")},
     )
 
 
 def _word_vectors(folder: str, size: int, sha256: str) -> Source:
-    """Figures of the files as they are in both repositories."""
+    """Returns the source of a word-vector file, which is the same in both repositories."""
     name = f"{folder}_attribute.pkl"
     return Source(
         name,
@@ -91,10 +91,10 @@ SOURCES = {
             "CUB_200_2011.tgz",
             "images",
             ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",),
-            unpacked=12 * GB // 10,  # about
+            unpacked=12 * GB // 10,  # approximate
             content={"CUB_200_2011/images/*/*.jpg": 11_788},
             size=1_150_585_339,
-            checksum="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",  # md5 97eceeb1...
+            checksum="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
         ),
         _splits("CUB"),
         _word_vectors(
@@ -109,9 +109,10 @@ SOURCES = {
                 "https://cs.brown.edu/people/gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
                 "https://cs.brown.edu/~gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
             ),
-            unpacked=19 * GB // 10,  # about; the archive has 1.82 GB
+            unpacked=19 * GB // 10,  # approximate; the archive has 1.82 GB
             content={"SUNAttributeDB_Images/images/**/*.jpg|SUN/images/**/*.jpg": 14_340},
-            checksum="md5:5966725c7306df6e05cd3ada7f45a18b",  # as in DeepMind's NEVIS benchmark; not seen elsewhere
+            # from DeepMind's NEVIS benchmark; not confirmed by a second source
+            checksum="md5:5966725c7306df6e05cd3ada7f45a18b",
             into="SUNAttributeDB_Images",
         ),
         Source(
@@ -123,7 +124,8 @@ SOURCES = {
             ),
             unpacked=5_000_000,  # unverified; the archive has about 0.5 MB
             content={"SUNAttributeDB/attributes.mat": 1},
-            checksum="md5:883293e5b645822f6ae0046c6df54183",  # as in DeepMind's NEVIS benchmark; not seen elsewhere
+            # from DeepMind's NEVIS benchmark; not confirmed by a second source
+            checksum="md5:883293e5b645822f6ae0046c6df54183",
         ),
         _splits("SUN"),
         _word_vectors(
@@ -138,9 +140,9 @@ SOURCES = {
                 "https://cvml.ista.ac.at/AwA2/AwA2-data.zip",
                 "http://cvml.ist.ac.at/AwA2/AwA2-data.zip",
             ),
-            unpacked=14 * GB,  # about; the archive has about 13 GB
+            unpacked=14 * GB,  # approximate; the archive has about 13 GB
             content={"Animals_with_Attributes2/JPEGImages/*/*.jpg|AwA2/JPEGImages/*/*.jpg": 37_322},
-            # in two independent public repositories
+            # the same in two independent public repositories
             checksum="sha256:cc5a849879165acaa2b52f1de3f146ffcd1c475f6ef85bab0152c763e573744f",
         ),
         _splits("AWA2"),
@@ -153,11 +155,10 @@ SOURCES = {
             "VOCtrainval_14-Jul-2008.tar",
             "images of aPascal",
             ("http://host.robots.ox.ac.uk/pascal/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",),
-            unpacked=6 * GB // 10,  # about
-            content={
-                "VOCdevkit/VOC2008/JPEGImages/*.jpg": 4_340
-            },  # at least: those of classification and detection
-            # in several public repositories
+            unpacked=6 * GB // 10,  # approximate
+            # lower bound: the images of classification and detection
+            content={"VOCdevkit/VOC2008/JPEGImages/*.jpg": 4_340},
+            # the same in several public repositories
             checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
         ),
         Source(
@@ -165,9 +166,8 @@ SOURCES = {
             "images of aYahoo",
             ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",),
             unpacked=1 * GB,  # unverified
-            content={
-                "ayahoo_test_images/*.jpg": 1_000
-            },  # a safe lower bound; 2,644 boxes lie in them
+            # lower bound; the images contain 2,644 boxes
+            content={"ayahoo_test_images/*.jpg": 1_000},
         ),
         Source(
             "attribute_data.tar.gz",

@@ -1,1 +1,1 @@
-"""From images to region features on disk."""
+"""Region features: images, extraction, stores and feature files."""

@@ -1,4 +1,4 @@
-"""From image files to a feature store."""
+"""Extraction: from image files to a feature store."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,18 +18,18 @@ from msdn_lit.data.features.writer import FeatureStoreWriter
 from msdn_lit.errors import DataError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-SHOWN_FAILURES = 5
-SECONDS_BETWEEN_LOOKS = 0.5  # at what other processes still do
+MAX_SHOWN_FAILURES = 5
+POLL_SECONDS = 0.5  # between checks whether other processes have finished their batches
 
 
 class Backbone(Protocol):
-    """What extraction needs of a backbone."""
+    """Interface of a backbone."""
 
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
         """Computes feature maps, (B, D, H, W)."""
 
     def weights_sha256(self) -> str:
-        """Identifies the weights."""
+        """Returns a hash of the weights."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class RegionBatch:
     """Regions of consecutive images.
 
     Attributes:
-        rows: Of the store.
-        regions_BRD: (B, R, D) in fp16.
-        skipped: Rows whose image was left out; their regions are zeros.
+        rows: Rows of the store.
+        regions_BRD: Region features, fp16, (B, R, D).
+        skipped: Rows whose image was skipped; their regions are zeros.
     """
 
     rows: range
@@ -48,10 +48,10 @@ class RegionBatch:
 
 
 class RegionSource(Protocol):
-    """Where region features come from: a backbone that looks at images, a file of features, or a draw."""
+    """Source of region features: a backbone on images, a feature file, or a generator."""
 
     def batches(self, claims: Iterator[range]) -> Iterable[RegionBatch]:
-        """Gives the regions of the claimed batches, in order."""
+        """Yields the regions of the claimed batches, in order."""
 
 
 def write_store(
@@ -61,17 +61,18 @@ def write_store(
     batch_size: int,
     on_progress: Callable[[int], None] = lambda num_done: None,
 ) -> None:
-    """Makes a store, or what is missing of it; other processes may do the same at the same time.
+    """Creates or completes a store; other processes may work on the same store.
 
     Args:
-        folder: Where the store shall be.
-        manifest: How it is made; what an earlier run with the same manifest has done is kept.
-        source: Gives the features.
+        folder: Folder of the store.
+        manifest: Manifest of the store; the work of an earlier run with the same manifest is kept.
+        source: Source of the features.
         batch_size: Images per batch.
-        on_progress: Called with the number of images that are done.
+        on_progress: Callback for the number of finished images.
 
     Raises:
-        DataError: An image does not decode, a feature does not fit fp16, or the disk is full. What was done stays.
+        DataError: An image does not decode, a feature does not fit fp16, or the disk is full. The
+            finished batches are kept.
     """
     with FeatureStoreWriter(folder, manifest, batch_size) as store:
         while not store.publish():
@@ -81,20 +82,20 @@ def write_store(
                 store.write(batch.rows, batch.regions_BRD, batch.skipped)
                 on_progress(store.num_done)
             if store.num_done == num_before:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True)
 class BackboneRegions:
-    """Region features of images: several processes decode while the backbone computes.
+    """Source of region features of images: processes decode while the backbone computes.
 
     Attributes:
-        images: What to extract.
-        backbone: On `device`.
-        device: Where it computes.
+        images: Images.
+        backbone: Backbone on `device`.
+        device: Device of the computation.
         precision: "fp32", or "bf16" or "fp16" under autocast.
-        num_workers: Processes that decode.
-        skip_undecodable: Leave out images that do not decode, instead of ending there.
+        num_workers: Number of decoding processes.
+        skip_undecodable: If True, images that do not decode are skipped; otherwise they raise.
     """
 
     images: ImageFiles
@@ -105,7 +106,7 @@ class BackboneRegions:
     skip_undecodable: bool
 
     def grid(self) -> tuple[int, int, int]:
-        """D, H and W of the feature map, found by running one blank image."""
+        """Returns D, H and W of the feature map, found by running one blank image."""
         size = self.images.transform.image_size
         _, D, H, W = self._feature_map(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape
         return D, H, W
@@ -114,42 +115,36 @@ class BackboneRegions:
         """Computes the claimed batches, in order.
 
         Raises:
-            DataError: An image is missing or does not decode (the message names up to five), unless they are skipped.
+            DataError: An image is missing or does not decode, unless such images are skipped. The
+                message names up to five images.
         """
         loader = DataLoader(
-            _Decoded(self.images),
-            batch_sampler=cast(Any, claims),  # asked for the next batch whenever a worker is free
+            _DecodedBatches(self.images),
+            # Iterated whenever a worker is free, so batches are claimed as late as possible.
+            batch_sampler=cast(Any, claims),
             num_workers=self.num_workers,
-            collate_fn=cast(Any, _as_is),
+            collate_fn=cast(Any, _identity),
             pin_memory=self.device.type == "cuda",
         )
         running: Callable[[], RegionBatch] | None = None
         for rows, pixels_BHW3, failures in loader:
             if failures and not self.skip_undecodable:
                 raise _undecodable(failures)
-            before, running = running, self._begin(rows, pixels_BHW3, tuple(failures))
+            before, running = running, self._start(rows, pixels_BHW3, tuple(failures))
             if before:
-                yield before()  # is written while a GPU computes the next one
+                yield before()  # written while a GPU computes the next batch
         if running:
             yield running()
 
-    def _begin(
+    def _start(
         self, rows: range, pixels_BHW3: Tensor, failures: tuple[int, ...]
     ) -> Callable[[], RegionBatch]:
-        """Starts one batch, and gives what waits for it; on the CPU there is nothing to wait for."""
+        """Starts one batch; returns a function that waits for a GPU and returns the batch."""
         maps_BDHW = self._feature_map(pixels_BHW3)
-        regions_BRD = (
-            maps_BDHW.flatten(2)
-            .transpose(1, 2)
-            .to(torch.float16)
-            .contiguous()
-            .to("cpu", non_blocking=True)
-        )
-        copied = (
-            torch.cuda.current_stream(self.device).record_event()
-            if self.device.type == "cuda"
-            else None
-        )
+        regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to(torch.float16).contiguous()
+        regions_BRD = regions_BRD.to("cpu", non_blocking=True)
+        is_gpu = self.device.type == "cuda"
+        copied = torch.cuda.current_stream(self.device).record_event() if is_gpu else None
 
         def finish() -> RegionBatch:
             if copied:
@@ -169,8 +164,8 @@ class BackboneRegions:
             return self.backbone.feature_map(images_B3HW)
 
 
-class _Decoded(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
-    """Images by the batch: row numbers, bytes (B, H, W, 3), and the failures by row, whose bytes are zeros."""
+class _DecodedBatches(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
+    """Batches of images: rows, bytes (B, H, W, 3), and errors by row; bytes of errors are zeros."""
 
     def __init__(self, images: ImageFiles) -> None:
         self.images = images
@@ -188,15 +183,15 @@ class _Decoded(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
         return rows, pixels_BHW3, failures
 
 
-def _as_is(
+def _identity(
     batch: tuple[range, Tensor, dict[int, DataError]],
 ) -> tuple[range, Tensor, dict[int, DataError]]:
     return batch
 
 
 def _undecodable(failures: Mapping[int, DataError]) -> DataError:
-    shown = [str(failure) for failure in failures.values()][:SHOWN_FAILURES]
+    shown = [str(failure) for failure in failures.values()][:MAX_SHOWN_FAILURES]
     if len(failures) > len(shown):
         shown.append(f"And {len(failures) - len(shown)} more of the same batch.")
-    action = "The same command continues; features.skip_undecodable=true leaves such images out."
+    action = "The same command continues; features.skip_undecodable=true skips such images."
     return DataError(" ".join(shown), action=action)

@@ -1,4 +1,4 @@
-"""Image files as a backbone sees them."""
+"""Image files and the transform that a backbone applies to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,28 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from msdn_lit.data.benchmarks.boxes import Box
+from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
-_MOST_PIXELS = 120_000_000  # the largest phones' photos have 108; PIL would only warn, and needs 8 bytes for each
-_NARROWEST = 100  # long side in short sides: a thread, resized to the backbone's short side, would fill the memory
+# The largest photos of phones have 108 million; PIL would only warn, and needs 8 bytes for each.
+_MAX_PIXELS = 120_000_000
+# Long side divided by short side: resizing a narrower image to the backbone's short side would
+# fill the memory.
+_MAX_ASPECT_RATIO = 100
+# All formats but EPS, because PIL starts Ghostscript for an EPS file with any suffix.
+Image.preinit()
+Image.init()
+_FORMATS = [name for name in Image.ID if name != "EPS"]
 
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """The field's evaluation transform: resize the short side (bilinear), crop the centre, standardise.
+    """The usual evaluation transform: resize the short side, crop the centre, standardise.
 
     Attributes:
-        image_size: Side of the square that the backbone sees, pixels.
-        mean: Per channel, in units of [0, 1].
-        std: Per channel, in units of [0, 1].
+        image_size: Width and height of the backbone's input, pixels.
+        mean: Mean per channel, for pixel values in [0, 1].
+        std: Standard deviation per channel, for pixel values in [0, 1].
     """
 
     image_size: int
@@ -34,12 +41,12 @@ class ImageTransform:
     std: tuple[float, float, float]
 
     def crop(self, image: Image.Image) -> Image.Image:
-        """What the backbone sees of an image of any mode and size, as a square RGB image."""
+        """Resizes (bilinear) and crops an image of any mode and size to a square RGB image."""
         resize = transforms.Resize(self.image_size, transforms.InterpolationMode.BILINEAR)
         return cast(Image.Image, transforms.CenterCrop(self.image_size)(resize(_to_rgb(image))))
 
     def standardise(self, pixels_BHW3: Tensor) -> Tensor:
-        """Turns bytes, on whichever device, into the floats that the backbone wants, (B, 3, H, W) channels last."""
+        """Converts bytes on any device to the backbone's input, (B, 3, H, W) channels last."""
         images_B3HW = pixels_BHW3.permute(0, 3, 1, 2).float().div_(255)
         return cast(
             Tensor,
@@ -52,22 +59,26 @@ class ImageTransform:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I;16"):  # PIL would cut every value above 255
+    if image.mode.startswith("I;16"):  # PIL would clip every value above 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("RGB")
 
 
 class ImageFiles(Dataset[Tensor | DataError]):
-    """Images by position, decoded on access.
+    """Dataset of image files, decoded on access.
 
     Args:
         paths: Image files.
-        transform: What to take of each.
-        boxes: Part of each image that is the picture, as (left, upper, right, lower) pixels; None takes all of it.
+        transform: Transform, of which only the crop is applied.
+        boxes: Part of each file that is the image, (left, upper, right, lower) in pixels; None if
+            an image is a whole file.
     """
 
     def __init__(
-        self, paths: Sequence[Path], transform: ImageTransform, boxes: Sequence[Box] | None = None
+        self,
+        paths: Sequence[Path],
+        transform: ImageTransform,
+        boxes: Sequence[PixelBox] | None = None,
     ) -> None:
         self.paths = paths
         self.transform = transform
@@ -77,7 +88,10 @@ class ImageFiles(Dataset[Tensor | DataError]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor | DataError:
-        """Decodes one image into bytes (H, W, 3); a failure is returned, so that it leaves a loader process whole."""
+        """Decodes one image to bytes (H, W, 3); returns the error if that fails.
+
+        A data loader would add the traceback of its process to an exception's message.
+        """
         try:
             image = open_image(self.paths[index], self.boxes[index] if self.boxes else None)
         except DataError as error:
@@ -86,36 +100,35 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
 
 def open_image(
-    path: Path | BinaryIO, box: Box | None = None, *, upright: bool = False
+    path: Path | BinaryIO, box: PixelBox | None = None, *, upright: bool = False
 ) -> Image.Image:
-    """Decodes an image file, or the part of it in a box, to RGB; of an animation the first frame.
+    """Decodes an image file to RGB; the first frame of an animation.
 
     Args:
-        path: The file, or its content.
-        box: Part that is the picture, in the file's own pixels.
-        upright: Turn it as its EXIF tag says. The benchmarks' features are those of the pixels as they are stored.
+        path: Image file, or an open file.
+        box: Part of the file that is the image, in pixels of the file; None for the whole file.
+        upright: If True, the image is rotated by its EXIF orientation. The benchmarks' features are
+            extracted without rotation.
 
     Raises:
-        DataError: The file is missing, does not decode, is too large, or a hundred times as long as wide.
+        DataError: The file is missing, does not decode, is too large, or is more than a hundred
+            times as long as wide.
     """
-    name = path if isinstance(path, Path) else "The picture"
+    name = path if isinstance(path, Path) else "The image"
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels")
-            image.load()
+        with Image.open(path, formats=_FORMATS) as file:
+            if file.width * file.height > _MAX_PIXELS:
+                raise ValueError(f"it has {file.width} x {file.height} pixels")
+            file.load()
             if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-            picture = _to_rgb(image.crop(box) if box else image)
+                ImageOps.exif_transpose(file, in_place=True)
+            image = _to_rgb(file.crop(box) if box else file)
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
-        reason = (
-            "of no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
-        )
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        reason = "unknown format" if is_unknown else one_line(error)
         raise DataError(f"{name} does not decode ({reason})", action="Replace the file.") from error
-    if max(picture.size) > _NARROWEST * min(picture.size):
-        raise DataError(
-            f"{name} is too narrow a picture", found=picture.size, action="Replace the file."
-        )
-    return picture
+    if max(image.size) > _MAX_ASPECT_RATIO * min(image.size):
+        raise DataError(f"{name} is too narrow", found=image.size, action="Replace the file.")
+    return image

@@ -1,6 +1,7 @@
-"""The feature files of the field, feature_map_ResNet_101_*.hdf5 (TransZero and MSDN; DAZLE's bear the same name).
+"""Published feature files feature_map_ResNet_101_*.hdf5 (TransZero, MSDN; DAZLE has the same name).
 
-`feature_map` is (N, D, H, W) in float32, contiguous or gzip; `labels` and the `*_loc` lists are 0-based.
+`feature_map` is (N, D, H, W) in float32, contiguous or gzip; `labels` and the `*_loc` lists are
+0-based.
 """
 
 import math
@@ -18,23 +19,27 @@ from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 PUBLISHED_SUFFIXES = (".hdf5", ".h5")
-STRIDE = 32  # of ResNet's last map
+STRIDE = 32  # pixels per cell of ResNet's last feature map
 SPLITS = ("trainval", "test_seen", "test_unseen")
-_MOST_BYTES = 2**28  # that are decoded together; h5py's chunks have 1 MB
 
 
 class PublishedFeatures:
-    """An official feature file, read as it is: same interface as a feature store.
-
-    `rows_per_block` is the number of images that are decoded together: 1, or in gzip files up to hundreds.
+    """A published feature file with the interface of a feature store.
 
     Args:
-        path: The file.
-        source: What its features are taken to be: name, backbone and transform.
-        images_sha256: Hash of the image list that its rows are taken to be; `check_split` compares labels and splits.
+        path: HDF5 file.
+        source: Assumed origin of its features: name, backbone and transform.
+        images_sha256: Hash of the image list that its rows are assumed to follow; `check_split`
+            compares labels and splits.
+
+    Attributes:
+        manifest: Manifest of an equivalent store.
+        rows_per_block: Number of images that are decoded together: 1, or up to hundreds in gzip
+            files.
 
     Raises:
-        DataError: The file is missing, damaged, of another layout, or of another image size than the source's.
+        DataError: The file is missing, damaged, of another layout, or of another image size than
+            the source's.
     """
 
     def __init__(self, path: Path, source: dict[str, Any], images_sha256: str) -> None:
@@ -43,15 +48,17 @@ class PublishedFeatures:
         try:
             maps_NDHW = self._maps()
             N, D, H, W = maps_NDHW.shape
-            dtype, self.rows_per_block = maps_NDHW.dtype, (maps_NDHW.chunks or (1,))[0]
+            dtype = maps_NDHW.dtype
+            self.rows_per_block = (maps_NDHW.chunks or (1,))[0]
         except READ_ERRORS as error:
             raise DataError(
-                f"{path} cannot be read as an official feature file ({one_line(error)})",
+                f"{path} cannot be read as a published feature file ({one_line(error)})",
                 expected="an HDF5 file with feature_map (N, D, H, W)",
             ) from error
         if dtype.kind != "f" or not min(N, D, H, W):
             raise DataError(
-                f"{path}: feature_map is no table of features", found=f"{dtype} {maps_NDHW.shape}"
+                f"{path}: feature_map is not a table of features",
+                found=f"{dtype} {maps_NDHW.shape}",
             )
         _check_source(path, source, (H, W))
         self.manifest = Manifest(
@@ -64,29 +71,17 @@ class PublishedFeatures:
         )
 
     def check_split(self, split: ProposedSplit) -> None:
-        """Raises DataError unless the file has this split's images, as far as labels and split lists can tell."""
+        """Raises DataError if number of images, labels or split lists differ from a split."""
         found_N, N = self.manifest.shape[0], len(split.labels_N)
         if found_N != N:
             raise DataError(
                 f"{self.path} is of other images", expected=f"{N} feature maps", found=found_N
             )
-        wanted = {"labels": split.labels_N} | {
-            f"{name}_loc": split.indices[name] for name in SPLITS
-        }
-        for key, values in wanted.items():
-            found = self._list(key)
-            same = (
-                np.array_equal(found, values)
-                if key == "labels"
-                else np.array_equal(np.sort(found), np.sort(values))
-            )
-            if not same:
-                raise DataError(
-                    f"{self.path}: {key} differs from the split file's",
-                    expected=f"{len(values)} values as in {split.folder}",
-                    found=f"{found.size} values",
-                    action="Take the feature file that was made with these splits, or extract.",
-                )
+        labels = self._list("labels")
+        self._compare("labels", labels, split.labels_N, split)
+        for name in SPLITS:
+            found = np.sort(self._list(f"{name}_loc"))
+            self._compare(f"{name}_loc", found, np.sort(split.indices[name]), split)
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Reads images by row, (B, R, D).
@@ -94,13 +89,24 @@ class PublishedFeatures:
         Raises:
             DataError: The file is damaged there, or a feature does not fit fp16.
         """
-        order, positions = np.unique(rows, return_inverse=True)  # h5py wants ascending rows
+        order, positions = np.unique(rows, return_inverse=True)  # h5py requires ascending rows
         return self._read(order)[positions]
 
     def batches(self, claims: Iterator[range]) -> Iterator[RegionBatch]:
-        """Gives the regions of the claimed batches, to be written as a store."""
+        """Yields the regions of the claimed batches, for conversion to a store."""
         for rows in claims:
             yield RegionBatch(rows, self._read(slice(rows.start, rows.stop)))
+
+    def _compare(
+        self, key: str, found: NDArray[Any], expected: NDArray[np.int64], split: ProposedSplit
+    ) -> None:
+        if not np.array_equal(found, expected):
+            raise DataError(
+                f"{self.path}: {key} differs from the split file's",
+                expected=f"{len(expected)} values as in {split.folder}",
+                found=f"{found.size} values",
+                action="Use the feature file that was made with these splits, or extract.",
+            )
 
     def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]:
         try:
@@ -116,13 +122,13 @@ class PublishedFeatures:
             )
         if not all_finite(regions_BRD):
             raise DataError(
-                f"{self.path}: NaN or a value beyond fp16 among the features",
+                f"{self.path}: NaN or a value beyond fp16 in the features",
                 action="Download it again.",
             )
         return regions_BRD
 
     def _maps(self) -> h5py.Dataset:
-        """Opens the file on first use, so that each loader worker has a handle of its own."""
+        """Opens the file on first use, so each loader worker has its own handle."""
         if self._maps_NDHW is None:
             self._maps_NDHW = _array(h5py.File(self.path, "r"), "feature_map")
         return self._maps_NDHW
@@ -130,7 +136,7 @@ class PublishedFeatures:
     def _list(self, key: str) -> NDArray[Any]:
         try:
             array = _array(self._maps().file, key)
-            if array.size > self.manifest.shape[0] or array.dtype.kind not in "iuf":
+            if array.dtype.kind not in "iuf":
                 raise ValueError(f"it is {array.dtype} {array.shape}")
             return np.ravel(array[()])
         except READ_ERRORS as error:
@@ -143,26 +149,19 @@ class PublishedFeatures:
 
 
 def _array(file: h5py.File, key: str) -> h5py.Dataset:
-    """An array that lies in the file itself, all of it: HDF5 would follow links, and read as zeros what is not there.
+    """Returns an array whose data are completely stored in the file.
+
+    HDF5 reads zeros without an error for chunks that were never written, as in a file whose writer
+    was interrupted, and for data in other files that are missing.
 
     Raises:
-        KeyError, ValueError: There is none.
+        KeyError, ValueError: There is no such array.
     """
-    if not isinstance(file.get(key, getlink=True), h5py.HardLink):
-        raise ValueError(f"{key} is a link")
     array = file[key]
-    if (
-        not isinstance(array, h5py.Dataset)
-        or array.shape is None
-        or array.is_virtual
-        or array.external
-    ):
-        raise ValueError(f"{key} is no array in this file")
-    if (
-        array.dtype.itemsize * max(math.prod(array.chunks or ()), math.prod(array.shape[1:]))
-        > _MOST_BYTES
-    ):
-        raise ValueError(f"{key} is too large, {array.shape} in chunks of {array.chunks}")
+    if not isinstance(array, h5py.Dataset):
+        raise ValueError(f"{key} is not an array")
+    if array.is_virtual or array.external:
+        raise ValueError(f"the data of {key} are in other files")
     if not _is_complete(array):
         raise ValueError(f"{key} was never written completely")
     return array
@@ -178,22 +177,21 @@ def _is_complete(array: h5py.Dataset) -> bool:
 def _check_source(path: Path, source: Mapping[str, Any], grid: tuple[int, int]) -> None:
     model_name = source.get("backbone", {}).get("model_name", source["name"])
     if not model_name.startswith("resnet101"):
-        action = "Choose features=resnet101_448."
         raise DataError(
-            f"{path}: official feature files are ResNet-101's", found=f"{model_name}", action=action
+            f"{path}: published feature files are ResNet-101's",
+            found=f"{model_name}",
+            action="Choose features=resnet101_448.",
         )
     size = source["transform"]["image_size"]
     expected = (size // STRIDE, size // STRIDE)
-    if grid != expected:
-        is_dazle = grid == (7, 7)
-        made_by = (
-            "It is DAZLE's file of 224 px images, under the same name: choose"
-            if is_dazle
-            else "Choose"
-        )
-        raise DataError(
-            f"{path} has another region grid",
-            expected=f"{expected[0]}x{expected[1]} regions at {size} px",
-            found=f"{grid[0]}x{grid[1]}",
-            action=f"{made_by} features=resnet101_{STRIDE * grid[0]}.",
-        )
+    if grid == expected:
+        return
+    action = f"Choose features=resnet101_{STRIDE * grid[0]}."
+    if grid == (7, 7):
+        action = f"It is DAZLE's file of 224 px images, which has the same name. {action}"
+    raise DataError(
+        f"{path} has another region grid",
+        expected=f"{expected[0]}x{expected[1]} regions at {size} px",
+        found=f"{grid[0]}x{grid[1]}",
+        action=action,
+    )

@@ -1,7 +1,8 @@
-"""Region features on disk: a memory-mapped fp16 array (N, R, D) beside a manifest of how it was made.
+"""Region features on disk: a memory-mapped fp16 array (N, R, D) and a manifest of its origin.
 
-A store is a folder with `regions.npy` and `manifest.json`. The manifest is written last and by renaming, so a folder
-with a manifest is complete. Rows are contiguous: one image is one read. `store_writer` makes stores.
+A store is a folder with `regions.npy` and `manifest.json`. The manifest is written last and
+atomically, so a folder with a manifest is complete. The rows are contiguous: one image is one read.
+`writer.py` creates stores.
 """
 
 import json
@@ -21,26 +22,29 @@ from torch import Tensor
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 FORMAT = 1
-REGIONS, MANIFEST = "regions.npy", "manifest.json"
+REGIONS = "regions.npy"
+MANIFEST = "manifest.json"
 _MAX_BUFFERS = 4
 _REFERENCES_TO_A_FREE_BUFFER = 3  # the list, the loop's variable, and getrefcount's own argument
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """How a store was made.
+    """Origin and shape of a store.
 
     Attributes:
-        source: Name, backbone and transform, as the features config states them, or name and regions where there are
-            no images; a store serves only its own source.
+        source: Name, backbone and transform as in the features config, or name and regions if there
+            are no images; a store is only accepted for its own source.
         images_sha256: Hash of the image list, in order.
         shape: (N, R, D).
         grid: (H, W), with H * W = R.
-        weights_sha256: Hash of the backbone's weights, or of the class attributes and labels that regions show.
-        versions: Versions of the libraries that computed it.
-        computation: What else can change the last digits: device, precision and batch size, or the file it came from.
+        weights_sha256: Hash of the backbone's weights, or of the class attributes and labels from
+            which regions were generated.
+        versions: Versions of the libraries that computed the features.
+        computation: Everything else that can change the last digits: device, precision and batch
+            size, or the name of the converted file.
         regions_sha256: Hash of the features.
-        skipped: Rows of images that did not decode and were left out at the user's request; they hold zeros.
+        skipped: Rows of images that did not decode and were skipped on request; they are zeros.
         format: Version of this layout.
     """
 
@@ -57,31 +61,56 @@ class Manifest:
 
 
 def hash_image_list(relative_paths: Sequence[str]) -> str:
-    """Hash of image paths below their root, in order."""
+    """Hashes the image paths below their folder, in order."""
     return sha256("\n".join(relative_paths).encode()).hexdigest()
 
 
 class FeatureStore:
-    """A finished store, opened for reading.
+    """A complete store, opened for reading.
 
     Args:
-        folder: The store's folder.
+        folder: Folder of the store.
 
     Raises:
-        DataError: The store is absent, unfinished, truncated, or of a format that this version does not know.
+        DataError: The store is missing, incomplete, truncated, or of an unknown format.
+
+    Example:
+        >>> store = FeatureStore("data/features/CUB_resnet101_448")  # doctest: +SKIP
+        >>> len(store)  # doctest: +SKIP
+        11788
+        >>> store[3].shape, store[3].dtype  # doctest: +SKIP
+        (torch.Size([196, 2048]), torch.float16)
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / REGIONS
-        self.manifest = _read_manifest(folder)
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / REGIONS
+        self.manifest = _read_manifest(self.folder)
         self._buffers: list[NDArray[np.float16]] = []
         self._regions: Tensor | None = None
-        self._is_checked = np.zeros(len(self._map()), dtype=bool)  # fails here, not in a worker
+        # Maps the file now, so that an error is raised here and not in a loader worker.
+        self._is_checked = np.zeros(len(self._map()), dtype=bool)
+
+    def __len__(self) -> int:
+        """Returns the number of images N."""
+        return self.manifest.shape[0]
+
+    def __getitem__(self, row: int) -> Tensor:
+        """Reads the region features of one image, fp16, (R, D).
+
+        Args:
+            row: Row of the image list; negative rows count from the end.
+
+        Raises:
+            IndexError: The row is out of range.
+            DataError: A feature is NaN or infinite.
+        """
+        index = range(len(self))[row]
+        return torch.from_numpy(self.gather(np.array([index]))[0])
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether a finished store is there."""
+        """Returns True if a folder contains a complete store."""
         return (folder / MANIFEST).is_file()
 
     def check(self, *, source: dict[str, Any], images_sha256: str) -> None:
@@ -93,12 +122,10 @@ class FeatureStore:
                 for k in {*source, *self.manifest.source}
                 if source.get(k) != self.manifest.source.get(k)
             )
-            wanted = {key: source.get(key) for key in differing}
-            found = {key: self.manifest.source.get(key) for key in differing}
             raise DataError(
-                f"{self.folder} was made in another way",
-                expected=wanted,
-                found=found,
+                f"{self.folder} was made with other settings",
+                expected={key: source.get(key) for key in differing},
+                found={key: self.manifest.source.get(key) for key in differing},
                 action=remedy,
             )
         if self.manifest.images_sha256 != images_sha256:
@@ -111,7 +138,8 @@ class FeatureStore:
         """Reads images by row into memory, (B, R, D).
 
         Raises:
-            DataError: A feature is NaN or infinite; looked for when an image is read for the first time.
+            DataError: A feature is NaN or infinite; checked when an image is read for the first
+                time.
         """
         assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
         regions_BRD = self._buffer(len(rows))
@@ -128,22 +156,25 @@ class FeatureStore:
         return regions_BRD
 
     def _buffer(self, num_images: int) -> NDArray[np.float16]:
-        """Memory for one batch: of an earlier batch that nobody holds any more, since fresh pages cost a third copy."""
+        """Returns memory for one batch.
+
+        The memory of an earlier batch is used again if nothing refers to it any more, because the
+        first access to new memory costs a third of the copy.
+        """
         for buffer in self._buffers:
             is_free = sys.getrefcount(buffer) <= _REFERENCES_TO_A_FREE_BUFFER
             if is_free and len(buffer) >= num_images:
                 return buffer[:num_images]
-        self._buffers = self._buffers[
-            -_MAX_BUFFERS + 1 :
-        ]  # what is still held elsewhere lives on there
+        # A buffer that is dropped here stays valid for the code that still refers to it.
+        self._buffers = self._buffers[-_MAX_BUFFERS + 1 :]
         self._buffers.append(np.empty((num_images, *self.manifest.shape[1:]), dtype=np.float16))
         return self._buffers[-1][:]
 
     def _map(self) -> Tensor:
-        """Opens the map on first use, so that each loader worker has a handle of its own."""
+        """Opens the memory map on first use, so each loader worker has its own handle."""
         if self._regions is None:
             try:
-                with np.errstate(over="ignore"):  # of the product of false dimensions
+                with np.errstate(over="ignore"):  # product of false dimensions
                     regions = np.lib.format.open_memmap(self.path, mode="r")
             except READ_ERRORS as error:
                 raise DataError(
@@ -151,15 +182,13 @@ class FeatureStore:
                     action=f"Remove {self.folder} and run msdn-extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
-                expected, found = (
-                    f"float16 {self.manifest.shape}",
-                    f"{regions.dtype} {regions.shape}",
-                )
                 raise DataError(
-                    f"{self.path} is not what its manifest says", expected=expected, found=found
+                    f"{self.path} does not match its manifest",
+                    expected=f"float16 {self.manifest.shape}",
+                    found=f"{regions.dtype} {regions.shape}",
                 )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PyTorch knows no memory that must not be written
+                warnings.simplefilter("ignore")  # PyTorch has no read-only memory
                 self._regions = torch.from_numpy(np.asarray(regions))
         return self._regions
 
@@ -186,24 +215,20 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{path} has another format", expected=FORMAT, found=manifest.format, action=remedy
         )
     if not _is_sound(manifest):
-        raise DataError(
-            f"{path} is damaged (a value is of another kind than all stores have)", action=remedy
-        )
+        raise DataError(f"{path} is damaged (a value has a wrong type or range)", action=remedy)
     return manifest
 
 
 def _is_sound(manifest: Manifest) -> bool:
-    """Whether the values are of the types and within the limits that Manifest states."""
+    """Returns True if the values have the types and ranges that Manifest states."""
     N, R, _ = manifest.shape if len(manifest.shape) == 3 else (0, 0, 0)
     whole = (*manifest.shape, *manifest.grid, *manifest.skipped)
     texts = (manifest.images_sha256, manifest.weights_sha256, manifest.regions_sha256)
+    mappings = (manifest.source, manifest.versions, manifest.computation)
     return (
         all(type(number) is int and number >= 0 for number in whole)
         and all(type(text) is str for text in texts)
-        and all(
-            type(entries) is dict
-            for entries in (manifest.source, manifest.versions, manifest.computation)
-        )
+        and all(type(mapping) is dict for mapping in mappings)
         and len(manifest.grid) == 2
         and manifest.grid[0] * manifest.grid[1] == R
         and all(row < N for row in manifest.skipped)
@@ -211,6 +236,6 @@ def _is_sound(manifest: Manifest) -> bool:
 
 
 def all_finite(values: NDArray[np.float16]) -> bool:
-    """True if no value is NaN or infinite; 12 times as fast as np.isfinite."""
-    # behind the sign, the bits of infinity are 0x7C00 and those of NaN are more
+    """Returns True if no value is NaN or infinite; 12 times as fast as np.isfinite."""
+    # Without the sign bit, infinity is 0x7C00 and NaN is larger.
     return int(values.view(np.int16).max()) < 0x7C00 and int(values.view(np.uint16).max()) < 0xFC00

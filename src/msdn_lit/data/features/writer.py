@@ -1,9 +1,10 @@
-"""Writes feature stores: survives kill -9 at any moment, and any number of processes may write one store together.
+"""Writer of feature stores: survives kill -9 at any moment, and several processes can share it.
 
-While a store is made, its folder holds `plan.json` (the manifest to be), `regions.npy.partial`, and `progress` with one
-byte per image. A batch's bytes are set after its regions have reached the disk, so whatever interrupts a run, the next
-one computes what is missing and no more. A process claims a batch by a lock on its bytes in `progress`, which the
-kernel gives back when the process dies.
+While a store is written, its folder contains `plan.json` (the future manifest),
+`regions.npy.partial`, and `progress` with one byte per image. The bytes of a batch are set after
+its regions were flushed to the disk, so the next run computes exactly what is missing. A process
+claims a batch by a lock on its bytes in `progress`; the kernel frees the lock when the process
+dies.
 """
 
 import fcntl
@@ -22,38 +23,43 @@ from numpy.typing import NDArray
 
 from msdn_lit.data.features.store import MANIFEST, REGIONS, Manifest, all_finite
 from msdn_lit.errors import DataError
+from msdn_lit.files import write_atomically
 
-PARTIAL, PLAN, PROGRESS = "regions.npy.partial", "plan.json", "progress"
-MISSING, DONE, SKIPPED = 0, 1, 2
-SECONDS_BETWEEN_SYNCS = (
-    5.0  # what a power failure can cost; a killed process loses its current batches only
-)
-# Two more locks lie beyond the bytes of all images: of who begins or publishes the store, and of all who work on it.
-_TURN, _PRESENCE = 2**40, 2**40 + 1
+PARTIAL = "regions.npy.partial"
+PLAN = "plan.json"
+PROGRESS = "progress"
+MISSING, DONE, SKIPPED = 0, 1, 2  # states of an image in `progress`
+# Work that a power failure can destroy; a killed process loses its current batches only.
+SECONDS_BETWEEN_SYNCS = 5.0
+# Two more locks beyond the bytes of all images: for starting or publishing the store, and for all
+# processes that work on it.
+_TURN = 2**40
+_PRESENCE = 2**40 + 1
 
 
 class FeatureStoreWriter:
-    """Writes one store; used as a context manager.
+    """Writer of one store, used as a context manager.
 
-    Leaving it without `publish` keeps what was written: another writer with the same manifest continues there, and one
-    with another manifest begins anew.
+    Leaving the context without `publish` keeps the written batches. Another writer with the same
+    manifest continues; a writer with another manifest starts again.
 
     Args:
-        folder: Where the store shall be.
-        manifest: How it is made.
-        batch_size: Images per batch. The limits of batches are fixed, so that every run computes the same batches.
+        folder: Folder of the store.
+        manifest: Manifest of the store.
+        batch_size: Images per batch. The limits of batches are fixed, so every run computes the
+            same batches.
 
     Raises:
-        DataError: The folder cannot be written, the disk has no room, or processes with another manifest are at work.
+        DataError: The folder is not writable, the disk is full, or processes with another manifest
+            are writing the store.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, batch_size: int) -> None:
         self.folder = folder
         self.manifest = manifest
         self.batch_size = batch_size
-        self._written: list[
-            tuple[range, bytes]
-        ] = []  # batches on their way to the disk, with their states
+        # Batches that are not flushed to the disk yet, with the states of their images.
+        self._written: list[tuple[range, bytes]] = []
         self._claimed: set[int] = set()
         self._last_sync = time.monotonic()
 
@@ -67,7 +73,7 @@ class FeatureStoreWriter:
                 os.close(self._progress)
                 raise
         except OSError as error:
-            action = "Name a folder that you may write with paths.feature_dir=..."
+            action = "Choose a writable folder with paths.feature_dir=..."
             raise DataError(f"{self.folder} cannot be written ({error})", action=action) from error
         return self
 
@@ -80,17 +86,17 @@ class FeatureStoreWriter:
         try:
             self.sync()
         finally:
-            os.close(self._progress)  # gives every lock back
+            os.close(self._progress)  # frees all locks
             os.close(self._regions)
 
     @property
     def num_done(self) -> int:
-        """Images that are written, by whichever process."""
+        """Number of images written by all processes."""
         states = self._states()
         return len(states) - states.count(MISSING) + sum(len(rows) for rows, _ in self._written)
 
     def claims(self) -> Iterator[range]:
-        """Claims batch after batch that nobody has done or is doing, until there is none."""
+        """Claims one batch after the other that no process has finished or claimed."""
         num_images = self.manifest.shape[0]
         for start in range(0, num_images, self.batch_size):
             rows = range(start, min(start + self.batch_size, num_images))
@@ -99,7 +105,7 @@ class FeatureStoreWriter:
                 and self._is_missing(rows)
                 and self._lock(rows.start, len(rows))
             ):
-                if self._is_missing(rows):  # nobody finished it in between
+                if self._is_missing(rows):  # no process finished it before the lock
                     self._claimed.add(start)
                     yield rows
                 else:
@@ -111,16 +117,17 @@ class FeatureStoreWriter:
         """Writes a claimed batch.
 
         Args:
-            rows: The batch, as it was claimed.
-            regions_BRD: Its region features, (B, R, D).
-            skipped: Those of the rows whose image was left out; their regions are zeros.
+            rows: Rows of the claimed batch.
+            regions_BRD: Region features, (B, R, D).
+            skipped: Rows whose image was skipped; their regions are zeros.
 
         Raises:
             DataError: A feature is NaN or beyond fp16, or the disk is full.
         """
         if not all_finite(regions_BRD):
             raise DataError(
-                f"The backbone gave NaN or a value beyond fp16 in images {rows.start} to {rows.stop - 1}",
+                f"NaN or a value beyond fp16 in the features of images {rows.start} to "
+                f"{rows.stop - 1}",
                 action="Check the weights file, or choose features whose activations fit fp16.",
             )
         assert regions_BRD.shape == (len(rows), *self.manifest.shape[1:]), regions_BRD.shape
@@ -131,16 +138,16 @@ class FeatureStoreWriter:
                 count = os.pwrite(self._regions, remaining, position)
                 position, remaining = position + count, remaining[count:]
         except OSError as error:
-            action = "Free some room and repeat the command: it continues where it stopped."
             raise DataError(
-                f"{self.folder / PARTIAL} cannot be written ({error.strerror})", action=action
+                f"{self.folder / PARTIAL} cannot be written ({error.strerror})",
+                action="Free disk space and run the same command again to continue.",
             ) from error
         self._written.append((rows, bytes(SKIPPED if row in skipped else DONE for row in rows)))
         if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
             self.sync()
 
     def sync(self) -> None:
-        """Waits until all that was written is on the disk, and marks it as done."""
+        """Flushes all written batches to the disk and marks them as done."""
         if self._written:
             os.fdatasync(self._regions)
             for rows, states in self._written:
@@ -150,7 +157,11 @@ class FeatureStoreWriter:
         self._last_sync = time.monotonic()
 
     def publish(self) -> bool:
-        """Gives the store its final name if every image is done, by whichever process; says whether it has it now."""
+        """Completes the store if every image is done, by whichever process.
+
+        Returns:
+            True if the store is complete now.
+        """
         self.sync()
         self._lock(_TURN, wait=True)
         try:
@@ -158,16 +169,16 @@ class FeatureStoreWriter:
                 return True
             states = self._states()
             if MISSING in states:
-                self._claimed.clear()  # batches whose process died are free again
+                self._claimed.clear()  # batches of dead processes can be claimed again
                 return False
             if (self.folder / PARTIAL).exists():
                 os.replace(self.folder / PARTIAL, self.folder / REGIONS)
-            regions_sha256 = hash_regions(self.folder)
-            skipped = tuple(row for row, state in enumerate(states) if state == SKIPPED)
-            _write_json(
-                self.folder / MANIFEST,
-                replace(self.manifest, skipped=skipped, regions_sha256=regions_sha256),
+            manifest = replace(
+                self.manifest,
+                skipped=tuple(row for row, state in enumerate(states) if state == SKIPPED),
+                regions_sha256=hash_regions(self.folder),
             )
+            write_atomically(self.folder / MANIFEST, _json(manifest))
             (self.folder / PLAN).unlink()
             (self.folder / PROGRESS).unlink()
             return True
@@ -175,10 +186,10 @@ class FeatureStoreWriter:
             self._unlock(_TURN)
 
     def _open(self) -> None:
-        """Opens what an interrupted or parallel run with the same plan has begun, or begins anew."""
+        """Opens the work of an interrupted or parallel run with the same plan, or starts again."""
         self._lock(_TURN, wait=True)
         try:
-            if (self.folder / MANIFEST).exists():  # another process has published it just now
+            if (self.folder / MANIFEST).exists():  # another process has just completed it
                 (self.folder / PROGRESS).unlink(missing_ok=True)
             elif not self._has_begun():
                 self._begin()
@@ -204,8 +215,10 @@ class FeatureStoreWriter:
 
     def _begin(self) -> None:
         if not self._lock(_PRESENCE):
-            problem = f"Another process is making {self.folder} with other settings"
-            raise DataError(problem, action="Let it finish, or stop it first.")
+            raise DataError(
+                f"Another process is making {self.folder} with other settings",
+                action="Let it finish, or stop it first.",
+            )
         for name in (PLAN, PARTIAL, REGIONS):
             (self.folder / name).unlink(missing_ok=True)
         needed, free = 2 * int(np.prod(self.manifest.shape)), shutil.disk_usage(self.folder).free
@@ -214,12 +227,12 @@ class FeatureStoreWriter:
                 f"Not enough room for {self.folder}",
                 expected=f"{needed / 1e9:.1f} GB free",
                 found=f"{free / 1e9:.1f} GB",
-                action="Name a folder on another disk with paths.feature_dir=...",
+                action="Choose a folder on another disk with paths.feature_dir=...",
             )
         os.ftruncate(self._progress, 0)
         os.ftruncate(self._progress, self.manifest.shape[0])
         np.lib.format.open_memmap(self.folder / PARTIAL, "w+", np.float16, self.manifest.shape)
-        _write_json(self.folder / PLAN, self.manifest)
+        write_atomically(self.folder / PLAN, _json(self.manifest))
 
     def _states(self) -> bytes:
         return os.pread(self._progress, self.manifest.shape[0], 0)
@@ -232,10 +245,7 @@ class FeatureStoreWriter:
     ) -> bool:
         try:
             fcntl.lockf(self._progress, kind | (0 if wait else fcntl.LOCK_NB), length, start)
-        except (
-            BlockingIOError,
-            PermissionError,
-        ):  # the two ways in which systems say that another process has it
+        except (BlockingIOError, PermissionError):  # held by another process; depends on the system
             return False
         return True
 
@@ -244,19 +254,9 @@ class FeatureStoreWriter:
 
 
 def hash_regions(folder: Path) -> str:
-    """Hash of a store's features: reads all of them."""
+    """Hashes a store's features; reads all of them."""
     return sha256(np.load(folder / REGIONS, mmap_mode="r")).hexdigest()
 
 
 def _json(manifest: Manifest) -> bytes:
     return (json.dumps(asdict(manifest), indent=2) + "\n").encode()
-
-
-def _write_json(path: Path, manifest: Manifest) -> None:
-    """Writes the manifest under its final name only when it is on the disk."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        file.write(_json(manifest))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

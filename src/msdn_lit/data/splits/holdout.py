@@ -1,11 +1,10 @@
-"""Random parts that are held out: of the images of each class, and of the classes."""
+"""Random hold-outs: part of the images of each class, and part of the classes."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError
-
-IntArray = NDArray[np.int64]
 
 
 def split_images(
@@ -15,9 +14,10 @@ def split_images(
 
     Args:
         labels_N: Class of each image, (N,).
-        fraction: Part of each class, rounded to whole images.
-        seed: Seed of the choice; the choice in a class does not depend on the other classes.
-        keep_some: Choose at least one image of a class and leave at least one; a class with a single image keeps it.
+        fraction: Fraction of each class, rounded to whole images.
+        seed: Random seed; the choice in a class does not depend on the other classes.
+        keep_some: If True, at least one image of a class is chosen and at least one is not; the
+            only image of a class is not chosen.
 
     Returns:
         True for the chosen images, (N,).
@@ -40,25 +40,24 @@ def split_images(
 
 
 def split_classes(classes: IntArray, fraction: float, seed: int) -> IntArray:
-    """Chooses a random part of some classes: at least one, and not all.
+    """Chooses a random part of the classes: at least one, and not all.
 
     Args:
         classes: Class ids.
-        fraction: Part of the classes, rounded to whole classes.
-        seed: Seed of the choice.
+        fraction: Fraction of the classes, rounded to whole classes.
+        seed: Random seed.
 
     Returns:
-        The chosen ids, ascending.
+        Chosen ids, ascending.
 
     Raises:
         ConfigError: The fraction is not between 0 and 1, or there is only one class.
     """
     if not 0 < fraction < 1 or len(classes) < 2:
-        found = f"{fraction} of {len(classes)}"
         raise ConfigError(
-            "data.val_classes draws no val",
+            "data.val_classes leaves no validation classes",
             expected="a fraction of two or more seen classes",
-            found=found,
+            found=f"{fraction} of {len(classes)}",
         )
     count = min(max(1, round(fraction * len(classes))), len(classes) - 1)
     return np.sort(np.random.default_rng(seed).permutation(classes)[:count])

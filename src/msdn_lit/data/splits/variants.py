@@ -1,7 +1,8 @@
-"""Which variant of a benchmark's split files this is, and train and val where its file has none.
+"""Variants of a benchmark's split files, and train and val for files that lack them.
 
-Several editions of the Proposed Split circulate: the official one, whose train and val leak test_seen images; an older
-one without train and val; corrected ones. Results on any other files compare with nothing.
+Several editions of the Proposed Split circulate: the official one, whose train and val leak
+test_seen images; an older one without train and val; corrected ones. Results on any other files are
+not comparable with published results.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ VARIANTS = {LEAKING: "official", ABSENT: "official without train and val", CLEAN
 
 @dataclass(frozen=True)
 class SplitFingerprints:
-    """What the official files of a benchmark hash to; the order within a split does not matter.
+    """Hashes of a benchmark's official files; independent of the order within a split.
 
     Attributes:
-        splits: Class names, and members of trainval, test_seen and test_unseen.
-        train_val: Members of train and val, without the leak.
-        images: Image paths below their root, and labels; None where the official list is not known.
+        splits: Hash of class names and of the members of trainval, test_seen and test_unseen.
+        train_val: Hash of the members of train and val, without the leak.
+        images: Hash of relative image paths and labels; None if the official list is unknown.
     """
 
     splits: str
@@ -32,7 +33,12 @@ class SplitFingerprints:
 
 
 def fingerprints(split: ProposedSplit, relative_paths: Sequence[str]) -> SplitFingerprints:
-    """Hashes a split as `SplitFingerprints` says."""
+    """Computes the hashes of a split.
+
+    Args:
+        split: Split as read.
+        relative_paths: Paths of the N images below their image folder.
+    """
     return SplitFingerprints(
         splits=_hash(split.class_names, *_sorted(split, "trainval", "test_seen", "test_unseen")),
         train_val=_hash((), *_sorted(split, "train", "val")),
@@ -43,15 +49,16 @@ def fingerprints(split: ProposedSplit, relative_paths: Sequence[str]) -> SplitFi
 def find_differences(
     split: ProposedSplit, relative_paths: Sequence[str], official: SplitFingerprints
 ) -> list[str]:
-    """Says in which respects a split is none of the known variants; nothing where it is one."""
+    """Describes how a split differs from all known variants; empty for a known variant."""
     found = fingerprints(split, relative_paths)
     differences = []
     if found.splits != official.splits:
         differences.append(
             "other classes or other images in trainval, test_seen or test_unseen (att_splits.mat)"
         )
-    if split.train_val != ABSENT and (
-        split.train_val not in VARIANTS or found.train_val != official.train_val
+    is_known_origin = split.train_val in VARIANTS
+    if split.train_val != ABSENT and not (
+        is_known_origin and found.train_val == official.train_val
     ):
         differences.append("other images in train or val (att_splits.mat)")
     if official.images not in (None, found.images):
@@ -60,31 +67,33 @@ def find_differences(
 
 
 def name_variant(split: ProposedSplit, *, is_known: bool) -> str:
-    """The name of a split's variant for the record."""
+    """Returns the name of a split's variant, for the run record."""
     return VARIANTS[split.train_val] if is_known else f"unknown {split.fingerprint()[:8]}"
 
 
 def with_train_and_val(split: ProposedSplit, *, fraction: float, seed: int) -> ProposedSplit:
-    """Draws train and val from trainval where the split has none; their classes are disjoint.
+    """Divides trainval into train and val with disjoint classes, unless the split has both.
 
     Args:
-        split: As read.
-        fraction: Part of the seen classes that become those of val.
-        seed: Of the choice.
+        split: Split as read.
+        fraction: Fraction of the seen classes that become classes of val.
+        seed: Random seed.
 
     Returns:
-        A split that has both; `train_val` says how.
+        Split with train and val; its `train_val` says how they were chosen.
+
+    Raises:
+        ConfigError: The fraction is not between 0 and 1, or there is only one seen class.
     """
     if "train" in split.indices:
         return split
     trainval = split.indices["trainval"]
-    is_val = np.isin(
-        split.labels_N[trainval], split_classes(split.classes_of("trainval"), fraction, seed)
-    )
-    drawn = {"train": trainval[~is_val], "val": trainval[is_val]}
+    val_classes = split_classes(split.classes_of("trainval"), fraction, seed)
+    is_val = np.isin(split.labels_N[trainval], val_classes)
+    chosen = {"train": trainval[~is_val], "val": trainval[is_val]}
     return replace(
         split,
-        indices={**split.indices, **drawn},
+        indices={**split.indices, **chosen},
         train_val=f"drawn, fraction {fraction}, seed {seed}",
     )
 

@@ -1,7 +1,7 @@
-"""The words of an attribute's name, and the attribute's vector: the sum of its words' vectors.
+"""Words of attribute names; an attribute's vector is the sum of its words' vectors.
 
-The rules are those by which the published tables (DAZLE, TransZero) were made from Google News word vectors; the tests
-hold the tables to them. Words without a vector are skipped.
+The rules are those of the published tables (DAZLE, TransZero), which were made from Google News
+word vectors; tests compare the tables with them. Words without a vector are skipped.
 """
 
 import re
@@ -38,34 +38,34 @@ _AWA2 = {
 
 
 def readable_attribute(name: str) -> str:
-    """A name for people: "has_wing_color::black" -> "wing color: black"."""
+    """Returns a readable name: "has_wing_color::black" -> "wing color: black"."""
     return name.removeprefix("has_").replace("::", ": ").replace("_", " ")
 
 
 def spelling(name: str) -> str:
-    """What is left of a class's or an attribute's name when its spelling does not matter: "wing color black"."""
+    """Normalises a class or attribute name: "has_wing_color::black" -> "wing color black"."""
     words = re.findall(r"[^\W_]+", re.sub(r"^\d+\.", "", name).lower())
     return " ".join(words[words[:1] == ["has"] :])
 
 
 def cub_words(name: str) -> Words:
-    """E.g. "has_size::large_(16_-_32_in)" is size, large."""
+    """Splits a CUB attribute: "has_size::large_(16_-_32_in)" -> size, large."""
     words = re.sub(r"_|-|::", " ", name.partition("(")[0]).split()
     return tuple(_replaced(" ".join(words[words[:1] == ["has"] :]), _CUB).split())
 
 
 def sun_words(name: str) -> Words:
-    """E.g. "rock/stone" is rock, stone; "man-made" stays one word, which Google News does not have."""
+    """Splits a SUN attribute: "rock/stone" -> rock, stone; "man-made" has no vector."""
     return tuple(_replaced(name.replace("/", ""), _SUN).split())
 
 
 def awa2_words(name: str) -> Words:
-    """E.g. "longleg" is long, leg; most names are one word."""
+    """Splits an AWA2 attribute: "longleg" -> long, leg; most names are one word."""
     return tuple(_replaced(name, _AWA2).split())
 
 
 def plain_words(name: str) -> Words:
-    """Every other benchmark: the name in lower case, split at all that is not a letter."""
+    """Splits a lower-cased name at everything that is not a letter; for all other benchmarks."""
     return tuple(re.findall(r"[^\W\d_]+", name.lower()))
 
 
@@ -77,12 +77,13 @@ def sum_of_words(
     """Makes attribute vectors from word vectors.
 
     Args:
-        words_of_attributes: The words of each of the K attributes.
-        vector_of: Vectors of those words that are known, (E,) each.
-        source: Where they come from, for the message.
+        words_of_attributes: Words of each of the K attributes.
+        vector_of: Vectors of the known words, (E,) each.
+        source: File of the vectors, for the error message.
 
     Returns:
-        Sums over each attribute's words, zeros where none is known, (K, E); and the unknown words, sorted.
+        Sums of each attribute's word vectors, zeros for an attribute without known words, (K, E);
+        and the unknown words, sorted.
 
     Raises:
         DataError: More than half of the words are unknown.
@@ -91,10 +92,10 @@ def sum_of_words(
     unknown = tuple(sorted(words - vector_of.keys()))
     if 2 * len(unknown) > len(words) or not words:
         raise DataError(
-            f"{source} does not know the words of the attributes",
+            f"{source} lacks most words of the attribute names",
             expected=f"at least half of {len(words)} words",
-            found=f"{len(words) - len(unknown)}; unknown are {', '.join(unknown[:5])}, ...",
-            action="Take vectors of the language of the attributes' names, such as GloVe or Google News.",
+            found=f"{len(words) - len(unknown)} (unknown, for example: {', '.join(unknown[:5])})",
+            action="Use word vectors in the language of the names, such as GloVe or Google News.",
         )
     E = len(next(iter(vector_of.values())))
     vectors_KE = np.zeros((len(words_of_attributes), E))

@@ -1,4 +1,9 @@
-"""Tables of attribute word vectors: the published pickles and NumPy files, read without running what they contain."""
+"""Tables of attribute word vectors: published pickles and NumPy files, read without running code.
+
+Pickles are read with own stand-ins for NumPy's classes. An allow-list of NumPy's own classes is not
+enough: NumPy trusts the state of a pickled dtype, and an object array whose dtype claims to hold
+plain bytes makes it use these bytes as pointers ("dtype with false flags" in tests/mutated).
+"""
 
 import pickle
 import pickletools
@@ -15,7 +20,7 @@ from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 
 class _Dtype:
-    """Stands for numpy.dtype in a pickle."""
+    """Stand-in for numpy.dtype in a pickle."""
 
     __slots__ = ("dtype",)
 
@@ -27,7 +32,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for numpy.ndarray in a pickle: NumPy's own functions believe what they are told of an array's memory."""
+    """Stand-in for numpy.ndarray in a pickle."""
 
     __slots__ = ("table",)
 
@@ -48,7 +53,7 @@ def _from_buffer(data: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) 
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    return text.encode("latin-1")  # how bytes are written in the oldest protocols
+    return text.encode("latin-1")  # representation of bytes in the oldest protocols
 
 
 _STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
@@ -61,23 +66,21 @@ _STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickler that knows the names a NumPy array needs, as what stands for them here, and refuses every other one."""
+    """Unpickler that resolves the names of a NumPy array to stand-ins and rejects all others."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _STAND_INS:
-            raise pickle.UnpicklingError(
-                f"it refers to {module}.{name}, which a table of numbers never does"
-            )
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not allowed")
         return _STAND_INS[module, name]
 
 
 def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
-    """Reads a finished table of attribute word vectors.
+    """Reads a table of attribute word vectors.
 
     Args:
-        path: A published pickle (DAZLE, TransZero: float64), e.g. DATA_DIR/w2v/CUB_attribute.pkl; or .npy; or an .npz
-            of one array.
-        num_attributes: K, to check the table against.
+        path: Published pickle (DAZLE, TransZero: float64), e.g. DATA_DIR/w2v/CUB_attribute.pkl; or
+            .npy; or .npz with one array.
+        num_attributes: Expected number of attributes K.
 
     Returns:
         Vectors as in the file, float32, (K, E). A row may be all zeros (SUN's "man-made").
@@ -90,36 +93,41 @@ def read_word_vectors(path: Path, num_attributes: int) -> NDArray[np.float32]:
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing",
-            action="Take it from the w2v folder of the DAZLE or TransZero repository, or learn the vectors from "
-            "scratch with data.semantics.word_vectors=null.",
+            action="Take it from the w2v folder of the DAZLE or TransZero repository, or learn the "
+            "vectors from scratch with data.semantics.word_vectors=null.",
         ) from None
     except READ_ERRORS as error:
         kind = "NumPy" if path.suffix in (".npy", ".npz") else "pickled"
         problem = f"{path} cannot be read as a {kind} array ({one_line(error)})"
         raise DataError(problem, action="Download it again.") from error
-    valid = (
-        isinstance(table, np.ndarray)
-        and table.ndim == 2
-        and table.dtype.kind == "f"
-        and table.shape[1] > 0
-    )
-    found = (
-        f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
-    )
-    if not valid or table.shape[0] != num_attributes:
-        expected = f"a float table of {num_attributes} rows"
-        raise DataError(f"{path} does not fit the attributes", expected=expected, found=found)
+    if not _is_table(table) or len(table) != num_attributes:
+        is_array = isinstance(table, np.ndarray)
+        raise DataError(
+            f"{path} does not fit the attributes",
+            expected=f"a float table of {num_attributes} rows",
+            found=f"{table.dtype} {table.shape}" if is_array else type(table).__name__,
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         vectors_KE: NDArray[np.float32] = table.astype(np.float32)
     if not np.isfinite(vectors_KE).all():
         raise DataError(
-            f"{path} holds NaN, infinity or a number beyond float32", action="Download it again."
+            f"{path} contains NaN, infinity, or a value beyond float32",
+            action="Download it again.",
         )
     return vectors_KE
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """The one object in a file."""
+def _is_table(content: object) -> bool:
+    return (
+        isinstance(content, np.ndarray)
+        and content.ndim == 2
+        and content.dtype.kind == "f"
+        and content.shape[1] > 0
+    )
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 - any object that a file may contain
+    """Reads the only object of a file."""
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             (name,) = archive.namelist()
@@ -134,9 +142,13 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def _check_memo(file: BinaryIO) -> None:
-    """Raises ValueError at a number under which an object is kept, if Python would take gigabytes to count so far."""
+    """Raises ValueError at a memo index above the file size.
+
+    Python allocates a memo as long as its largest index: gigabytes for a few damaged bytes ("high
+    memo as text" in tests/mutated).
+    """
     size = file.seek(0, 2)
     file.seek(0)
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name.endswith("PUT") and int(argument or 0) > size:
-            raise ValueError(f"it keeps object {argument} of at most {size}")
+            raise ValueError(f"it has the memo index {argument} in {size} bytes")

@@ -14,32 +14,27 @@ from tests.mutated.tables import npy
 
 TRANSFORM = ImageTransform(8, (0.5,) * 3, (0.5,) * 3)
 KINDS = {
-    **{
-        "x.png": ("PNG", "RGB"),
-        "grey16.png": ("PNG", "I;16"),
-        "x.jpg": ("JPEG", "RGB"),
-        "cmyk.jpg": ("JPEG", "CMYK"),
-    },
-    **{
-        "x.tif": ("TIFF", "RGB"),
-        "x.bmp": ("BMP", "RGB"),
-        "x.webp": ("WEBP", "RGB"),
-        "x.ppm": ("PPM", "RGB"),
-    },
+    "x.png": ("PNG", "RGB"),
+    "grey16.png": ("PNG", "I;16"),
+    "x.jpg": ("JPEG", "RGB"),
+    "cmyk.jpg": ("JPEG", "CMYK"),
+    "x.tif": ("TIFF", "RGB"),
+    "x.bmp": ("BMP", "RGB"),
+    "x.webp": ("WEBP", "RGB"),
+    "x.ppm": ("PPM", "RGB"),
 }
 
 
 def formats(folder):
-    files = {name: picture(kind, mode) for name, (kind, mode) in KINDS.items()}
+    files = {name: encoded(kind, mode) for name, (kind, mode) in KINDS.items()}
     files |= {
-        "deflated.tif": picture("TIFF", compression="tiff_deflate"),
+        "deflated.tif": encoded("TIFF", compression="tiff_deflate"),
         "animated.gif": _animation(),
     }
     for name, data in files.items():
         hostile = [*_modes(), *_sizes(), *_others()] if name == "x.png" else ()
-        yield of_one_file(
-            name, data, _read, _is_image, hostile, megabytes=1000
-        )  # within PIL's own limit of pixels
+        # The memory limit allows the largest images that PIL accepts.
+        yield of_one_file(name, data, _read, _is_image, hostile, megabytes=1000)
 
 
 def _read(path):
@@ -53,8 +48,8 @@ def _is_image(value):
     return is_array(value, np.uint8, (8, 8, 3))
 
 
-def picture(kind, mode="RGB", size=(20, 16), **options):
-    """A picture of noise, or of one colour where a mode cannot be made of noise."""
+def encoded(kind, mode="RGB", size=(20, 16), **options):
+    """Returns an image file of noise, or of one colour for modes that cannot be made of noise."""
     noise = np.random.default_rng(4).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     is_rare = mode in ("I;16", "F", "I", "LAB", "PA", "LA", "HSV")
     image = Image.new(mode, size) if is_rare else Image.fromarray(noise).convert(mode)
@@ -74,20 +69,16 @@ def _animation():
 
 def _modes():
     for kind, modes in {
-        **{
-            "PNG": ("1", "L", "LA", "P", "RGBA", "I;16"),
-            "TIFF": ("1", "CMYK", "LAB", "F", "I", "I;16", "YCbCr"),
-        },
-        **{
-            "JPEG": ("L", "CMYK", "YCbCr"),
-            "WEBP": ("RGBA",),
-            "GIF": ("L",),
-            "PPM": ("1", "L", "I"),
-            "SPIDER": ("F",),
-        },
+        "PNG": ("1", "L", "LA", "P", "RGBA", "I;16"),
+        "TIFF": ("1", "CMYK", "LAB", "F", "I", "I;16", "YCbCr"),
+        "JPEG": ("L", "CMYK", "YCbCr"),
+        "WEBP": ("RGBA",),
+        "GIF": ("L",),
+        "PPM": ("1", "L", "I"),
+        "SPIDER": ("F",),
     }.items():
         for mode in modes:
-            yield f"{mode} {kind}", picture(kind, mode)
+            yield f"{mode} {kind}", encoded(kind, mode)
     yield (
         "palette with transparency",
         _saved(Image.new("P", (9, 9)), "PNG", transparency=bytes(range(256))),
@@ -112,7 +103,7 @@ def _sizes():
     ):
         yield f"png of {size}", _png(size)
     for size in ((1, 60_000), (60_000, 1), (1, 1)):
-        yield f"true png of {size}", picture("PNG", size=size)
+        yield f"true png of {size}", encoded("PNG", size=size)
     yield "png without data", _png((20, 16))
     yield (
         "png with a bomb of text",
@@ -140,7 +131,7 @@ def _others():
 
 
 def _png(size, *chunks):
-    """A PNG header that promises a size, and no pixels."""
+    """Returns a PNG file with a size in its header, and no pixels."""
     head = (b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0))
     parts = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -11,7 +11,7 @@ from tests.mutated.format import Format
 from tests.mutated.tables import zipped
 
 CONTENT = {"a/b.txt": b"text" * 50, "c.bin": bytes(range(256)), "empty": b""}
-INTO = "into"  # a case's folder
+INTO = "into"  # destination folder of a case
 
 
 def formats(folder):
@@ -20,7 +20,7 @@ def formats(folder):
         ("x.tgz", gzip.compress(_tar(), mtime=0)),
         ("x.tar", _tar()),
     ):
-        # a plain archive has checksums for its headers only, and its first files can be missing
+        # A plain archive has checksums of its headers only, and its first files can be missing.
         can_be_right = functools.partial(_is_part, is_plain=name == "x.tar")
         yield Format(
             name,

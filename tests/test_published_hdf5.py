@@ -1,4 +1,4 @@
-"""Official feature files, feature_map_ResNet_101_*.hdf5: read, converted, told apart from DAZLE's, damaged."""
+"""Published feature files feature_map_ResNet_101_*.hdf5: reading, conversion, wrong files."""
 
 import h5py
 import numpy as np
@@ -20,7 +20,7 @@ MAPS_NDHW = np.random.default_rng(0).random((N, D, H, W), dtype=np.float32) * 9
 
 
 def write_hdf5(path, split, *, maps=MAPS_NDHW, compression=None, **changes):
-    """A file as the published scripts write it."""
+    """Writes a file like the published scripts."""
     content = {
         "feature_map": maps,
         "labels": split.labels_N,
@@ -49,9 +49,9 @@ def open_hdf5(path, source=SOURCE):
 @pytest.mark.parametrize("compression", [None, "gzip"])
 class TestReading:
     def test_each_region_is_a_cell_of_the_map(self, tmp_path, split, compression):
-        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
+        published = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
         rows = np.array([7, 3, 3, 95, 0])
-        regions_BRD = official.gather(rows)
+        regions_BRD = published.gather(rows)
         assert regions_BRD.shape == (5, 9, D)
         assert regions_BRD.dtype == np.float16
         for position, row in enumerate(rows):
@@ -61,16 +61,16 @@ class TestReading:
                     np.testing.assert_array_equal(regions_BRD[position, y * W + x], expected)
 
     def test_converted_store_has_the_same_regions(self, tmp_path, split, compression):
-        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
-        official.check_split(split)
-        write_store(tmp_path / "store", official.manifest, official, batch_size=10)
+        published = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, compression=compression))
+        published.check_split(split)
+        write_store(tmp_path / "store", published.manifest, published, batch_size=10)
         store = FeatureStore(tmp_path / "store")
-        np.testing.assert_array_equal(store.gather(np.arange(N)), official.gather(np.arange(N)))
+        np.testing.assert_array_equal(store.gather(np.arange(N)), published.gather(np.arange(N)))
         assert store.manifest.grid == (3, 3)
         assert store.manifest.computation == {"published_hdf5": "f.hdf5"}
 
 
-def test_training_reads_the_file_as_it_is(mini_config, tmp_path, split, monkeypatch):
+def test_training_reads_the_file_directly(mini_config, tmp_path, split, monkeypatch):
     from msdn_lit.build import training as build
 
     monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
@@ -94,6 +94,25 @@ def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, mon
 
 
 class TestWrongFiles:
+    def test_an_interrupted_writer(self, tmp_path, split):
+        """HDF5 reads zeros for chunks that were never written."""
+        path = write_hdf5(tmp_path / "f.hdf5", split, maps=None)
+        with h5py.File(path, "r+") as file:
+            maps = file.create_dataset("feature_map", (N, D, H, W), "f4", chunks=(1, D, H, W))
+            maps[: N // 2] = MAPS_NDHW[: N // 2]
+        with pytest.raises(DataError, match="feature_map was never written completely"):
+            open_hdf5(path)
+
+    def test_data_in_other_files(self, tmp_path, split):
+        """HDF5 reads zeros if the other file is missing."""
+        path = write_hdf5(tmp_path / "f.hdf5", split, maps=None)
+        with h5py.File(path, "r+") as file:
+            layout = h5py.VirtualLayout((N, D, H, W), np.float32)
+            layout[:] = h5py.VirtualSource("moved.hdf5", "feature_map", (N, D, H, W))
+            file.create_virtual_dataset("feature_map", layout)
+        with pytest.raises(DataError, match="the data of feature_map are in other files"):
+            open_hdf5(path)
+
     def test_dazles_7x7_file_under_the_same_name(self, tmp_path, split):
         path = write_hdf5(tmp_path / "f.hdf5", split, maps=np.ones((N, D, 7, 7), np.float32))
         source = SOURCE | {"transform": {"image_size": 448}}
@@ -103,10 +122,10 @@ class TestWrongFiles:
             open_hdf5(path, source)
         assert open_hdf5(path, SOURCE | {"transform": {"image_size": 224}}).manifest.grid == (7, 7)
 
-    def test_of_another_backbone_than_the_config(self, tmp_path, split):
+    def test_another_backbone_than_in_the_config(self, tmp_path, split):
         path = write_hdf5(tmp_path / "f.hdf5", split)
         with pytest.raises(
-            DataError, match="official feature files are ResNet-101's: found mobilenetv2_100"
+            DataError, match="published feature files are ResNet-101's: found mobilenetv2_100"
         ):
             open_hdf5(path, SOURCE | {"backbone": {"model_name": "mobilenetv2_100"}})
 
@@ -117,7 +136,7 @@ class TestWrongFiles:
             path.write_bytes(write_hdf5(path, split).read_bytes()[:2000])
         elif content is not None:
             path.write_bytes(content)
-        with pytest.raises(DataError, match=r"f.hdf5 cannot be read as an official feature file"):
+        with pytest.raises(DataError, match=r"f.hdf5 cannot be read as a published feature file"):
             open_hdf5(path)
 
     @pytest.mark.parametrize(
@@ -130,26 +149,26 @@ class TestWrongFiles:
         ],
     )
     def test_of_another_layout(self, tmp_path, split, maps):
-        with pytest.raises(DataError, match=r"(cannot be read as|no table of features)"):
+        with pytest.raises(DataError, match=r"(cannot be read as|not a table of features)"):
             open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, maps=maps))
 
     @pytest.mark.parametrize("key", ["labels", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
     def test_of_another_split(self, tmp_path, split, key):
         values = split.labels_N if key == "labels" else split.indices[key.removesuffix("_loc")]
-        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, **{key: (values + 1) % N}))
+        published = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, **{key: (values + 1) % N}))
         with pytest.raises(DataError, match=f"{key} differs from the split file's"):
-            official.check_split(split)
+            published.check_split(split)
 
     def test_without_labels(self, tmp_path, split):
-        official = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, labels=None))
+        published = open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, labels=None))
         with pytest.raises(DataError, match="lacks labels"):
-            official.check_split(split)
+            published.check_split(split)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
     def test_features_that_do_not_fit(self, tmp_path, split, bad):
         maps = MAPS_NDHW.copy()
         maps[4, 1, 1, 1] = bad
-        with pytest.raises(DataError, match="NaN or a value beyond fp16"):
+        with pytest.raises(DataError, match="NaN or a value beyond fp16 in the features"):
             open_hdf5(write_hdf5(tmp_path / "f.hdf5", split, maps=maps)).gather(np.array([4]))
 
 

@@ -1,4 +1,4 @@
-"""Where features are while training: what is chosen, and that every place gives the same batches."""
+"""Feature caches: the choice, the same batches from each, and reading ahead."""
 
 import threading
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def free(monkeypatch):
-    """Sets what is free, in bytes."""
+    """Sets the free memory, bytes."""
 
     def set_free(ram, gpu):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=ram))
@@ -47,18 +47,18 @@ def free(monkeypatch):
         (GPU, 100, 160, "disk"),
     ],
 )
-def test_auto_takes_the_fastest_that_has_room(free, device, ram, gpu, chosen):
+def test_auto_chooses_the_fastest_cache_with_room(free, device, ram, gpu, chosen):
     free(ram, gpu)
     assert choose_cache("auto", 100, device) == chosen
 
 
 @pytest.mark.parametrize("wanted", ["disk", "ram"])
-def test_a_wish_is_granted(free, wanted):
+def test_a_named_cache_is_used(free, wanted):
     free(0, 0)
     assert choose_cache(wanted, 100, CPU) == wanted
 
 
-def test_wrong_wishes():
+def test_wrong_names():
     with pytest.raises(ConfigError, match="expected one of auto, disk, ram, gpu, found floppy"):
         choose_cache("floppy", 1, CPU)
     with pytest.raises(
@@ -67,8 +67,8 @@ def test_wrong_wishes():
         choose_cache("gpu", 1, CPU)
 
 
-def test_every_place_gives_the_same_batch(store_dir, monkeypatch):
-    monkeypatch.setattr("msdn_lit.data.feature_cache._CHUNK_BYTES", 1000)  # several pieces
+def test_every_cache_gives_the_same_batch(store_dir, monkeypatch):
+    monkeypatch.setattr("msdn_lit.data.feature_cache._CHUNK_BYTES", 1000)  # several chunks
     store, rows = FeatureStore(store_dir), np.array([5, 90, 0, 5])
     expected = torch.from_numpy(np.load(store.path)[rows])
     for gather in (gather_from_disk(store), gather_from_ram(store), gather_from_gpu(store, CPU)):
@@ -77,7 +77,7 @@ def test_every_place_gives_the_same_batch(store_dir, monkeypatch):
         assert torch.equal(batch, expected)
 
 
-def test_bad_features_are_found_on_the_way_to_the_device(store_dir):
+def test_bad_features_are_found_while_copying_to_the_device(store_dir):
     regions = np.lib.format.open_memmap(store_dir / "regions.npy", mode="r+")
     regions[N - 1] = np.nan
     regions.flush()
@@ -85,10 +85,10 @@ def test_bad_features_are_found_on_the_way_to_the_device(store_dir):
         gather_from_gpu(FeatureStore(store_dir), CPU)
 
 
-@pytest.mark.parametrize("residence", ["auto", "disk", "ram"])
-def test_the_config_decides(mini_config, residence):
-    module = build.datamodule(mini_config(f"data.feature_cache={residence}"))
-    assert module.chosen_cache == ("ram" if residence == "auto" else residence)
+@pytest.mark.parametrize("cache", ["auto", "disk", "ram"])
+def test_the_config_decides(mini_config, cache):
+    module = build.datamodule(mini_config(f"data.feature_cache={cache}"))
+    assert module.chosen_cache == ("ram" if cache == "auto" else cache)
     assert len(module.dataset("trainval").__getitems__([0, 1]).labels_B) == 2
 
 
@@ -106,14 +106,14 @@ def test_skipped_images_are_in_no_split(mini_config, store_dir):
 
 
 class TestBuffers:
-    def test_what_somebody_holds_is_never_overwritten(self, store_dir):
+    def test_a_batch_in_use_is_never_overwritten(self, store_dir):
         store, truth = FeatureStore(store_dir), np.load(store_dir / "regions.npy")
-        draws = [np.random.default_rng(seed).permutation(N)[: 1 + seed % 7] for seed in range(50)]
-        held = [gather_from_disk(store)(rows) for rows in draws]
-        for rows, batch in zip(draws, held, strict=True):
+        rows_of = [np.random.default_rng(seed).permutation(N)[: 1 + seed % 7] for seed in range(50)]
+        held = [gather_from_disk(store)(rows) for rows in rows_of]
+        for rows, batch in zip(rows_of, held, strict=True):
             np.testing.assert_array_equal(batch.numpy(), truth[rows])
 
-    def test_a_part_that_somebody_holds_counts(self, store_dir):
+    def test_a_view_of_a_batch_is_never_overwritten(self, store_dir):
         store = FeatureStore(store_dir)
         corner = gather_from_disk(store)(np.array([3, 4]))[1:, :1, :1]
         before = corner.clone()
@@ -121,19 +121,19 @@ class TestBuffers:
             store.gather(np.array([row, row]))
         assert torch.equal(corner, before)
 
-    def test_memory_that_nobody_holds_is_used_again(self, store_dir):
+    def test_free_memory_is_used_again(self, store_dir):
         store = FeatureStore(store_dir)
-        places = {store.gather(np.array([row, row + 1])).ctypes.data for row in range(20)}
-        assert len(places) == 1
+        addresses = {store.gather(np.array([row, row + 1])).ctypes.data for row in range(20)}
+        assert len(addresses) == 1
         assert len(store._buffers) == 1
 
 
 class TestReadingAhead:
-    def test_gives_the_same_in_order(self):
+    def test_batches_stay_in_order(self):
         assert list(read_ahead(iter(range(20)), 3)) == list(range(20))
         assert list(read_ahead(iter([]), 2)) == []
 
-    def test_reads_while_the_last_one_is_worked_on(self):
+    def test_reads_while_a_batch_is_in_use(self):
         asked = []
         read = threading.Semaphore(0)
 
@@ -147,9 +147,9 @@ class TestReadingAhead:
         assert next(ahead) == 0
         for _ in range(3):
             assert read.acquire(timeout=10)
-        assert asked[:3] == [0, 1, 2]  # without being asked for 1 and 2
+        assert asked[:3] == [0, 1, 2]  # 1 and 2 were not requested
 
-    def test_a_fault_comes_at_its_place(self):
+    def test_an_error_keeps_its_position(self):
         def batches():
             yield 1
             raise DataError("the second is damaged")
@@ -169,11 +169,13 @@ class TestReadingAhead:
 
     def test_training_reads_the_same_batches(self, mini_config, monkeypatch, tmp_path):
         weights = []
+        original = ZSLDataModule._loader_args
         for number in (0, 2):
-            original = ZSLDataModule._loader_args
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    ZSLDataModule, "_loader_args", lambda self: original(self) | {"ahead": number}
+                    ZSLDataModule,
+                    "_loader_args",
+                    lambda self, number=number: original(self) | {"ahead": number},
                 )
                 train.run(mini_config(f"paths.run_dir={tmp_path / str(number)}"))
             weights.append(weights_of(tmp_path / str(number)))

@@ -1,4 +1,4 @@
-"""A place to read files where a crash, a hang or a hunger for memory is just an outcome."""
+"""Runs readers in child processes, so that a crash, a hang or high memory use is an outcome."""
 
 import json
 import os
@@ -7,52 +7,50 @@ import signal
 import warnings
 from pathlib import Path
 
-SECONDS = 10  # for one case
-_ROOM = (
-    4 * 2**30
-)  # address space for a reader that goes wrong, so that it cannot take the machine with it
+SECONDS = 10  # limit for one case
+_ADDRESS_SPACE = 4 * 2**30  # limit for a faulty reader, which could exhaust the machine's memory
 
 
 def outcomes(read, count, megabytes):
     """Reads cases 0 to count - 1 in child processes.
 
     Args:
-        read: Reads the case of a number and says in a text how it went.
+        read: Function that reads the case of a given number and returns its outcome as a text.
         count: Number of cases.
-        megabytes: What a case may take.
+        megabytes: Memory limit of a case.
 
     Returns:
-        What each case said, or how it ended its process.
+        Outcome of each case: the returned text, or how the process ended.
     """
-    told = []
-    while len(told) < count:
-        told += _in_child(read, range(len(told), count), megabytes)
-    return told
+    found = []
+    while len(found) < count:
+        found += _in_child(read, range(len(found), count), megabytes)
+    return found
 
 
 def _in_child(read, numbers, megabytes):
     receiving, sending = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python 3.12 warns of forks in general
+        warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
         child = os.fork()
     if child == 0:
         try:
-            _tell(read, numbers, megabytes, sending)
+            _send_outcomes(read, numbers, megabytes, sending)
         finally:
             os._exit(0)
     os.close(sending)
     with open(receiving, encoding="utf-8") as lines:
-        told = list(map(json.loads, lines))
+        found = list(map(json.loads, lines))
     _, status = os.waitpid(child, 0)
-    if len(told) < len(numbers):
+    if len(found) < len(numbers):
         end = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "an exit"
-        told.append(f"ended by {end}")  # SIGALRM is a hang
-    return told
+        found.append(f"ended by {end}")  # SIGALRM is a hang
+    return found
 
 
-def _tell(read, numbers, megabytes, sending):
+def _send_outcomes(read, numbers, megabytes, sending):
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + _ROOM
+    limit = pages * resource.getpagesize() + _ADDRESS_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     peak = _peak()
     for number in numbers:
@@ -64,5 +62,5 @@ def _tell(read, numbers, megabytes, sending):
 
 
 def _peak():
-    """The most memory that this process ever held, MB."""
+    """Returns the peak memory of this process, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
