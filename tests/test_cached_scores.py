@@ -1,4 +1,4 @@
-"""What msdn-scores reads from a cache, held against loops over images."""
+"""Predictions of a score cache against loops over images."""
 
 from collections import Counter
 
@@ -49,15 +49,11 @@ def test_top_k(cache, predictions, k):
 
 def test_domain_confusion(cache, predictions):
     evaluation, ranked = predictions
-    for domain, rate in zip(
-        ("seen", "unseen"), evaluation.domain_confusion_rates(), strict=True
-    ):
+    for domain, rate in zip(("seen", "unseen"), evaluation.domain_confusion_rates(), strict=True):
         ours = [
             r[0] for r, y in zip(ranked, cache.labels_N, strict=True) if y in getattr(cache, domain)
         ]
-        assert rate == pytest.approx(
-            np.mean([g not in getattr(cache, domain) for g in ours])
-        )
+        assert rate == pytest.approx(np.mean([g not in getattr(cache, domain) for g in ours]))
 
 
 def test_class_accuracies_and_confusions(cache, predictions):

@@ -13,7 +13,7 @@ _ABSOLUTE = re.compile(r"(?<![\w.}/:])/[\w.+@~-]+(?:/[\w.+@~-]+)*")
 
 
 def without_paths(text: str, paths: object) -> str:
-    """Replaces known folders by DATA, FEATURES and LOGS, and any other absolute path by PATH and its last part.
+    """Replaces known folders by DATA, FEATURES and LOGS, and other absolute paths by PATH/name.
 
     Args:
         text: Text of any kind.
