@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = (
@@ -18,9 +19,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+import msdn_lit
 from msdn_lit.build.predictor import predictor as build_predictor
 from msdn_lit.data.benchmarks import published
 from msdn_lit.files import config_dir
+from msdn_lit.models import BilinearCompatibility
 from tests import miniature
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,6 +127,20 @@ def tiny_run(mini_config, tmp_path):
     torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     return folder
+
+
+@pytest.fixture
+def pooled_model(tiny_run):
+    """A predictor whose net averages the regions, so that it has no attention."""
+    model = msdn_lit.load(tiny_run)
+    size = model.transform.image_size
+    visual_dim = model.backbone.feature_map(torch.zeros(1, 3, size, size)).shape[1]
+    class_attributes_CK = torch.from_numpy(model.classes.attributes_CK)
+    vectors_KE = torch.zeros(len(model.attribute_names), 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = BilinearCompatibility(vectors_KE, class_attributes_CK, visual_dim, unit_length=False)
+    return replace(model, net=net.eval(), fusion={"image": 1.0})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run folders as msdn-train leaves them, with made-up scores."""
+"""Run folders of msdn-train, with made-up scores."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ SUBNETS = ("attribute_to_visual", "visual_to_attribute")
 def made_up_cache(
     seed=0, step=300, *, skill=2.0, num_seen=6, num_unseen=4, per_class=12, num_subnets=2
 ):
-    """Logits that favour the label by `skill`, and the seen classes a little.
+    """Logits that favour the label by `skill`, and the seen classes by 1.5.
 
     The images do not depend on the seed.
     """
@@ -43,7 +43,7 @@ def made_up_cache(
 
 
 def scores_of(cache):
-    """As a result.json has them."""
+    """Scores of a cache in the form of a result.json."""
     return {"step": cache.step} | {
         name: float(value) for name, value in cache.scores()._asdict().items()
     }
@@ -61,11 +61,15 @@ def evaluation(harmonic_mean=0.48, acc_czsl=0.5, acc_unseen=0.4, acc_seen=0.6, s
 
 
 def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache):
-    """A finished run of a composed config, with the given scores or with generated score caches.
+    """Writes a finished run.
 
     Args:
-        changes: To the content of result.json.
-        recipe: Choice of experiment on the command line.
+        folder: Run folder.
+        cfg: Composed config.
+        scores: Scores by evaluation; None takes those of made-up caches, which it writes.
+        changes: Changes of result.json.
+        recipe: Experiment on the command line.
+        of_cache: Arguments of `made_up_cache`.
     """
     folder.mkdir(parents=True)
     cfg.paths.run_dir = str(folder)
@@ -81,10 +85,10 @@ def write_run(folder, cfg, scores=None, *, changes=None, recipe=None, **of_cache
 
 
 def result(cfg, scores):
-    """The content of result.json as record.py writes it."""
+    """Content of a result.json."""
+    overrides = f"seed={cfg.seed} paths.run_dir={cfg.paths.run_dir} trainer=cpu"
     return {
-        "command": f"/venv/bin/msdn-train seed={cfg.seed} "
-        f"paths.run_dir={cfg.paths.run_dir} trainer=cpu",
+        "command": f"/venv/bin/msdn-train {overrides}",
         "choices": {
             "model": "msdn",
             "loss": "release",
@@ -119,7 +123,7 @@ def _write_evaluations(folder, cfg, caches):
 
 
 def _write_metrics(path, measured, stage):
-    """Writes the CSV file of Lightning: a row of training losses, then one for each evaluation."""
+    """Writes metrics.csv like Lightning's CSVLogger: losses and scores in rows, steps from zero."""
     path.parent.mkdir(parents=True)
     names = [f"{stage}/{score}" for score in evaluation() if score != "step"]
     with path.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""Attention held against where the attributes are: the measures, and the places they are held against."""
+"""Attention against the locations of attributes: the measures, and the boxes."""
 
 import json
 from argparse import Namespace
@@ -10,13 +10,17 @@ import torch
 from PIL import Image
 
 from msdn_lit.attention.embeddings import embeddings, nearest_neighbour_accuracy
+from msdn_lit.attention.maps import attention_rows, has_attention
+from msdn_lit.attention.scores import measure_attention
+from msdn_lit.build import task as build
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.results import attention
 from msdn_lit.commands.train import train
-from msdn_lit.data.benchmarks.parts import WHOLE, in_crop, read_parts
+from msdn_lit.data.benchmarks.parts import WHOLE, PartBoxes, in_crop, read_parts
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import DataError
+from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
+from tests import miniature
 
 OPTIONS = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
 
@@ -27,7 +31,7 @@ BOXES = np.array(
 
 
 def cover_in_loops(boxes_J4, fine=240):
-    """By counting points of a fine lattice."""
+    """Share of each region in the boxes, by counting points of a fine lattice."""
     counts = np.zeros(GRID)
     points = (np.arange(fine) + 0.5) / fine
     for y, x in product(points, points):
@@ -199,17 +203,43 @@ def test_nothing_to_measure(command, mini_config, tmp_path):
 
 
 def test_a_net_that_leaves_regions_out_is_drawn_whole(mini_config, tmp_path, monkeypatch):
-    """Figures come after the last training step, when the net is still in training mode."""
+    """Figures are drawn after the last training step, when the net is in training mode."""
     monkeypatch.setattr(
-        ZSLDataModule, "picture", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
+        ZSLDataModule, "image", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
     )
     train.run(mini_config("callbacks=figures", "model.region_dropout=0.8"))
     assert (tmp_path / "run" / "figures" / "attention.png").is_file()
     assert (tmp_path / "run" / "result.json").is_file()
 
 
+def test_a_pooled_net_has_no_attention(mini_config, data_dir, monkeypatch):
+    """Nothing is measured or drawn; its points are pooled features and its only scores."""
+    miniature.write_images(data_dir)
+    data = build.datamodule(mini_config())
+    task = build.task(mini_config("model=pooled"), data.semantics, data.visual_dim).eval()
+    regions_BRD = data.dataset("test_seen").__getitems__([0, 1])[0]
+    assert not has_attention(task.net(regions_BRD))
+    assert has_attention(
+        build.task(mini_config(), data.semantics, data.visual_dim).net(regions_BRD)
+    )
+    with pytest.raises(ConfigError, match="The model has no attention"):
+        attention_rows(task, data, num_images=2, num_attributes=2)
+    paths = data.benchmark.relative_paths(data.split)
+    boxes = PartBoxes("parts", {path: {} for path in paths}, [()] * miniature.K)
+    monkeypatch.setattr("msdn_lit.attention.scores.read_parts", lambda *_: boxes)
+    with pytest.raises(ConfigError, match="The model has no attention"):
+        measure_attention(task, data)
+    panels = embeddings(task, data)
+    assert [(panel.split, panel.name) for panel in panels] == [
+        ("test_seen", "pooled features"),
+        ("test_seen", "net"),
+        ("test_unseen", "pooled features"),
+        ("test_unseen", "net"),
+    ]
+
+
 def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
-    """E.g. experiment=cub_best predicts by one sub-net alone; the other's panel shows what it has learned."""
+    """Prediction may use one sub-net only (experiment=cub_best); the other has a panel, too."""
     fusion = [
         "prediction.fusion.attribute_to_visual=1.0",
         "prediction.fusion.visual_to_attribute=0.0",
@@ -226,7 +256,7 @@ def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
 
 @pytest.mark.slow
 def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
-    """The measures in the log are those of the command and of loops over the drawn discs; figures are drawn."""
+    """Scores in the log equal those of the command and of loops over the drawn discs."""
     pytest.importorskip("sklearn", reason="needs the extra figures")
     monkeypatch.chdir(tmp_path)
     assert command(extract, "experiment=demo")[0] == 0
@@ -247,7 +277,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
 
 
 def in_loops(folder):
-    """A->V's pointing game, from parts.csv alone: does the strongest cell's square meet the disc's?"""
+    """Pointing game of A->V from parts.csv: does the strongest region touch the disc's square?"""
     task, data = attention.load_run(folder / "logs" / "demo", OPTIONS)
     lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
     discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}

@@ -1,15 +1,15 @@
-"""Attention's scores of runs: by part, in tables over seeds, in records."""
+"""Attention scores of runs: by part, in tables over seeds, in records."""
 
 import json
 import re
-from argparse import Namespace
 from itertools import product
 
 import numpy as np
 import torch
 
 from msdn_lit.attention import scores as attention_scores
-from msdn_lit.commands.results import attention, report
+from msdn_lit.build.load import load_run
+from msdn_lit.commands.results import report
 from msdn_lit.commands.train import train
 from msdn_lit.data.benchmarks.parts import PartBoxes
 from msdn_lit.runs.attention_file import read_attention, write_attention
@@ -24,7 +24,7 @@ PARTS_OF = [("head",), ("tail",), ("head", "tail"), (), ("head",), ("tail",)]
 
 
 def overlaps_in_loops(parts):
-    """Share of each of 2 x 2 cells that lies in the boxes: the crop takes 2 rows of pixels off, a cell has 8 x 8."""
+    """Share of each of 2 x 2 regions in the boxes: the crop removes 2 rows; a region is 8 x 8."""
     share_HW = np.zeros((2, 2))
     for y, x in product(range(16), range(16)):
         for left, upper, right, lower in (PLACES[part] for part in parts):
@@ -33,11 +33,11 @@ def overlaps_in_loops(parts):
 
 
 def test_measured_by_part_in_loops(mini_config, data_dir, tmp_path, monkeypatch):
-    """Each pair by itself; a part's numbers are those of its attributes, and all of them make the total."""
+    """Loops over pairs; a part has the pairs of its attributes, the total has all pairs."""
     train.run(mini_config())
     miniature.write_images(data_dir)
-    options = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
-    task, data = attention.load_run(tmp_path / "run", options)
+    loaded = load_run(tmp_path / "run")
+    task, data = loaded.task, loaded.data
     everywhere = dict.fromkeys(data.benchmark.relative_paths(data.split), PLACES)
     monkeypatch.setattr(
         attention_scores, "read_parts", lambda *_: PartBoxes("parts", everywhere, PARTS_OF)
@@ -71,7 +71,7 @@ def test_measured_by_part_in_loops(mini_config, data_dir, tmp_path, monkeypatch)
 
 
 def scores_of_seed(seed, by_part=0.1):
-    """As attention.json has them."""
+    """Content of an attention.json."""
     made_up = {"a_to_b": 0.4 + 0.2 * seed, "chance": 0.1}
     of_all = {
         who: {"pointing_game": value, "energy_inside": value / 2} for who, value in made_up.items()
@@ -88,7 +88,7 @@ def scores_of_seed(seed, by_part=0.1):
 
 
 def test_tables_and_record_over_seeds(mini_config, tmp_path):
-    """Of two seeds 0.4 and 0.6: mean 0.5, standard deviation 0.1 sqrt 2; a record keeps what each seed had."""
+    """0.4 and 0.6 have the mean 0.5 and the deviation 0.1 sqrt 2; a record keeps both seeds."""
     for seed in (0, 1):
         write_run(tmp_path / "logs" / str(seed), mini_config(f"seed={seed}"))
         write_attention(tmp_path / "logs" / str(seed), scores_of_seed(seed))

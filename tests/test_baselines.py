@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.models import MSDN, AttributeToVisual
@@ -280,9 +280,7 @@ def test_eszsl_refuses_ridges_that_are_not_positive(ridges):
 )
 def test_baselines_are_built_and_trained_from_configs(load_config, model, loss):
     task = build.task(load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6)
-    terms = task.loss(
-        [output.logits_BC for output in task.net(torch.rand(3, 4, 6))], torch.tensor([0, 1, 2])
-    )
+    terms = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2]))
     terms.loss.backward()
     task.configure_optimizers().step()
     assert torch.isfinite(task.predict_logits(torch.rand(3, 4, 6))).all()

@@ -1,4 +1,4 @@
-"""What msdn-scores reads from a cache, held against loops over images."""
+"""Predictions of a score cache against loops over images."""
 
 from collections import Counter
 

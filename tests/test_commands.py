@@ -21,6 +21,8 @@ def type_msdn(monkeypatch, capsys):
     """Types `msdn ...` in this process: (exit code, standard output, standard error)."""
 
     def call(*words):
+        name = COMMANDS[words[0]].module_name if words and words[0] in COMMANDS else ""
+        monkeypatch.delitem(sys.modules, name, raising=False)  # runs as __main__
         monkeypatch.setattr(sys, "argv", ["msdn", *words])
         try:
             msdn.main()
@@ -108,3 +110,12 @@ def test_evaluate_explains_the_spelling_of_version_0_1(type_msdn, tmp_path):
     code, _, err = type_msdn("evaluate", f"run_dir={tmp_path}")
     assert (code, err.count("\n")) == (2, 1)
     assert f"Name the folder alone: {tmp_path}" in err
+
+
+def test_an_own_dataset_starts_from_a_template(type_msdn, tmp_path):
+    folder = tmp_path / "mine"
+    code, out, _ = type_msdn("init-dataset", str(folder))
+    assert (code, "README.txt" in out) == (0, True)
+    assert (folder / "README.txt").is_file()
+    code, _, err = type_msdn("init-dataset", str(folder))
+    assert (code, err.count("\n")) == (2, 1)

@@ -108,7 +108,7 @@ def test_area_and_best_point_equal_a_sweep(labels, seed, num_levels):
     )
     u, s = swept(
         logits_NC, labels, best.calibration.item()
-    )  # the calibration does give what it promises
+    )  # the scores at the returned calibration
     assert [best.acc_unseen.item(), best.acc_seen.item()] == pytest.approx([u, s], abs=1e-12)
 
 
@@ -158,7 +158,7 @@ def test_curve_ignores_a_constant_per_image_the_order_of_images_and_other_classe
 @few
 @given(labels=many_labels, seed=some_seed, data=st.data())
 def test_renaming_the_classes_changes_nothing(labels, seed, data):
-    logits_NC = make_logits(labels, seed, 10**6)  # ties alone depend on names
+    logits_NC = make_logits(labels, seed, 10**6)  # only ties depend on names
     new = torch.tensor(data.draw(st.permutations(range(C))))
     renamed_NC = torch.empty_like(logits_NC)
     renamed_NC[:, new] = logits_NC
@@ -266,7 +266,7 @@ def test_ranks_equal_sorting(labels, seed, num_levels):
     for row, label, rank in zip(logits_NC.tolist(), labels, ranks, strict=True):
         order = sorted(
             CANDIDATES.tolist(), key=lambda c: -row[c]
-        )  # a stable sort keeps the candidates' order in ties
+        )  # stable: ties keep the candidates' order
         assert rank == (order.index(label) if label in order else C)
 
 

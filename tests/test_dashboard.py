@@ -10,7 +10,7 @@ import yaml
 
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.commands.results import wandb_workspace as dashboard
-from msdn_lit.files import config_dir
+from msdn_lit.files import PACKAGE
 from msdn_lit.runs.layout import SCORES
 
 
@@ -22,7 +22,7 @@ def settings_of(parameter):
 class TestSearch:
     @pytest.fixture
     def sweep(self):
-        return yaml.safe_load((config_dir() / "wandb" / "sweep_cub.yaml").read_text())
+        return yaml.safe_load((PACKAGE.parents[1] / "docs" / "wandb_sweep_cub.yaml").read_text())
 
     def commands(self, sweep):
         """What an agent would run at the corners of the search, by W&B's own rules."""
@@ -108,7 +108,7 @@ class TestWorkspace:
         monkeypatch.setenv("NETRC", os.devnull)
         code, out, err = command(dashboard)
         assert (code, out) == (2, "")
-        (line,) = [line for line in err.splitlines() if line.startswith("msdn-dashboard: ")]
+        (line,) = [line for line in err.splitlines() if line.startswith("msdn-wandb-workspace: ")]
         assert "The dashboard is not saved" in line
         assert "Log in (wandb login)" in line
 
@@ -116,7 +116,7 @@ class TestWorkspace:
     def test_wrong_commands_are_one_line(self, command, arguments):
         code, _, err = command(dashboard, *arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert "msdn-dashboard --help" in err
+        assert "msdn-wandb-workspace --help" in err
 
 
 def test_without_the_extra_it_says_what_to_install(command, monkeypatch):

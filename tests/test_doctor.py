@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from msdn_lit.build import training as build
+from msdn_lit.build import features as build
 from msdn_lit.commands.data import doctor
 from msdn_lit.data import inventory
 from msdn_lit.data.benchmarks import published

@@ -65,6 +65,11 @@ class TestPage:
                     np.abs(low[:, None, None] + shown * step - maps_KHW) <= 0.51 * step + 1e-7
                 ).all()
 
+    def test_of_a_model_without_attention(self, pooled_model):
+        page = prediction_page.page([pooled_model.predict(IMAGES[0])], "title", {})
+        (image,) = embedded(page)["images"]
+        assert (image["attention"], image["grid"]) == ({}, None)
+
     def test_names_are_only_names(self, model):
         found = model.predict(IMAGES[0], classes={"</script><b>x": {"like": "class 0"}})
         page = prediction_page.page([found], "<i>title", {"a": "<u>reason"})
@@ -214,8 +219,9 @@ def test_ctrl_c_ends_it_quietly(tiny_run):
 
 
 def test_the_page_needs_no_torch():
-    """So that it is there while the model loads."""
-    code = "import sys, msdn_lit.commands.use.app, msdn_lit.inference.page.server; sys.exit('torch' in sys.modules)"
+    """The app shows it while the model loads."""
+    modules = "msdn_lit.commands.use.app, msdn_lit.inference.page.server"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

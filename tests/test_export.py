@@ -1,4 +1,4 @@
-"""A trained model elsewhere: bundles without data and without code, ONNX and torch.export."""
+"""Exported models: bundles without data and without code, ONNX and torch.export."""
 
 import json
 import os
@@ -83,6 +83,17 @@ class TestBundle:
         of_the_run = {"seed": 3, "scores": {"step": 9}} if checkpoint == "last" else {}
         assert origin == {"checkpoint": checkpoint, "benchmark": "MINI"} | of_the_run
 
+    def test_of_version_0_1(self, bundle, pictures):
+        """It has other names of two settings and of the backbone, and "sides" for "domains"."""
+        content = json.loads((bundle / "bundle.json").read_text())
+        expected = scores(msdn_lit.load(bundle), pictures)
+        assert {domain for image in expected for _, domain, _ in image} == {"seen", "unseen"}
+        content["classes"]["sides"] = content["classes"].pop("domains")
+        v2a(content)["effective_regions"] = v2a(content).pop("region_scale")
+        content["backbone"]["_target_"] = "msdn_lit.models.backbone.RegionBackbone"
+        (bundle / "bundle.json").write_text(json.dumps(content))
+        assert scores(msdn_lit.load(bundle), pictures) == expected
+
     @pytest.mark.parametrize("part", ["model", "backbone"])
     @pytest.mark.parametrize(
         "target",
@@ -111,7 +122,7 @@ class TestBundle:
     @pytest.mark.parametrize("resolver", ["oc.create", "oc.decode"])
     @pytest.mark.parametrize("part", ["model", "backbone"])
     def test_makes_no_target_of_a_text(self, bundle, tmp_path, part, resolver):
-        """Not even one that Hydra does not know to be dangerous."""
+        """Even a target that Hydra does not block is refused."""
         content = json.loads((bundle / "bundle.json").read_text())
         made = f"{{_target_: os.mkdir, path: {tmp_path / 'made'}}}"
         content[part]["region_dropout"] = f'${{{resolver}:"{made}"}}'
@@ -274,7 +285,7 @@ def test_a_file_is_no_folder(command, tiny_run, tmp_path):
 class TestGraph:
     @staticmethod
     def check(outputs, model, pictures):
-        """One picture or several; logits, scores and attention are the predictor's."""
+        """Logits, scores and attention equal those of the predictor, for one image or several."""
         graph = Graph(model)
         named = dict(zip(graph.names, outputs, strict=True))
         for n, found in enumerate(model.predict(pictures, top_k=8)):
@@ -297,6 +308,20 @@ class TestGraph:
         model = msdn_lit.load(tiny_run)
         with torch.no_grad():
             self.check(Graph(model)(torch.from_numpy(np.stack(pictures))), model, pictures)
+
+    def test_without_attention_it_has_logits_and_scores(self, pooled_model, pictures):
+        graph = Graph(pooled_model)
+        assert graph.names == ("logits", "scores_image")
+        with torch.no_grad():
+            outputs = graph(torch.from_numpy(np.stack(pictures)))
+        assert [tuple(output.shape) for output in outputs] == [(5, 8), (5, 6)]
+        for n, found in enumerate(pooled_model.predict(pictures, top_k=8)):
+            np.testing.assert_allclose(
+                outputs[1][n], found.attribute_scores_K, rtol=1e-3, atol=1e-4
+            )
+            logits = dict(zip(pooled_model.classes.names, outputs[0][n].tolist(), strict=True))
+            predicted = {c.name: c.score for c in found.classes}
+            assert predicted == pytest.approx(logits, rel=1e-4, abs=1e-4)
 
     @pytest.mark.slow
     def test_onnx(self, tiny_run, command, pictures, tmp_path):
@@ -321,7 +346,7 @@ class TestGraph:
         assert (code, err) == (0, "")
         files = {"attributes": ""}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's of its own file
+            warnings.simplefilter("ignore")  # torch warns about its own file
             program = torch.export.load(
                 tmp_path / "torch" / "model.pt2", extra_files=files
             ).module()

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.commands.train import train
 from msdn_lit.data.batches import read_ahead
 from msdn_lit.data.datamodule import ZSLDataModule
@@ -89,7 +89,7 @@ def test_bad_features_are_found_while_copying_to_the_device(store_dir):
 def test_the_config_decides(mini_config, cache):
     module = build.datamodule(mini_config(f"data.feature_cache={cache}"))
     assert module.chosen_cache == ("ram" if cache == "auto" else cache)
-    assert len(module.dataset("trainval").__getitems__([0, 1]).labels_B) == 2
+    assert len(module.dataset("trainval").__getitems__([0, 1]).labels) == 2
 
 
 def test_skipped_images_are_in_no_split(mini_config, store_dir):

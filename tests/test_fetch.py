@@ -108,7 +108,7 @@ def test_an_interruption_says_how_to_go_on(server, run, monkeypatch):
         code, _, err = run("cub")
     assert (code, err) == (
         130,
-        "msdn-fetch: Interrupted; the same command continues where it stopped.\n",
+        "msdn-fetch: Interrupted; repeat the command to resume.\n",
     )
     server.log.clear()
     assert run("cub")[0] == 0
@@ -143,7 +143,7 @@ def test_processes_at_the_same_time(server, tmp_path):
     """Each in an interpreter of its own, on the same folder."""
     for resource in server.resources.values():
         resource.rate = 20_000
-    imports = "from msdn_lit import fetch; from msdn_lit.data.download.sources import Source"
+    imports = "from msdn_lit.commands.data import fetch; from msdn_lit.data.download.sources import Source"
     code = f"{imports}; fetch.SOURCES = {fetch.SOURCES!r}; fetch.main()"
     start = [sys.executable, "-c", code, "cub", "--data-dir", str(tmp_path / "data")]
     running = [
@@ -177,8 +177,6 @@ def test_a_second_process_says_that_it_waits(server, run):
             ["cub", "--archive", "nowhere.tgz"],
             "nowhere.tgz is none of the files to fetch: expected images.tgz, xlsa17",
         ),
-        (["init-folder"], "init-folder takes one folder: found none"),
-        (["init-folder", "a", "b"], "init-folder takes one folder: found a b"),
     ],
 )
 def test_wrong_arguments_end_in_one_line(server, run, arguments, message):
@@ -194,14 +192,6 @@ def test_a_data_folder_that_cannot_be_written_is_told_in_one_line(server, run):
     assert "cannot be read or written" in err
 
 
-def test_a_template_for_an_own_dataset(run):
-    code, out, _ = run("init-folder", "mine")
-    assert code == 0
-    assert "mine is ready to be filled" in out
-    assert Path("mine/README.txt").is_file()
-    assert run("init-folder", "mine")[0] == 2
-
-
 def test_the_data_folder_of_the_environment(server, run, monkeypatch):
     monkeypatch.setenv("MSDN_DATA_DIR", "from_environment")
     run("sun")
@@ -213,12 +203,11 @@ def test_help_is_instant():
     check = (
         "atexit.register(lambda: print({'torch', 'requests', 'rich', 'numpy'} & {*sys.modules}))"
     )
-    code = f"import atexit, sys; {check}; from msdn_lit import fetch; fetch.main()"
+    code = f"import atexit, sys; {check}; from msdn_lit.commands.data import fetch; fetch.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("set()\n")
-    assert "msdn-fetch init-folder DIR" in " ".join(done.stdout.split())
 
 
 def test_the_table_agrees_with_what_the_reader_expects():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.features.extraction import write_store
@@ -315,8 +315,7 @@ class TestNames:
             find_benchmark("folder")
 
 
-def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config, monkeypatch):
-    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: miniature.SOURCE)
+def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config):
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)
     manifest = Manifest(
@@ -325,6 +324,7 @@ def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config, mon
     write_store(tmp_path / "store", manifest, miniature.GivenRegions(regions), batch_size=32)
     (tmp_path / "glove.txt").write_text("size 1 2\nstripes 3 4\n")
     cfg = load_config(
+        *miniature.FEATURES,
         "data=folder",
         "data.benchmark=own",
         "protocol=validation",

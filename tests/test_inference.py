@@ -11,7 +11,6 @@ from PIL import Image
 
 import msdn_lit
 from msdn_lit.build import predictor as build_predictor
-from msdn_lit.build import training as build
 from msdn_lit.commands.train import train
 from msdn_lit.commands.use import predict
 from msdn_lit.data.features.images import open_image
@@ -49,7 +48,7 @@ class RowBackbone(torch.nn.Module):
         return self.regions_NRD[rows].float().transpose(1, 2).unflatten(2, (2, 2))
 
     def weights_sha256(self):
-        return "none"  # as the miniature store says
+        return "none"  # the entry of the miniature store
 
 
 def image_of(row):
@@ -67,8 +66,7 @@ def trained(made, request, monkeypatch):
     """A run folder whose images have the features of the store; no test changes it."""
     if not made:
         train_once(made, request)
-    monkeypatch.setattr(build, "backbone", lambda _: RowBackbone(made["regions_NRD"]))
-    monkeypatch.setattr(build, "feature_source", lambda _: miniature.SOURCE)
+    monkeypatch.setattr(build_predictor, "backbone", lambda _: RowBackbone(made["regions_NRD"]))
     return made["folder"]
 
 
@@ -119,6 +117,21 @@ def test_every_score_is_the_sum_of_its_parts(trained):
     for part in record["classes"]:
         total = sum(part["contributions"].values()) + part["other contributions"] + part["margin"]
         assert total == pytest.approx(part["score"])
+
+
+def test_a_model_without_attention(pooled_model):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found = pooled_model.predict(image, top_k=8)
+    assert found.attention == {}
+    with torch.no_grad():
+        maps_BDHW = pooled_model.backbone.feature_map(
+            pooled_model.transform.standardise(torch.from_numpy(image)[None])
+        )
+        scores_K = maps_BDHW.mean(dim=(2, 3))[0] @ pooled_model.net.weights_DK
+    np.testing.assert_allclose(found.attribute_scores_K, scores_K, rtol=1e-4, atol=1e-5)
+    assert list(found.subnet_scores) == ["image"]
+    assert len(found.counterfactuals) == len(found.classes) - 1
+    assert json.loads(json.dumps(found.to_dict()))["classes"][0]["class"] == found.best.name
 
 
 def test_one_image_or_many_in_any_form(trained, tmp_path):
@@ -298,7 +311,7 @@ def test_counterfactuals_are_exact_and_none_is_smaller(seed, C, K):
             one.length * direction_K / np.linalg.norm(direction_K), one.rival
         ) == pytest.approx(0, abs=1e-9)
     smallest = abs(found[0].change)
-    for k in range(K):  # whatever single score is changed by less, the prediction stays
+    for k in range(K):  # a smaller change of any one score keeps the prediction
         for change in (-0.999 * smallest, 0.999 * smallest):
             assert (
                 attributes_CK @ (scores_K + change * np.eye(K)[k]) + margins_C
@@ -308,9 +321,9 @@ def test_counterfactuals_are_exact_and_none_is_smaller(seed, C, K):
 class TestImages:
     def test_are_turned_upright(self, tmp_path):
         pixels = np.zeros((8, 4, 3), dtype=np.uint8)
-        pixels[0] = 255  # the top row, once it is turned
+        pixels[0] = 255  # the top row of the upright image
         exif = Image.Exif()
-        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        exif[0x0112] = 6  # turn by 90 degrees clockwise
         Image.fromarray(np.rot90(pixels)).save(tmp_path / "a.png", exif=exif)
         assert open_image(tmp_path / "a.png").size == (8, 4)
         turned = np.asarray(open_image(tmp_path / "a.png", upright=True))
@@ -397,9 +410,10 @@ class TestCommand:
             predict, *arguments, f"classes={tmp_path / 'mine.yaml'}", "extend=true", "top_k=20"
         )
         assert code == 0
+        reason = "cannot be told apart: their attributes are (nearly) the same."
         assert err.splitlines() == [
-            "msdn-predict: 002.class_1 and z cannot be told apart: their attributes are (nearly) the same.",
-            "msdn-predict: x and y cannot be told apart: their attributes are (nearly) the same.",
+            f"msdn-predict: 002.class_1 and z {reason}",
+            f"msdn-predict: x and y {reason}",
         ]
         assert (
             len((tmp_path / "out" / "predictions.csv").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""The report as one HTML page: well-formed, complete, alone, and without an error in a browser."""
+"""The report as one HTML page: well-formed, complete, self-contained, without browser errors."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ HOSTILE = Table(
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text of every cell; fails where a tag is not closed in its turn."""
+    """Elements with their attributes, and the text of every cell; every tag must be closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def logs(load_config, tmp_path):
-    """Three values of a setting, one of them with two seeds; the classes of the first have names."""
+    """Runs of three values of a setting, one with two seeds; their classes have names."""
     cfg = load_config()
     for name, cfg.seed, cfg.loss.lambda_cal in (
         ("a 0", 0, 0.1),
@@ -115,7 +115,7 @@ def test_the_page_stands_alone_and_shows_every_panel(page, logs, tmp_path):
     assert folders == {path.resolve() for path in logs.iterdir()}
     identities = parsed.all("section", "id")
     assert {link[1:] for link in links if link.startswith("#")} == set(identities)
-    assert str(tmp_path) not in page  # whoever gets the page need not know the machine's folders
+    assert str(tmp_path) not in page  # the page may be shared
 
 
 def test_its_tables_say_what_the_files_do(page, logs):
@@ -166,11 +166,14 @@ def test_a_browser_has_nothing_to_complain_of(page, tmp_path):
       const heads = document.querySelectorAll("#folders th button");
       const column = [...heads].findIndex(head => head.textContent === "seed");
       heads[column].click();
-      const seeds = [...document.querySelectorAll("#folders tbody tr")].map(row => row.cells[column].textContent);
+      const rows = [...document.querySelectorAll("#folders tbody tr")];
+      const seeds = rows.map(row => row.cells[column].textContent);
       const search = document.querySelector("#classes input");
       search.value = "bird <3>"; search.dispatchEvent(new Event("input"));
-      const found = [...search.parentElement.querySelectorAll("tbody tr")].filter(row => !row.hidden).length;
-      const broken = [...document.images].filter(image => image.complete && !image.naturalWidth).length;
+      const classes = [...search.parentElement.querySelectorAll("tbody tr")];
+      const found = classes.filter(row => !row.hidden).length;
+      const loaded = [...document.images].filter(image => image.complete);
+      const broken = loaded.filter(image => !image.naturalWidth).length;
       const wide = document.documentElement.scrollWidth > innerWidth;
       document.title = JSON.stringify({seeds, found, broken, wide});
     </script>"""

@@ -1,4 +1,4 @@
-"""The page of predictions in a browser: it computes what Python does, and all of it is clicked through."""
+"""The page of predictions in a browser: its results equal those of Python; all controls work."""
 
 import shutil
 import threading
@@ -86,6 +86,20 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
     ) == pytest.approx(row_K.tolist())
 
 
+def test_a_model_without_attention_has_no_heat_map(pooled_model, tab, tmp_path):
+    open_page(tab, tmp_path, pooled_model.predict(list(IMAGES)))
+    assert tab.locator("#image").is_visible()
+    for name in ("heat", "scale", "subnets"):
+        assert tab.locator(f"#{name}").is_hidden()
+    assert tab.locator("#subnets button").count() == 0
+    tab.locator("#attributes li button").nth(2).click()
+    pressed = tab.locator("#attributes li button").nth(2).get_attribute("aria-pressed")
+    assert pressed == "true"
+    assert tab.locator("#caption").inner_text() == "The image as the model receives it"
+    tab.locator("#images button").nth(1).click()
+    assert len(names_in(tab, "ranking")) == 8
+
+
 def test_images_none_of_which_could_be_read(tab, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
@@ -98,7 +112,7 @@ def test_images_none_of_which_could_be_read(tab, tmp_path):
 
 
 def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
-    """Among seen classes alone, too, all of whose margins are negative."""
+    """Even among seen classes only, whose margins are all negative."""
     open_page(tab, tmp_path, [model.predict(IMAGES[0], model.classes.in_domain("seen"))])
     tab.locator("#name").fill("mine")
     tab.locator("#name").press("Enter")
@@ -111,7 +125,7 @@ def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
 
 
 def test_by_keyboard_and_in_haste(model, tab, tmp_path):
-    """Focus stays where the user is, and a click right after typing arrives."""
+    """Controls keep the focus, and a click right after typing is not lost."""
     open_page(tab, tmp_path, model.predict(list(IMAGES)))
     values = tab.locator("#attributes input")
     values.nth(0).focus()
@@ -138,10 +152,11 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
             .evaluate("(one) => one === document.activeElement")
         )
     assert tab.locator("#heat").is_hidden()
+    assert tab.locator("#scale").is_hidden()
 
 
 def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
-    """A new class like a known one, with values typed on the page, against what Python makes of the same words."""
+    """A new class like a known one, with edited values, against the same description in Python."""
     like, names = model.classes.names[3], model.attribute_names
     open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     tab.locator("#name").fill("mine")
@@ -156,7 +171,8 @@ def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
     made = model.candidates({"mine": {"like": like, **typed}})
     expected = model.predict(IMAGES[0], model.classes + made, top_k=len(model.classes) + 1).classes
     found = tab.evaluate(
-        "ranking(state.images[0].psi, state.classes).map((one) => ({...state.classes[one.c], ...one}))"
+        "ranking(state.images[0].psi, state.classes)"
+        ".map((one) => ({...state.classes[one.c], ...one}))"
     )
     assert [one["name"] for one in found] == [one.name for one in expected]
     assert [one["score"] for one in found] == pytest.approx(
@@ -255,7 +271,8 @@ def use(tab, model, folder):
     tab.wait_for_selector("#ranking li")
     best = model.predict(IMAGES[0]).best
     assert names_in(tab, "ranking")[0] == f"1. {best.name[4:].replace('_', ' ')}"
-    heat = "Array.from($('heat').getContext('2d').getImageData(0, 0, $('heat').width, $('heat').height).data).join()"
+    area = "0, 0, $('heat').width, $('heat').height"
+    heat = f"Array.from($('heat').getContext('2d').getImageData({area}).data).join()"
     before = tab.evaluate(heat)
     tab.locator("#attributes li button").nth(3).hover()
     assert tab.evaluate(heat) != before
@@ -299,7 +316,7 @@ def use(tab, model, folder):
     tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
     tab.set_input_files(
         "#file", [folder / "text.png", folder / "a.png"]
-    )  # the good one hides no message
+    )  # the second image keeps the message of the first
     tab.wait_for_selector("#images button:nth-child(2)")
     tab.wait_for_function(
         "$('message').textContent.startsWith('text.png: The picture does not decode')"

@@ -71,9 +71,9 @@ class TestReading:
 
 
 def test_training_reads_the_file_directly(mini_config, tmp_path, split, monkeypatch):
-    from msdn_lit.build import training as build
+    from msdn_lit.build import task as build
 
-    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
+    monkeypatch.setattr("msdn_lit.build.task.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split)
     module = build.datamodule(mini_config(f"data.store_dir={path}"))
     batch = module.dataset("trainval").__getitems__([3, 1])
@@ -83,9 +83,9 @@ def test_training_reads_the_file_directly(mini_config, tmp_path, split, monkeypa
 
 
 def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, monkeypatch):
-    from msdn_lit.build import training as build
+    from msdn_lit.build import task as build
 
-    monkeypatch.setattr("msdn_lit.build.training.feature_source", lambda cfg: SOURCE)
+    monkeypatch.setattr("msdn_lit.build.task.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split, compression="gzip")
     with pytest.warns(
         UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="

@@ -1,4 +1,4 @@
-"""Records tell all and betray nothing; the index is what they say."""
+"""Records are complete and name no folder of the machine; the index has their scores."""
 
 import json
 import re
@@ -20,7 +20,7 @@ EXPERIMENTS = Path(msdn_lit.__file__).parents[2] / "experiments"
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    """A record of two seeds and a variant; logs/ lies beside experiments/."""
+    """A record of two seeds and a variant; logs/ is beside experiments/."""
     root = tmp_path_factory.mktemp("records")
     overrides = [
         "paths.data_dir=/home/me/data",
@@ -156,7 +156,7 @@ class TestIndex:
         assert all(f"[{name}]({name})" in index for name in records)
 
     def test_the_first_records_kept_their_numbers(self):
-        """As experiments/README.md had them when it was written by hand."""
+        """The scores that experiments/README.md had when it was written by hand."""
         rows = re.sub(" +", " ", (EXPERIMENTS / "README.md").read_text())
         assert "| peak on test | 53.7 | 42.5 | 49.0 | 45.5 | 1 |" in rows
         assert "| last step | 50.9 | 38.4 | 49.4 | 43.2 | 1 |" in rows

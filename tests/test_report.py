@@ -1,4 +1,4 @@
-"""Which runs belong together, what the tables say of them, and how they stand beside published numbers."""
+"""Groups of runs, the tables of a report, and the verdicts beside published numbers."""
 
 import os
 import statistics
@@ -72,10 +72,11 @@ class TestGroups:
         choices = {"model": "attribute_to_visual", "loss": "release"}
         make("c", "model=attribute_to_visual", scores=last, changes={"choices": choices})
         make("d", "trainer=ddp", scores=last)
+        one_device = "trainer.devices=1, trainer.strategy=auto"
         assert {group.name for group in groups(tmp_path)} == {
-            "model=msdn, loss.lambda_cal=0.1, trainer.devices=1, trainer.strategy=auto",
-            "model=msdn, loss.lambda_cal=0.2, trainer.devices=1, trainer.strategy=auto",
-            "model=attribute_to_visual, loss.lambda_cal=0.1, trainer.devices=1, trainer.strategy=auto",
+            f"model=msdn, loss.lambda_cal=0.1, {one_device}",
+            f"model=msdn, loss.lambda_cal=0.2, {one_device}",
+            f"model=attribute_to_visual, loss.lambda_cal=0.1, {one_device}",
             "model=msdn, loss.lambda_cal=0.1, trainer.devices=2, trainer.strategy=ddp",
         }
 
@@ -137,7 +138,7 @@ class TestGroups:
         (group,) = groups(tmp_path)
         assert any("CAUTION: the seeds of CUB" in note for note in score_table([group]).notes)
         make("other", "seed=2", "data.val_classes.seed=5", scores=last)
-        assert len(groups(tmp_path)) == 3  # now nobody knows what the old code did
+        assert len(groups(tmp_path)) == 3  # the value in the old code is unknown
 
     def test_a_null_is_no_setting_that_was_not_there(self, make, tmp_path):
         make(
@@ -352,7 +353,7 @@ class TestReproduction:
 
 
 def brute_force(cache):
-    """T1, U, S, H, AUSUC and best H, by loops over images and a walk along all margins that matter."""
+    """T1, U, S, H, AUSUC and best H, by loops over the images and over all relevant margins."""
     fused = sum(
         weight * logits.astype(float)
         for weight, logits in zip(cache.fusion, cache.logits_ONC, strict=True)
@@ -370,8 +371,9 @@ def brute_force(cache):
         return [np.mean([means[label] for label in ids]) for ids in (cache.unseen, cache.seen)]
 
     (T1, _), (U, S) = accuracies(cache.calibration, czsl=True), accuracies(cache.calibration)
-    borders = sorted((row[~is_unseen].max() - row[is_unseen].max()) / 2 for row in fused)
-    margins = [borders[0] - 1, *[(a + b) / 2 for a, b in pairwise(borders)], borders[-1] + 1]
+    thresholds = sorted((row[~is_unseen].max() - row[is_unseen].max()) / 2 for row in fused)
+    between = [(a + b) / 2 for a, b in pairwise(thresholds)]
+    margins = [thresholds[0] - 1, *between, thresholds[-1] + 1]
     points = [accuracies(margin) for margin in margins]
     area = sum((s1 + s2) / 2 * (u2 - u1) for (u1, s1), (u2, s2) in pairwise(points))
     best = max(2 * u * s / (u + s) for u, s in points if u + s)

@@ -1,4 +1,4 @@
-"""msdn-report as it is typed: notations, figures, and what it says of damaged folders and wrong commands."""
+"""msdn-report on the command line: notations, figures, damaged folders, wrong commands."""
 
 import csv
 import json
@@ -178,7 +178,7 @@ class TestDamage:
         assert len(re.findall(rf"\| damaged +\| .*logs/c/.*{says}", out)) == 1
         assert ("lambda_cal=0.4" in out) == (
             not file.endswith(("json", "yaml"))
-        )  # what can be told is told
+        )  # the scores remain if only another file is damaged
 
     def test_scores_that_are_no_numbers(self, logs, call):
         path = logs / "c" / "result.json"

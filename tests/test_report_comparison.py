@@ -1,4 +1,4 @@
-"""Groups paired by seeds and test images, two of them or all with one base: against scipy, and as it is typed."""
+"""Groups paired by seeds and test images, two or all with one base: scipy, command line."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ from tests.run_folders import evaluation, write_run
 
 @pytest.fixture
 def make(load_config, tmp_path):
-    """make("a", lambda_cal, {seed: H or None for a made-up cache}) writes the runs of one method."""
+    """Writes runs of one method: make("a", lambda_cal, {seed: H or None for a made-up cache})."""
 
     def make(name, lambda_cal, seeds, *overrides, **others):
         cfg = load_config(*overrides)
@@ -106,7 +106,7 @@ class TestTwoGroups:
 
 @pytest.fixture
 def against(capsys, tmp_path):
-    """against("full", "logs", ...) types the command and reads a table of it, a dictionary for each row."""
+    """Runs the command and reads one of its tables: against("full", "logs", ...)."""
 
     def against(base, *paths, table="against"):
         folders = [str(tmp_path / path) for path in paths]
@@ -260,7 +260,8 @@ class TestAgainst:
         [
             (
                 "a",
-                r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); loss.lambda_cal=0.3 \(no com",
+                r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); "
+                r"loss.lambda_cal=0.3 \(no com",
             ),
             ("sun", "found no other group of its benchmark, features and stage"),
             ("two", r"--against path holds 2 groups: .*lambda_cal=0.2\); .*lambda_cal=0.3\)"),

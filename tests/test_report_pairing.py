@@ -1,4 +1,4 @@
-"""The bootstrap over test images: against loops, closed forms, scipy, and simulations of what it promises."""
+"""The bootstrap over test images against loops, closed forms, scipy and simulations."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def classes_anew(classes, generator):
 
 
 def by_loops(first, second, resample, num_resamples=1):
-    """T1, U, S and H of each resample: first minus second method, the mean over the seeds, (Z, 4)."""
+    """T1, U, S and H of each resample, first minus second method, mean over seeds, (Z, 4)."""
     one, generator, drawn = first[0], rng(), []
     of_domains = [
         [np.flatnonzero(one.labels_N == c) for c in ids] for ids in (one.unseen, one.seen)
@@ -128,9 +128,8 @@ def test_intervals_and_p_values_equal_those_of_loops(ours, theirs):
 def test_all_seeds_are_scored_on_the_same_images(resample):
     first, second = two_methods(1)
     once, twice = (compare_caches(n * first, n * second, resample) for n in (1, 2))
-    for (
-        score
-    ) in SCORES:  # two seeds that agree are as uncertain as one; drawn apart they would seem surer
+    # Two equal seeds are as uncertain as one; with separate resamples they would seem more certain.
+    for score in SCORES:
         assert twice[score].interval == pytest.approx(once[score].interval)
         assert twice[score].p_value == once[score].p_value
 
@@ -153,14 +152,14 @@ def test_other_images(name):
 
 
 def random_outcomes(seed=0, num_classes=8):
-    """Images of each class by outcome 2 * (first is right) + (second is right), (C, 4)."""
+    """Images of each class by outcome, 2 * (first is right) + (second is right), (C, 4)."""
     generator = rng(seed)
     sizes = generator.integers(5, 31, num_classes)
     return np.stack([generator.multinomial(n, generator.dirichlet([2, 1, 1, 4])) for n in sizes])
 
 
 def right_of(outcomes_4):
-    """Whether each image is right by either method, (2, n)."""
+    """Whether either method predicts each image correctly, (2, N)."""
     return np.array([[o >> 1, o & 1] for o in range(4) for _ in range(outcomes_4[o])], dtype=bool).T
 
 
@@ -190,11 +189,11 @@ def test_resampled_classes_have_the_moments_of_the_closed_form():
     assert difference_Z.var() == pytest.approx(of_class.var() / 8, rel=0.04)
 
 
-# --- two methods that are right about given images
+# --- two methods with given outcomes
 
 
 def cache_of(right_N, labels_N, seen, unseen):
-    """A cache that is right about given images, in CZSL too where that can be wrong."""
+    """A cache with given outcomes, in GZSL and, where both are possible, in CZSL."""
     is_label_NC = labels_N[:, None] == np.arange(max(*seen, *unseen) + 1)
     logits_NC = np.where(is_label_NC, right_N[:, None], ~right_N[:, None])
     rows_N = np.arange(len(labels_N))
@@ -253,7 +252,7 @@ def test_interval_over_the_images_of_a_class_equals_scipy():
 
 
 def test_ties_count_on_both_sides():
-    """One of two images tells the methods apart: a quarter of the resamples has none of it."""
+    """The methods differ in one of two images: a quarter of the resamples does not have it."""
     images = np.array([1, 1, 1]), np.array([0, 1, 1]), np.array([7, 7, 0])
     found = compare(
         images[0] == 1, images[1] == 1, images[2], seen=np.array([0]), unseen=np.array([7])
@@ -293,7 +292,7 @@ def test_a_domain_without_images_is_refused():
 
 @pytest.fixture
 def simulate(monkeypatch):
-    """Compares on fresh images, 25 of each of 30 classes whose chances of the four outcomes are drawn each time."""
+    """Compares on new images, 25 of each of 30 classes, with given chances of the outcomes."""
     monkeypatch.setattr(pairing, "NUM_RESAMPLES", 500)
 
     def simulate(resample, draw_chances):
@@ -316,13 +315,13 @@ def fixed_chances(only_second, only_first):
 
 
 def equal_in_each_class(_):
-    """Classes differ, the two methods do not."""
+    """Chances that differ between classes, but not between the two methods."""
     chances_C4 = fixed_chances(1, 1)(None)
     return (chances_C4 + chances_C4[:, [0, 2, 1, 3]]) / 2
 
 
 def equal_on_average(generator):
-    """New classes each time; each favours one method, all of them neither."""
+    """New classes each time: each class favours one method, on average none is favoured."""
     return generator.dirichlet([3, 1, 1, 3], size=30)
 
 

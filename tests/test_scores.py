@@ -1,4 +1,4 @@
-"""The score cache: written by runs, read alone, equal to what the run logged."""
+"""Score caches: written by runs, readable alone, equal to the logged scores."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""msdn-select: chooses on validation scores, and its choice is what trains."""
+"""msdn-select chooses on validation scores, and training uses its choice."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msdn_lit.analysis.selection import choose, fusion_grid
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
 from msdn_lit.commands.train import select, train
 from msdn_lit.errors import ConfigError, LeakError
 from msdn_lit.runs.score_cache import ScoreCache
@@ -52,7 +52,7 @@ def test_no_other_step_fusion_or_calibration_is_better():
                 ]
                 assert (
                     np.mean(others) <= choice.harmonic_mean + 0.01
-                )  # the calibrations tried are a grid of 400
+                )  # choose() tries 400 calibrations
 
 
 def test_steps_that_a_seed_lacks_do_not_count():

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdn_lit.build import training as build
+from msdn_lit.build import task as build
+from msdn_lit.build.features import feature_source
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks.published import BENCHMARKS
@@ -222,7 +223,7 @@ class TestCommands:
             build.datamodule(config(f"features.regions.{name}={value}"))
 
     def test_every_setting_identifies_the_store(self, config):
-        assert build.feature_source(config()) == {
+        assert feature_source(config()) == {
             "name": "semisynthetic",
             "regions": SETTINGS | FILE,
         }
@@ -245,7 +246,7 @@ class TestCommands:
         with pytest.raises(
             DataError, match="published feature files are ResNet-101's: found semisynthetic"
         ):
-            PublishedFeatures(path, build.feature_source(config()), "")
+            PublishedFeatures(path, feature_source(config()), "")
 
 
 FILE = dict(

@@ -1,4 +1,4 @@
-"""Intervals and p-values against closed forms, scipy, and simulations of what they promise."""
+"""Intervals and p-values against closed forms, scipy and simulations."""
 
 import math
 

@@ -228,7 +228,7 @@ def test_offline_holds_in_a_process_that_was_online(mini_config, folder, monkeyp
 @pytest.fixture
 def pictures(monkeypatch):
     picture = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
-    monkeypatch.setattr(ZSLDataModule, "picture", lambda self, row: picture)
+    monkeypatch.setattr(ZSLDataModule, "image", lambda self, row: picture)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import onnxruntime
 import torch
 
 from msdn_lit import load
-from msdn_lit.build import training as build
+from msdn_lit.build import features as build
 from msdn_lit.inference.graph import Graph
 from msdn_lit.runs.record import read_config, versions
 from msdn_lit.runs.score_cache import ScoreCache

@@ -149,8 +149,8 @@ def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:
         size = int(transform["image_size"])
     except READ_ERRORS as error:
         raise _damaged(folder, "transform is invalid") from error
-    is_valid = len(mean) == len(std) == 3 and _are_numbers([*mean, *std]) and all(std)
-    if not is_valid or not 0 < size < 10_000:
+    is_valid = _are_numbers([*mean, *std]) and all(std) and 0 < size < 10_000
+    if not (len(mean) == len(std) == 3 and is_valid):
         raise _damaged(folder, "transform is invalid")
     return ImageTransform(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
