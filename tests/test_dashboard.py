@@ -10,7 +10,7 @@ import yaml
 
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.commands.results import wandb_workspace as dashboard
-from msdn_lit.files import PACKAGE
+from msdn_lit.files import PACKAGE, config_dir
 from msdn_lit.runs.layout import SCORES
 
 

@@ -126,7 +126,7 @@ class TestServer:
     def test_what_is_not_an_image(self, client, content):
         answer = client.post("/predict", content=content, headers={"X-Name": "x.png"})
         assert answer.status_code == 422
-        assert answer.json()["error"].startswith("x.png: The picture does not decode")
+        assert answer.json()["error"].startswith("x.png: The image does not decode")
         assert "BytesIO" not in answer.json()["error"]
 
     def test_what_is_too_large(self, client, monkeypatch):

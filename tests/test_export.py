@@ -19,7 +19,7 @@ from tests import miniature
 
 @pytest.fixture
 def bundle(tiny_run, command, tmp_path):
-    code, out, err = command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'bundle'}")
+    code, out, err = command(export, f"{tiny_run}", f"--output={tmp_path / 'bundle'}")
     assert (code, err) == (0, "")
     assert "bundle.json, weights.safetensors" in out
     return tmp_path / "bundle"
@@ -75,9 +75,9 @@ class TestBundle:
         (tiny_run / "result.json").write_text(json.dumps(result))
         command(
             export,
-            f"run_dir={tiny_run}",
-            f"output={tmp_path / 'bundle'}",
-            f"checkpoint={checkpoint}",
+            f"{tiny_run}",
+            f"--output={tmp_path / 'bundle'}",
+            f"--checkpoint={checkpoint}",
         )
         origin = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["origin"]
         of_the_run = {"seed": 3, "scores": {"step": 9}} if checkpoint == "last" else {}
@@ -261,13 +261,13 @@ class TestBundle:
             msdn_lit.load(bundle, checkpoint=checkpoint)
 
     def test_is_not_made_of_a_bundle(self, bundle, command, tmp_path):
-        code, _, err = command(export, f"run_dir={bundle}", f"output={tmp_path / 'again'}")
+        code, _, err = command(export, f"{bundle}", f"--output={tmp_path / 'again'}")
         action = "Copy it, or choose format=onnx or format=torch."
         assert (code, err) == (2, f"msdn-export: {bundle} is a bundle already. {action}\n")
 
 
 def test_unknown_format(command, tiny_run):
-    code, _, err = command(export, f"run_dir={tiny_run}", "format=caffe")
+    code, _, err = command(export, f"{tiny_run}", "--format=caffe")
     assert (code, err) == (
         2,
         "msdn-export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n",
@@ -276,8 +276,8 @@ def test_unknown_format(command, tiny_run):
 
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    code, _, err = command(export, f"run_dir={tiny_run}", f"output={tmp_path / 'taken'}")
-    problem = f"output={tmp_path / 'taken'} cannot be made (File exists). Name another folder."
+    code, _, err = command(export, f"{tiny_run}", f"--output={tmp_path / 'taken'}")
+    problem = f"--output={tmp_path / 'taken'} cannot be made (File exists). Name another folder."
     assert (code, err) == (2, f"msdn-export: {problem}\n")
     assert (tmp_path / "taken").read_text() == "mine"
 
@@ -327,7 +327,7 @@ class TestGraph:
     def test_onnx(self, tiny_run, command, pictures, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
         code, _, err = command(
-            export, f"run_dir={tiny_run}", "format=onnx", f"output={tmp_path / 'onnx'}"
+            export, f"{tiny_run}", "--format=onnx", f"--output={tmp_path / 'onnx'}"
         )
         assert (code, err) == (0, "")
         session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"))
@@ -341,7 +341,7 @@ class TestGraph:
     @pytest.mark.slow
     def test_torch_export(self, tiny_run, command, pictures, tmp_path):
         code, _, err = command(
-            export, f"run_dir={tiny_run}", "format=torch", f"output={tmp_path / 'torch'}"
+            export, f"{tiny_run}", "--format=torch", f"--output={tmp_path / 'torch'}"
         )
         assert (code, err) == (0, "")
         files = {"attributes": ""}

@@ -363,7 +363,7 @@ class TestCommand:
 
     def test_a_folder(self, command, trained, photos, tmp_path):
         code, out, err = command(
-            predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}"
+            predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}"
         )
         assert (code, err) == (0, "")
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -384,7 +384,7 @@ class TestCommand:
         Image.new("1", (20_000, 20_000)).save(photos / "e.png")
         Image.new("RGB", (20_000, 10)).save(photos / "f.png")
         code, _, err = command(
-            predict, f"run_dir={trained}", f"images={photos}", f"output_dir={tmp_path / 'out'}"
+            predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}"
         )
         lines = err.splitlines()
         assert (code, len(lines)) == (2, 5)
@@ -402,12 +402,12 @@ class TestCommand:
             f'x: {{"{name}": 50}}\ny: {{"{name}": 100}}\nz: {{like: class 1}}\n'
         )
         arguments = [
-            f"run_dir={trained}",
-            f"images={photos / 'a.png'}",
-            f"output_dir={tmp_path / 'out'}",
+            f"{trained}",
+            f"{photos / 'a.png'}",
+            f"--output={tmp_path / 'out'}",
         ]
         code, _, err = command(
-            predict, *arguments, f"classes={tmp_path / 'mine.yaml'}", "extend=true", "top_k=20"
+            predict, *arguments, f"--classes={tmp_path / 'mine.yaml'}", "--extend", "--top-k=20"
         )
         assert code == 0
         reason = "cannot be told apart: their attributes are (nearly) the same."
@@ -423,17 +423,17 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["images=nowhere"], "nowhere is missing"),
-            (["images=empty"], "empty has no images"),
-            (["images=[]"], "No images are given"),
-            (["images=empty", "top_k=0"], "top_k is wrong"),
-            (["images=photos", "classes=none.yaml"], "none.yaml cannot be read as a class file"),
-            (["images=photos", "classes=[class 9]"], "There is no class 'class 9'"),
+            (["nowhere"], "nowhere is missing"),
+            (["empty"], "empty has no images"),
+            ([], "required: IMAGE"),
+            (["empty", "--top-k=0"], "--top-k),
+            (["photos", "--classes=none.yaml"], "none.yaml cannot be read as a class file"),
+            (["photos", "--classes=class 9"], "There is no class 'class 9'"),
         ],
     )
     @pytest.mark.usefixtures("photos")
     def test_bad_input(self, command, trained, tmp_path, arguments, message):
         (tmp_path / "empty").mkdir()
-        code, _, err = command(predict, f"run_dir={trained}", *arguments)
+        code, _, err = command(predict, f"{trained}", *arguments)
         assert (code, err.count("\n")) == (2, 1), err
         assert message in err

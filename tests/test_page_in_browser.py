@@ -319,6 +319,6 @@ def use(tab, model, folder):
     )  # the second image keeps the message of the first
     tab.wait_for_selector("#images button:nth-child(2)")
     tab.wait_for_function(
-        "$('message').textContent.startsWith('text.png: The picture does not decode')"
+        "$('message').textContent.startsWith('text.png: The image does not decode')"
     )
     assert torch.is_inference_mode_enabled() is False

@@ -267,8 +267,8 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     assert result["scores"]["last"]["acc_czsl"] > 0.25  # chance
     assert (tmp_path / "run" / "figures" / "attention.png").stat().st_size > 10_000
     evaluation = [
-        f"run_dir={tmp_path / 'run'}",
-        f"output_dir={tmp_path / 'again'}",
+        f"{tmp_path / 'run'}",
+        f"--output={tmp_path / 'again'}",
         "accelerator=cpu",
     ]
     evaluate.run(load_config(*evaluation, name="evaluate"))

@@ -69,9 +69,9 @@ class TestRelease:
         expected = scores(msdn_lit.load(tiny_run), pictures)
         (tiny_run / "checkpoints" / "last.ckpt").unlink()
         released = [
-            f"run_dir={tiny_run}",
-            f"output={tmp_path / 'b'}",
-            f"checkpoint={tmp_path / 'theirs.pth'}",
+            f"{tiny_run}",
+            f"--output={tmp_path / 'b'}",
+            f"--checkpoint={tmp_path / 'theirs.pth'}",
         ]
         assert command(export, *released)[0] == 0
         assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected

@@ -187,8 +187,8 @@ class TestCommands:
         assert (tmp_path / "run" / "RESULT.md").read_text().startswith(f"# {title}\n")
         assert title in " ".join(capsys.readouterr().out.split())
         evaluation = [
-            f"run_dir={tmp_path / 'run'}",
-            f"output_dir={tmp_path / 'again'}",
+            f"{tmp_path / 'run'}",
+            f"--output={tmp_path / 'again'}",
             "accelerator=cpu",
         ]
         evaluate.run(load_config(*evaluation, name="evaluate"))
