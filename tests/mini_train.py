@@ -15,32 +15,33 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Witness(Callback):
-    """Writes down who trains, and takes its time.
+    """Records the process of a training, and slows it down.
 
     Args:
-        folder: The run's.
-        seconds: How long a step takes, besides.
+        folder: Run folder.
+        seconds: Additional time of each step.
     """
 
     def __init__(self, folder, seconds=0.0):
-        self.folder, self.seconds = Path(folder), seconds
+        self.folder = Path(folder)
+        self.seconds = seconds
 
     def on_train_start(self, trainer, pl_module):
-        lines = {
+        entry = {
             "pid": os.getpid(),
             "step": trainer.global_step,
             "threads": torch.get_num_threads(),
             "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
         with (self.folder / "witness.jsonl").open("a") as file:
-            file.write(json.dumps(lines) + "\n")
+            file.write(json.dumps(entry) + "\n")
 
     def on_train_batch_end(self, *_):
         time.sleep(self.seconds)
 
 
 def witnesses(folder):
-    """What the witness of a run wrote, one entry for each time that training began."""
+    """Returns the entries of a run's witness, one for each start of the training."""
     path = Path(folder) / "witness.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 

@@ -1,4 +1,4 @@
-"""Launchers for real: each gives the results of one process, and what dies goes on."""
+"""Launchers: each gives the results of a single process, and trials of dead workers resume."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import torch
 from hydra_plugins.msdn_lit_sweeps.trial_launcher import TrialLauncher
 from msdn_lit.sweeps import worker
 from tests.mini_train import witnesses
-from tests.trial_folders import by_seed, same_results, wait_for
+from tests.trial_folders import assert_same_results, by_seed, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 slow = pytest.mark.slow
@@ -22,7 +22,7 @@ SEEDS = "seed=0,1"
 
 @pytest.fixture
 def whole(start, sweeps):
-    """What one process makes of it, undisturbed."""
+    """The folder of an undisturbed sweep in one process."""
     child = start("whole", SEEDS)
     out, _ = child.communicate()
     assert child.returncode == 0, out
@@ -31,11 +31,10 @@ def whole(start, sweeps):
 
 @pytest.fixture
 def ray_cluster(monkeypatch):
-    """Two nodes of one slot each, on this machine."""
+    """Two nodes with one CPU each, on this machine."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
-    monkeypatch.setenv(
-        "RAY_raylet_start_wait_time_s", "300"
-    )  # on a busy machine; read when ray is imported
+    # for a busy machine; read when ray is imported
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
@@ -48,14 +47,14 @@ def ray_cluster(monkeypatch):
 
 
 def worker_of(folder, seed="0"):
-    """The process that trains a seed and has a checkpoint to go on from."""
+    """Waits for the first checkpoint of a seed; returns the process that trains it."""
     trial = wait_for(lambda: by_seed(folder).get(seed))
     wait_for(lambda: trial.state == "interrupted")
     return witnesses(trial.folder)[-1]["pid"]
 
 
 class TestSlots:
-    def test_each_process_has_its_own_until_it_ends(self, tmp_path):
+    def test_a_process_keeps_its_slot_until_it_ends(self, tmp_path):
         code = "import sys, pathlib; from msdn_lit.sweeps.worker import take_slot\n"
         code += f"print(take_slot(pathlib.Path({str(tmp_path)!r})), flush=True); sys.stdin.read()"
 
@@ -94,7 +93,7 @@ class TestSlots:
         assert worker.visible_devices() == devices
 
     @pytest.mark.parametrize(
-        ("inner", "asked", "devices", "slots"),
+        ("base_launcher", "max_parallel", "devices", "expected"),
         [
             ({"n_jobs": None}, None, ("0",) * 8, 8),
             ({"n_jobs": None}, None, (), 2),
@@ -103,17 +102,20 @@ class TestSlots:
             ({}, 1, (), 1),
         ],
     )
-    def test_trials_at_once(self, monkeypatch, inner, asked, devices, slots):
+    def test_number_of_parallel_trials(
+        self, monkeypatch, base_launcher, max_parallel, devices, expected
+    ):
         monkeypatch.setattr(worker, "visible_devices", lambda: devices)
-        assert TrialLauncher(inner, asked, pins=True).slots == slots
+        launcher = TrialLauncher(base_launcher, max_parallel, one_gpu_each=True)
+        assert launcher.num_parallel == expected
 
 
 @slow
-def test_joblib_pins(start, sweeps, whole):
+def test_joblib_gives_each_process_a_gpu(start, sweeps, whole):
     child = start("joblib", SEEDS, "trial_launcher=joblib", seconds=0.2, MINI_GPUS="2")
     out, _ = child.communicate()
     assert child.returncode == 0, out
-    same_results(sweeps / "joblib", whole)
+    assert_same_results(sweeps / "joblib", whole)
     seen = [witnesses(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
     assert {entry["gpu"] for entry in seen} == {"0", "1"}
     assert {entry["threads"] for entry in seen} == {1}
@@ -132,7 +134,7 @@ def test_joblib_shares_the_cores(start, sweeps):
     assert child.returncode == 0, out
     seen = [witnesses(trial.folder)[0] for trial in by_seed(sweeps / "joblib").values()]
     assert {entry["threads"] for entry in seen} == {len(os.sched_getaffinity(0))}
-    assert len({entry["pid"] for entry in seen}) == 1  # one process served for both
+    assert len({entry["pid"] for entry in seen}) == 1  # one process ran both trials
     assert {entry["gpu"] for entry in seen} == {None}
 
 
@@ -145,20 +147,21 @@ def test_a_joblib_worker_that_dies(start, sweeps, whole):
     assert out.count("A worker died") == 1
     assert "Traceback" not in out
     assert start("joblib", SEEDS, "trial_launcher=joblib").wait() == 0
-    same_results(sweeps / "joblib", whole)
+    assert_same_results(sweeps / "joblib", whole)
 
 
 @slow
-def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
+def test_a_sweep_waits_for_workers_of_a_killed_sweep(start, sweeps, whole):
     child = start("joblib", SEEDS, "trial_launcher=joblib", seconds=0.5)
     orphan = psutil.Process(worker_of(sweeps / "joblib"))
     child.kill()
     second = start("joblib", SEEDS, "trial_launcher=joblib")
     out, _ = second.communicate()
     assert second.returncode == 0, out
-    same_results(sweeps / "joblib", whole)
+    assert_same_results(sweeps / "joblib", whole)
     seen = witnesses(by_seed(sweeps / "joblib")["0"].folder)
-    assert not orphan.is_running() or len(seen) == 1  # one after the other, or the first one alone
+    # the second sweep resumed after the first one's worker, or took its result
+    assert not orphan.is_running() or len(seen) == 1
     assert [entry["step"] for entry in seen] == sorted(entry["step"] for entry in seen)
 
 
@@ -166,15 +169,13 @@ def test_workers_of_a_killed_sweep_are_waited_for(start, sweeps, whole):
 def test_submitit(start, sweeps, whole):
     pytest.importorskip("submitit", reason="needs the extra sweeps")
     child = start("submitit", SEEDS, "trial_launcher=submitit_local", seconds=0.3)
-    os.kill(
-        worker_of(sweeps / "submitit"), signal.SIGUSR2
-    )  # as SLURM does before it takes the machine away
+    os.kill(worker_of(sweeps / "submitit"), signal.SIGUSR2)  # as SLURM does before the time is over
     out, _ = child.communicate()
     assert child.returncode == 0, out
-    same_results(sweeps / "submitit", whole)
+    assert_same_results(sweeps / "submitit", whole)
     seen = witnesses(by_seed(sweeps / "submitit")["0"].folder)
     assert len(seen) == 2
-    assert seen[1]["step"] >= 5  # it went on from where the signal came, not from the beginning
+    assert seen[1]["step"] >= 5  # resumed at the step of the signal
     logs = "".join(
         path.read_text() for path in (sweeps / "submitit" / ".submitit").rglob("*_log.*")
     )
@@ -183,10 +184,10 @@ def test_submitit(start, sweeps, whole):
 
 @slow
 def test_ray_and_a_worker_that_dies(start, sweeps, whole, ray_cluster):
-    address = f"hydra.launcher.inner.init.address='{ray_cluster.address}'"
+    address = f"hydra.launcher.base_launcher.init.address='{ray_cluster.address}'"
     child = start("ray", SEEDS, "trial_launcher=ray", address, seconds=0.3)
     os.kill(worker_of(sweeps / "ray"), signal.SIGKILL)
     out, _ = child.communicate()
     assert child.returncode == 0, out
-    same_results(sweeps / "ray", whole)
+    assert_same_results(sweeps / "ray", whole)
     assert len(witnesses(by_seed(sweeps / "ray")["0"].folder)) == 2

@@ -1,4 +1,4 @@
-"""Searches: what is suggested, what a killed search makes of it, and whose study is refused."""
+"""Searches: suggested trials, resuming of killed searches, and refused studies."""
 
 import json
 import sys
@@ -14,10 +14,12 @@ from optuna.trial import TrialState
 from hydra_plugins.msdn_lit_sweeps.search_sweeper import distribution
 from msdn_lit.commands.train import train
 from msdn_lit.errors import ConfigError
-from msdn_lit.sweeps.study import JOURNAL, Search, open_study
+from msdn_lit.runs.layout import JOURNAL
+from msdn_lit.sweeps.study import Search, open_study
 from msdn_lit.sweeps.trials import trials_in
+from tests.trial_folders import sweep_options
 
-ASKED = {"objective": "val/harmonic_mean", "space": "x", "settings, code or data": "0123"}
+FINGERPRINT = {"objective": "val/harmonic_mean", "space": "x", "settings, code or data": "0123"}
 SPACE = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(("a", "b"))}
 
 
@@ -25,8 +27,8 @@ def sampler(seed):
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
 
 
-def search(path, n_trials=6, asked=ASKED):
-    return Search(path, asked, SPACE, sampler, n_trials)
+def search(path, n_trials=6, fingerprint=FINGERPRINT):
+    return Search(path, fingerprint, SPACE, sampler, n_trials)
 
 
 def score(suggestion):
@@ -34,7 +36,7 @@ def score(suggestion):
 
 
 def run(searching, *, size=1, end=lambda suggestion: "finished", stop_after=None):
-    """Runs trials as the sweeper does; the search is killed when so many have been told."""
+    """Runs trials as the sweeper does; the search is killed after `stop_after` trials."""
     told = 0
     for batch in searching.batches(size):
         for suggestion in batch:
@@ -49,22 +51,19 @@ def trials(path):
 
 
 class TestSearch:
-    def test_a_search_that_is_killed_makes_the_same_trials(self, tmp_path):
+    def test_a_killed_search_suggests_the_same_trials(self, tmp_path):
         run(search(tmp_path / "whole"))
         for _ in range(4):
-            run(
-                search(tmp_path / "killed"), stop_after=2
-            )  # two in a process: three processes, and one too many
+            run(search(tmp_path / "killed"), stop_after=2)  # 6 trials need three of the four
         assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
         assert len({json.dumps(params) for params, _, _ in trials(tmp_path / "whole")}) == 6
 
     @pytest.mark.parametrize("lines", range(1, 9))
-    def test_whatever_the_journal_holds_when_it_is_killed(self, tmp_path, lines):
+    def test_a_search_killed_after_any_line_of_the_journal(self, tmp_path, lines):
         run(search(tmp_path / "whole", n_trials=2))
         content = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
-        (tmp_path / "killed").write_bytes(
-            b"".join(content[:lines]) + b'{"op_code"'
-        )  # and half a line, on a full disk
+        incomplete_line = b'{"op_code"'  # of a full disk
+        (tmp_path / "killed").write_bytes(b"".join(content[:lines]) + incomplete_line)
         run(search(tmp_path / "killed", n_trials=2))
         assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
 
@@ -78,7 +77,7 @@ class TestSearch:
         assert trials(path)[:2] == first
         assert [state for _, _, state in trials(path)] == ["COMPLETE"] * 5
 
-    def test_pruned_trials_count_and_failed_ones_are_repeated_by_the_next_search(self, tmp_path):
+    def test_pruned_trials_count_and_the_next_search_repeats_failed_ones(self, tmp_path):
         path, ends = tmp_path / "study", {0: "pruned", 1: "failed"}
         run(
             search(path, n_trials=3), end=lambda suggestion: ends.get(suggestion.number, "finished")
@@ -90,7 +89,7 @@ class TestSearch:
         run(search(path, n_trials=3))
         assert len(trials(path)) == 4
 
-    def test_what_a_dead_worker_left_is_suggested_again_but_not_now(self, tmp_path):
+    def test_the_next_search_suggests_the_trial_of_a_dead_worker_again(self, tmp_path):
         path = tmp_path / "study"
         run(
             search(path, n_trials=2),
@@ -104,13 +103,13 @@ class TestSearch:
 
 
 class TestOtherStudies:
-    @pytest.mark.parametrize("name", ASKED)
+    @pytest.mark.parametrize("name", FINGERPRINT)
     def test_of_another_search(self, tmp_path, name):
         search(tmp_path / "study")
         with pytest.raises(
-            ConfigError, match=f"is of another search: {name}: expected other, found"
+            ConfigError, match=f"belongs to another search: {name}: expected other, found"
         ):
-            search(tmp_path / "study", asked=ASKED | {name: "other"})
+            search(tmp_path / "study", fingerprint=FINGERPRINT | {name: "other"})
 
     @pytest.mark.parametrize(
         ("name", "direction"),
@@ -121,7 +120,7 @@ class TestOtherStudies:
         optuna.create_study(storage=storage, study_name=name, direction=direction).add_trial(
             optuna.trial.create_trial(value=1.0)
         )
-        with pytest.raises(ConfigError, match="is of another search"):
+        with pytest.raises(ConfigError, match="belongs to another search"):
             search(tmp_path / "study")
 
     @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_distributions(override, expected):
 
 
 class TestRefused:
-    """Before anything is trained: one line and exit code 2."""
+    """Refused before training starts, in one line and with exit code 2."""
 
     def refusal(self, command, *arguments):
         code, _, err = command(train, "-m", "experiment=demo", *arguments)
@@ -160,19 +159,25 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["objective=test/harmonic_mean"], "never on test: found objective=test/harmonic_mean"),
-            (["objective=test/harmonic_mean", "protocol=paper"], "never on test"),
-            (["protocol=paper"], "never on test: found objective=val/harmonic_mean protocol=paper"),
+            (
+                ["objective=test/harmonic_mean"],
+                "must not use test scores: found objective=test/harmonic_mean",
+            ),
+            (["objective=test/harmonic_mean", "protocol=paper"], "must not use test scores"),
+            (
+                ["protocol=paper"],
+                "must not use test scores: found objective=val/harmonic_mean protocol=paper",
+            ),
             (["objective=null"], "A search needs an objective"),
             (["seed=0,1"], "the luckiest seed"),
-            (["~hydra.sweeper.params"], "A search needs something to vary"),
+            (["~hydra.sweeper.params"], "A search needs a setting to vary"),
             (["hydra.sweeper.n_trial=3"], "Did you mean hydra.sweeper.n_trials"),
             (["hydra/sweeper=nothing"], "Could not find 'hydra/sweeper/nothing'"),
-            (["trial_launcher=nothing"], "Could not find 'launcher/nothing'"),
+            (["trial_launcher=nothing"], "Could not find 'trial_launcher/nothing'"),
             (["hparams_search=nothing"], "Could not find 'hparams_search/nothing'"),
         ],
     )
-    def test_what_was_typed(self, command, arguments, message):
+    def test_wrong_arguments(self, command, arguments, message):
         assert message in self.refusal(command, "hparams_search=optuna_cub", *arguments)
 
     @pytest.mark.parametrize(
@@ -195,24 +200,21 @@ class TestRefused:
     def test_a_folder_of_something_else(self, command, tmp_path):
         (tmp_path / "logs" / "sweeps" / "mine").mkdir(parents=True)
         (tmp_path / "logs" / "sweeps" / "mine" / "thesis.tex").touch()
-        assert "is no sweep's folder: it holds thesis.tex" in self.refusal(
+        assert "is not the folder of a sweep: it contains thesis.tex" in self.refusal(
             command, "sweep_name=mine", "seed=0,1"
         )
 
 
 @pytest.fixture
 def sweep(command, mini_overrides, tmp_path):
-    """Searches the miniature benchmark: (exit code, standard output, standard error)."""
-    places = [f"paths.log_dir={tmp_path / 'logs'}", "sweep_name=search"]
-    overrides = [
-        override for override in mini_overrides if not override.startswith("paths.run_dir")
-    ]
+    """Runs a search: (exit code, standard output, standard error)."""
+    options = sweep_options(mini_overrides, tmp_path / "logs", "search")
     space = "hydra.sweeper.params={optimizer.lr: 'tag(log,interval(1e-4,1e-1))'}"
     search = ["hparams_search=optuna_cub", space, "callbacks.pruning.pruner.n_warmup_steps=0"]
-    return lambda *more: command(train, "-m", *overrides, *places, *search, *more)
+    return lambda *more: command(train, *options, *search, *more)
 
 
-def test_a_search_for_real(sweep, tmp_path):
+def test_a_search_of_the_miniature_benchmark(sweep, tmp_path):
     folder = tmp_path / "logs" / "sweeps" / "search"
     sizes = ["hydra.sweeper.n_trials=3", "callbacks.pruning.pruner.n_startup_trials=1"]
     code, out, err = sweep(*sizes)
@@ -232,10 +234,10 @@ def test_a_search_for_real(sweep, tmp_path):
     assert len(open_study(folder / JOURNAL).trials) == 3
     code, _, err = sweep(*sizes, "optimizer.momentum=0.5")
     assert (code, err.count("\n")) == (2, 1)
-    assert "is of another search: settings, code or data" in err
+    assert "belongs to another search: settings, code or data" in err
 
 
-def test_pruned_trials_are_no_failures(sweep, tmp_path, monkeypatch):
+def test_pruned_trials_do_not_fail_the_sweep(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(
         optuna.pruners.MedianPruner, "prune", lambda _, study, trial: trial.number > 0
     )

@@ -1,38 +1,48 @@
-"""What sweeps leave on disk, and waiting for it."""
+"""Helpers for tests of sweeps: options, kills, trial folders, waiting."""
 
 import time
 
 import torch
 
 from msdn_lit.sweeps.trials import trials_in
+from tests.helpers import PullPlug, weights_of
+
+KILLED = 9  # exit code
+
+
+class Kill(PullPlug):
+    """Ends this process during a step; None: never."""
+
+    def __init__(self, step):
+        super().__init__(step, SystemExit(KILLED))
+
+
+def sweep_options(mini_overrides, logs, name):
+    """Returns the options of a sweep of the miniature benchmark below the folder `logs`."""
+    overrides = [option for option in mini_overrides if not option.startswith("paths.run_dir")]
+    return ["-m", *overrides, f"paths.log_dir={logs}", f"sweep_name={name}"]
 
 
 def by_seed(folder):
-    """Trials of a sweep by what was typed for the seed."""
+    """Returns the trials of a sweep by their seed, as it was typed."""
     return {
         next(o for o in trial.overrides if o.startswith("seed="))[5:]: trial
         for trial in trials_in(folder)
     }
 
 
-def weights(folder):
-    """Of a training's last checkpoint."""
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
 def same_weights(folder, other):
-    """Whether two trainings ended alike, bit for bit."""
-    first, second = weights(folder), weights(other)
+    """Whether the last checkpoints of two runs have equal weights, bit for bit."""
+    first, second = weights_of(folder), weights_of(other)
     return first.keys() == second.keys() and all(
         torch.equal(value, second[name]) for name, value in first.items()
     )
 
 
-def same_results(folder, other):
-    """Two sweeps have the same trials, with the same states, scores and weights."""
-    first, second = (
-        {trial.folder.name: trial for trial in trials_in(path)} for path in (folder, other)
-    )
+def assert_same_results(folder, other):
+    """Asserts that two sweeps have the same trials, with the same states, scores and weights."""
+    first = {trial.folder.name: trial for trial in trials_in(folder)}
+    second = {trial.folder.name: trial for trial in trials_in(other)}
     assert first.keys() == second.keys()
     for name, trial in first.items():
         assert trial.state == second[name].state
@@ -41,9 +51,9 @@ def same_results(folder, other):
 
 
 def wait_for(condition, seconds=240):
-    """What a condition finds, once it finds something."""
+    """Waits until a function returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, "nothing came of it"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
     return found

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = {"serial": 1, "joblib": 2, "ray": 2, "submitit_local": 2}
 OPTIONS = {
-    "ray": ["+hydra.launcher.inner.init.num_cpus=2"],
+    "ray": ["+hydra.launcher.base_launcher.init.num_cpus=2"],
     "submitit_local": ["hydra.sweeper.max_batch_size=2"],  # it would start all jobs at once
 }
 FEWER = {"submitit_local": 4}  # divisor of the number of jobs; each job starts a process
@@ -116,6 +116,6 @@ if __name__ == "__main__":
         from msdn_lit.commands._hydra import command
 
         sys.argv[:2] = ["msdn-train"]
-        command("train", sleep)()
+        command("train", sleep, ())()
     else:
         main()

@@ -1,1 +1,1 @@
-"""What Hydra finds of ours by itself: a launcher that skips finished trials."""
+"""Sweepers and launchers. Hydra searches the package hydra_plugins for them."""

@@ -1,4 +1,4 @@
-"""Hydra's own sweeper, which composes each trial once instead of twice, and finds what lies in a group's subfolders."""
+"""Hydra's basic sweeper, faster for finished sweeps, with patterns for subfolders of groups."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,24 +10,29 @@ from hydra.core.override_parser.types import Glob
 
 
 class GridSweeper(BasicSweeper):
-    """All combinations of the values on the command line.
+    """Runs all combinations of the values on the command line.
 
-    The launcher composes the config of every trial that it does not know yet, so checking them all beforehand would
-    only cost time: 0.1 s a trial, and a sweep that is resumed knows its trials.
+    Hydra's basic sweeper does not suffice for two reasons:
+
+    - It composes the config of every trial to check it before the launch, and the launcher composes
+      the configs of new trials again. Composing takes 0.1 s or more for each trial, so a finished
+      sweep of 200 trials would take at least 20 s instead of 2 s.
+    - Its patterns do not find configs in subfolders of a group: `experiment=glob(ablation/*)` would
+      match nothing and run nothing.
     """
 
     def sweep(self, arguments: list[str]) -> Any:  # noqa: ANN401 - Hydra's
-        """Runs all combinations; `experiment=glob(ablation/*)` is spelled out first."""
-        return super().sweep([self._spelled_out(argument) for argument in arguments])
+        """Runs all combinations."""
+        return super().sweep([self._expand(argument) for argument in arguments])
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Leaves it to the launcher."""
+        """Checks nothing; the launcher composes the configs of new trials."""
 
-    def _spelled_out(self, argument: str) -> str:
-        """Names what a pattern with a slash finds: Hydra's own globs know a group's uppermost folder alone.
+    def _expand(self, argument: str) -> str:
+        """Replaces a pattern by the names of the configs that it matches.
 
         Raises:
-            ConfigError: It finds nothing.
+            ConfigError: No config matches.
         """
         from msdn_lit.errors import ConfigError
 
@@ -35,19 +40,23 @@ class GridSweeper(BasicSweeper):
         glob = override.value()
         if not isinstance(glob, Glob):
             return argument
-        depths = {pattern.count("/") for pattern in glob.include}
+        depths = {pattern.count("/") for pattern in glob.include}  # so that * matches no slash
         names = [name for name in self._names(override.key_or_group) if name.count("/") in depths]
         found = glob.filter(sorted(names))
         if not found:
-            raise ConfigError(
-                f"{argument} finds nothing", expected=f"a pattern for conf/{override.key_or_group}/"
-            )
+            expected = f"a pattern for conf/{override.key_or_group}/"
+            raise ConfigError(f"{argument} matches nothing", expected=expected)
         return f"{override.get_key_element()}={','.join(found)}"
 
     def _names(self, group: str) -> Iterator[str]:
-        """The configs of a group and of the folders in it, without their ending."""
-        assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
-        yield from loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-        for folder in loader.get_group_options(group, results_filter=ObjectType.GROUP):
+        """Returns the configs of a group and of its subfolders, without their ending."""
+        yield from self._options(group, ObjectType.CONFIG)
+        for folder in self._options(group, ObjectType.GROUP):
             yield from (f"{folder}/{name}" for name in self._names(f"{group}/{folder}"))
+
+    def _options(self, group: str, kind: ObjectType) -> list[str]:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        overrides = list(self.config.hydra.overrides.hydra)  # hydra.searchpath is among them
+        loader = self.hydra_context.config_loader
+        return loader.get_group_options(group, kind, overrides=overrides)

@@ -1,7 +1,7 @@
-"""Trials on a Ray cluster.
+"""Launcher that runs trials on a Ray cluster.
 
-hydra-ray-launcher 1.2.2 needs boto3, whose dependencies do not go with this project's (python-dateutil below 3), and
-the whole of ray[default]; this launcher needs ray alone.
+hydra-ray-launcher 1.2.2 needs boto3, whose dependencies conflict with those of this project
+(python-dateutil below 3), and all of ray[default]. This launcher only needs ray.
 """
 
 import os
@@ -15,41 +15,44 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+_ENVIRONMENT = ("MSDN_", "OMP_", "WANDB_")  # variables that configs and thread pools read
+
 
 class RayLauncher(Launcher):
-    """Each job is a Ray task; what is shipped are overrides and paths, so nodes see the same files at the same paths.
+    """Runs each job as a Ray task.
+
+    A task receives overrides and paths, so all nodes must have the same files at the same paths.
 
     Args:
-        init: Arguments of ray.init: the cluster's address.
-        remote: Arguments of ray.remote: what a job needs, and how often it is repeated when its process dies.
+        init: Arguments of `ray.init`, such as the address of the cluster.
+        remote: Arguments of `ray.remote`: resources of a job, and how often it is repeated if its
+            process dies.
     """
 
     def __init__(self, init: DictConfig, remote: DictConfig) -> None:
-        plain: Any = [OmegaConf.to_container(part, resolve=True) for part in (init, remote)]
-        self.init, self.remote = plain
+        self.init: Any = OmegaConf.to_container(init, resolve=True)
+        self.remote: Any = OmegaConf.to_container(remote, resolve=True)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Takes what every job needs."""
+        """Stores what every job needs."""
         self.shipped = (hydra_context, task_function, config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Runs a batch and waits for all of it; a job whose process died too often has no return."""
+        """Runs a batch and waits for all jobs. A job whose process died too often has no return."""
         import ray
 
-        os.environ.setdefault(
-            "RAY_USAGE_STATS_ENABLED", "0"
-        )  # a cluster that starts here reports to nobody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster sends no statistics
         if not ray.is_initialized():
             ray.init(**self.init)
         shipped = ray.put((self.shipped, os.getcwd(), _environment(), Singleton.get_state()))
         job = ray.remote(**self.remote)(_run)
         tasks = [
-            job.remote(shipped, list(o), index)
-            for index, o in enumerate(job_overrides, initial_job_idx)
+            job.remote(shipped, list(overrides), index)
+            for index, overrides in enumerate(job_overrides, initial_job_idx)
         ]
         returns = []
         for task in tasks:
@@ -61,16 +64,12 @@ class RayLauncher(Launcher):
 
 
 def _environment() -> dict[str, str]:
-    """What a config or a thread pool reads: a node of the cluster has another environment."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(("MSDN_", "OMP_", "WANDB_"))
-    }
+    """Returns the environment variables that a node of the cluster does not have."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
 
 
-def _run(shipped: Any, overrides: list[str], index: int) -> JobReturn:  # noqa: ANN401 - Hydra's objects
-    """Composes and runs one job, in a worker that serves for many."""
+def _run(shipped: Any, overrides: list[str], index: int) -> JobReturn:  # noqa: ANN401 - Hydra's
+    """Composes and runs one job, in a worker that runs several."""
     (context, task, config), directory, environment, state = shipped
     os.chdir(directory)
     os.environ.update(environment)
@@ -78,6 +77,7 @@ def _run(shipped: Any, overrides: list[str], index: int) -> JobReturn:  # noqa: 
     Singleton.set_state(state)
     job = context.config_loader.load_sweep_config(config, overrides)
     with open_dict(job):
-        job.hydra.job.id, job.hydra.job.num = f"{job.hydra.job.name}_{index}", index
+        job.hydra.job.id = f"{job.hydra.job.name}_{index}"
+        job.hydra.job.num = index
     HydraConfig.instance().set_config(job)
     return run_job(task, job, "hydra.sweep.dir", "hydra.sweep.subdir", context)

@@ -1,4 +1,4 @@
-"""The launcher that every sweep goes through: it runs what is not finished, by means of another launcher."""
+"""The launcher of every sweep: runs the trials that are not finished, by means of another one."""
 
 import json
 from collections.abc import Sequence
@@ -14,114 +14,130 @@ from omegaconf import DictConfig, open_dict
 if TYPE_CHECKING:
     from msdn_lit.sweeps.trials import Trial
 
+_PARALLEL_WITHOUT_GPU = 2
+
 
 class TrialLauncher(Launcher):
-    """Skips finished trials, continues interrupted ones, repeats failed ones.
+    """Skips finished trials, resumes interrupted ones, repeats failed ones.
 
     Args:
-        inner: The launcher that runs the others: Hydra's own, joblib's, submitit's or Ray's.
-        slots: Trials at once; without a number one for each GPU of this machine, or two on CPU.
-        pins: Give each process of the inner launcher a GPU of this machine for its own. Schedulers do so themselves.
+        base_launcher: Config of the launcher that runs the trials: Hydra's basic launcher, or that
+            of joblib, submitit or Ray.
+        max_parallel: Number of trials at the same time; None means one for each GPU of this
+            machine, or two without a GPU.
+        one_gpu_each: Give each process of the base launcher a GPU of this machine. Schedulers
+            assign GPUs themselves.
     """
 
-    def __init__(self, inner: DictConfig, slots: int | None = 1, pins: bool = False) -> None:
-        self.inner_config = inner
-        self.asked_slots = slots
-        self.pins = pins
-        # Not cached_property: its lock, in Python 3.11, keeps submitit from pickling this class when it requeues a job.
+    def __init__(
+        self, base_launcher: DictConfig, max_parallel: int | None = 1, one_gpu_each: bool = False
+    ) -> None:
+        self.base_config = base_launcher
+        self.max_parallel = max_parallel
+        self.one_gpu_each = one_gpu_each
+        # Not cached_property: in Python 3.11 it has a lock, and submitit, which pickles this class
+        # when it requeues a job, cannot pickle locks.
         self._devices: tuple[str, ...] | None = None
-        self._inner: Launcher | None = None
+        self._base_launcher: Launcher | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Takes the sweep's folder."""
+        """Prepares the trials in the folder of the sweep."""
         from msdn_lit.sweeps.trials import Trials
 
-        loader, self.config = hydra_context.config_loader, config
         self.context = hydra_context
         self.task = task_function
-        folder = Path(str(config.hydra.sweep.dir)).expanduser().resolve()
+        self.config = config
+        loader = hydra_context.config_loader
         self.trials = Trials(
-            folder, lambda overrides: loader.load_sweep_config(config, list(overrides))
+            Path(str(config.hydra.sweep.dir)).expanduser().resolve(),
+            lambda overrides: loader.load_sweep_config(config, list(overrides)),
+            config_folders(config),
         )
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The GPUs to give away; asking for them imports torch, so only where something is left to run."""
+        """The GPUs to distribute. Reading this imports PyTorch, which takes seconds."""
         from msdn_lit.sweeps.worker import visible_devices
 
         if self._devices is None:
-            self._devices = visible_devices() if self.pins else ()
+            self._devices = visible_devices() if self.one_gpu_each else ()
         return self._devices
 
     @property
-    def slots(self) -> int:
-        """Trials at once."""
-        return self.asked_slots or self.inner_config.get("n_jobs") or len(self.devices) or 2
+    def num_parallel(self) -> int:
+        """The number of trials at the same time."""
+        configured = self.max_parallel or self.base_config.get("n_jobs")
+        return configured or len(self.devices) or _PARALLEL_WITHOUT_GPU
 
     @property
-    def inner(self) -> Launcher:
-        """The launcher that runs trials."""
+    def base_launcher(self) -> Launcher:
+        """The launcher that runs the trials."""
         from msdn_lit.sweeps.worker import TrialJob
 
-        if self._inner is None:
+        if self._base_launcher is None:
             config = self.config.copy()
             with open_dict(config):
-                config.hydra.launcher = self.inner_config
-                if "n_jobs" in self.inner_config:
-                    config.hydra.launcher.n_jobs = self.slots
-                config.hydra.sweep.dir = str(
-                    self.trials.folder
-                )  # a worker would read a clock of its own
+                config.hydra.launcher = self.base_config
+                if "n_jobs" in self.base_config:
+                    config.hydra.launcher.n_jobs = self.num_parallel
+                # a worker would resolve the time in the folder's name again
+                config.hydra.sweep.dir = str(self.trials.folder)
             job = TrialJob(self.task, self.devices)
-            self._inner = Plugins.instance().instantiate_launcher(self.context, job, config)
-        return self._inner
+            plugins = Plugins.instance()
+            self._base_launcher = plugins.instantiate_launcher(self.context, job, config)
+        return self._base_launcher
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Runs a batch; every job of it has a return, with the objective, or None where there is none."""
-        with self.trials.held():
-            trials = self.trials.of(job_overrides)
-            self._run(
-                [
-                    trial
-                    for trial in trials
-                    if not (self.config.resume and trial.state == "finished")
-                ],
-                initial_job_idx,
-            )
-            return [_returned(trial) for trial in trials]
+        """Runs a batch of trials.
+
+        Returns:
+            One entry for each trial, with its objective, or None if it has none.
+        """
+        with self.trials.lock():
+            trials = self.trials.identify(job_overrides)
+            skips_finished = self.config.resume
+            unfinished = [
+                trial for trial in trials if not (skips_finished and trial.state == "finished")
+            ]
+            self._run(unfinished, initial_job_idx)
+            return [_job_return(trial) for trial in trials]
 
     def _run(self, trials: "Sequence[Trial]", initial_job_idx: int) -> None:
         from msdn_lit.errors import one_line, print_error
         from msdn_lit.sweeps.trials import RESUMABLE, prepare_trial
 
         jobs = []
-        for trial in {
-            trial.folder: trial for trial in trials
-        }.values():  # one of those that come to the same
+        different = {trial.folder: trial for trial in trials}  # equal trials run once
+        for trial in different.values():
             prepare_trial(trial, resume=self.config.resume and trial.state in RESUMABLE)
-            folder, name = (
-                json.dumps(str(trial.folder)),
-                json.dumps(trial.folder.name),
-            )  # 6e7681770811 is no number
-            place = [f"paths.run_dir={folder}", f"hydra.sweep.subdir={name}"]
-            jobs.append([*trial.overrides, *place])
+            # quoted: Hydra would read an identity like 6e7681770811 as a number
+            folder, name = json.dumps(str(trial.folder)), json.dumps(trial.folder.name)
+            folders = [f"paths.run_dir={folder}", f"hydra.sweep.subdir={name}"]
+            jobs.append([*trial.overrides, *folders])
+        if not jobs:
+            return
         try:
-            if jobs:
-                self.inner.launch(jobs, initial_job_idx)
-        except RuntimeError as error:  # joblib's, submitit's: trials write their own failures down
-            print_error(
-                "msdn-train",
-                f"A worker died ({one_line(error)}). The same command goes on from what is done.",
-            )
+            self.base_launcher.launch(jobs, initial_job_idx)
+        except RuntimeError as error:  # of joblib and submitit: trials record their own failures
+            problem = f"A worker died ({one_line(error)}). Repeat the command to resume the sweep."
+            print_error("msdn-train", problem)
 
 
-def _returned(trial: "Trial") -> JobReturn:
-    """As Hydra has it, from what the trial left; Hydra's own sweeper goes on after a failure."""
-    folder, status = str(trial.folder), JobStatus.COMPLETED
+def config_folders(config: DictConfig) -> list[Path]:
+    """Returns the folders of all configs: of msdn-lit, --config-dir and hydra.searchpath."""
+    sources = config.hydra.runtime.config_sources
+    return [Path(source.path) for source in sources if source.schema == "file"]
+
+
+def _job_return(trial: "Trial") -> JobReturn:
+    """Returns Hydra's record of a trial. It is always completed, so that the sweep continues."""
     return JobReturn(
-        overrides=trial.overrides, working_dir=folder, status=status, _return_value=trial.objective
+        overrides=trial.overrides,
+        working_dir=str(trial.folder),
+        status=JobStatus.COMPLETED,
+        _return_value=trial.objective,
     )

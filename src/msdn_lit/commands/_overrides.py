@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.errors import ConfigError
@@ -87,7 +87,8 @@ def _compose(
     variants = [
         f"{o.key_or_group}={value}"
         for o in fixed
-        if o.is_choice_sweep() and _is_group(o.key_or_group, folders)
+        if o.is_choice_sweep() and not isinstance(o.value(), Glob)  # GridSweeper expands them
+        and _is_group(o.key_or_group, folders)
         for value in o.sweep_string_iterator()
     ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -1,4 +1,4 @@
-"""Sweeps: identity and state of trials, resuming, workers, searches."""
+"""Sweeps: identities and states of trials, workers, searches."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What happens around the jobs of a sweep: failures are written down, the others go on, a table ends it."""
+"""Hydra's callback of a sweep: records failures, lets the other trials run, prints a table."""
 
 import sys
 import traceback
@@ -12,19 +12,26 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from msdn_lit.errors import FullDiskError, Pruned, UserError, print_error
-from msdn_lit.sweeps.trials import FAILURE, PRUNED, Trial, trials_in
+from msdn_lit.files import write_atomically
+from msdn_lit.runs.layout import FAILURE, PRUNED, SCORES
+from msdn_lit.sweeps.trials import Trial, trials_in
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SOME_TRIALS_FAILED = 1
+SOME_TRIALS_FAILED = 1  # exit code
 
 
 class SweepCallback(Callback):
-    """Hydra's callback of msdn-train; single runs pass it by."""
+    """Handles the end of each trial and of the sweep. It does nothing for single runs."""
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
-        """Writes a job's failure into its folder, where it happened, and lets the sweep go on."""
+    def on_job_end(
+        self,
+        config: DictConfig,
+        job_return: JobReturn,
+        **kwargs: Any,  # noqa: ANN401 - Hydra's
+    ) -> None:
+        """Writes the error of a failed trial into its folder, and lets the sweep continue."""
         if config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
             return
         error = job_return._return_value
@@ -33,15 +40,16 @@ class SweepCallback(Callback):
             print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
-        if not isinstance(error, FullDiskError):  # such a trial stays interrupted, and goes on
-            _write_end(folder, error)
-        job_return.status, job_return.return_value = JobStatus.COMPLETED, None
+        if not isinstance(error, FullDiskError):  # that trial stays interrupted, and resumes
+            _write_error(folder, error)
+        job_return.status = JobStatus.COMPLETED
+        job_return.return_value = None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
-        """Prints the table of all trials in the sweep's folder.
+        """Prints a table of all trials in the folder of the sweep.
 
         Raises:
-            SystemExit: Some have failed, or were left unfinished by workers that died.
+            SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
         from rich.console import Console
 
@@ -52,22 +60,20 @@ class SweepCallback(Callback):
             sys.exit(SOME_TRIALS_FAILED)
 
 
-def _write_end(folder: Path, error: BaseException) -> None:
-    """Marks a trial as failed or pruned, with a user's fault as its line and our own as its traceback."""
-    is_known = isinstance(error, UserError | Pruned)
-    text = f"{error}\n" if is_known else "".join(traceback.format_exception(error))
-    (folder / (PRUNED if isinstance(error, Pruned) else FAILURE)).write_text(text)
+def _write_error(folder: Path, error: BaseException) -> None:
+    """Marks a trial as failed or pruned: the message of a user error, the traceback of a bug."""
+    is_expected = isinstance(error, UserError | Pruned)
+    text = f"{error}\n" if is_expected else "".join(traceback.format_exception(error))
+    write_atomically(folder / (PRUNED if isinstance(error, Pruned) else FAILURE), text)
 
 
 def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
-    """A row for each trial: what it changes, its state or failure, its last scores, and the objective."""
+    """Returns a table with one row for each trial: settings, state or failure, last scores (%)."""
     from rich.table import Table
 
-    from msdn_lit.runs.layout import SCORES
-
-    common = (
-        set.intersection(*(set(trial.settings) for trial in trials)) if len(trials) > 1 else set()
-    )
+    common: set[str] = set()
+    if len(trials) > 1:
+        common = set.intersection(*(set(trial.settings) for trial in trials))
     scored = [trial for trial in trials if trial.objective is not None]
     best = max(scored, key=lambda trial: trial.objective or 0.0, default=None)
     table = Table(title=f"{len(trials)} trials (%)", title_justify="left")

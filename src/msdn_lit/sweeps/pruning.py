@@ -1,4 +1,4 @@
-"""Lets a search give up a trial whose evaluations are worse than those of others."""
+"""Stops trials of a search whose evaluations are worse than those of others."""
 
 from functools import cached_property
 from pathlib import Path
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class Pruning(Callback):
-    """Reports each evaluation to the study and ends the trial when the pruner says so.
+    """Reports each evaluation to the study, and ends the trial if the pruner decides so.
 
-    The study is a file, so it works in whatever process a launcher runs the trial. Stands after the history.
+    The study is a file, so this works in the process of any launcher. In the config, this callback
+    comes after the evaluation history.
 
     Args:
-        study: The search's journal.
-        number: The trial's number in it, which the sweeper gives.
-        objective: The score that the search maximises, e.g. val/harmonic_mean.
-        pruner: Says whether a trial is hopeless.
+        study: Journal of the search.
+        number: Number of the trial in the study, set by the sweeper.
+        objective: Score that the search maximises, e.g. val/harmonic_mean.
+        pruner: Optuna pruner.
 
     Raises:
-        ConfigError: It is no search that runs.
+        ConfigError: This is not a trial of a search.
     """
 
     def __init__(
         self, *, study: str, number: int | None, objective: str, pruner: "optuna.pruners.BasePruner"
     ) -> None:
         if number is None:
-            raise ConfigError(
-                "This is a single run, and hparams_search a search", action="Use msdn-train -m."
-            )
+            problem = "hparams_search needs a sweep, and this is a single run"
+            raise ConfigError(problem, action="Use msdn-train -m.")
         self.path = Path(study)
         self.number = number
         self.pruner = pruner
@@ -44,17 +44,17 @@ class Pruning(Callback):
 
     @cached_property
     def trial(self) -> "optuna.Trial":
-        """The trial as Optuna has it."""
+        """The trial in the study."""
         import optuna
 
         study = open_study(self.path, self.pruner)
         return optuna.Trial(study, study.trials[self.number]._trial_id)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reports, and ends what is hopeless; the evaluation at the last step is the result and ends nothing.
+        """Reports the evaluation. The one at the last step is the result, and never ends a trial.
 
         Raises:
-            Pruned: The pruner gives the trial up.
+            Pruned: The pruner decides to stop the trial.
         """
         step = pl_module.global_step
         value = EvaluationHistory.of(trainer).scores_at[step].get(self.score)
@@ -66,6 +66,6 @@ class Pruning(Callback):
 
     def _report(self, step: int, value: float) -> bool:
         known = self.trial.study.trials[self.number].intermediate_values
-        if step not in known:  # else the trial went on from before this evaluation
+        if step not in known:  # a resumed trial repeats evaluations after its checkpoint
             self.trial.report(value, step)
         return self.trial.should_prune()

@@ -1,8 +1,9 @@
-"""The memory of a search: an Optuna study in a file, which outlives the search and to which its workers report.
+"""The state of a search: an Optuna study in a file, to which the workers report.
 
-It is a journal, not a database: that works on network file systems too, where SQLite's locks do not.
+It is a journal, not a database. SQLite's locks do not work on network file systems.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,15 +13,16 @@ from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL, _NAME, _ASKED = "study.journal", "msdn-lit", "asked"
-_ACTION = "Give this search another sweep_name."
+_NAME = "msdn-lit"
+_FINGERPRINT = "asked"  # version 0.1 stored the fingerprint under this name
+_ACTION = "Use another sweep_name for this search."
 
 
 class Suggestion(NamedTuple):
     """A trial to run.
 
     Attributes:
-        number: The trial's in the study.
+        number: Number of the trial in the study.
         values: Value of each setting that the search varies.
     """
 
@@ -29,40 +31,44 @@ class Suggestion(NamedTuple):
 
 
 class Search:
-    """Says which trials to run next until so many have finished, whenever and by whichever process.
+    """Suggests trials until enough of them have finished, in this process or earlier ones.
 
-    Each value is drawn with a seed of its own and follows from what the study holds: a search of one trial at a time
-    that is killed, even between two values, and goes on makes the trials that it would have made.
+    Each value is sampled with its own seed and depends only on the content of the study. So a
+    search of one trial at a time that is killed, even between two values, and resumed suggests the
+    same trials as an undisturbed search.
 
     Args:
-        path: The study's journal.
-        asked: What makes it this search and no other, by name.
-        space: Name of a setting -> what it may be.
-        sampler: Makes a sampler of a seed.
-        n_trials: Number of trials that shall have finished in the end, pruned ones included.
+        path: Journal of the study.
+        fingerprint: Properties of this search by name. A study with other ones is refused.
+        space: Distribution of each setting that the search varies.
+        sampler: Function that makes an Optuna sampler of a seed.
+        n_trials: Total number of trials that must finish, including pruned ones.
 
     Raises:
-        ConfigError: The journal is another search's, or damaged.
+        ConfigError: The journal belongs to another search, or is damaged.
     """
 
     def __init__(
         self,
         path: Path,
-        asked: Mapping[str, str],
+        fingerprint: Mapping[str, str],
         space: "Mapping[str, optuna.distributions.BaseDistribution]",
         sampler: "Callable[[int], optuna.samplers.BaseSampler]",
         n_trials: int,
     ) -> None:
-        self.study = _study(path, asked)
+        self.study = _load_or_create(path, fingerprint)
         self.space = dict(space)
         self.sampler = sampler
         self.n_trials = n_trials
 
     def batches(self, size: int) -> Iterator[list[Suggestion]]:
-        """Batches of trials; each is to be told before the next one is asked for.
+        """Returns batches of trials. Call `tell` for a batch before the next one is requested.
 
-        First those that a killed search left running, then those that had failed, then new ones. One that fails now is
-        not repeated now.
+        Trials that a killed search left running come first, then those that had failed, then new
+        ones. A trial that fails during this search is not repeated by it.
+
+        Args:
+            size: Maximum number of trials in a batch.
         """
         interrupted = [trial.number for trial in self._in("RUNNING")]
         new = self.n_trials - len(self._in("COMPLETE", "PRUNED")) - len(interrupted)
@@ -71,27 +77,26 @@ class Search:
             batch, interrupted = interrupted[:size], interrupted[size:]
             num_asked = max(0, min(size - len(batch), new))
             new -= num_asked
-            yield [self._again(number) for number in batch] + [
-                self._ask() for _ in range(num_asked)
-            ]
+            again = [self._suggest_again(number) for number in batch]
+            yield again + [self._ask() for _ in range(num_asked)]
 
     def tell(self, number: int, state: str, objective: float | None) -> None:
-        """Notes how a trial ended; one that did not end stays running, to be gone on with."""
+        """Records how a trial ended. A trial that did not end stays running, and is resumed."""
         from optuna.trial import TrialState
 
         if state == "finished":
             self.study.tell(number, objective)
-        elif state in ("pruned", "failed"):
-            self.study.tell(
-                number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL
-            )
+        elif state == "pruned":
+            self.study.tell(number, state=TrialState.PRUNED)
+        elif state == "failed":
+            self.study.tell(number, state=TrialState.FAIL)
 
     def _ask(self) -> Suggestion:
         self._seed(len(self.study.trials), 0)
         return self._suggestion(self.study.ask())
 
-    def _again(self, number: int) -> Suggestion:
-        """What was suggested for a trial, and what had not been noted of it when the search was killed."""
+    def _suggest_again(self, number: int) -> Suggestion:
+        """Returns an interrupted trial; samples the values that its search had not stored."""
         import optuna
 
         self._seed(number, 0)
@@ -108,56 +113,55 @@ class Search:
         self.study.sampler = self.sampler(number * len(self.space) + position)
 
     def _queue_failed(self) -> None:
-        """Suggests again what has failed and was not repeated since."""
-        again = [trial.params for trial in self._in("COMPLETE", "PRUNED", "RUNNING")]
-        again += [trial.system_attrs["fixed_params"] for trial in self._in("WAITING")]
+        """Queues the failed trials that were not repeated yet."""
+        repeated = [trial.params for trial in self._in("COMPLETE", "PRUNED", "RUNNING")]
+        repeated += [trial.system_attrs["fixed_params"] for trial in self._in("WAITING")]
         for trial in self._in("FAIL"):
-            if trial.params not in again:
-                again.append(trial.params)
+            if trial.params not in repeated:
+                repeated.append(trial.params)
                 self.study.enqueue_trial(trial.params)
 
     def _in(self, *states: str) -> "list[optuna.trial.FrozenTrial]":
-        return [
-            trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in states
-        ]
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state.name in states]
 
 
 def open_study(path: Path, pruner: "optuna.pruners.BasePruner | None" = None) -> "optuna.Study":
-    """The study of a search, for a worker."""
+    """Returns the study in a journal that exists, for a worker."""
     import optuna
 
     return optuna.load_study(study_name=_NAME, storage=_storage(path), pruner=pruner)
 
 
-def _study(path: Path, asked: Mapping[str, str]) -> "optuna.Study":
-    """The study in a journal, made if there is none, and held to what is asked."""
+def _load_or_create(path: Path, fingerprint: Mapping[str, str]) -> "optuna.Study":
+    """Returns the study in a journal, a new one if there is none.
+
+    Raises:
+        ConfigError: The study has another fingerprint, or its journal is damaged.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _drop_torn_line(path)
+        _remove_incomplete_line(path)
         storage = _storage(path)
         others = set(optuna.get_all_study_names(storage)) - {_NAME}
         study = optuna.create_study(
             storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True
         )
-        known = study.user_attrs.get(_ASKED, {} if others or study.trials else dict(asked))
-        known = known | {"direction": study.direction.name.lower()}
+        without = {} if others or study.trials else dict(fingerprint)
+        found = study.user_attrs.get(_FINGERPRINT, without)
+        found = found | {"direction": study.direction.name.lower()}
     except READ_ERRORS as error:
-        raise ConfigError(
-            f"{path} cannot be read as a study ({one_line(error)})", action=_ACTION
-        ) from error
-    for name, expected in {**asked, "direction": "maximize"}.items():
-        if known.get(name) != expected:
-            found = known.get(name, "none")
-            raise ConfigError(
-                f"{path} is of another search: {name}",
-                expected=expected,
-                found=found,
-                action=_ACTION,
-            )
-    study.set_user_attr(_ASKED, dict(asked))
+        problem = f"{path} cannot be read as a study ({one_line(error)})"
+        raise ConfigError(problem, action=_ACTION) from error
+    for name, expected in {**fingerprint, "direction": "maximize"}.items():
+        if found.get(name) != expected:
+            problem = f"{path} belongs to another search: {name}"
+            value = found.get(name, "none")
+            raise ConfigError(problem, expected=expected, found=value, action=_ACTION)
+    study.set_user_attr(_FINGERPRINT, dict(fingerprint))
     return study
 
 
@@ -168,9 +172,12 @@ def _storage(path: Path) -> "optuna.storages.JournalStorage":
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Removes the half line that a full disk leaves: the next one would be appended to it."""
+def _remove_incomplete_line(path: Path) -> None:
+    """Removes an incomplete last line, which a full disk leaves; Optuna would append to it.
+
+    The file is shortened in place, since a full disk has no room for a copy.
+    """
     content = path.read_bytes() if path.is_file() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        path.write_bytes(whole)
+    complete = content.rfind(b"\n") + 1
+    if complete != len(content):
+        os.truncate(path, complete)

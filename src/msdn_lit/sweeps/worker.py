@@ -1,7 +1,8 @@
-"""What happens around a trial in the process that trains it, whichever launcher started that."""
+"""The process that trains a trial, whichever launcher started it."""
 
 import fcntl
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
@@ -11,20 +12,23 @@ from typing import IO
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from msdn_lit.sweeps.trials import CHECKPOINT, Trial, alone
+from msdn_lit.runs.layout import LAST, SLOTS, checkpoint_path
+from msdn_lit.sweeps.trials import Trial, lock_trial
 
-_slots: list[IO[str]] = []  # open while the process lives
+_locked_files: list[IO[str]] = []  # open files keep their locks until the process ends
 
 
 class TrialJob:
-    """Runs a trial where it stands: its folder, not the launcher, tells whether there is something to go on from.
+    """Runs a trial from its last checkpoint, if its folder has one.
 
-    So a job that a scheduler puts back into its queue, or that Ray repeats on another machine, goes on; and one whose
-    trial is still worked on by a worker of a killed sweep waits for that.
+    The folder decides, not the launcher. So a job that a scheduler requeues, or that Ray repeats on
+    another machine, resumes. If a worker of a killed sweep still trains the trial, the job waits
+    for it.
 
     Args:
-        task: Trains the model of a config.
-        devices: GPUs to share among the processes of this machine, by CUDA's names; none where a scheduler gives them.
+        task: Function that trains the model of a config.
+        devices: GPUs to distribute among the processes of this machine, by the names that CUDA has
+            for them; none if a scheduler assigns them.
     """
 
     def __init__(
@@ -32,23 +36,26 @@ class TrialJob:
     ) -> None:
         self.task = task
         self.devices = tuple(devices)
+        self.directory = os.getcwd()
 
     def __call__(self, cfg: DictConfig) -> float | None:
-        """Trains, unless another process has meanwhile done it."""
+        """Trains, unless another process has finished the trial in the meantime."""
+        if self.directory not in sys.path:
+            sys.path.append(self.directory)  # the command does so: a user's own modules are there
         trial = Trial(Path(HydraConfig.get().runtime.output_dir), ())
         if self.devices:
-            slot = take_slot(trial.folder.parent / ".slots")
+            slot = take_slot(trial.folder.parent / SLOTS)
             os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
-        with alone(trial):
+        with lock_trial(trial):
             if trial.state == "finished":
                 return trial.objective
-            if (trial.folder / CHECKPOINT).is_file():
-                cfg.ckpt_path = "last"
+            if checkpoint_path(trial.folder).is_file():
+                cfg.ckpt_path = LAST
             return self.task(cfg)
 
 
 def visible_devices() -> tuple[str, ...]:
-    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    """Returns the GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES."""
     import torch
 
     number = torch.cuda.device_count()
@@ -58,7 +65,11 @@ def visible_devices() -> tuple[str, ...]:
 
 @cache
 def take_slot(folder: Path) -> int:
-    """The lowest number that no other living process has taken there; this one keeps it until it ends, however."""
+    """Takes the lowest number that no other living process has, until this process ends.
+
+    Args:
+        folder: Folder of the lock files, one for each number.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for slot in count():
         file = (folder / str(slot)).open("w")
@@ -67,6 +78,6 @@ def take_slot(folder: Path) -> int:
         except BlockingIOError:
             file.close()
             continue
-        _slots.append(file)
+        _locked_files.append(file)
         return slot
     raise AssertionError

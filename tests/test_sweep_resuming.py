@@ -1,0 +1,171 @@
+"""Sweeps that are preempted, killed, or run out of disk space, and then resume."""
+
+import errno
+import os
+import random
+import signal
+import time
+
+import pytest
+from lightning.pytorch.callbacks import Callback
+
+from msdn_lit.commands.train import train
+from msdn_lit.sweeps.trials import trials_in
+from tests.helpers import add_callback, checkpoint_of
+from tests.trial_folders import (
+    KILLED,
+    Kill,
+    assert_same_results,
+    same_weights,
+    sweep_options,
+    wait_for,
+)
+
+
+class SendSignal(Callback):
+    """Sends this process a signal during a step; None: never."""
+
+    def __init__(self, step, number):
+        self.step = step
+        self.number = number
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if pl_module.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def sweep(command, mini_overrides, tmp_path):
+    """Runs msdn-train -m with sweep_name=trial: (exit code, standard output, standard error)."""
+    options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
+    return lambda *more: command(train, *options, *more)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "logs" / "sweeps" / "trial"
+
+
+@pytest.fixture
+def with_callback(monkeypatch):
+    """Adds a callback to the trainers that are built from now on."""
+    return lambda callback: add_callback(monkeypatch, callback)
+
+
+class FullDisk(Callback):
+    """Fails as a logger does that writes to a full disk."""
+
+    is_full = True
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if self.is_full and pl_module.global_step == 7:
+            raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+
+def test_a_full_disk(sweep, folder, with_callback):
+    disk = FullDisk()
+    with_callback(disk)
+    code, _, err = sweep("seed=0")
+    (trial,) = trials_in(folder)
+    assert (code, err.count("\n"), trial.state) == (1, 1, "interrupted")
+    assert "No space is left for metrics.csv. Make room" in err
+    disk.is_full = False
+    assert sweep("seed=0")[0] == 0
+    assert trial.state == "finished"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGUSR1, signal.SIGUSR2)),
+    ],
+)
+def test_a_preempted_trial_saves_and_resumes(sweep, folder, with_callback, number):
+    sweep("seed=0", "sweep_name=whole")
+    (whole,) = trials_in(folder.parent / "whole")
+    handler, plug = signal.getsignal(number), SendSignal(7, number)
+    with_callback(plug)
+    assert sweep("seed=0")[0] == 128 + number
+    assert signal.getsignal(number) == handler
+    (trial,) = trials_in(folder)
+    assert trial.state == "interrupted"
+    assert checkpoint_of(trial.folder)["global_step"] == 8  # the step of the signal was finished
+    plug.step = None
+    assert sweep("seed=0")[0] == 0
+    assert trial.result["scores"] == whole.result["scores"]
+    assert same_weights(trial.folder, whole.folder)
+
+
+@pytest.mark.parametrize(
+    "step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))]
+)
+def test_a_killed_trial_resumes_from_its_last_checkpoint(sweep, folder, with_callback, step):
+    sweep("seed=0", "sweep_name=whole")
+    (whole,) = trials_in(folder.parent / "whole")
+    plug = Kill(step)
+    with_callback(plug)
+    assert sweep("seed=0")[0] == KILLED
+    (trial,) = trials_in(folder)
+    assert trial.state == ("new" if step < 5 else "interrupted")
+    plug.step = None
+    assert sweep("seed=0")[0] == 0
+    assert same_weights(trial.folder, whole.folder)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
+    length = ["seed=0", "trainer.max_steps=120", "trainer.val_check_interval=3"]
+    sweep(*length, "sweep_name=whole")
+    (whole,) = trials_in(folder.parent / "whole")
+    rng, plug = random.Random(1), Kill(None)
+    with_callback(plug)
+    for start in range(4, 104, 5):  # each kill is after the previous one, so every start advances
+        plug.step = start + rng.randrange(5)
+        assert sweep(*length)[0] == KILLED
+        (trial,) = trials_in(folder)
+        assert trial.state == "interrupted"
+    plug.step = None
+    assert sweep(*length)[0] == 0
+    assert trial.result["scores"] == whole.result["scores"]
+    assert same_weights(trial.folder, whole.folder)
+
+
+SEARCH = [
+    "hparams_search=optuna_cub",
+    "hydra.sweeper.n_trials=4",
+    "hydra.sweeper.params={optimizer.lr: 'tag(log,interval(1e-4,1e-1))'}",
+    "callbacks.pruning.pruner={n_startup_trials: 2, n_warmup_steps: 0}",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [["seed=0,1,2"], ["seed=0,1,2", "trial_launcher=joblib"], SEARCH],
+    ids=["serial", "joblib", "search"],
+)
+def test_a_sweep_that_is_killed_repeatedly_has_the_results_of_an_undisturbed_one(
+    start, tmp_path, arguments
+):
+    """The first kill is at a random time; each further one follows a new checkpoint."""
+    rng, folder = random.Random(0), tmp_path / "logs" / "sweeps"
+
+    def checkpoints():
+        return {
+            path: path.stat().st_mtime_ns for path in folder.glob("killed/*/checkpoints/last.ckpt")
+        }
+
+    out, _ = (whole := start("whole", *arguments)).communicate()
+    assert whole.returncode == 0, out
+    for number in range(4):
+        before, killed = checkpoints(), start("killed", *arguments, seconds=0.1)
+        if number:
+            wait_for(lambda before=before: checkpoints() != before)
+        time.sleep(rng.uniform(0, 1 if number else 10))
+        os.killpg(killed.pid, signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
+    assert not all(trial.state == "finished" for trial in trials_in(folder / "killed"))
+    out, _ = (last := start("killed", *arguments)).communicate()
+    assert last.returncode == 0, out
+    assert_same_results(folder / "killed", folder / "whole")
