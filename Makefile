@@ -25,12 +25,12 @@ setup: .venv/.installed ## .venv with everything, exact versions
 	@touch $@
 
 demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)
-	$(BIN)/msdn-extract experiment=demo $(ARGS)
-	$(BIN)/msdn-train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
+	$(BIN)/msdn extract experiment=demo $(ARGS)
+	$(BIN)/msdn train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
 
 app: setup ## a local page to try a model: RUN=..., by default the demo's (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
-	$(BIN)/msdn-app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
+	$(BIN)/msdn app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
 test: setup ## the tests (4 minutes on 2 cores; no data, no GPU, no network)
 	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
@@ -67,10 +67,10 @@ kills: setup ## kill downloads and extractions at 200 random moments each, compa
 reproduce: reproduce-cub reproduce-sun reproduce-awa2 ## all three benchmarks
 
 reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## full training run: make reproduce-cub DATA_DIR=... SEEDS=5
-	$(BIN)/msdn-extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
-	$(BIN)/msdn-train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
+	$(BIN)/msdn extract experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) $(ARGS)
+	$(BIN)/msdn train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
 	  $(if $(SEEDS),'seed=range($(SEEDS))') sweep_name=reproduce_$*_$(FEATURES) $(ARGS)
-	$(BIN)/msdn-report $(SWEEPS)/reproduce_$*_$(FEATURES)
+	$(BIN)/msdn report $(SWEEPS)/reproduce_$*_$(FEATURES)
 
 clean: ## remove .venv, caches and build outputs; data/ and logs/ are kept
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -1,4 +1,4 @@
-"""msdn-train on the miniature benchmark, as a program: `python -m tests.mini_train ...`.
+"""msdn train on the miniature benchmark, as a program: `python -m tests.mini_train ...`.
 
 Every process that a launcher starts knows the benchmark: functions of this module are pickled by
 value.

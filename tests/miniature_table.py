@@ -1,4 +1,4 @@
-"""A miniature of msdn-fetch's table, with a server that has its files."""
+"""A miniature of msdn fetch's table, with a server that has its files."""
 
 import hashlib
 import sys

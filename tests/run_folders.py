@@ -1,4 +1,4 @@
-"""Run folders of msdn-train, with made-up scores."""
+"""Run folders of msdn train, with made-up scores."""
 
 import csv
 import json

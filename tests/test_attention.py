@@ -1,7 +1,6 @@
 """Attention against the locations of attributes: the measures, and the boxes."""
 
 import json
-from argparse import Namespace
 from itertools import product
 
 import numpy as np
@@ -13,6 +12,7 @@ from msdn_lit.attention.embeddings import embeddings, nearest_neighbour_accuracy
 from msdn_lit.attention.maps import attention_rows, has_attention
 from msdn_lit.attention.scores import measure_attention
 from msdn_lit.build import task as build
+from msdn_lit.build.load import load_run
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.results import attention
 from msdn_lit.commands.train import train
@@ -21,8 +21,6 @@ from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 from tests import miniature
-
-OPTIONS = Namespace(data_dir=None, feature_dir=None, checkpoint="last")
 
 GRID = (3, 4)
 BOXES = np.array(
@@ -197,7 +195,7 @@ def test_nothing_to_measure(command, mini_config, tmp_path):
     code, _, err = command(attention, str(tmp_path / "run"))
     assert (code, err) == (
         2,
-        "msdn-attention: MINI does not say where its attributes are: expected SYNTHETIC or CUB.\n",
+        "msdn attention: MINI does not say where its attributes are: expected SYNTHETIC or CUB.\n",
     )
     assert command(attention, str(tmp_path / "data"))[0] == 2
 
@@ -245,10 +243,8 @@ def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
         "prediction.fusion.visual_to_attribute=0.0",
     ]
     train.run(mini_config(*fusion))
-    panels = {
-        panel.name: panel.points_NF
-        for panel in embeddings(*attention.load_run(tmp_path / "run", OPTIONS))
-    }
+    loaded = load_run(tmp_path / "run")
+    panels = {panel.name: panel.points_NF for panel in embeddings(loaded.task, loaded.data)}
     for points_NF in panels.values():
         np.testing.assert_allclose(np.linalg.norm(points_NF, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(panels["both"], panels["attribute to visual"], rtol=1e-5)
@@ -278,7 +274,8 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
 
 def in_loops(folder):
     """Pointing game of A->V from parts.csv: does the strongest region touch the disc's square?"""
-    task, data = attention.load_run(folder / "logs" / "demo", OPTIONS)
+    loaded = load_run(folder / "logs" / "demo")
+    task, data = loaded.task, loaded.data
     lines = (folder / "data" / "SYNTHETIC" / "parts.csv").read_text().splitlines()[1:]
     discs = {tuple(line.split(",")[:2]): [float(x) for x in line.split(",")[2:]] for line in lines}
     names, hits = data.benchmark.relative_paths(data.split), []

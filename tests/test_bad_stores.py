@@ -20,7 +20,7 @@ from tests.miniature import D, Exploit, N, R
 
 class TestFeatureStore:
     def test_absent(self, tmp_path):
-        with pytest.raises(DataError, match=r"No region features at .* Run msdn-extract"):
+        with pytest.raises(DataError, match=r"No region features at .* Run msdn extract"):
             FeatureStore(tmp_path / "none")
 
     def test_unfinished(self, store_dir):
@@ -33,7 +33,7 @@ class TestFeatureStore:
         os.truncate(store_dir / REGIONS, size)
         with pytest.raises(
             DataError,
-            match=r"regions.npy is missing or truncated.*Remove .* and run msdn-extract again",
+            match=r"regions.npy is missing or truncated.*Remove .* and run msdn extract again",
         ):
             FeatureStore(store_dir)
 
@@ -66,7 +66,7 @@ class TestFeatureStore:
         with pytest.raises(
             DataError,
             match=r"made with other settings: "
-            r"expected .*resnet101.*found .*none.*run msdn-extract again",
+            r"expected .*resnet101.*found .*none.*run msdn extract again",
         ):
             FeatureStore(store_dir).check(source=wanted, images_sha256=images)
 

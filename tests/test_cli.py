@@ -34,7 +34,7 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
     )
     assert (code, err.count("\n")) == (2, 1)
     assert "No region features at" in err
-    assert "Run msdn-extract" in err
+    assert "Run msdn extract" in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The search that W&B leads, and the workspace that shows its runs; neither needs an account to be checked."""
+"""The W&B sweep file and the W&B workspace, tested without an account."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import yaml
 
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.commands.results import wandb_workspace as dashboard
-from msdn_lit.files import PACKAGE, config_dir
+from msdn_lit.files import PACKAGE
 from msdn_lit.runs.layout import SCORES
 
 
@@ -41,10 +41,10 @@ class TestSearch:
 
     def test_its_commands_are_ours(self, sweep, load_config):
         commands = list(self.commands(sweep))
-        assert {words[0] for words in commands} == {"msdn-train"}
+        assert {tuple(words[:2]) for words in commands} == {("msdn", "train")}
         for words in (commands[0], commands[-1]):
-            check_overrides(config_dir(), "train", words[1:])
-            cfg = load_config(*words[1:])
+            check_overrides("train", words[2:])
+            cfg = load_config(*words[2:])
             assert cfg.logger.wandb.offline is False
             assert (cfg.protocol.name, list(cfg.protocol.eval_splits)) == (
                 "validation",
@@ -108,7 +108,7 @@ class TestWorkspace:
         monkeypatch.setenv("NETRC", os.devnull)
         code, out, err = command(dashboard)
         assert (code, out) == (2, "")
-        (line,) = [line for line in err.splitlines() if line.startswith("msdn-wandb-workspace: ")]
+        (line,) = [line for line in err.splitlines() if line.startswith("msdn wandb-workspace: ")]
         assert "The dashboard is not saved" in line
         assert "Log in (wandb login)" in line
 
@@ -116,7 +116,7 @@ class TestWorkspace:
     def test_wrong_commands_are_one_line(self, command, arguments):
         code, _, err = command(dashboard, *arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert "msdn-wandb-workspace --help" in err
+        assert "msdn wandb-workspace --help" in err
 
 
 def test_without_the_extra_it_says_what_to_install(command, monkeypatch):

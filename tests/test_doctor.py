@@ -1,4 +1,4 @@
-"""msdn-doctor: states of benchmarks and stores, and the next command."""
+"""msdn doctor: states of benchmarks and stores, and the next command."""
 
 import argparse
 import json
@@ -113,8 +113,8 @@ def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monk
         doctor.run(argparse.Namespace(data_dir=data_dir, feature_dir=feature_dir, verify=False))
         return capsys.readouterr().out
 
-    assert f"next: msdn-fetch mini --data-dir {data_dir}" in report(data_dir / "none")
-    assert "next: msdn-train data=mini features=mini" in report(store_dir.parent)
+    assert f"next: msdn fetch mini --data-dir {data_dir}" in report(data_dir / "none")
+    assert "next: msdn train data=mini features=mini" in report(store_dir.parent)
 
 
 def test_every_benchmark_with_sources_is_known():

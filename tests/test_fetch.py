@@ -1,4 +1,4 @@
-"""msdn-fetch as a user meets it: a miniature table, real HTTP, real archives."""
+"""msdn fetch as a user meets it: a miniature table, real HTTP, real archives."""
 
 import fcntl
 import subprocess
@@ -35,7 +35,7 @@ def test_everything_arrives_and_the_next_command_is_named(server, run):
     assert files() == ALL
     assert "images.tgz: complete, 12 files\n" in out
     assert out.endswith(
-        "cub is complete in data. Next: msdn-extract data=cub paths.data_dir=data\n"
+        "cub is complete in data. Next: msdn extract data=cub paths.data_dir=data\n"
     )
 
 
@@ -79,7 +79,7 @@ def test_a_source_that_fails_does_not_stop_the_others(server, run):
     server.resources["images.tgz"].statuses = [404]
     code, out, err = run("cub", "sun")
     assert code == 2
-    assert err.startswith("msdn-fetch: images.tgz cannot be downloaded: found http://127.0.0.1")
+    assert err.startswith("msdn fetch: images.tgz cannot be downloaded: found http://127.0.0.1")
     assert err.count("\n") == 1
     assert "cub is complete" not in out
     assert "sun is complete" in out
@@ -108,7 +108,7 @@ def test_an_interruption_says_how_to_go_on(server, run, monkeypatch):
         code, _, err = run("cub")
     assert (code, err) == (
         130,
-        "msdn-fetch: Interrupted; repeat the command to resume.\n",
+        "msdn fetch: Interrupted; repeat the command to resume.\n",
     )
     server.log.clear()
     assert run("cub")[0] == 0
@@ -143,8 +143,12 @@ def test_processes_at_the_same_time(server, tmp_path):
     """Each in an interpreter of its own, on the same folder."""
     for resource in server.resources.values():
         resource.rate = 20_000
-    imports = "from msdn_lit.commands.data import fetch; from msdn_lit.data.download.sources import Source"
-    code = f"{imports}; fetch.SOURCES = {fetch.SOURCES!r}; fetch.main()"
+    imports = [
+        "msdn_lit.commands.data import fetch",
+        "msdn_lit.data.download.sources import Source",
+    ]
+    code = "".join(f"from {name}; " for name in imports)
+    code += f"fetch.SOURCES = {fetch.SOURCES!r}; fetch.main()"
     start = [sys.executable, "-c", code, "cub", "--data-dir", str(tmp_path / "data")]
     running = [
         subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
@@ -164,7 +168,7 @@ def test_a_second_process_says_that_it_waits(server, run):
         threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
         code, out, _ = run("cub")
     assert code == 0
-    assert "images.tgz: waiting for another msdn-fetch\n" in out
+    assert "images.tgz: waiting for another msdn fetch\n" in out
 
 
 @pytest.mark.parametrize(

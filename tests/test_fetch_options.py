@@ -1,4 +1,4 @@
-"""Options of msdn-fetch: local archives, mirrors, changed files, dry runs."""
+"""Options of msdn fetch: local archives, mirrors, changed files, dry runs."""
 
 import shutil
 from dataclasses import replace
@@ -155,5 +155,5 @@ def test_check_urls(server, run):
     server.resources["xlsa17.zip"].content_type = "text/html"
     code, out, err = run("cub", "--check-urls")
     assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("msdn-fetch: No URL offers xlsa17.zip. Name a mirror with")
+    assert err.startswith("msdn fetch: No URL offers xlsa17.zip. Name a mirror with")
     assert not Path("data").exists()

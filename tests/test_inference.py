@@ -362,9 +362,7 @@ class TestCommand:
         return folder
 
     def test_a_folder(self, command, trained, photos, tmp_path):
-        code, out, err = command(
-            predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}"
-        )
+        code, out, err = command(predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}")
         assert (code, err) == (0, "")
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
         model = msdn_lit.load(trained)
@@ -383,16 +381,14 @@ class TestCommand:
         (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:-30])
         Image.new("1", (20_000, 20_000)).save(photos / "e.png")
         Image.new("RGB", (20_000, 10)).save(photos / "f.png")
-        code, _, err = command(
-            predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}"
-        )
+        code, _, err = command(predict, f"{trained}", f"{photos}", f"--output={tmp_path / 'out'}")
         lines = err.splitlines()
         assert (code, len(lines)) == (2, 5)
         assert all(
             f"{name} " in line
             for name, line in zip(("c.jpg", "d.png", "e.png", "f.png"), lines, strict=False)
         )
-        assert lines[-1] == "msdn-predict: 4 of 7 pictures could not be read; the others are done."
+        assert lines[-1] == "msdn predict: 4 of 7 pictures could not be read; the others are done."
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert (len(content["predictions"]), len(content["failures"])) == (3, 4)
 
@@ -412,8 +408,8 @@ class TestCommand:
         assert code == 0
         reason = "cannot be told apart: their attributes are (nearly) the same."
         assert err.splitlines() == [
-            f"msdn-predict: 002.class_1 and z {reason}",
-            f"msdn-predict: x and y {reason}",
+            f"msdn predict: 002.class_1 and z {reason}",
+            f"msdn predict: x and y {reason}",
         ]
         assert (
             len((tmp_path / "out" / "predictions.csv").read_text().splitlines())
@@ -426,7 +422,7 @@ class TestCommand:
             (["nowhere"], "nowhere is missing"),
             (["empty"], "empty has no images"),
             ([], "required: IMAGE"),
-            (["empty", "--top-k=0"], "--top-k),
+            (["empty", "--top-k=0"], "--top-k"),
             (["photos", "--classes=none.yaml"], "none.yaml cannot be read as a class file"),
             (["photos", "--classes=class 9"], "There is no class 'class 9'"),
         ],

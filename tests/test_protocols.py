@@ -17,7 +17,7 @@ from tests.helpers import result_of
 
 
 def fit(cfg, *, callbacks=(), change_data=lambda module: None, scheduler=None):
-    """Trains as msdn-train does, with something changed."""
+    """Trains as msdn train does, with something changed."""
     training = build_training(cfg)
     task = training.module
     change_data(training.data)

@@ -79,7 +79,7 @@ def test_training_reads_the_file_directly(mini_config, tmp_path, split, monkeypa
     batch = module.dataset("trainval").__getitems__([3, 1])
     row = split.indices["trainval"][3]
     expected = MAPS_NDHW[row].reshape(D, H * W).T.astype(np.float16)
-    np.testing.assert_array_equal(batch.regions_BRD[0].numpy(), expected)
+    np.testing.assert_array_equal(batch.regions[0].numpy(), expected)
 
 
 def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, monkeypatch):
@@ -88,7 +88,7 @@ def test_training_from_a_compressed_file_warns(mini_config, tmp_path, split, mon
     monkeypatch.setattr("msdn_lit.build.task.feature_source", lambda cfg: SOURCE)
     path = write_hdf5(tmp_path / "f.hdf5", split, compression="gzip")
     with pytest.warns(
-        UserWarning, match=r"compressed, \d+ images to a block.*msdn-extract features.hdf5="
+        UserWarning, match=r"compressed, \d+ images to a block.*msdn extract features.hdf5="
     ):
         build.datamodule(mini_config(f"data.store_dir={path}"))
 

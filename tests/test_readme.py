@@ -30,9 +30,7 @@ def commands(path):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] == "msdn":
-                words = [f"msdn-{words[1]}", *words[2:]]
-            if words and words[0].startswith("msdn-"):
-                yield words[0].removeprefix("msdn-"), words[1:]
+                yield words[1], words[2:]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -266,11 +266,6 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     assert result["data"]["regions"] == [64, 49, 1280]
     assert result["scores"]["last"]["acc_czsl"] > 0.25  # chance
     assert (tmp_path / "run" / "figures" / "attention.png").stat().st_size > 10_000
-    evaluation = [
-        f"{tmp_path / 'run'}",
-        f"--output={tmp_path / 'again'}",
-        "accelerator=cpu",
-    ]
-    evaluate.run(load_config(*evaluation, name="evaluate"))
+    evaluate.run([str(tmp_path / "run"), f"--output={tmp_path / 'again'}", "--accelerator=cpu"])
     again = json.loads((tmp_path / "again" / "result.json").read_text())
     assert again["scores"]["last"] == result["scores"]["last"]

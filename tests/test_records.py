@@ -67,8 +67,8 @@ class TestRecord:
     def test_what_is_needed_to_repeat_it(self, record):
         page = (record / "README.md").read_text()
         assert page.startswith("# 2026-11-24: cub trial\n")
-        assert "`msdn-train -m trainer=cpu seed=0,1 paths.data_dir=DATA`" in page
-        assert "`msdn-train trainer=cpu seed=0 paths.data_dir=DATA`" in page
+        assert "`msdn train -m trainer=cpu seed=0,1 paths.data_dir=DATA`" in page
+        assert "`msdn train trainer=cpu seed=0 paths.data_dir=DATA`" in page
         assert "Versions: python 3.11.7, torch 2.15.0" in page
         assert "| abc " in page
         assert "| peak H on test " in page
@@ -147,7 +147,7 @@ class TestIndex:
             copy.write_bytes(path.read_bytes())
         write_index(tmp_path)
         assert (tmp_path / "README.md").read_text() == (EXPERIMENTS / "README.md").read_text(), (
-            "msdn-report --index writes experiments/README.md"
+            "msdn report --index writes experiments/README.md"
         )
 
     def test_every_committed_record_is_in_it(self):

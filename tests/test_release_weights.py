@@ -1,4 +1,4 @@
-"""The released code's weights: the golden logits out of its .pth, and nothing taken that is not its own."""
+"""Weights of the released code: golden logits from its .pth file, and refused files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""msdn-report on the command line: notations, figures, damaged folders, wrong commands."""
+"""msdn report on the command line: notations, figures, damaged folders, wrong commands."""
 
 import csv
 import json
@@ -140,7 +140,7 @@ def test_class_names_that_do_not_fit(logs, call, tmp_path):
     )
     assert (code, err) == (
         2,
-        "msdn-report: The class names do not fit: expected 10 classes, found 1.\n",
+        "msdn report: The class names do not fit: expected 10 classes, found 1.\n",
     )
 
 

@@ -100,5 +100,5 @@ def test_damaged(finished, tmp_path, content):
         path.write_bytes((finished[0] / "scores" / "last.npz").read_bytes()[:-500])
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"x.npz cannot be read as scores .*msdn-evaluate"):
+    with pytest.raises(CheckpointError, match=r"x.npz cannot be read as scores .*msdn evaluate"):
         ScoreCache.load(path)

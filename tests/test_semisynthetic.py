@@ -186,12 +186,7 @@ class TestCommands:
         title = "MINI, semisynthetic, paper protocol, seed 214, SEMI-SYNTHETIC FEATURES"
         assert (tmp_path / "run" / "RESULT.md").read_text().startswith(f"# {title}\n")
         assert title in " ".join(capsys.readouterr().out.split())
-        evaluation = [
-            f"{tmp_path / 'run'}",
-            f"--output={tmp_path / 'again'}",
-            "accelerator=cpu",
-        ]
-        evaluate.run(load_config(*evaluation, name="evaluate"))
+        evaluate.run([str(tmp_path / "run"), f"--output={tmp_path / 'again'}", "--accelerator=cpu"])
         again = json.loads((tmp_path / "again" / "result.json").read_text())
         assert again["scores"]["last"] == result["scores"]["last"]
 

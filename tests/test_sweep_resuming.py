@@ -36,7 +36,7 @@ class SendSignal(Callback):
 
 @pytest.fixture
 def sweep(command, mini_overrides, tmp_path):
-    """Runs msdn-train -m with sweep_name=trial: (exit code, standard output, standard error)."""
+    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
     options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
     return lambda *more: command(train, *options, *more)
 

@@ -21,7 +21,7 @@ from tests.trial_folders import KILLED, Kill, by_seed, sweep_options
 
 @pytest.fixture
 def sweep(command, mini_overrides, tmp_path):
-    """Runs msdn-train -m with sweep_name=trial: (exit code, standard output, standard error)."""
+    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
     options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
     return lambda *more: command(train, *options, *more)
 

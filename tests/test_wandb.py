@@ -300,7 +300,7 @@ class TestWithoutWandb:
         self._check(folder, capsys.readouterr().err)
 
     def _check(self, folder, err):
-        (line,) = [line for line in err.splitlines() if line.startswith("msdn-train:")]
+        (line,) = [line for line in err.splitlines() if line.startswith("msdn train:")]
         assert "This run is not sent to W&B" in line
         assert f"wandb sync {folder}" in line
         run = run_files(folder)[-1]

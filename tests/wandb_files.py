@@ -1,4 +1,4 @@
-"""Reads what W&B wrote on disk: records of protobuf in LevelDB's log format, which W&B's own Python no longer reads."""
+"""Reads the files of an offline W&B run: protobuf records in LevelDB's log format."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Kills msdn-fetch at random moments, runs it again, and compares every byte with the truth.
+"""Kills msdn fetch at random moments, runs it again, and compares every byte with the truth.
 
     python -m tests.benchmarks.kill_fetch [--kills 200] [--seed 0]
 

@@ -124,7 +124,7 @@ class TrialLauncher(Launcher):
             self.base_launcher.launch(jobs, initial_job_idx)
         except RuntimeError as error:  # of joblib and submitit: trials record their own failures
             problem = f"A worker died ({one_line(error)}). Repeat the command to resume the sweep."
-            print_error("msdn-train", problem)
+            print_error("msdn train", problem)
 
 
 def config_folders(config: DictConfig) -> list[Path]:

@@ -50,9 +50,7 @@ def describe(
 def command_line() -> str:
     """Returns the command of this run; in a sweep, the command of this trial alone."""
     words = [word for word in _overrides() if not word.startswith("paths.run_dir=")]
-    program = Path(sys.argv[0])  # train.py under python -m
-    name = f"msdn-{program.stem}" if program.suffix == ".py" else program.name
-    return shlex.join([name, *words])
+    return shlex.join(["msdn", "train", *words])
 
 
 def experiments() -> str:

@@ -141,7 +141,7 @@ def _process_callbacks(cfg: DictConfig) -> list[str]:
     for name in cfg.callbacks:
         if name not in (*_OF_THE_PROCESS, *_OF_ONE_MODEL):
             problem = f"callbacks.{name} sees one model, and seeds in parallel are several"
-            action = "Use callbacks=default; msdn-attention and msdn-report draw afterwards."
+            action = "Use callbacks=default; msdn attention and msdn report draw afterwards."
             raise ConfigError(problem, action=action)
     for name in ("history", "scores"):
         if name not in cfg.callbacks:

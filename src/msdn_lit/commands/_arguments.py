@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
     """Parser whose errors are user errors: one line on standard error and exit code 2.
 
     Args:
-        program: Name of the command, e.g. "msdn-report".
+        program: Name of the command, e.g. "msdn report".
         description: One sentence.
         examples: Command lines.
     """

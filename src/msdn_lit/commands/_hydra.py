@@ -72,7 +72,7 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
     """
 
     def main() -> None:
-        program = f"msdn-{config_name}"
+        program = f"msdn {config_name}"
         if _prints_only(program, run.__doc__ or "", examples):
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra

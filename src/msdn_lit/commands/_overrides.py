@@ -87,7 +87,8 @@ def _compose(
     variants = [
         f"{o.key_or_group}={value}"
         for o in fixed
-        if o.is_choice_sweep() and not isinstance(o.value(), Glob)  # GridSweeper expands them
+        if o.is_choice_sweep()
+        and not isinstance(o.value(), Glob)  # GridSweeper expands them
         and _is_group(o.key_or_group, folders)
         for value in o.sweep_string_iterator()
     ]

@@ -61,7 +61,7 @@ def inspect_benchmark(name: str, data_dir: Path) -> BenchmarkState:
     """Inspects the files of a published benchmark without changing anything.
 
     Args:
-        name: Name for msdn-fetch, e.g. "cub".
+        name: Name for msdn fetch, e.g. "cub".
         data_dir: Data folder.
     """
     benchmark = BENCHMARKS[name.upper()]
@@ -100,7 +100,7 @@ def inspect_stores(feature_dir: Path, *, verify: bool) -> Iterator[StoreState]:
         if (folder / MANIFEST).is_file():
             yield _inspect_store(folder, verify)
         elif (folder / PLAN).is_file():
-            state = "running or interrupted: the same msdn-extract command continues"
+            state = "running or interrupted: the same msdn extract command continues"
             yield StoreState(folder.name, None, state)
 
 
@@ -114,7 +114,7 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
         parts.append(f"{len(manifest.skipped)} images skipped")
     if verify and manifest.regions_sha256:
         is_same = hash_regions(folder) == manifest.regions_sha256
-        damaged = f"but DAMAGED: remove {folder} and run msdn-extract again"
+        damaged = f"but DAMAGED: remove {folder} and run msdn extract again"
         parts.append("verified" if is_same else damaged)
     return StoreState(folder.name, manifest.shape, ", ".join(parts))
 

@@ -61,7 +61,7 @@ class Semantics:
         return torch.from_numpy(self.class_attributes_CK)
 
     def initial_attribute_vectors(self) -> Tensor:
-        """Returns the attribute vectors with which a net starts, (K, E); random ones without word vectors."""
+        """Returns initial attribute vectors, (K, E); random ones without word vectors."""
         if self.attribute_vectors_KE is not None:
             return torch.from_numpy(self.attribute_vectors_KE)
         return torch.randn(self.class_attributes_CK.shape[1], self.word_dim)

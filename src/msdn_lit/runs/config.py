@@ -27,11 +27,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except FileNotFoundError:
         problem = f"{folder} is no run folder: {CONFIG} is missing"
-        raise CheckpointError(problem, action="Name a folder that msdn-train wrote.") from None
+        raise CheckpointError(problem, action="Name a folder that msdn train wrote.") from None
     except (*READ_ERRORS, yaml.YAMLError) as error:
         problem = f"{path} is damaged ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
     if not isinstance(config, dict) or not config.keys() >= _NEEDED:
-        expected = "a config of msdn-train"
+        expected = "a config of msdn train"
         raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
     return translate_config(config)

@@ -76,7 +76,7 @@ class ScoreCache:
                 values: dict[str, Any] = {name: content[key] for name, key in names.items()}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            action = "msdn-evaluate RUN writes it again."
+            action = "msdn evaluate RUN writes it again."
             problem = f"{path} cannot be read as scores ({reason})"
             raise CheckpointError(problem, action=action) from error
         values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}

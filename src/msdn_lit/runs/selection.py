@@ -26,13 +26,13 @@ def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(content["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"{path} is no record of msdn-select ({error})"
+        problem = f"{path} is no record of msdn select ({error})"
         raise ConfigError(problem, action="Write it again.") from error
     for key, chosen in settings.items():
         found = _lookup(config, key)
         if found != chosen:
             problem = f"{key} is not what {path} chose"
-            action = "Use the overrides that msdn-select printed."
+            action = "Use the overrides that msdn select printed."
             raise LeakError(problem, expected=chosen, found=found, action=action)
     return content
 

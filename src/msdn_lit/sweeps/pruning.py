@@ -36,7 +36,7 @@ class Pruning(Callback):
     ) -> None:
         if number is None:
             problem = "hparams_search needs a sweep, and this is a single run"
-            raise ConfigError(problem, action="Use msdn-train -m.")
+            raise ConfigError(problem, action="Use msdn train -m.")
         self.path = Path(study)
         self.number = number
         self.pruner = pruner

@@ -58,7 +58,7 @@ class ResumableWandbLogger(WandbLogger):
             except (WandbError, TimeoutError) as error:
                 how = f"it is logged offline; send it later with: wandb sync {self.id_file.parent}"
                 problem = f"This run is not sent to W&B ({one_line(error)}): {how}"
-                print_error("msdn-train", problem)
+                print_error("msdn train", problem)
                 wandb.teardown()  # releases the id
                 self._wandb_init["mode"] = "offline"
         return super().experiment

@@ -29,7 +29,7 @@ class FirstStep(Callback):
 
 
 def commands():
-    """Yields the seconds of `import torch`, of msdn-train's help, and until its first step."""
+    """Yields the seconds of `import torch`, of msdn train's help, and until its first step."""
     with TemporaryDirectory() as folder:
         environment = {
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
@@ -69,7 +69,7 @@ def run_python(folder, environment, *arguments):
 def startup(options):
     """Measures the start of a training, and compares it with the import of PyTorch."""
     results = interleave({"ours": TimedProcess(commands)})
-    yield compare("msdn-train --help", "s", results, "help")
+    yield compare("msdn train --help", "s", results, "help")
     results["limit"] = [{"first_step": result["torch"]} for result in results["ours"]]
     what = "first training step after the command (limit: import torch)"
     yield compare(what, "s", results, "first_step")

@@ -24,7 +24,7 @@ class TimedProcess(ExitStack):
         measurement: Generator function; it prepares, and yields the result of one repetition after
             the other: seconds by part.
         arguments: Arguments of the measurement.
-        keeps_memory: Retain freed memory, as msdn-train does and the release does not.
+        keeps_memory: Retain freed memory, as msdn train does and the release does not.
     """
 
     def __init__(self, measurement, *arguments, keeps_memory=True):

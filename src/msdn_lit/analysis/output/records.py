@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -44,7 +44,7 @@ _INDEX = (
     "# Experiments\n\n"
     "Dated records of real runs: the command, the config, the scores. "
     "Scores in percent; ± is the standard deviation of the\n"
-    "seeds. Made by `msdn-report --index` from the records' `metrics.json`.\n"
+    "seeds. Made by `msdn report --index` from the records' `metrics.json`.\n"
 )
 
 
@@ -90,7 +90,7 @@ def write_index(experiments: Path) -> None:
     """
     rows = [row for path in sorted(experiments.glob(f"*/{RECORD}")) for row in _index_rows(path)]
     if not rows:
-        action = "msdn-report PATH... --record writes one."
+        action = "msdn report PATH... --record writes one."
         raise ConfigError(f"{experiments} holds no records", action=action)
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
@@ -141,13 +141,14 @@ def _instructions(groups: Sequence[Group]) -> str:
 
 def _command(group: Group) -> str:
     """One command that trains all seeds of a group."""
-    program, *words = shlex.split(str(group.runs[0].result.get("command", ""))) or ["msdn-train"]
-    program = PurePath(program).name  # train.py under python -m
-    program = f"msdn-{program.removesuffix('.py')}" if program.endswith(".py") else program
+    words = shlex.split(str(group.runs[0].result.get("command", "")))[1:]
+    words = words[1:] if words[:1] == ["train"] else words  # version 0.1: msdn-train
     multirun = ["-m"] if len(group.runs) > 1 else []
     overrides = [word for word in words if not word.startswith(_OF_MACHINE)]
     seeds = ",".join(str(run.seed) for run in group.runs)
-    return shlex.join([program, *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"])
+    return shlex.join(
+        ["msdn", "train", *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"]
+    )
 
 
 def _index_rows(path: Path) -> Iterator[list[Cell]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
 
     from msdn_lit.data.inventory import BenchmarkState, StoreState
 
-EXAMPLES = ("msdn-doctor", "msdn-doctor --data-dir DATA --verify")
+EXAMPLES = ("msdn doctor", "msdn doctor --data-dir DATA --verify")
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3")}
 TRAINING = {  # steps, batch size and attributes of the release's settings
     "CUB": (4_234, 50, 312),
@@ -28,12 +28,12 @@ TRAINING = {  # steps, batch size and attributes of the release's settings
 
 def main() -> None:
     """Prints the report."""
-    run_command("msdn-doctor", lambda words: run(_parse(words)))
+    run_command("msdn doctor", lambda words: run(_parse(words)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Checks hardware and data, estimates run times, suggests the next command."
-    parser = Parser("msdn-doctor", description, EXAMPLES)
+    parser = Parser("msdn doctor", description, EXAMPLES)
     option = parser.add_argument
     data_dir = folder_from_environment("MSDN_DATA_DIR", "data")
     feature_dir = folder_from_environment("MSDN_FEATURE_DIR", "data/features")
@@ -185,11 +185,11 @@ def _next_command(
         if s.shape and s.name.startswith(f"{state.name}_")
     ]
     if not (state.is_complete or made):
-        return f"msdn-fetch {name} --data-dir {options.data_dir}"
+        return f"msdn fetch {name} --data-dir {options.data_dir}"
     if not made:
-        return f"msdn-extract data={name} features={features} {where}"
+        return f"msdn extract data={name} features={features} {where}"
     experiment = f"experiment={name}_gzsl" if state.name in TRAINING else f"data={name}"
-    return f"msdn-train {experiment} features={made[0]} {where}"
+    return f"msdn train {experiment} features={made[0]} {where}"
 
 
 def _default_features(data_dir: Path) -> str:

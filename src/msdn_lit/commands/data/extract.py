@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 from msdn_lit.commands._hydra import command
 
 EXAMPLES = (
-    "msdn-extract data=cub features=resnet101_448 paths.data_dir=DATA",
-    "msdn-extract data=folder data.folder=DIR data.benchmark=NAME",
+    "msdn extract data=cub features=resnet101_448 paths.data_dir=DATA",
+    "msdn extract data=folder data.folder=DIR data.benchmark=NAME",
 )
 
 

@@ -1,4 +1,4 @@
-"""msdn-fetch: downloads and unpacks the published benchmarks."""
+"""msdn fetch: downloads and unpacks the published benchmarks."""
 
 import argparse
 import shutil
@@ -27,16 +27,16 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.data.download.fetcher import Fetcher
 
 INTERRUPTED = 130
-EXAMPLES = ("msdn-fetch cub --data-dir DATA", "msdn-fetch all --data-dir DATA --dry-run")
+EXAMPLES = ("msdn fetch cub --data-dir DATA", "msdn fetch all --data-dir DATA --dry-run")
 
 
 def main() -> None:
     """Fetches benchmarks."""
     try:
-        with exit_on_user_error("msdn-fetch"):
+        with exit_on_user_error("msdn fetch"):
             sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
-        print_error("msdn-fetch", "Interrupted; repeat the command to resume.")
+        print_error("msdn fetch", "Interrupted; repeat the command to resume.")
         sys.exit(INTERRUPTED)
 
 
@@ -74,7 +74,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "Downloads and unpacks the published benchmarks. Existing files are kept; repeat the\n"
         "command to resume an interrupted download."
     )
-    parser = Parser("msdn-fetch", description, EXAMPLES)
+    parser = Parser("msdn fetch", description, EXAMPLES)
     option = parser.add_argument
     names = [*SOURCES, "all"]
     option("benchmarks", nargs="+", choices=names, metavar="|".join(names), help="benchmarks")
@@ -143,11 +143,11 @@ def _fetch(
                 fetcher.fetch(source, progress)
             console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
         except UserError as error:
-            print_error("msdn-fetch", error)
+            print_error("msdn fetch", error)
             code = USER_ERROR_EXIT_CODE
     for benchmark in benchmarks:
         if all(map(fetcher.is_complete, SOURCES[benchmark])):
-            command = f"msdn-extract data={benchmark} paths.data_dir={fetcher.data_dir}"
+            command = f"msdn extract data={benchmark} paths.data_dir={fetcher.data_dir}"
             console.print(f"{benchmark} is complete in {fetcher.data_dir}. Next: {command}")
     return code
 

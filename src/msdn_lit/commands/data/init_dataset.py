@@ -5,12 +5,12 @@ from pathlib import Path
 
 from msdn_lit.commands._arguments import Parser, run_command
 
-EXAMPLES = ("msdn-init-dataset animals", "msdn-init-dataset ~/data/flowers")
+EXAMPLES = ("msdn init-dataset animals", "msdn init-dataset ~/data/flowers")
 
 
 def main() -> None:
     """Writes the template."""
-    run_command("msdn-init-dataset", run)
+    run_command("msdn init-dataset", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ def run(words: Sequence[str]) -> None:
         UserError: The folder has files of the template, or cannot be written.
     """
     description = "Writes a template for a dataset of your own, with comments and an example."
-    parser = Parser("msdn-init-dataset", description, EXAMPLES)
+    parser = Parser("msdn init-dataset", description, EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="DIR", help="new folder")
     folder = parser.parse_args(words).folder.expanduser()
     from msdn_lit.data.benchmarks.template import write_template

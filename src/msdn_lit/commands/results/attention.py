@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from msdn_lit.tasks import ZSLTask
 
 EXAMPLES = (
-    "msdn-attention logs/demo",
-    "msdn-attention logs/sweeps/seeds --figures figures",
+    "msdn attention logs/demo",
+    "msdn attention logs/sweeps/seeds --figures figures",
 )
 
 
 def main() -> None:
     """Measures and prints."""
-    run_command("msdn-attention", lambda words: run(_parse(words)))
+    run_command("msdn attention", lambda words: run(_parse(words)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Measures whether trained models attend to the places where the attributes are."
-    parser = Parser("msdn-attention", description, EXAMPLES)
+    parser = Parser("msdn attention", description, EXAMPLES)
     option = parser.add_argument
     text = "run folders, or folders that contain some"
     option("paths", nargs="+", type=Path, metavar="RUN", help=text)
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 
     runs = find_runs(options.paths).runs
     if not runs:
-        action = "Name folders that msdn-train wrote."
+        action = "Name folders that msdn train wrote."
         raise ConfigError("There is no finished run", action=action)
     for number, found in enumerate(runs):
         loaded = load_run(

@@ -9,7 +9,7 @@ from pathlib import Path
 from msdn_lit.commands._arguments import Parser, run_command
 from msdn_lit.files import config_dir
 
-EXAMPLES = ("msdn-list", "msdn-list experiments")
+EXAMPLES = ("msdn list", "msdn list experiments")
 _GROUPS = {  # kind -> config group
     "datasets": "data",
     "models": "model",
@@ -32,7 +32,7 @@ _WIDTH = 78
 
 def main() -> None:
     """Prints the lists."""
-    run_command("msdn-list", run)
+    run_command("msdn list", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def describe(path: Path) -> tuple[str, dict[str, str]]:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Lists what can be chosen: a name, one line, and published and own scores."
-    parser = Parser("msdn-list", description, EXAMPLES)
+    parser = Parser("msdn list", description, EXAMPLES)
     text = "default: all of them"
     parser.add_argument("kind", nargs="?", choices=_KINDS, metavar="|".join(_KINDS), help=text)
     return parser.parse_args(words)

@@ -16,19 +16,19 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.runs.reader import RunScan
 
 EXAMPLES = (
-    "msdn-report logs",
-    "msdn-report logs --output report --figures",
-    "msdn-report logs/full logs/ablated --compare",
-    "msdn-report logs/ablations --against logs/full",
-    "msdn-report logs --record experiments/2026-11-24_cub_ablation",
-    "msdn-report --index experiments",
+    "msdn report logs",
+    "msdn report logs --output report --figures",
+    "msdn report logs/full logs/ablated --compare",
+    "msdn report logs/ablations --against logs/full",
+    "msdn report logs --record experiments/2026-11-24_cub_ablation",
+    "msdn report --index experiments",
 )
 _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 
 
 def main() -> None:
     """Reports."""
-    run_command("msdn-report", run)
+    run_command("msdn report", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> None:
     from msdn_lit.analysis.output.records import write_record
 
     write_record(options.record, groups, tables, _figures(groups, options))
-    index = f"msdn-report --index {options.record.parent} adds it to the index."
+    index = f"msdn report --index {options.record.parent} adds it to the index."
     print(f"{options.record} is written; {index}")
 
 
@@ -60,7 +60,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "Tables, figures, comparisons and records of runs. Runs that differ only in their seed\n"
         "form a group, one row of the tables."
     )
-    parser = Parser("msdn-report", description, EXAMPLES)
+    parser = Parser("msdn report", description, EXAMPLES)
     option = parser.add_argument
     text = "run folders, or folders that contain some at any depth"
     option("paths", nargs="*", type=Path, metavar="PATH", help=text)
@@ -113,7 +113,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         faults = [fault for part in found for fault in part.faults]
         reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
         raise CheckpointError(
-            "There is no finished run", found=reason, action="Name folders that msdn-train wrote."
+            "There is no finished run", found=reason, action="Name folders that msdn train wrote."
         )
     compared: list[Table] = []
     repeated: list[str] = []

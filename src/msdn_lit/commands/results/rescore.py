@@ -8,19 +8,19 @@ from msdn_lit.commands._arguments import Parser, run_command
 from msdn_lit.errors import CheckpointError, ConfigError
 
 EXAMPLES = (
-    "msdn-rescore logs/demo",
-    "msdn-rescore logs/demo --fusion 0.8 0.2 --calibration 0.7 --classes 5",
+    "msdn rescore logs/demo",
+    "msdn rescore logs/demo --fusion 0.8 0.2 --calibration 0.7 --classes 5",
 )
 
 
 def main() -> None:
     """Prints the scores."""
-    run_command("msdn-rescore", lambda words: run(_parse(words)))
+    run_command("msdn rescore", lambda words: run(_parse(words)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Computes scores again from score caches, at any fusion and calibration."
-    parser = Parser("msdn-rescore", description, EXAMPLES)
+    parser = Parser("msdn rescore", description, EXAMPLES)
     option = parser.add_argument
     option("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz")
     text = "weight of each sub-net (default: the run's)"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
     from wandb_workspaces.workspaces import Section, Workspace
 
-EXAMPLES = ("msdn-wandb-workspace --entity ENTITY", "msdn-wandb-workspace --dry-run")
+EXAMPLES = ("msdn wandb-workspace --entity ENTITY", "msdn wandb-workspace --dry-run")
 STAGES = ("test", "val")
 LOSSES = ("loss", "cross_entropy", "self_calibration", "distillation")
 SEARCHED = (
@@ -37,7 +37,7 @@ _MACHINE = {
 
 def main() -> None:
     """Makes the workspace."""
-    run_command("msdn-wandb-workspace", run)
+    run_command("msdn wandb-workspace", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ def save(built: "Workspace") -> str:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Makes a W&B workspace for the runs of logger=wandb."
-    parser = Parser("msdn-wandb-workspace", description, EXAMPLES)
+    parser = Parser("msdn wandb-workspace", description, EXAMPLES)
     option = parser.add_argument
     option("--entity", default="", help="user or team (default: that of the account)")
     text = "logger.wandb.project of the runs (default: %(default)s)"

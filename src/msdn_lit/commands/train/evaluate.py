@@ -17,14 +17,14 @@ from msdn_lit.commands._arguments import (
 )
 
 EXAMPLES = (
-    "msdn-evaluate logs/demo",
-    "msdn-evaluate logs/demo --calibration 0.7 --checkpoint peak_harmonic_mean",
+    "msdn evaluate logs/demo",
+    "msdn evaluate logs/demo --calibration 0.7 --checkpoint peak_harmonic_mean",
 )
 
 
 def main() -> None:
     """Evaluates."""
-    run_command("msdn-evaluate", run)
+    run_command("msdn evaluate", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     record = RunRecord(
         folder,
         describe(
-            loaded.cfg, command=["msdn-evaluate", *sys.argv[1:]], choices=_choices(options.run)
+            loaded.cfg, command=["msdn", "evaluate", *sys.argv[1:]], choices=_choices(options.run)
         ),
     )
     trainer = evaluator(loaded.cfg, options.accelerator, folder)
@@ -79,7 +79,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Evaluates a checkpoint of a run again, on the splits that the run evaluated."
-    parser = Parser("msdn-evaluate", description, EXAMPLES)
+    parser = Parser("msdn evaluate", description, EXAMPLES)
     option = parser.add_argument
     option("run", type=run_folder, metavar="RUN", help="run folder")
     add_checkpoint(parser)

@@ -15,18 +15,18 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.selection import Choice
 
-EXAMPLES = ("msdn-select logs/sweeps/cal", "msdn-select logs/sweeps/cal --output cal.json")
+EXAMPLES = ("msdn select logs/sweeps/cal", "msdn select logs/sweeps/cal --output cal.json")
 FUSION_INTERVALS = 10
 
 
 def main() -> None:
     """Chooses."""
-    run_command("msdn-select", lambda words: run(_parse(words)))
+    run_command("msdn select", lambda words: run(_parse(words)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Chooses settings on validation scores, and prints how to train with them."
-    parser = Parser("msdn-select", description, EXAMPLES)
+    parser = Parser("msdn select", description, EXAMPLES)
     option = parser.add_argument
     text = "runs of protocol=validation, or folders that contain some"
     option("runs", nargs="+", type=Path, metavar="PATH", help=text)

@@ -5,8 +5,8 @@ from omegaconf import DictConfig
 from msdn_lit.commands._hydra import command, single_run_command_line
 
 EXAMPLES = (
-    "msdn-train experiment=cub_gzsl seed=3 paths.data_dir=DATA",
-    "msdn-train -m experiment=cub_gzsl seed=0,1,2 sweep_name=seeds paths.data_dir=DATA",
+    "msdn train experiment=cub_gzsl seed=3 paths.data_dir=DATA",
+    "msdn train -m experiment=cub_gzsl seed=0,1,2 sweep_name=seeds paths.data_dir=DATA",
 )
 
 

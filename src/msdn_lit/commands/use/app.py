@@ -23,21 +23,21 @@ from msdn_lit.errors import ConfigError
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
 
-EXAMPLES = ("msdn-app logs/demo --samples data/SYNTHETIC/images", "msdn-app bird_model --port 8001")
+EXAMPLES = ("msdn app logs/demo --samples data/SYNTHETIC/images", "msdn app bird_model --port 8001")
 _NUM_SAMPLES = 12
 
 
 def main() -> None:
     """Serves the page until Ctrl+C."""
     with suppress(KeyboardInterrupt):
-        run_command("msdn-app", lambda words: run(_parse(words)))
+        run_command("msdn app", lambda words: run(_parse(words)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = (
         "Opens a local page to try a model on images, to see why, and to edit its classes."
     )
-    parser = Parser("msdn-app", description, EXAMPLES)
+    parser = Parser("msdn app", description, EXAMPLES)
     option = parser.add_argument
     option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
     add_checkpoint(parser)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from msdn_lit.inference.graph import Graph
 
 EXAMPLES = (
-    "msdn-export logs/demo --output bird_model",
-    "msdn-export logs/demo --format onnx",
+    "msdn export logs/demo --output bird_model",
+    "msdn export logs/demo --format onnx",
 )
 _FILES = {
     "bundle": ("bundle.json", "weights.safetensors"),
@@ -39,7 +39,7 @@ _FILES = {
 
 def main() -> None:
     """Exports."""
-    run_command("msdn-export", run)
+    run_command("msdn export", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ def run(words: Sequence[str]) -> None:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = "Writes a trained model as a bundle, as ONNX, or as a program of torch.export."
-    parser = Parser("msdn-export", description, EXAMPLES)
+    parser = Parser("msdn export", description, EXAMPLES)
     option = parser.add_argument
     option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
     text = "bundle: safetensors and JSON, for msdn_lit.load; onnx; torch: .pt2 (default: bundle)"

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
 
 EXAMPLES = (
-    "msdn-predict logs/demo photos",
-    "msdn-predict logs/demo a.jpg b.jpg --classes mine.yaml --extend",
+    "msdn predict logs/demo photos",
+    "msdn predict logs/demo a.jpg b.jpg --classes mine.yaml --extend",
 )
 _MAX_ROWS = 30  # images in the table on the terminal
 
 
 def main() -> None:
     """Predicts."""
-    run_command("msdn-predict", run)
+    run_command("msdn predict", run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -53,14 +53,14 @@ def run(words: Sequence[str]) -> None:
         problem = (
             f"{first} and {second} cannot be distinguished: their attributes are nearly equal."
         )
-        print_error("msdn-predict", problem)
+        print_error("msdn predict", problem)
     predictions = []
     failures = {}
     stream = predictor.predict_iter(images, candidates, options.top_k)
     for path, found in zip(images, stream, strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
-            print_error("msdn-predict", found)
+            print_error("msdn predict", found)
         else:
             predictions.append(found)
     folder = _folder(options)
@@ -77,7 +77,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     description = (
         "Predicts the classes of images, and explains each prediction by attributes and regions."
     )
-    parser = Parser("msdn-predict", description, EXAMPLES)
+    parser = Parser("msdn predict", description, EXAMPLES)
     option = parser.add_argument
     option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
     option("images", nargs="+", metavar="IMAGE", help="images, or folders of images")

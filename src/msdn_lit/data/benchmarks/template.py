@@ -16,8 +16,8 @@ unseen.txt        the unseen classes; none of their images is used in training
 
 The four animals are an example. Put some images into their folders, or replace them. Then
 
-    msdn-extract data=folder data.folder=DIR data.benchmark=NAME
-    msdn-train   data=folder data.folder=DIR data.benchmark=NAME
+    msdn extract data=folder data.folder=DIR data.benchmark=NAME
+    msdn train   data=folder data.folder=DIR data.benchmark=NAME
 
 DIR is this folder. NAME is a name of your choice for the features and the results.
 

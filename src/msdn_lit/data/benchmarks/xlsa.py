@@ -66,7 +66,7 @@ class XlsaBenchmark:
         if self.make is not None and not folder.exists():
             raise DataError(
                 f"{self.name} is missing in {data_dir}",
-                action="Run msdn-extract with the same overrides to create it.",
+                action="Run msdn extract with the same overrides to create it.",
             )
         split = read_proposed_split(folder)
         remedy = (

@@ -132,7 +132,7 @@ class Fetcher:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self.say(f"{source.name}: waiting for another msdn-fetch")
+                self.say(f"{source.name}: waiting for another msdn fetch")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -115,7 +115,7 @@ class FeatureStore:
 
     def check(self, *, source: dict[str, Any], images_sha256: str) -> None:
         """Raises DataError unless the store was made from this source and this image list."""
-        remedy = f"Remove {self.folder} and run msdn-extract again with the same overrides."
+        remedy = f"Remove {self.folder} and run msdn extract again with the same overrides."
         if self.manifest.source != source:
             differing = sorted(
                 k
@@ -150,7 +150,7 @@ class FeatureStore:
             if not all_finite(regions_BRD[position]):
                 raise DataError(
                     f"{self.path}: NaN or infinity in the features of image {rows[position]}",
-                    action=f"Remove {self.folder} and run msdn-extract again.",
+                    action=f"Remove {self.folder} and run msdn extract again.",
                 )
         self._is_checked[rows] = True
         return regions_BRD
@@ -179,7 +179,7 @@ class FeatureStore:
             except READ_ERRORS as error:
                 raise DataError(
                     f"{self.path} is missing or truncated ({one_line(error)})",
-                    action=f"Remove {self.folder} and run msdn-extract again.",
+                    action=f"Remove {self.folder} and run msdn extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
                 raise DataError(
@@ -198,7 +198,7 @@ class FeatureStore:
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
-    remedy = f"Remove {folder} and run msdn-extract again."
+    remedy = f"Remove {folder} and run msdn extract again."
     try:
         content = json.loads(path.read_text())
         manifest = Manifest(**content)
@@ -206,7 +206,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**content | lists)
     except FileNotFoundError:
         raise DataError(
-            f"No region features at {folder}", action="Run msdn-extract with the same overrides."
+            f"No region features at {folder}", action="Run msdn extract with the same overrides."
         ) from None
     except READ_ERRORS as error:
         raise DataError(f"{path} is damaged ({one_line(error)})", action=remedy) from error

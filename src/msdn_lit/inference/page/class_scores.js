@@ -51,9 +51,9 @@ function counterfactuals(psi, classes) {
     .sort((a, b) => Math.abs(a.change) - Math.abs(b.change));
 }
 
-/** Returns the added and edited classes as a class file for msdn-predict. */
+/** Returns the added and edited classes as a class file for `msdn predict`. */
 function classFile(classes, attributes) {
-  const lines = ["# classes=THIS_FILE of msdn-predict; values from 0 to 100"];
+  const lines = ["# For msdn predict RUN IMAGES --classes THIS_FILE; values from 0 to 100"];
   for (const one of classes.filter((each) => each.values)) {
     lines.push(`${JSON.stringify(one.domain === "new" ? one.name : `${one.name} (edited)`)}:`);
     one.values.forEach((v, k) => {

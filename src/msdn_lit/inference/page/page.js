@@ -99,7 +99,7 @@ function say(text) {
 /** Requests JSON from the app. */
 async function request(path, options) {
   const answer = await fetch(path, options).catch(() => {
-    throw Error("The app does not answer. Start msdn-app again.");
+    throw Error("The app does not answer. Start msdn app again.");
   });
   const content = await answer.json();
   if (!answer.ok) throw Error(content.error);
