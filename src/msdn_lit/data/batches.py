@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.feature_cache import Gather
+from msdn_lit.data.samplers import BatchPlan
 from msdn_lit.data.splits.xlsa17 import IntArray
 
 T = TypeVar("T")
@@ -54,6 +55,22 @@ class SplitDataset(Dataset[Batch]):
         rows = self.rows[indices]
         labels = torch.from_numpy(self.labels[indices])
         return Batch(self.gather(rows), labels, torch.from_numpy(rows))
+
+    def batches(self, size: int, plan: BatchPlan | None = None, steps: int = 0) -> Iterator[Batch]:
+        """Yields batches without a loader.
+
+        Args:
+            size: Images per batch, without a plan.
+            plan: Plan of random batches; None yields every image once, in order.
+            steps: Number of batches of the plan.
+        """
+        if plan is None:
+            positions = list(range(len(self)))
+            for start in range(0, len(self), size):
+                yield self.__getitems__(positions[start : start + size])
+        else:
+            for step in range(steps):
+                yield self.__getitems__(plan(step).tolist())
 
 
 class BatchLoader(DataLoader[Batch]):

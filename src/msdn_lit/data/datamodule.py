@@ -21,15 +21,14 @@ from msdn_lit.data.feature_cache import (
     Regions,
     choose_cache,
     gather_from_disk,
-    gather_from_gpu,
-    gather_from_ram,
+    make_gather,
 )
 from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.data.features.opening import open_regions
 from msdn_lit.data.features.store import hash_image_list
 from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
-from msdn_lit.data.splits.holdout import split_images
+from msdn_lit.data.splits.holdout import split_images, split_indices
 from msdn_lit.data.splits.variants import with_train_and_val
 from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
@@ -111,9 +110,7 @@ class ZSLDataModule(lightning.LightningDataModule):
             found = list(eval_splits)
             raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
         if eval_batch_size < 1 or num_workers < 0:
-            raise ConfigError(
-                "data.eval_batch_size must be at least 1, data.num_workers at least 0"
-            )
+            raise ConfigError("data.eval_batch_size must be positive, data.num_workers at least 0")
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)
@@ -195,7 +192,8 @@ class ZSLDataModule(lightning.LightningDataModule):
         images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
         store = open_regions(self.store_dir, self.source, images_sha256, split)
         skipped = store.manifest.skipped
-        indices = self._split_indices(split)
+        needed = (self.train_split, *self.eval_splits)
+        indices = split_indices(split, self.val_seen, needed)
         self.indices = {name: rows[~np.isin(rows, skipped)] for name, rows in indices.items()}
         self.semantics = self.read_semantics(split)
         self.split = split
@@ -223,29 +221,20 @@ class ZSLDataModule(lightning.LightningDataModule):
     def batches(
         self, splits: str | Sequence[str], *, size: int, steps: int | None = None, seed: int = 0
     ) -> Iterator[Batch]:
-        """Yields batches without a Lightning trainer, on the CPU.
+        """Returns batches without a Lightning trainer, on the CPU.
 
         Args:
             splits: Name of a split, or names of several.
             size: Images per batch.
             steps: Number of batches, each a random subset of the images (`UniformBatches`); None
-                yields every image once, in order, split by split.
+                gives every image once, in order, split by split.
             seed: Seed of the random subsets.
-
-        Raises:
-            ConfigError: The batch size is not positive.
         """
         names = [splits] if isinstance(splits, str) else list(splits)
         rows = np.concatenate([self.indices[name] for name in names])
         dataset = SplitDataset(gather_from_disk(self.store), rows, self.split.labels_N)
-        if steps is None:
-            positions = np.arange(len(dataset))
-            for start in range(0, len(dataset), size):
-                yield dataset.__getitems__(positions[start : start + size].tolist())
-        else:
-            plan = UniformBatches(dataset.labels, size, seed)
-            for step in range(steps):
-                yield dataset.__getitems__(plan(step).tolist())
+        plan = None if steps is None else UniformBatches(dataset.labels, size, seed)
+        return dataset.batches(size, plan, steps or 0)
 
     def train_dataloader(self) -> StepLoader:
         """Batches of the training split from the trainer's current step to its last."""
@@ -272,9 +261,8 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> list[BatchLoader]:
         """One loader per evaluated split, in order. Ranks share the images without padding."""
-        rank, world_size = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         loaders = []
         for name in self.eval_splits:
             dataset = self.dataset(name)
@@ -285,12 +273,14 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def dataset(self, split_name: str) -> SplitDataset:
         """Returns the images of one split, read from the chosen feature cache."""
-        self._gather = self._gather or self._make_gather()
+        if self._gather is None:
+            is_first = not self.trainer or self.trainer.local_rank == 0  # on this machine
+            cache, device = self.chosen_cache, self._device()
+            self._gather = make_gather(self.store, cache, device, read_ahead=is_first)
         return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N)
 
     def _loader_args(self) -> dict[str, Any]:
-        # Its own generator: an iterator draws a seed when it starts, and a resumed run starts one
-        # more.
+        # Its own generator, since each iterator draws a seed, and a resumed run starts one more.
         is_on_gpu = self.chosen_cache == "gpu"
         streams = self._device().type == "cuda" and not is_on_gpu
         return {
@@ -308,27 +298,3 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
-    def _make_gather(self) -> Gather:
-        if self.chosen_cache == "gpu":
-            return gather_from_gpu(self.store, self._device())
-        is_first_on_machine = not self.trainer or self.trainer.local_rank == 0
-        if self.chosen_cache == "ram" and is_first_on_machine:
-            return gather_from_ram(self.store)
-        return gather_from_disk(self.store)
-
-    def _split_indices(self, split: ProposedSplit) -> dict[str, IntArray]:
-        """Images of each split by name; `train` without the part that is held out as `val_seen`."""
-        indices = dict(split.indices)
-        if "train" in indices:
-            train = indices["train"]
-            held = self.val_seen(split.labels_N[train])
-            indices |= {"train": train[~held], "val_seen": train[held]}
-        for name in (self.train_split, *self.eval_splits):
-            if name not in indices:
-                raise DataError(
-                    f"{split.folder} has no split {name!r}",
-                    expected="one of " + ", ".join(indices),
-                    action="Set protocol.train_split and protocol.eval_splits.",
-                )
-        return indices

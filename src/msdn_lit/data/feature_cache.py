@@ -72,6 +72,20 @@ def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
     return "ram" if num_bytes < RAM_SHARE * psutil.virtual_memory().available else "disk"
 
 
+def make_gather(regions: Regions, cache: str, device: torch.device, *, read_ahead: bool) -> Gather:
+    """Returns the function that gathers batches from the chosen cache.
+
+    Args:
+        regions: Region features.
+        cache: "disk", "ram" or "gpu", from `choose_cache`.
+        device: Device of the cache "gpu".
+        read_ahead: Whether this process fills the cache "ram"; one process per machine is enough.
+    """
+    if cache == "gpu":
+        return gather_from_gpu(regions, device)
+    return gather_from_ram(regions) if cache == "ram" and read_ahead else gather_from_disk(regions)
+
+
 def gather_from_disk(regions: Regions) -> Gather:
     """Returns a function that reads each batch from the file."""
     return lambda rows: torch.from_numpy(regions.gather(rows))

@@ -1,5 +1,10 @@
-"""The config of a run folder, read as data: the only place that reads a folder's config."""
+"""The config of a run folder, read as data: the only place that reads a folder's config.
 
+Also removes the folders of a machine from texts about a run.
+"""
+
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,13 @@ from msdn_lit.runs.version_0_1 import translate_config
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NEEDED = {"paths", "data", "model", "prediction"}
+_PLACEHOLDERS = {
+    "run_dir": "LOGS/RUN",
+    "feature_dir": "FEATURES",
+    "data_dir": "DATA",
+    "log_dir": "LOGS",
+}
+_ABSOLUTE = re.compile(r"(?<![\w.}/:])/[\w.+@~-]+(?:/[\w.+@~-]+)*")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -35,3 +47,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         expected = "a config of msdn train"
         raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
     return translate_config(config)
+
+
+def without_paths(text: str, paths: object) -> str:
+    """Replaces known folders by DATA, FEATURES and LOGS, and other absolute paths by PATH/name.
+
+    Args:
+        text: Text of any kind.
+        paths: The `paths` of a config; anything but a mapping is ignored.
+    """
+    known = paths if isinstance(paths, Mapping) else {}
+    words = {known.get(name): word for name, word in _PLACEHOLDERS.items()}
+    folders = [path for path in words if isinstance(path, str) and path.startswith("/")]
+    for folder in sorted(folders, key=len, reverse=True):
+        text = text.replace(folder, words[folder])
+    return _ABSOLUTE.sub(lambda match: f"PATH/{match[0].rpartition('/')[2]}", text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.files import write_atomically
-from msdn_lit.runs.anonymous import without_paths
+from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.environment import code_version, versions
 from msdn_lit.runs.layout import CONFIG, RESULT, RESULT_PAGE
 from msdn_lit.runs.summary import result_page

@@ -20,8 +20,8 @@ from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markd
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.errors import ConfigError
-from msdn_lit.runs.anonymous import without_paths
 from msdn_lit.runs.attention_file import read_attention
+from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
 from msdn_lit.runs.layout import RECORD_METRICS as RECORD
 from msdn_lit.runs.reader import Run

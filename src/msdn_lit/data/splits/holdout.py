@@ -1,10 +1,12 @@
 """Random hold-outs: part of the images of each class, and part of the classes."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.splits.xlsa17 import IntArray
-from msdn_lit.errors import ConfigError
+from msdn_lit.data.splits.xlsa17 import IntArray, ProposedSplit
+from msdn_lit.errors import ConfigError, DataError
 
 
 def split_images(
@@ -61,3 +63,33 @@ def split_classes(classes: IntArray, fraction: float, seed: int) -> IntArray:
         )
     count = min(max(1, round(fraction * len(classes))), len(classes) - 1)
     return np.sort(np.random.default_rng(seed).permutation(classes)[:count])
+
+
+def split_indices(
+    split: ProposedSplit,
+    val_seen: Callable[[IntArray], NDArray[np.bool_]],
+    needed: Sequence[str],
+) -> dict[str, IntArray]:
+    """Returns the images of each split by name, with `val_seen` held out from `train`.
+
+    Args:
+        split: Split files of a benchmark.
+        val_seen: Marks the images of train that are held out, given their labels.
+        needed: Names of the splits that must exist.
+
+    Raises:
+        DataError: A needed split is missing.
+    """
+    indices = dict(split.indices)
+    if "train" in indices:
+        train = indices["train"]
+        held = val_seen(split.labels_N[train])
+        indices |= {"train": train[~held], "val_seen": train[held]}
+    for name in needed:
+        if name not in indices:
+            raise DataError(
+                f"{split.folder} has no split {name!r}",
+                expected="one of " + ", ".join(indices),
+                action="Set protocol.train_split and protocol.eval_splits.",
+            )
+    return indices
