@@ -1,16 +1,20 @@
 """Helpers that several test modules share."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from PIL import Image
 
 from msdn_lit.build import training
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.models import SubNetOutput
 from msdn_lit.runs.checkpoint import find_checkpoint
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
 def semantics(C=7, K=5, E=4):
@@ -86,3 +90,18 @@ def numeric_gradient(function, arrays, step=1e-5):
             gradient[index] = (above - below) / (2 * step)
         gradients.append(gradient)
     return gradients
+
+
+def png(image=IMAGES[0]):
+    """Content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return content.getvalue()
+
+
+def class_scores(model, images):
+    """Name, domain and score of all classes for each image."""
+    return [
+        [(c.name, c.domain, c.score) for c in found.classes]
+        for found in model.predict(images, top_k=8)
+    ]

@@ -9,8 +9,8 @@ import pytest
 from msdn_lit.commands.data import fetch
 from msdn_lit.data.download import http as download
 from msdn_lit.data.download.sources import Source
+from tests.archive_files import pack, tree
 from tests.loopback import Resource, serving
-from tests.test_archives import pack, tree
 
 IMAGES = {f"CUB/images/{c}/{i}.jpg": f"{c} {i}".encode() * 99 for c in range(3) for i in range(4)}
 SPLITS = {

@@ -12,7 +12,7 @@ import pytest
 from msdn_lit.data.download import archives
 from msdn_lit.data.download.archives import unpack
 from msdn_lit.errors import DataError
-from tests.test_archives import FILES, KINDS, add, pack, refused, tree
+from tests.archive_files import FILES, KINDS, add, pack, refused, tree
 
 BAD_NAMES = [
     "/etc/passwd",

@@ -3,7 +3,6 @@
 import argparse
 import base64
 import hashlib
-import io
 import json
 import re
 import signal
@@ -15,7 +14,6 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import msdn_lit
 from msdn_lit.commands.use import app
@@ -25,18 +23,12 @@ from msdn_lit.inference.page import page as prediction_page
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
 from starlette.testclient import TestClient  # noqa: E402
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+from tests.helpers import IMAGES, png  # noqa: E402
 
 
 @pytest.fixture
 def model(tiny_run):
     return msdn_lit.load(tiny_run)
-
-
-def png(image=IMAGES[0]):
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return content.getvalue()
 
 
 def floats(text):

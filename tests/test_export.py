@@ -25,12 +25,7 @@ def bundle(tiny_run, command, tmp_path):
     return tmp_path / "bundle"
 
 
-def scores(model, pictures):
-    return [
-        [(c.name, c.domain, c.score) for c in found.classes]
-        for found in model.predict(pictures, top_k=8)
-    ]
-
+from tests.helpers import class_scores
 
 VECTORS = "net.attribute_vectors_KE"
 
@@ -49,12 +44,12 @@ def v2a(content):
 
 class TestBundle:
     def test_needs_nothing_else_and_says_the_same(self, tiny_run, bundle, pictures, tmp_path):
-        expected = scores(msdn_lit.load(tiny_run), pictures)
+        expected = class_scores(msdn_lit.load(tiny_run), pictures)
         moved = tmp_path / "elsewhere"
         shutil.move(bundle, moved)
         for name in ("run", "data", "features"):
             shutil.rmtree(tmp_path / name)
-        assert scores(msdn_lit.load(moved), pictures) == expected
+        assert class_scores(msdn_lit.load(moved), pictures) == expected
         content = json.loads((moved / "bundle.json").read_text())
         assert str(tmp_path) not in json.dumps(content)
         assert content["origin"] == {"checkpoint": "last"}
@@ -86,13 +81,13 @@ class TestBundle:
     def test_of_version_0_1(self, bundle, pictures):
         """It has other names of two settings and of the backbone, and "sides" for "domains"."""
         content = json.loads((bundle / "bundle.json").read_text())
-        expected = scores(msdn_lit.load(bundle), pictures)
+        expected = class_scores(msdn_lit.load(bundle), pictures)
         assert {domain for image in expected for _, domain, _ in image} == {"seen", "unseen"}
         content["classes"]["sides"] = content["classes"].pop("domains")
         v2a(content)["effective_regions"] = v2a(content).pop("region_scale")
         content["backbone"]["_target_"] = "msdn_lit.models.backbone.RegionBackbone"
         (bundle / "bundle.json").write_text(json.dumps(content))
-        assert scores(msdn_lit.load(bundle), pictures) == expected
+        assert class_scores(msdn_lit.load(bundle), pictures) == expected
 
     @pytest.mark.parametrize("part", ["model", "backbone"])
     @pytest.mark.parametrize(
@@ -133,10 +128,10 @@ class TestBundle:
 
     def test_takes_weights_from_nowhere_else(self, bundle, pictures, tmp_path):
         content = json.loads((bundle / "bundle.json").read_text())
-        expected = scores(msdn_lit.load(bundle), pictures)
+        expected = class_scores(msdn_lit.load(bundle), pictures)
         content["backbone"] |= {"pretrained": True, "weights_file": str(tmp_path / "other.pth")}
         (bundle / "bundle.json").write_text(json.dumps(content))
-        assert scores(msdn_lit.load(bundle), pictures) == expected
+        assert class_scores(msdn_lit.load(bundle), pictures) == expected
         torch.save({"V": miniature.Exploit(tmp_path / "made")}, tmp_path / "other.pth")
         content["backbone"]["model_args"] = {"checkpoint_path": str(tmp_path / "other.pth")}
         (bundle / "bundle.json").write_text(json.dumps(content))
@@ -309,7 +304,7 @@ class TestGraph:
         with torch.no_grad():
             self.check(Graph(model)(torch.from_numpy(np.stack(pictures))), model, pictures)
 
-    def test_without_attention_it_has_logits_and_scores(self, pooled_model, pictures):
+    def test_without_attention_it_has_logits_and_class_scores(self, pooled_model, pictures):
         graph = Graph(pooled_model)
         assert graph.names == ("logits", "scores_image")
         with torch.no_grad():

@@ -20,8 +20,8 @@ from msdn_lit.data.feature_cache import (
 )
 from msdn_lit.data.features.store import FeatureStore
 from msdn_lit.errors import ConfigError, DataError
+from tests.helpers import weights_of
 from tests.miniature import N
-from tests.test_parallel import weights_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

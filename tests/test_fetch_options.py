@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from msdn_lit.commands.data import fetch
+from tests.archive_files import pack, tree
 from tests.miniature_table import ALL, IMAGES, SPLITS, VECTORS, call, files, serve_table, table
-from tests.test_archives import pack, tree
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from msdn_lit.inference.candidates import describe
 from msdn_lit.inference.page import page as prediction_page
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
-from tests.test_explanation import IMAGES, png  # noqa: E402
+from tests.helpers import IMAGES, png  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.slow

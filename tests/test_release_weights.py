@@ -11,8 +11,8 @@ from msdn_lit.commands.use import export
 from msdn_lit.errors import CheckpointError
 from msdn_lit.runs.checkpoint import load_checkpoint
 from tests import miniature
-from tests.test_export import scores
-from tests.test_parity import GOLDEN, Case
+from tests.golden import GOLDEN, Case
+from tests.helpers import class_scores
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
@@ -66,7 +66,7 @@ class TestRelease:
         torch.save(
             {name: value.contiguous() for name, value in theirs.items()}, tmp_path / "theirs.pth"
         )
-        expected = scores(msdn_lit.load(tiny_run), pictures)
+        expected = class_scores(msdn_lit.load(tiny_run), pictures)
         (tiny_run / "checkpoints" / "last.ckpt").unlink()
         released = [
             f"{tiny_run}",
@@ -74,7 +74,7 @@ class TestRelease:
             f"--checkpoint={tmp_path / 'theirs.pth'}",
         ]
         assert command(export, *released)[0] == 0
-        assert scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
+        assert class_scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
         assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {
             "checkpoint": "theirs.pth"
         }

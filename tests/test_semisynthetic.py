@@ -19,7 +19,7 @@ from msdn_lit.data.features.semisynthetic import AttributeRegions
 from msdn_lit.data.features.store import FeatureStore
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
-from tests.test_published_hdf5 import write_hdf5
+from tests.hdf5_files import write_hdf5
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
 ATTRIBUTES_CK = np.array(

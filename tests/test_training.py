@@ -218,7 +218,7 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
     ("override", "message"),
     [
         ("sampler.batch_size=0", "sampler.batch_size is wrong: expected at least 1, found 0"),
-        ("data.eval_batch_size=0", "data.eval_batch_size must be at least 1"),
+        ("data.eval_batch_size=0", "data.eval_batch_size must be positive"),
         ("seed=-1", "seed is wrong"),
         (
             "protocol.eval_splits=[]",

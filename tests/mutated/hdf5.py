@@ -5,9 +5,9 @@ import numpy as np
 
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
+from tests.hdf5_files import MAPS_NDHW, SOURCE, D, H, W, write_hdf5
 from tests.miniature import N, write_split
 from tests.mutated.format import is_array, of_one_file
-from tests.test_published_hdf5 import MAPS_NDHW, SOURCE, D, H, W, write_hdf5
 
 _SHAPE = MAPS_NDHW.shape
 

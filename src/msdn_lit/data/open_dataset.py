@@ -40,18 +40,11 @@ def open_dataset(
     Raises:
         DataError: A file is missing or damaged, or two files do not fit together.
     """
-    benchmark = BENCHMARKS.get(name)
-    published = benchmark.word_vectors if benchmark else None
     data = ZSLDataModule(
         benchmark=name,
         data_dir=data_dir,
         store_dir=features,
-        semantics=SemanticsConfig(
-            word_vectors=published if word_vectors is None else str(word_vectors),
-            word_vector_dim=_LEARNED_DIM,
-            clamp_negative=benchmark.clamp_negative if benchmark else False,
-            shuffle_seed=None,
-        ),
+        semantics=_semantics(name, word_vectors),
         train_split=train_split,
         eval_splits=EVAL_SPLITS[train_split],
         allow_unknown_split=allow_unknown_split,
@@ -61,3 +54,14 @@ def open_dataset(
     )
     data.setup()
     return data
+
+
+def _semantics(name: str, word_vectors: str | Path | None) -> SemanticsConfig:
+    benchmark = BENCHMARKS.get(name)
+    published = benchmark.word_vectors if benchmark else None
+    return SemanticsConfig(
+        word_vectors=published if word_vectors is None else str(word_vectors),
+        word_vector_dim=_LEARNED_DIM,
+        clamp_negative=benchmark.clamp_negative if benchmark else False,
+        shuffle_seed=None,
+    )
