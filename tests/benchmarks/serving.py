@@ -50,8 +50,8 @@ def image_files(cfg, rows_N):
 def onnx_session(run, threads):
     """Exports the run's model and loads it in ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        export = [sys.executable, "-m", "msdn_lit.commands.use.export"]
-        arguments = [str(run), "--format=onnx", f"--output={folder}"]
+        export = [sys.executable, "-m", "msdn_lit", "export"]
+        arguments = [f"run_dir={run}", "format=onnx", f"output={folder}"]
         subprocess.run([*export, *arguments], check=True, capture_output=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
