@@ -75,7 +75,7 @@ def engine_outputs(model, paths):
         outputs[f"attention_{name}"] = np.stack(
             [p.attention[name].reshape(K, -1) for p in predictions]
         )
-    return np.stack([p.picture for p in predictions]), outputs
+    return np.stack([p.pixels for p in predictions]), outputs
 
 
 def onnx_outputs(session, pixels_NHW3):
