@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msdn_lit.losses import MSDNLoss
 from msdn_lit.losses import functional as terms
 from tests import reference
-from tests.helpers import numeric_gradient
+from tests.helpers import numeric_gradient, outputs_of
 
 B, C = 4, 9
 SEEN, UNSEEN, NEITHER = [5, 0, 2, 7], [6, 1, 8], [3, 4]
@@ -267,7 +267,7 @@ def test_distillation_has_a_gradient_for_both_subnets(form):
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
 def test_loss_equals_loops(form, count, gamma):
     logits = random_logits(count=count)
-    actual = make_loss(form, calibration=gamma)(logits, torch.tensor(LABELS))
+    actual = make_loss(form, calibration=gamma)(outputs_of(*logits), torch.tensor(LABELS))
     expected = reference.total_loss(
         form, doubles(logits), LABELS, SEEN, UNSEEN, gamma=gamma, **WEIGHTS
     )
@@ -278,7 +278,7 @@ def test_loss_equals_loops(form, count, gamma):
 @every_form
 def test_loss_has_the_gradient_of_the_loops(form):
     logits = [L.requires_grad_() for L in random_logits()]
-    make_loss(form)(logits, torch.tensor(LABELS)).loss.backward()
+    make_loss(form)(outputs_of(*logits), torch.tensor(LABELS)).loss.backward()
 
     def total(arrays):
         return reference.total_loss(form, arrays, LABELS, SEEN, UNSEEN, **WEIGHTS)[0]
@@ -289,13 +289,13 @@ def test_loss_has_the_gradient_of_the_loops(form):
 @every_form
 def test_distillation_of_one_subnet_is_zero(form):
     logits = random_logits(count=1)
-    assert make_loss(form)(logits, torch.tensor(LABELS)).distillation == 0
+    assert make_loss(form)(outputs_of(*logits), torch.tensor(LABELS)).distillation == 0
 
 
 @every_form
 def test_loss_does_not_change_the_logits(form):
     logits = random_logits()
-    make_loss(form)(logits, torch.tensor(LABELS))
+    make_loss(form)(outputs_of(*logits), torch.tensor(LABELS))
     assert all(torch.equal(a, b) for a, b in zip(logits, random_logits(), strict=True))
 
 
@@ -303,7 +303,8 @@ def test_loss_does_not_change_the_logits(form):
 def test_margin_changes_self_calibration_but_not_cross_entropy(form):
     labels = torch.tensor(LABELS)
     without, calibrated = (
-        make_loss(form, calibration=gamma)(random_logits(), labels) for gamma in (0.0, 1.0)
+        make_loss(form, calibration=gamma)(outputs_of(*random_logits()), labels)
+        for gamma in (0.0, 1.0)
     )
     assert torch.equal(without.cross_entropy, calibrated.cross_entropy)
     assert calibrated.self_calibration < without.self_calibration

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from msdn_lit.losses import ranking
-from tests.helpers import numeric_gradient
+from tests.helpers import numeric_gradient, outputs_of
 
 B, C = 4, 9
 SEEN, UNSEEN = [5, 0, 2, 7], [6, 1, 8]  # 3 and 4 are neither
@@ -115,7 +115,7 @@ def test_ranking_loss_of_half_precision_and_extreme_logits_is_finite(name, dtype
 def test_ranking_loss_module_sums_over_subnets():
     loss = ranking.RankingLoss(*ROLES, ranking=partial(ranking.ale, margin=1.0))
     logits = [make_logits(), make_logits(1)]
-    terms = loss(logits, torch.tensor(LABELS))
+    terms = loss(outputs_of(*logits), torch.tensor(LABELS))
     assert terms._fields == ("loss",)
     assert terms.loss == sum(call_ranking("ale", logits_BC) for logits_BC in logits)
     assert not loss.state_dict()

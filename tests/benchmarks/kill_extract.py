@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # so that a kill costs a batch, and rounds end
+    store_writer.SECONDS_BETWEEN_SYNCS = 0.0  # a kill loses one batch at most, so that rounds end
     extraction.POLL_SECONDS = 0.02
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

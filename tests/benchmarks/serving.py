@@ -20,9 +20,11 @@ import onnxruntime
 import torch
 
 from msdn_lit import load
-from msdn_lit.build import features as build
+from msdn_lit.build.features import benchmark
+from msdn_lit.build.load import load_config
 from msdn_lit.inference.graph import Graph
-from msdn_lit.runs.record import read_config, versions
+from msdn_lit.runs.environment import versions
+from msdn_lit.runs.layout import score_cache_path
 from msdn_lit.runs.score_cache import ScoreCache
 
 BATCHES = (1, 8, 32)
@@ -42,20 +44,20 @@ def milliseconds(calls, rounds=15):
 
 def image_files(cfg, rows_N):
     """Returns the files of images by their rows in the feature store."""
-    benchmark, data_dir = build.benchmark(cfg), Path(cfg.paths.data_dir)
-    paths = benchmark.image_paths(benchmark.read_split(data_dir), data_dir)
+    images, data_dir = benchmark(cfg), Path(cfg.paths.data_dir)
+    paths = images.image_paths(images.read_split(data_dir), data_dir)
     return [paths[row] for row in rows_N]
 
 
 def onnx_session(run, threads):
     """Exports the run's model and loads it in ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        export = [sys.executable, "-m", "msdn_lit.commands.use.export"]
-        arguments = [str(run), "--format=onnx", f"--output={folder}"]
-        subprocess.run([*export, *arguments], check=True, capture_output=True)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        return onnxruntime.InferenceSession(f"{folder}/model.onnx", options)
+        export = [sys.executable, "-m", "msdn_lit", "export", str(run)]
+        options = ["--format", "onnx", "--output", folder]
+        subprocess.run([*export, *options], check=True, capture_output=True)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        return onnxruntime.InferenceSession(f"{folder}/model.onnx", settings)
 
 
 def engine_outputs(model, paths):
@@ -73,7 +75,7 @@ def engine_outputs(model, paths):
         outputs[f"attention_{name}"] = np.stack(
             [p.attention[name].reshape(K, -1) for p in predictions]
         )
-    return np.stack([p.picture for p in predictions]), outputs
+    return np.stack([p.pixels for p in predictions]), outputs
 
 
 def onnx_outputs(session, pixels_NHW3):
@@ -118,8 +120,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = load(args.run)
-    cfg = read_config(args.run)
-    cache = ScoreCache.load(args.run / "scores" / "last.npz")
+    cfg = load_config(args.run)
+    cache = ScoreCache.load(score_cache_path(args.run, "last"))
     session = onnx_session(args.run, args.threads)
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"onnxruntime {onnxruntime.__version__}, {args.threads} threads", end=", ")

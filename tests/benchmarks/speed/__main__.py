@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from msdn_lit.errors import ConfigError, exit_on_user_error
-from msdn_lit.runs.record import code_version, versions
+from msdn_lit.runs.environment import code_version, versions
 from msdn_lit.training.process import limit_openmp_spinning
 from tests.benchmarks.speed import evaluation, features, growth, startup, training
 from tests.benchmarks.speed.workload import Shape

@@ -16,9 +16,14 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocat
 from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.feature_cache import gather_from_disk
 from msdn_lit.data.samplers import ShuffledEpochs
-from msdn_lit.training.process import anonymous_gb, peak_gb
 from tests.benchmarks.speed import workload
-from tests.benchmarks.speed.timing import Stopwatch, TimedProcess, interleave
+from tests.benchmarks.speed.timing import (
+    Stopwatch,
+    TimedProcess,
+    anonymous_gb,
+    interleave,
+    peak_gb,
+)
 from tests.benchmarks.speed.training import training_step
 
 CPU = torch.device("cpu")

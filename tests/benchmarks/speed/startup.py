@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from tests.benchmarks.speed.timing import TimedProcess, compare, interleave
 
 ROOT = Path(__file__).resolve().parents[3]
-TRAIN = ("-m", "msdn_lit.commands.train.train")
+TRAIN = ("-m", "msdn_lit", "train")
 DATA = ("data=synthetic", "features=semisynthetic")  # need no file
 RECIPE = ("experiment=demo", "callbacks=default", "protocol=honest", "trainer.max_steps=1")
 CALLBACK = f"+callbacks.first_step._target_={__name__}.FirstStep"
@@ -37,7 +37,7 @@ def commands():
             "MSDN_FEATURE_DIR": f"{folder}/features",
             "MSDN_LOG_DIR": f"{folder}/logs",
         }
-        run_python(folder, environment, "-m", "msdn_lit.commands.data.extract", *DATA)
+        run_python(folder, environment, "-m", "msdn_lit", "extract", *DATA)
         while True:
             start = time.perf_counter()
             run_python(folder, environment, "-c", "import torch")

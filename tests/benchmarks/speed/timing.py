@@ -2,11 +2,14 @@
 
 import logging
 import multiprocessing
+import re
+import resource
 import statistics
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -83,6 +86,17 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return perf_counter()
+
+
+def peak_gb():
+    """Returns the peak memory of this process, with its share of the page cache, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def anonymous_gb():
+    """Returns the memory of this process beyond the page cache, in GB; Linux only."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"RssAnon:\s*(\d+) kB", status)[1]) * 1024 / 1e9
 
 
 class Comparison(NamedTuple):

@@ -11,14 +11,12 @@ import torch
 from msdn_lit.data.feature_cache import gather_from_disk, gather_from_gpu
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.losses import MSDNLoss
-from msdn_lit.losses import functional as terms
 from msdn_lit.metrics import ZSLMetric
-from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute
+from msdn_lit.models import MSDN
 from msdn_lit.tasks import ZSLTask
 
 NUM_MAPS = 4  # bilinear maps of MSDN as released
 NUM_FILLED = 200  # images of a store that have features; together they fit in memory
-SUBNETS = {"attribute_to_visual": AttributeToVisual, "visual_to_attribute": VisualToAttribute}
 TRAINER_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
 # the release's optimizer on CUB
 make_optimizer = partial(torch.optim.RMSprop, lr=1e-4, momentum=0.9, weight_decay=1e-4)
@@ -60,22 +58,12 @@ def class_ids(shape):
 
 def make_net(shape):
     """Returns MSDN as released, with random semantics."""
-    attribute_vectors_KE = torch.randn(shape.K, shape.E)
-    class_attributes_CK = torch.rand(shape.C, shape.K)
-    return MSDN(attribute_vectors_KE, class_attributes_CK, shape.D, subnets=SUBNETS)
+    return MSDN(torch.randn(shape.K, shape.E), torch.rand(shape.C, shape.K), shape.D)
 
 
 def make_loss(shape):
     """Returns the release's loss on CUB."""
-    return MSDNLoss(
-        *class_ids(shape),
-        cross_entropy=terms.cross_entropy_release,
-        self_calibration=terms.self_calibration_release,
-        distillation=terms.distillation_release,
-        lambda_cal=0.1,
-        lambda_distill=0.001,
-        calibration=1.0,
-    )
+    return MSDNLoss(*class_ids(shape))
 
 
 def make_task(shape):
