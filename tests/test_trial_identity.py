@@ -46,6 +46,7 @@ class TestIdentity:
             "resume=false",
             "~callbacks.scores",
             "ckpt_path=last",
+            "recipe_of=CUB",
         ):
             assert trial_id(mini_config(same)) == name
         assert trial_id(mini_config("optimizer.lr=1e-4")) == name  # the default
@@ -62,6 +63,17 @@ class TestIdentity:
         (path,) = tmp_path.rglob(name)
         path.write_bytes(path.read_bytes() + b" ")
         assert trial_id(mini_config()) != before
+
+    def test_the_home_folder(self, mini_config, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert trial_id(mini_config("paths.data_dir='~/data'")) == trial_id(mini_config())
+
+    def test_files_of_an_own_dataset(self, mini_config, tmp_path):
+        own = f"data.folder={tmp_path / 'own'}"
+        before = trial_id(mini_config(own))  # a missing folder: the trial fails, with a message
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "attributes.csv").write_text("name,red\n")
+        assert trial_id(mini_config(own)) != before
 
     def test_code(self, mini_config, monkeypatch):
         before = trial_id(mini_config())
