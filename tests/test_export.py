@@ -25,7 +25,7 @@ def bundle(tiny_run, command, tmp_path):
     return tmp_path / "bundle"
 
 
-from tests.helpers import class_scores
+from tests.helpers import class_scores  # noqa: E402
 
 VECTORS = "net.attribute_vectors_KE"
 
@@ -257,22 +257,20 @@ class TestBundle:
 
     def test_is_not_made_of_a_bundle(self, bundle, command, tmp_path):
         code, _, err = command(export, f"{bundle}", f"--output={tmp_path / 'again'}")
-        action = "Copy it, or choose format=onnx or format=torch."
+        action = "Copy it, or choose --format onnx or --format torch."
         assert (code, err) == (2, f"msdn export: {bundle} is a bundle already. {action}\n")
 
 
 def test_unknown_format(command, tiny_run):
     code, _, err = command(export, f"{tiny_run}", "--format=caffe")
-    assert (code, err) == (
-        2,
-        "msdn export: format is wrong: expected one of bundle, onnx, torch, found caffe.\n",
-    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--format: invalid choice: 'caffe' (choose from 'bundle', 'onnx', 'torch')" in err
 
 
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):
     (tmp_path / "taken").write_text("mine")
     code, _, err = command(export, f"{tiny_run}", f"--output={tmp_path / 'taken'}")
-    problem = f"--output={tmp_path / 'taken'} cannot be made (File exists). Name another folder."
+    problem = f"--output {tmp_path / 'taken'} cannot be made (File exists). Name another folder."
     assert (code, err) == (2, f"msdn export: {problem}\n")
     assert (tmp_path / "taken").read_text() == "mine"
 

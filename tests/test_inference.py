@@ -44,7 +44,9 @@ class RowBackbone(torch.nn.Module):
         self.regions_NRD = torch.from_numpy(regions_NRD)
 
     def feature_map(self, images_B3HW):
-        rows = images_B3HW[:, 0, 0, 0].mul(255).round().long().clamp(max=miniature.N - 1)
+        transform = miniature.SOURCE["transform"]
+        pixels_B = images_B3HW[:, 0, 0, 0] * transform["std"][0] + transform["mean"][0]
+        rows = pixels_B.mul(255).round().long().clamp(max=miniature.N - 1)
         return self.regions_NRD[rows].float().transpose(1, 2).unflatten(2, (2, 2))
 
     def weights_sha256(self):
@@ -75,8 +77,7 @@ def train_once(made, request):
     made["regions_NRD"] = miniature.write_features(
         request.getfixturevalue("data_dir"), folder / "again"
     )
-    transform = "features.transform={image_size: 16, mean: [0, 0, 0], std: [1, 1, 1]}"
-    train.run(request.getfixturevalue("mini_config")(transform, "prediction.calibration=0.3"))
+    train.run(request.getfixturevalue("mini_config")("prediction.calibration=0.3"))
     request.getfixturevalue("capsys").readouterr()
     made["folder"] = folder / "run"
 
@@ -181,7 +182,7 @@ def test_a_run_that_does_not_fit(trained, tmp_path, monkeypatch):
 
 
 def test_regions_without_a_backbone(load_config):
-    with pytest.raises(DataError, match="features are not made of images"):
+    with pytest.raises(DataError, match="features are not extracted from images"):
         build_predictor.predictor(load_config("features=semisynthetic"))
 
 
