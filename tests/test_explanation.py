@@ -61,6 +61,7 @@ class TestPage:
         page = prediction_page.page([pooled_model.predict(IMAGES[0])], "title", {})
         (image,) = embedded(page)["images"]
         assert (image["attention"], image["grid"]) == ({}, None)
+        assert "heat map" not in page.partition("<footer>")[2].partition("</footer>")[0]
 
     def test_names_are_only_names(self, model):
         found = model.predict(IMAGES[0], classes={"</script><b>x": {"like": "class 0"}})

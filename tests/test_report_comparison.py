@@ -245,7 +245,7 @@ class TestAgainst:
         assert "the test set chose it" in table
         assert table.rstrip().endswith(
             "- Left out: loss.lambda_cal=0.3 (no common seed); loss.lambda_cal=0.5 "
-            "(The two methods were not tested on the same images. Compare others)."
+            "(The two methods were not tested on the same images. Compare runs on one split)."
         )
 
     @pytest.mark.parametrize("notation", ["md", "latex", "html"])

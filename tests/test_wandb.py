@@ -95,11 +95,11 @@ def test_a_finished_run_can_be_read_back(mini_config, folder):
 def check_class_tables(folder, cache):
     pairs = list(zip(predicted_in_loops(cache), cache.labels_N.tolist(), strict=True))
     header, rows = table(folder, "classes")
-    assert header[:4] == ["class", "side", "images", "accuracy"]
+    assert header[:4] == ["class", "domain", "images", "accuracy"]
     assert {class_id(name) for name, *_ in rows} == set(cache.labels_N.tolist())
-    for name, side, images, accuracy, _ in rows:
+    for name, domain, images, accuracy, _ in rows:
         c = class_id(name)
-        assert side == ("unseen" if c in miniature.UNSEEN else "seen")
+        assert domain == ("unseen" if c in miniature.UNSEEN else "seen")
         right = [guess == c for guess, label in pairs if label == c]
         assert (images, accuracy) == (len(right), pytest.approx(sum(right) / len(right)))
     header, rows = table(folder, "confusions")

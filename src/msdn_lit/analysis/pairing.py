@@ -126,7 +126,7 @@ def _check_same_images(caches: Sequence[ScoreCache]) -> None:
         expected = getattr(caches[0], name)
         if not all(np.array_equal(getattr(cache, name), expected) for cache in caches):
             problem = "The two methods were not tested on the same images"
-            raise CheckpointError(problem, action="Compare others.")
+            raise CheckpointError(problem, action="Compare runs on one split.")
 
 
 def _draw(

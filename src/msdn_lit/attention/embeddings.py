@@ -1,6 +1,7 @@
 """Images of a few classes as points: pooled features, and the attribute scores of a net.
 
-Letters: B images of a split, N images of a panel, F coordinates of a point.
+Letters: B = N images of a panel, R regions, D visual channels, K attributes, F coordinates of a
+point.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,7 @@
-"""Predictions as one HTML page: heat maps, explanations, edits and new classes, in the browser."""
+"""Predictions as one HTML page: heat maps, explanations, edits and new classes, in the browser.
+
+Letters: C classes, K attributes, H x W regions.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ if TYPE_CHECKING:  # they import torch, which is slow; the app shows its page be
 MAX_IMAGES = 50  # of a page; an image with 312 attributes and 14 x 14 regions takes 0.2 MB
 UPLOAD_LIMIT = 30_000_000  # bytes
 _FOLDER = Path(__file__).parent
-_NOTE = (
-    "Each heat map is scaled from its own minimum to its own maximum, in 256 steps. A class's "
-    "score is the sum of its attributes' contributions and its margin. Classes are scaled to "
-    "length one, so only the proportions of their values matter."
+_MAP_NOTE = "Each heat map is scaled from its own minimum to its own maximum, in 256 steps. "
+_SCORE_NOTE = (
+    "A class's score is the sum of its attributes' contributions and its margin. Classes are "
+    "scaled to length one, so only the proportions of their values matter."
 )
 
 
@@ -41,7 +44,8 @@ def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, s
     if shown:
         first = shown[0]
         content["model"] = model_data(first.candidates, first.attribute_names, first.margins_C)
-    note = _NOTE
+    has_maps = any(one.attention for one in shown)
+    note = _MAP_NOTE + _SCORE_NOTE if has_maps else _SCORE_NOTE
     if len(predictions) > MAX_IMAGES:
         note += f" The first {MAX_IMAGES} of {len(predictions)} images."
     return _render(title, content, failures, note)
@@ -49,7 +53,7 @@ def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, s
 
 def app_page(title: str) -> str:
     """Makes the page of the app, which requests /model and /predict."""
-    return _render(title, {"model": None, "limit": UPLOAD_LIMIT}, {}, _NOTE)
+    return _render(title, {"model": None, "limit": UPLOAD_LIMIT}, {}, _MAP_NOTE + _SCORE_NOTE)
 
 
 def model_data(
