@@ -50,7 +50,7 @@ def test_help_is_a_sentence_two_examples_and_options(type_msdn, name):
     usage, _, rest = out.partition("\n\n")
     sentence, _, rest = rest.partition("\n\nexamples:\n")
     examples, _, options = rest.partition("\n\n")
-    assert usage.startswith(f"usage: msdn-{name}")
+    assert usage.startswith(f"usage: msdn {name}")
     assert sentence.endswith(".")
     assert len(examples.splitlines()) >= 2
     assert all(line.startswith(f"  msdn-{name}") for line in examples.splitlines())

@@ -109,7 +109,7 @@ class TestWorkspace:
         code, out, err = command(dashboard)
         assert (code, out) == (2, "")
         (line,) = [line for line in err.splitlines() if line.startswith("msdn wandb-workspace: ")]
-        assert "The dashboard is not saved" in line
+        assert "The workspace is not saved" in line
         assert "Log in (wandb login)" in line
 
     @pytest.mark.parametrize("arguments", [["--dash"], ["here"]])

@@ -205,7 +205,7 @@ def test_ctrl_c_ends_it_quietly(tiny_run):
     ) as running:
         address = running.stdout.readline().split()[0]
         with urllib.request.urlopen(address, timeout=60) as answer:
-            assert b"<h1>What run sees</h1>" in answer.read()
+            assert b"<h1>Predictions of run</h1>" in answer.read()
         running.send_signal(signal.SIGINT)
         assert running.communicate(timeout=120) == ("", "")
     assert running.returncode == 0

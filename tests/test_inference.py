@@ -389,7 +389,9 @@ class TestCommand:
             f"{name} " in line
             for name, line in zip(("c.jpg", "d.png", "e.png", "f.png"), lines, strict=False)
         )
-        assert lines[-1] == "msdn predict: 4 of 7 pictures could not be read; the others are done."
+        assert (
+            lines[-1] == "msdn predict: 4 of 7 images could not be read; the others are predicted."
+        )
         content = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert (len(content["predictions"]), len(content["failures"])) == (3, 4)
 
@@ -407,7 +409,7 @@ class TestCommand:
             predict, *arguments, f"--classes={tmp_path / 'mine.yaml'}", "--extend", "--top-k=20"
         )
         assert code == 0
-        reason = "cannot be told apart: their attributes are (nearly) the same."
+        reason = "cannot be distinguished: their attributes are nearly equal."
         assert err.splitlines() == [
             f"msdn predict: 002.class_1 and z {reason}",
             f"msdn predict: x and y {reason}",

@@ -236,7 +236,10 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         ("trainer.precision=foo", "lightning.Trainer: invalid config"),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
         ("trainer.max_steps=-1", "length of training is not set"),
-        ("ckpt_path=last", "last.ckpt is missing. Name a run's folder with paths.run_dir"),
+        (
+            "ckpt_path=last",
+            "last.ckpt is missing. Name the folder of a run (msdn train: paths.run_dir=",
+        ),
     ],
 )
 def test_wrong_values_are_refused_before_training(mini_config, override, message):

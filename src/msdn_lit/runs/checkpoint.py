@@ -33,7 +33,7 @@ def find_checkpoint(name: str, folder: Path) -> Path:
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = "Name a run's folder with paths.run_dir=..."
+    action = "Name the folder of a run (msdn train: paths.run_dir=...)."
     if present:
         action = f"That run has {', '.join(present)}."
     raise CheckpointError(f"{path} is missing", action=action)

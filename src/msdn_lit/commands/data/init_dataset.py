@@ -1,5 +1,6 @@
 """msdn init-dataset: writes a template for a dataset of your own."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,19 +11,23 @@ EXAMPLES = ("msdn init-dataset animals", "msdn init-dataset ~/data/flowers")
 
 def main() -> None:
     """Writes the template."""
-    run_command("msdn init-dataset", run)
+    run_command("msdn init-dataset", lambda words: run(_parse(words)))
 
 
-def run(words: Sequence[str]) -> None:
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    description = "Writes a template for a dataset of your own, with comments and an example."
+    parser = Parser("msdn init-dataset", description, EXAMPLES)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="new folder")
+    return parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> None:
     """Writes a commented example: class folders, a table of attributes, a list of unseen classes.
 
     Raises:
         UserError: The folder has files of the template, or cannot be written.
     """
-    description = "Writes a template for a dataset of your own, with comments and an example."
-    parser = Parser("msdn init-dataset", description, EXAMPLES)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="new folder")
-    folder = parser.parse_args(words).folder.expanduser()
+    folder = options.folder.expanduser()
     from msdn_lit.data.benchmarks.template import write_template
 
     write_template(folder)

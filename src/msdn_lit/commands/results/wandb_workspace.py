@@ -97,7 +97,7 @@ def save(built: "Workspace") -> str:
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
         action = "Log in (wandb login), name an entity of yours with --entity, or use --dry-run."
         raise ConfigError(
-            f"The dashboard is not saved ({one_line(error)})", action=action
+            f"The workspace is not saved ({one_line(error)})", action=action
         ) from error
 
 

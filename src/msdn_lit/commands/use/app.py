@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> None:
     step = max(1, len(samples) // _NUM_SAMPLES)
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         model = thread.submit(_load, options)
-        handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], f"What {options.run.name} sees")
+        handlers = Handlers(
+            model, samples[::step][:_NUM_SAMPLES], f"Predictions of {options.run.name}"
+        )
         server = uvicorn.Server(
             uvicorn.Config(create_app(handlers, options.host), log_level="warning")
         )
