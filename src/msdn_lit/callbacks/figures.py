@@ -7,6 +7,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.analysis.output.plots import plot_history
+from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.attention.maps import attention_rows
 from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
@@ -43,13 +44,12 @@ class Figures(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         history = EvaluationHistory.of(trainer)
         if history.scores_at:
-            plot_history(history.scores_at, pl_module.stage).savefig(
-                self.folder / "scores.png", dpi=150
-            )
+            figure = plot_history(history.scores_at, pl_module.stage)
+            save_figure(figure, self.folder / "scores.png")
         pl_module.eval()  # in training mode a net may leave regions out
         try:
             rows = attention_rows(pl_module, data, self.num_images, self.num_attributes)
         except (ConfigError, DataError) as reason:
             log.info("No attention.png: %s", reason)
             return
-        plot_attention(rows).savefig(self.folder / "attention.png", dpi=150)
+        save_figure(plot_attention(rows), self.folder / "attention.png")

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.data.batches import Batch
+from msdn_lit.files import open_atomically
 from msdn_lit.tasks import ZSLTask
 
 
@@ -119,7 +120,8 @@ def _save(run: SeedRecorder, step: int, names: Sequence[str]) -> None:
     }
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     for name in names:
-        torch.save(content, run.checkpoints / f"{name}.ckpt")
+        with open_atomically(run.checkpoints / f"{name}.ckpt") as file:
+            torch.save(content, file)
 
 
 def _log(run: SeedRecorder, values: dict[str, float], step: int) -> None:

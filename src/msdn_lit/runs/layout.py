@@ -2,25 +2,34 @@
 
 A run folder (`msdn train`):
 
-    config.yaml             settings of the run, written before the first step; paths are absolute,
-    references are kept result.json             scores, data, code and time; written last, so a
-    folder that has it is a finished run RESULT.md               the same for people, with the
-    resolved config train.log               log of the command checkpoints/            last.ckpt
-    (everything a resumed run needs), peak_harmonic_mean.ckpt, peak_acc_czsl.ckpt scores/
-    score caches: last.npz, peak_*.npz, and with protocol.save_all_scores step_*.npz; classes.txt
+    config.yaml             settings of the run, written before the first step: absolute paths,
+                            unresolved references
+    result.json             scores, data, code and time; written last, so a folder that has it is
+                            a finished run
+    RESULT.md               the same as a page, with the resolved config
+    train.log               log of the command
+    checkpoints/            last.ckpt (all that a resumed run needs), peak_harmonic_mean.ckpt,
+                            peak_acc_czsl.ckpt
+    scores/                 score caches: last.npz, peak_*.npz, and with protocol.save_all_scores
+                            step_*.npz; classes.txt
     metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next
-    version attention.json          attention scores (`msdn attention`, callbacks=figures) figures/
-    scores.png, attention.png (callbacks=figures) wandb/                  files of W&B, and run_id
-    (logger=wandb) tensorboard/            events (logger=tensorboard) seed_*/                 one
-    run folder for each seed (protocol.seeds_in_parallel); result.json above has the means
-    evaluations/            one folder for each `msdn evaluate` predictions/            one folder
-    for each `msdn predict` export/                 bundle/, onnx/, torch/ (`msdn export`) .hydra/
-    Hydra's own copy of config and overrides
+                            version
+    attention.json          attention scores (`msdn attention`, callbacks=figures)
+    figures/                scores.png, attention.png (callbacks=figures)
+    wandb/                  files of W&B, and run_id (logger=wandb)
+    tensorboard/            events (logger=tensorboard)
+    seed_*/                 one run folder for each seed (protocol.seeds_in_parallel); result.json
+                            above has the means
+    evaluations/            one folder for each `msdn evaluate`
+    predictions/            one folder for each `msdn predict`
+    export/                 bundle/, onnx/, torch/ (`msdn export`)
+    .hydra/                 Hydra's own copy of config and overrides
 
 A trial of a sweep is a run folder that also has:
 
-    trial.json              the overrides of the trial
-    failure.txt             why it failed; pruned.txt: at which step a search gave it up
+    trial.json              overrides of the trial
+    failure.txt             error of a failed trial
+    pruned.txt              step at which a search stopped the trial
     .lock                   locked while a process works on the trial
 
 A sweep folder (`msdn train -m`):
@@ -31,6 +40,7 @@ A sweep folder (`msdn train -m`):
     .names.json             identities that were computed before
     .lock                   locked while a sweep works in the folder
     .slots/                 which process has which GPU
+    .submitit/              logs of the jobs (trial_launcher=slurm, submitit_local)
 
 A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json,
 config.yaml and figures/.

@@ -138,10 +138,10 @@ class ZSLTask(lightning.LightningModule):
     def validation_step(
         self, batch: tuple[Tensor, ...], batch_idx: int, dataloader_idx: int = 0
     ) -> Tensor:
-        """Counts one batch of any evaluated split; a label tells which scores it belongs to.
+        """Adds one batch of an evaluated split to the metric.
 
         Returns:
-            Logits of each sub-net without margin, for those who listen, (S, B, C).
+            Logits of each output of the net without margin, (O, B, C); callbacks read them.
         """
         regions_BRD, labels_B, *_ = batch
         logits = [output.logits_BC for output in self.net(regions_BRD)]

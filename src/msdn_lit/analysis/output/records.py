@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
+from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import write_atomically
 from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
@@ -69,7 +71,7 @@ def write_record(
     drawn = {f"figures/{name}.png": figure for name, figure in figures}
     (folder / "figures").mkdir(parents=True)
     for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=100)
+        save_figure(figure, folder / name, dpi=100)
     run = groups[0].runs[0]
     content = {"groups": [_content(group) for group in groups]}
     page = markdown(tables, f"{folder.name[:10]}: {folder.name[11:].replace('_', ' ')}", drawn)
@@ -79,7 +81,7 @@ def write_record(
         README: page.replace("\n", f"\n\n{_instructions(groups)}", 1),
     }
     for name, text in files.items():
-        (folder / name).write_text(without_paths(text, run.config.get("paths")), encoding="utf-8")
+        write_atomically(folder / name, without_paths(text, run.config.get("paths")))
 
 
 def write_index(experiments: Path) -> None:
@@ -94,7 +96,7 @@ def write_index(experiments: Path) -> None:
         raise ConfigError(f"{experiments} holds no records", action=action)
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
-    (experiments / README).write_text("\n".join([_INDEX, *lines]) + "\n", encoding="utf-8")
+    write_atomically(experiments / README, "\n".join([_INDEX, *lines]) + "\n")
 
 
 def _content(group: Group) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Letters: n seeds, X points along an axis.
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from msdn_lit.files import open_atomically
 from msdn_lit.runs.layout import SCORES
 
 Values = NDArray[np.float64]
@@ -118,3 +120,9 @@ def legend_beside(axes: Axes, title: str) -> None:
 def wrap(text: str, width: int) -> str:
     """Wraps each line of a text."""
     return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width))
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Writes a figure as PNG."""
+    with open_atomically(path) as file:
+        figure.savefig(file, dpi=dpi, format="png")

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     """Draws attention.png and tsne.png, and prints the numbers behind tsne.png."""
+    from msdn_lit.analysis.output.style import save_figure
     from msdn_lit.attention.embeddings import embeddings
     from msdn_lit.attention.maps import AttentionRow, attention_rows
     from msdn_lit.attention.plots import plot_attention, plot_embeddings
@@ -82,14 +83,14 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     panels = embeddings(task, data)
     figure, lines = plot_embeddings(panels)
-    figure.savefig(folder / "tsne.png", dpi=150)
+    save_figure(figure, folder / "tsne.png")
     print("\n".join(lines))
     rows = [
         AttentionRow(row.title, row.image_hw3, row.maps[start : start + 10])
         for row in attention_rows(task, data, num_images=4, num_attributes=10, by_score=True)
         for start in range(0, len(row.maps), 10)
     ]
-    plot_attention(rows).savefig(folder / "attention.png", dpi=150)
+    save_figure(plot_attention(rows), folder / "attention.png")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, run_command
 from msdn_lit.errors import CheckpointError
+from msdn_lit.files import write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
@@ -144,13 +145,14 @@ def _show(
 ) -> None:
     """Prints the tables, or writes them and the figures."""
     from msdn_lit.analysis.output import formats
+    from msdn_lit.analysis.output.style import save_figure
 
     names = []
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
     for name, figure in _figures(groups, options) if options.figures else ():
         names.append(f"{name}.png")
-        figure.savefig(options.output / names[-1], dpi=150)
+        save_figure(figure, options.output / names[-1])
     if options.format == "csv":
         pages = {table.slug: formats.comma_separated(table) for table in tables}
     elif options.format == "html":
@@ -163,7 +165,7 @@ def _show(
         return
     for name, text in pages.items():
         path = options.output / f"{name}.{_ENDINGS[options.format]}"
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text)
         print(path)
 
 
