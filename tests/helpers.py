@@ -72,6 +72,7 @@ class PullPlug(Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_step == self.step:
+            self.step = None  # only once
             raise self.error
 
 

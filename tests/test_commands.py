@@ -53,7 +53,7 @@ def test_help_is_a_sentence_two_examples_and_options(type_msdn, name):
     assert usage.startswith(f"usage: msdn {name}")
     assert sentence.endswith(".")
     assert len(examples.splitlines()) >= 2
-    assert all(line.startswith(f"  msdn-{name}") for line in examples.splitlines())
+    assert all(line.startswith(f"  msdn {name}") for line in examples.splitlines())
     assert "options:" in options
     lines = [line for line in out.splitlines() if str(config_dir()) not in line]
     assert max(map(len, lines)) <= 100

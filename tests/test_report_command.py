@@ -154,7 +154,7 @@ DAMAGES = {
     ],
     "config.yaml": [
         (b"a: [", r"config.yaml is damaged"),
-        (b"1", r"config.yaml is damaged: expected names and values"),
+        (b"1", r"config.yaml is damaged: expected a config of msdn train"),
     ],
     "scores/last.npz": [(b"no zip", r"last.npz cannot be read as scores")],
     "metrics/version_0/metrics.csv": [

@@ -42,11 +42,11 @@ def test_predictions(old, told):
     model = msdn_lit.load(old / told["path"], checkpoint=told["checkpoint"])
     for image, expected in told["images"].items():
         found = model.predict(str(old / image))
-        assert (found.best.name, found.best.side) == (expected["class"], expected["side"])
+        assert (found.best.name, found.best.domain) == (expected["class"], expected["side"])
         assert found.best.score == close(expected["score"])
         assert [one.name for one in found.classes] == [name for name, _ in expected["top"]]
         assert [one.score for one in found.classes] == close([s for _, s in expected["top"]])
-        assert [found.attribute_names[k] for k in found.strongest(3)] == expected["strongest"]
+        assert [found.attribute_names[k] for k in found.top_attributes(3)] == expected["strongest"]
         scores = dict(zip(found.attribute_names, found.attribute_scores_K.tolist(), strict=True))
         assert scores == close(expected["attributes"])
 
@@ -97,7 +97,7 @@ def test_report(old, command):
 
 def test_evaluation(old, tmp_path, command):
     output = tmp_path / "again"
-    where = [f"run_dir={old / 'run'}", f"output_dir={output}", "accelerator=cpu"]
+    where = [str(old / "run"), f"--output={output}", "--accelerator=cpu"]
     code, _, err = command(evaluate, *where)
     assert code == 0, err
     scores = json.loads((output / "result.json").read_text())["scores"]

@@ -22,7 +22,7 @@ from tests.trial_folders import by_seed
 from tests.wandb_files import run_files, table
 
 KEY = "0123456789abcdef" * 2 + "f00dcafe"
-BACKBONE = "resnet101_448"
+BACKBONE = "mini"
 SCORES = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
 
 
@@ -170,7 +170,7 @@ def test_the_group_is_the_experiment(mini_overrides, command, folder):
     assert code == 0, err
     (run,) = run_files(folder)
     assert run.run.run_group == "cub_gzsl + ablation/none"
-    assert run.config["choices"]["loss"] == "release"
+    assert run.config["choices"]["loss"] == "msdn"
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_the_logger_changes_no_weight(mini_config, tmp_path):
     weights = []
     for name, *overrides in (
         ("a",),
-        ("b", "logger=wandb", "callbacks.dashboard.attention_every=1"),
+        ("b", "logger=wandb", "callbacks.wandb_tables.attention_every=1"),
     ):
         cfg = mini_config(
             "model.region_dropout=0.5", f"paths.run_dir={tmp_path / name}", *overrides
@@ -258,7 +258,7 @@ class TestAttentionMaps:
             mini_config(
                 "logger=wandb",
                 "trainer.val_check_interval=3",
-                "callbacks.dashboard.attention_every=2",
+                "callbacks.wandb_tables.attention_every=2",
             )
         )
         (run,) = run_files(folder)
@@ -267,7 +267,7 @@ class TestAttentionMaps:
 
     def test_are_left_out_without_images(self, mini_config, folder, caplog):
         with caplog.at_level("INFO"):
-            train.run(mini_config("logger=wandb", "callbacks.dashboard.attention_every=1"))
+            train.run(mini_config("logger=wandb", "callbacks.wandb_tables.attention_every=1"))
         assert sum("No attention maps on W&B" in message for message in caplog.messages) == 1
         (run,) = run_files(folder)
         assert run.logged("attention") == []
