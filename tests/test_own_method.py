@@ -102,11 +102,11 @@ def test_everything_works_for_a_method_of_ones_own(command, repository):
     scores = result_of("logs/mine")["scores"]["last"]
     assert scores["acc_czsl"] > 2 * result_of("logs/mine")["chance"]["acc_czsl"]
 
-    sweep = ["-m", "experiment=mine", "model.width=8,16", "loss.weight=0.01", "sweep_name=own"]
-    code, out, _ = command(train, *own, *sweep)
-    assert code == 0
+    sweep = ["experiment=mine", "model.width=8,16", "loss.weight=0.01", "sweep_name=own"]
+    code, out, err = command(train, "-m", *own, *sweep)
+    assert code == 0, err
     assert out.count(" finished ") == 2
-    code, out, _ = command(train, *own, *sweep)  # resumed: nothing is trained again
+    code, out, _ = command(train, "-m", *own, *sweep)  # resumed: nothing is trained again
     assert (code, out.count(" finished ")) == (0, 2)
 
     code, _, err = command(evaluate, "logs/mine", "--output", "again", "--accelerator", "cpu")

@@ -1,6 +1,7 @@
 """Commands that compose a config with Hydra: train and extract."""
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -123,13 +124,22 @@ def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
         task = HydraConfig.get().overrides.task
         words = [override for override in task if not override.startswith("ckpt_path=")]
         # a worker has set where the trial continues
-        sys.argv = [argv[0], *words, f"ckpt_path={cfg.ckpt_path or 'null'}"]
+        checkpoint = f"ckpt_path={cfg.ckpt_path or 'null'}"
+        sys.argv = [argv[0], *words, *_own_search_path(), checkpoint]
     try:
         yield
     finally:
         sys.argv = argv
         for name in unset:
             os.environ.pop(name, None)
+
+
+def _own_search_path() -> list[str]:
+    """Returns the folders of the user's own configs as an override."""
+    sources = HydraConfig.get().runtime.config_sources
+    ours = ("hydra", "main", "schema")
+    own = [f"{each.schema}://{each.path}" for each in sources if each.provider not in ours]
+    return [f"hydra.searchpath={json.dumps(own)}"] if own else []
 
 
 def _prints_only(program: str, description: str, examples: Sequence[str]) -> bool:
