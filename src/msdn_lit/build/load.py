@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -109,6 +110,7 @@ def load_config(
     Raises:
         CheckpointError: The folder has no config, or a damaged one.
     """
+    setup_globals()  # the resolvers of Hydra, for references such as ${now:%Y}
     cfg = OmegaConf.create(read_config(folder))
     for name, moved in (("data_dir", data_dir), ("feature_dir", feature_dir)):
         if moved is not None:
