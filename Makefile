@@ -12,7 +12,7 @@ DEMO      = $(LOGS)/demo
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
 
-.PHONY: help setup demo app test test-full lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo app test test-full faults lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -37,6 +37,9 @@ test: setup ## the tests (up to 10 minutes on 2 cores; no data, no GPU, no netwo
 
 test-full: setup ## all tests, with the slow ones and the notebooks
 	$(BIN)/pytest -n auto $(ARGS)
+
+faults: setup ## bad inputs and faults: how many were tried, survived and failed, by area
+	$(BIN)/pytest -n auto -q -m fault $(ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

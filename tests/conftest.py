@@ -26,6 +26,7 @@ from msdn_lit.files import config_dir
 from msdn_lit.models import BilinearCompatibility
 from tests import miniature
 
+pytest_plugins = ["tests.faults"]
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # two threads on shared cores make tiny tests 20 times slower
 

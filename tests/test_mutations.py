@@ -35,6 +35,10 @@ FAMILIES = {
     module.__name__.rpartition(".")[2]: module
     for module in (matlab, tables, stores, hdf5, images, folders, weights, archives)
 }
+_AREAS = {"tables": "tables", "images": "images", "folders": "run folders"}
+BY_AREA = [
+    pytest.param(name, marks=pytest.mark.fault(_AREAS.get(name, "data files"))) for name in FAMILIES
+]
 DAMAGED = 20  # random cases of each format
 GOOD = {"refused", "equal", "other numbers"}
 pytestmark = [
@@ -71,8 +75,8 @@ def random_damage(form):
         yield f"damage {number} ({kind} {file})", {file: data}
 
 
-def examine(form, cases, case_dir):
-    """Reads a format's cases and returns a line for each wrong outcome."""
+def examine(form, cases, case_dir, faults):
+    """Reads a format's cases, counts them and returns a line for each wrong outcome."""
     reference = form.read(written(form, {}, case_dir))
     found = isolation.outcomes(
         lambda number: outcome(form, cases[number][1], case_dir, reference),
@@ -80,11 +84,13 @@ def examine(form, cases, case_dir):
         form.megabytes,
     )
     print(form.name, dict(Counter(found)))  # shown by pytest -rP
-    return [
+    wrong = [
         f"{form.name}, {case[0]}: {end}"
         for case, end in zip(cases, found, strict=True)
         if end not in GOOD
     ]
+    faults(len(cases), len(wrong))
+    return wrong
 
 
 def written(form, changed, case_dir):
@@ -132,30 +138,30 @@ def tree(folder):
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_damaged_files(formats, family, tmp_path):
+@pytest.mark.parametrize("family", BY_AREA)
+def test_damaged_files(formats, family, tmp_path, faults):
     wrong = [
         line
         for form in formats[family]
-        for line in examine(form, [*random_damage(form)], tmp_path / "case")
+        for line in examine(form, [*random_damage(form)], tmp_path / "case", faults)
     ]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(
-    "family", [name for name in FAMILIES if name != "archives"]
+    "family", [each for each in BY_AREA if each.values != ("archives",)]
 )  # see test_archives
-def test_hostile_files(formats, family, tmp_path):
+def test_hostile_files(formats, family, tmp_path, faults):
     wrong = [
         line
         for form in formats[family]
-        for line in examine(form, list(form.hostile), tmp_path / "case")
+        for line in examine(form, list(form.hostile), tmp_path / "case", faults)
     ]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_files_of_other_formats(formats, family, tmp_path):
+@pytest.mark.parametrize("family", BY_AREA)
+def test_files_of_other_formats(formats, family, tmp_path, faults):
     """For example a .pkl file in place of a .mat file."""
     others = [
         (form, form.files[name])
@@ -172,7 +178,7 @@ def test_files_of_other_formats(formats, family, tmp_path):
             for other, data in others
             if other is not form
         ]
-        wrong += examine(form, cases, tmp_path / "case")
+        wrong += examine(form, cases, tmp_path / "case", faults)
     assert not wrong, "\n".join(wrong)
 
 
