@@ -125,7 +125,7 @@ def _check_backbone(loaded: Predictor, folder: Path) -> None:
         DataError: The backbone has other weights.
     """
     try:
-        trained_on = json.loads((folder / RESULT).read_text())["data"]["weights"]
+        trained_on = json.loads((folder / RESULT).read_text(encoding="utf-8"))["data"]["weights"]
     except (OSError, ValueError, LookupError):  # an unfinished training has no result yet
         return
     found = loaded.backbone.weights_sha256()

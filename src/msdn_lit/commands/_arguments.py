@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from msdn_lit import __version__
+from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 
 
@@ -67,8 +68,16 @@ def import_from_working_directory() -> None:
         sys.path.append(os.getcwd())
 
 
-def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
-    """Runs a command with the words of the command line; a user error ends it with exit code 2."""
+def run_command(
+    program: str, run: Callable[[Sequence[str]], None], *, is_result: bool = False
+) -> None:
+    """Runs a command with the words of the command line; a user error ends it with exit code 2.
+
+    Args:
+        program: Name of the command, for messages.
+        run: Function of the words.
+        is_result: Whether what the command prints is all that it makes.
+    """
     import_from_working_directory()
-    with exit_on_user_error(program):
+    with protected_output(program, is_result=is_result), exit_on_user_error(program):
         run(sys.argv[1:])

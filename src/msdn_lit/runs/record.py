@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataModule
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.environment import code_version, versions
 from msdn_lit.runs.layout import CONFIG, RESULT, RESULT_PAGE
@@ -82,7 +82,7 @@ class RunRecord:
 
         Paths are absolute. References to them are kept, so that a reader can replace them.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_atomically(self.folder / CONFIG, self.description.config_yaml)
 
     def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class RunRecord:
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_atomically(self.folder / RESULT_PAGE, result_page(result, about.config))
         write_atomically(self.folder / RESULT, json.dumps(result, indent=2) + "\n")
         return result

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from msdn_lit.errors import FullDiskError, Pruned, UserError, print_error
+from msdn_lit.errors import OutputError, Pruned, UserError, print_error
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import FAILURE, PRUNED, SCORES
 from msdn_lit.sweeps.trials import Trial, trials_in
@@ -40,7 +40,7 @@ class SweepCallback(Callback):
             print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
-        if not isinstance(error, FullDiskError):  # that trial stays interrupted, and resumes
+        if not isinstance(error, OutputError):  # that trial stays interrupted, and resumes
             _write_error(folder, error)
         job_return.status = JobStatus.COMPLETED
         job_return.return_value = None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.layout import (
     FAILURE,
     KNOWN_IDENTITIES,
@@ -160,7 +160,7 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
         trial: Trial that will run.
         resume: Keep the last checkpoint, from which a worker resumes (see worker.py).
     """
-    trial.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(trial.folder)
     outdated = [trial.folder / FAILURE, trial.folder / PRUNED]
     if not resume:
         outdated += [trial.folder / RESULT, checkpoint_path(trial.folder)]
@@ -172,7 +172,7 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
 @contextmanager
 def lock_trial(trial: Trial) -> Iterator[None]:
     """Waits until no other process works on a trial; workers of a killed sweep may still run."""
-    trial.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(trial.folder)
     with (trial.folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -208,7 +208,7 @@ def _make_folder(folder: Path) -> None:
     if foreign and not (folder / LOCK).exists():
         problem = f"{folder} is not the folder of a sweep: it contains {', '.join(foreign[:3])}"
         raise ConfigError(problem, action=action)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ TRAINING = {  # steps, batch size and attributes of the release's settings
 
 def main() -> None:
     """Prints the report."""
-    run_command("msdn doctor", lambda words: run(_parse(words)))
+    run_command("msdn doctor", lambda words: run(_parse(words)), is_result=True)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

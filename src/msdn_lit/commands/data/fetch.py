@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msdn_lit.commands._arguments import Parser, folder_from_environment
+from msdn_lit.commands._output import protected_output
 from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
@@ -33,7 +34,7 @@ EXAMPLES = ("msdn fetch cub --data-dir DATA", "msdn fetch all --data-dir DATA --
 def main() -> None:
     """Fetches benchmarks."""
     try:
-        with exit_on_user_error("msdn fetch"):
+        with protected_output("msdn fetch"), exit_on_user_error("msdn fetch"):
             sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         print_error("msdn fetch", "Interrupted; repeat the command to resume.")

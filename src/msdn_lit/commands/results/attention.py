@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, add_checkpoint, add_folders, run_command
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import make_folder
 
 if TYPE_CHECKING:
     from msdn_lit.data import ZSLDataModule
@@ -80,7 +81,7 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     from msdn_lit.attention.maps import AttentionRow, attention_rows
     from msdn_lit.attention.plots import plot_attention, plot_embeddings
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     panels = embeddings(task, data)
     figure, lines = plot_embeddings(panels)
     save_figure(figure, folder / "tsne.png")

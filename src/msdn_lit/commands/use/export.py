@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import warnings
@@ -19,6 +20,7 @@ from msdn_lit.commands._arguments import (
     run_folder,
 )
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,11 +59,7 @@ def run(words: Sequence[str]) -> None:
 
     predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
     folder = options.output or options.run / EXPORT / options.format
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"--output {folder} cannot be made ({error.strerror})"
-        raise ConfigError(problem, action="Name another folder.") from error
+    make_folder(folder)
     write = {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[options.format]
     write(predictor, folder, options)
     files = _FILES[options.format]
@@ -103,7 +101,7 @@ def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     """Returns facts of a run and its checkpoint; only those of the data for other checkpoints."""
     try:
-        result = json.loads((run_dir / "result.json").read_text())
+        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         result = {}
     scores, known = result.get("scores", {}), ["benchmark", "features"]
@@ -127,7 +125,6 @@ def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> No
             f"{error.name} is not installed", action='pip install "msdn-lit[export]"'
         ) from error
     graph, pixels_BHW3 = _traced(predictor)
-    path = folder / "model.onnx"
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -139,10 +136,8 @@ def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> No
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None
-    program.save(str(path), external_data=False)
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, _metadata(predictor))
-    onnx.save(model, path)
+    onnx.helper.set_model_props(program.model_proto, _metadata(predictor))
+    write_atomically(folder / "model.onnx", program.model_proto.SerializeToString())
 
 
 def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
@@ -154,7 +149,9 @@ def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> N
         program = torch.export.export(
             graph, (pixels_BHW3,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
-        torch.export.save(program, folder / "model.pt2", extra_files=_metadata(predictor))
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=_metadata(predictor))
+    write_atomically(folder / "model.pt2", content.getbuffer())
 
 
 @contextmanager

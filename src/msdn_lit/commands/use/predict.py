@@ -118,15 +118,17 @@ def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
-    from msdn_lit.files import write_atomically
+    from msdn_lit.files import make_folder, write_together
     from msdn_lit.inference.page.page import page
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "predictions.html", page(predictions, title, failures))
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomically(folder / "predictions.json", text + "\n")
-    write_atomically(folder / "predictions.csv", _comma_separated(predictions))
+    files = {
+        "predictions.html": page(predictions, title, failures),
+        "predictions.csv": _comma_separated(predictions),
+        "predictions.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+    }
+    make_folder(folder)
+    write_together({folder / name: text.encode() for name, text in files.items()})
 
 
 def _comma_separated(predictions: Sequence[Prediction]) -> str:

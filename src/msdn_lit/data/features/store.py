@@ -200,7 +200,7 @@ def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     remedy = f"Remove {folder} and run msdn extract again."
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**content)
         lists = {name: tuple(getattr(manifest, name)) for name in ("shape", "grid", "skipped")}
         manifest = Manifest(**content | lists)
