@@ -62,6 +62,11 @@ def folder_from_environment(name: str, default: str) -> Path:
     return Path(os.environ.get(name, default))
 
 
+def shown(folder: Path) -> str:
+    """Returns a folder for the text of a help, in which argparse gives % a meaning."""
+    return str(folder).replace("%", "%%")
+
+
 def import_from_working_directory() -> None:
     """Makes modules of the working directory importable, e.g. for `model._target_=mine.Net`."""
     if os.getcwd() not in sys.path:

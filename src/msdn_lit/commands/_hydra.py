@@ -85,20 +85,6 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
         errors: list[Exception] = []
         started: list[DictConfig] = []
 
-        def job(cfg: DictConfig) -> float | None:  # also in the processes of a launcher
-            started.append(cfg)
-            protect_output()
-            retain_freed_memory()
-            _resolve_paths(cfg)
-            if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
-                return _run(run, cfg)  # SweepCallback handles user errors
-            try:
-                return _run(run, cfg)
-            except UserError as error:  # the other jobs of a multirun are run
-                errors.append(error)
-                print_error(program, error)
-                return None
-
         words = sys.argv[1:]
         try:
             check_overrides(config_name, words)
@@ -106,7 +92,7 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
             with _errors_before_the_job(started), output_errors():
-                decorate(job)()
+                decorate(_job(program, run, started, errors))()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             cause = _cause_for_user(error)
             errors.append(cause)
@@ -116,6 +102,26 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
 
     main.__doc__ = run.__doc__
     return main
+
+
+def _job(program: str, run: Job, started: list[DictConfig], errors: list[Exception]) -> Job:
+    """Returns the function that Hydra calls for each job, also in the processes of a launcher."""
+
+    def job(cfg: DictConfig) -> float | None:
+        started.append(cfg)
+        protect_output()
+        retain_freed_memory()
+        _resolve_paths(cfg)
+        if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _run(run, cfg)  # SweepCallback handles user errors
+        try:
+            return _run(run, cfg)
+        except UserError as error:  # the other jobs of a multirun are run
+            errors.append(error)
+            print_error(program, error)
+            return None
+
+    return job
 
 
 @contextmanager

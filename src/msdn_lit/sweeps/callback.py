@@ -51,11 +51,12 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
-        from rich.console import Console
+        from msdn_lit.analysis.output.tables import terminal
 
         folder = Path(str(config.hydra.sweep.dir))
         trials = sorted(trials_in(folder), key=lambda trial: trial.overrides)
-        Console().print(_table(trials, config.objective), f"[bold]{folder}[/bold]")
+        terminal().print(_table(trials, config.objective))
+        terminal().print(str(folder), style="bold", soft_wrap=True)
         if any(trial.state not in ("finished", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
 

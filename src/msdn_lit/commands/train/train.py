@@ -16,9 +16,7 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
-    from rich.console import Console
-
-    from msdn_lit.analysis.output.tables import result_table
+    from msdn_lit.analysis.output.tables import result_table, terminal
     from msdn_lit.build.training import training
     from msdn_lit.training.fit import fit
 
@@ -26,8 +24,8 @@ def run(cfg: DictConfig) -> float | None:
     with single_run_command_line(cfg):
         outcome = fit(made)
     if outcome.results:
-        tables = [result_table(result) for result in outcome.results]
-        Console().print(*tables, f"[bold]{made.folder}[/bold]")
+        terminal().print(*map(result_table, outcome.results))
+        terminal().print(str(made.folder), style="bold", soft_wrap=True)
     return outcome.objective
 
 

@@ -52,8 +52,7 @@ def run(words: Sequence[str]) -> None:
             missing, or a bundle is to become a bundle.
     """
     options = _parse(words)
-    from rich.console import Console
-
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.build.load import load
     from msdn_lit.runs.layout import EXPORT
 
@@ -64,7 +63,7 @@ def run(words: Sequence[str]) -> None:
     write(predictor, folder, options)
     files = _FILES[options.format]
     size = sum((folder / name).stat().st_size for name in files) / 1e6
-    Console().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
+    terminal().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

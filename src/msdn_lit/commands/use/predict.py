@@ -142,9 +142,9 @@ def _comma_separated(predictions: Sequence[Prediction]) -> str:
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.data.words.attributes import readable_attribute
 
     table = Table("image", "class", "domain", "score", "lead", "main attributes")
@@ -156,7 +156,7 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
         lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
         image = Path(found.image).name
         table.add_row(image, best.name, best.domain, f"{best.score:.2f}", lead, why)
-    console = Console()
+    console = terminal()
     console.print(table)
     if len(predictions) > _MAX_ROWS:
         console.print(f"The first {_MAX_ROWS} of {len(predictions)} images.")
