@@ -270,7 +270,7 @@ def test_unknown_format(command, tiny_run):
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):
     (tmp_path / "taken").write_text("mine")
     code, _, err = command(export, f"{tiny_run}", f"--output={tmp_path / 'taken'}")
-    problem = f"--output {tmp_path / 'taken'} cannot be made (File exists). Name another folder."
+    problem = f"taken cannot be written in {tmp_path} (File exists). Choose another folder."
     assert (code, err) == (2, f"msdn export: {problem}\n")
     assert (tmp_path / "taken").read_text() == "mine"
 
