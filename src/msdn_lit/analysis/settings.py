@@ -146,7 +146,14 @@ def _settings(run: Run) -> Settings:
     }
     if settings.get("sampler.seed") in (run.seed, "${seed}"):
         del settings["sampler.seed"]
-    return settings | {name: run.result["data"].get(name) for name in ("split", "weights")}
+    data = run.result["data"]
+    word_vectors = data.get("word_vectors")
+    vectors = word_vectors.get("sha256") if isinstance(word_vectors, dict) else None
+    return settings | {
+        "split": data.get("split"),
+        "weights": data.get("weights"),
+        "word_vectors": vectors,
+    }
 
 
 def _fill_missing(variant: RunSettings, others: Sequence[RunSettings]) -> Settings:

@@ -1,6 +1,5 @@
 """Trained models, read from a run folder or a bundle."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +10,14 @@ from torch import nn
 from msdn_lit.build.predictor import predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import TrainedWith
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, RESULT
+from msdn_lit.runs.layout import BUNDLE
+from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
 
 
@@ -62,8 +63,10 @@ def load(
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
-    loaded = predictor(load_config(folder, data_dir=data_dir))
-    _check_backbone(loaded, folder)
+    trained_with = read_trained_with(folder)
+    loaded = predictor(load_config(folder, data_dir=data_dir), trained_with)
+    if trained_with is not None:
+        _check_backbone(loaded, trained_with)
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
@@ -95,7 +98,7 @@ def load_run(
     if overrides is not None:
         cfg = OmegaConf.merge(cfg, overrides)  # type: ignore[assignment]
     path = find_checkpoint(checkpoint, folder)
-    data = datamodule(cfg)
+    data = datamodule(cfg, read_trained_with(folder))
     made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
@@ -118,18 +121,14 @@ def load_config(
     return cfg
 
 
-def _check_backbone(loaded: Predictor, folder: Path) -> None:
+def _check_backbone(loaded: Predictor, trained_with: TrainedWith) -> None:
     """Checks that the net was trained on the features of this backbone.
 
     Raises:
         DataError: The backbone has other weights.
     """
-    try:
-        trained_on = json.loads((folder / RESULT).read_text())["data"]["weights"]
-    except (OSError, ValueError, LookupError):  # an unfinished training has no result yet
-        return
     found = loaded.backbone.weights_sha256()
-    if found != trained_on:
+    if found != trained_with.backbone:
         problem = "The backbone has other weights"
         action = "Use the weights of the extraction, from the data folder of the run."
-        raise DataError(problem, expected=trained_on, found=found, action=action)
+        raise DataError(problem, expected=trained_with.backbone, found=found, action=action)

@@ -12,6 +12,7 @@ from msdn_lit.build.features import backbone, transform
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.task import fusion, unread_datamodule
 from msdn_lit.data import ImageTransform
+from msdn_lit.data.identity import TrainedWith
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
@@ -19,18 +20,23 @@ from msdn_lit.models import RegionBackbone
 from msdn_lit.tasks.zsl import output_names
 
 
-def predictor(cfg: DictConfig) -> Predictor:
+def predictor(cfg: DictConfig, trained_with: TrainedWith | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
 
+    Args:
+        cfg: Config of the run.
+        trained_with: Data of the training; None does not compare.
+
     Raises:
-        DataError: Split files, word vectors or the backbone's weights are missing, or the features
-            have no backbone.
+        DataError: Split files, word vectors or the backbone's weights are missing, the features
+            have no backbone, or the classes are not those of the training.
     """
     if "backbone" not in cfg.features:
         problem = f"{cfg.features.name} features are not extracted from images: nothing to predict"
         raise DataError(problem, action="Train on the features of a backbone.")
-    data = unread_datamodule(cfg)
-    semantics = data.read_semantics(data.read_split())
+    data = unread_datamodule(cfg, trained_with)
+    split = data.read_split()
+    semantics = data.read_semantics(split)
     made, images = backbone(cfg), transform(cfg)
     vectors_KE, classes_CK = (
         semantics.initial_attribute_vectors(),
@@ -38,6 +44,8 @@ def predictor(cfg: DictConfig) -> Predictor:
     )
     net = _build_net(made, images, cfg.model, vectors_KE, classes_CK)
     attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
+    if trained_with is not None:
+        trained_with.check_classes(split, semantics, attribute_names)
     names = output_names(net)
     return Predictor(
         backbone=made,

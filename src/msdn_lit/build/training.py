@@ -18,12 +18,13 @@ from msdn_lit.build.trainer import callback, callback_names, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
 from msdn_lit.callbacks.seed_runs import SeedRecorder, SeedRuns
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import TrainedWith
 from msdn_lit.data.samplers import StackedBatches
 from msdn_lit.errors import ConfigError, LeakError
-from msdn_lit.runs.checkpoint import find_start
+from msdn_lit.runs.checkpoint import find_checkpoint, find_start
 from msdn_lit.runs.environment import code_version
 from msdn_lit.runs.layout import CHECKPOINTS, seed_folder
-from msdn_lit.runs.record import RunRecord
+from msdn_lit.runs.record import RunRecord, read_trained_with
 from msdn_lit.tasks import StackedTask, ZSLTask
 from msdn_lit.training.fit import SeedRun, Training
 
@@ -46,7 +47,8 @@ def training(cfg: DictConfig) -> Training:
     _check_seed(cfg.seed)
     _check_recipe(cfg)
     objective = _objective(cfg)
-    data = datamodule(cfg)
+    folder = Path(cfg.paths.run_dir)
+    data = datamodule(cfg, _trained_with(cfg.ckpt_path, folder))
     _set_length(cfg, data)
     configs = _config_of_each_seed(cfg)
     records = [
@@ -57,7 +59,6 @@ def training(cfg: DictConfig) -> Training:
         module, made, runs = _one_model(cfg, tasks[0], records[0])
     else:
         module, made, runs = _several_models(cfg, configs, tasks, records, data)
-    folder = Path(cfg.paths.run_dir)
     start = find_start(
         cfg.ckpt_path,
         folder,
@@ -65,6 +66,11 @@ def training(cfg: DictConfig) -> Training:
         allow_test_selection=cfg.protocol.allow_test_selection,
     )
     return Training(module, data, made, runs, folder, start, objective)
+
+
+def _trained_with(checkpoint: str | None, folder: Path) -> TrainedWith | None:
+    """Returns the data with which a checkpoint was trained, if the training continues from one."""
+    return read_trained_with(find_checkpoint(checkpoint, folder).parents[1]) if checkpoint else None
 
 
 def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:

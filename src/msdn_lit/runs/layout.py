@@ -4,6 +4,8 @@ A run folder (`msdn train`):
 
     config.yaml             settings of the run, written before the first step: absolute paths,
                             unresolved references
+    data.json               what the run was trained with: classes, attributes, digests of their
+                            values, splits, features
     result.json             scores, data, code and time; written last, so a folder that has it is
                             a finished run
     RESULT.md               the same as a page, with the resolved config
@@ -51,6 +53,7 @@ A bundle (`msdn export --format bundle`) is a folder with bundle.json and weight
 from pathlib import Path
 
 CONFIG = "config.yaml"
+DATA = "data.json"
 RESULT = "result.json"
 RESULT_PAGE = "RESULT.md"
 CHECKPOINTS = "checkpoints"

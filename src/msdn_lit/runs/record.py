@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainedWith
+from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.environment import code_version, versions
-from msdn_lit.runs.layout import CONFIG, RESULT, RESULT_PAGE
+from msdn_lit.runs.layout import CONFIG, DATA, RESULT, RESULT_PAGE
 from msdn_lit.runs.summary import result_page
 
 Evaluations = Mapping[str, Mapping[str, float]]
@@ -77,12 +79,14 @@ class RunRecord:
     code: str = field(default_factory=code_version)
     started: float = field(default_factory=time.monotonic)
 
-    def write_config(self) -> None:
-        """Writes config.yaml, from which the run can be evaluated and repeated.
+    def write_start(self, data: ZSLDataModule) -> None:
+        """Writes what is needed to use or repeat the run: config.yaml and data.json.
 
         Paths are absolute. References to them are kept, so that a reader can replace them.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        identity = json.dumps(DataIdentity.of(data).to_json(), indent=1, ensure_ascii=False)
+        write_atomically(self.folder / DATA, f"{identity}\n")
         write_atomically(self.folder / CONFIG, self.description.config_yaml)
 
     def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
@@ -173,3 +177,25 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
         "num_train": len(data.indices[data.train_split]),
         "num_trainval": len(data.indices["trainval"]),
     }
+
+
+def read_trained_with(folder: Path) -> TrainedWith | None:
+    """Reads the data of a run's training; None for an unfinished run of version 0.1.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / DATA
+    try:
+        if path.is_file():
+            return DataIdentity.from_json(_read_json(path))
+        path = folder / RESULT
+        recorded = _read_json(path)["data"] if path.is_file() else None
+        return recorded and SplitFingerprint(str(recorded["split"]), str(recorded["weights"]))
+    except READ_ERRORS as error:
+        problem = f"{path} is damaged ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON of any form
+    return json.loads(path.read_text(encoding="utf-8"))

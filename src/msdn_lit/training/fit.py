@@ -73,7 +73,7 @@ def fit(training: Training) -> Outcome:
     trainer = training.trainer
     if trainer.is_global_zero:
         for run in training.runs:
-            run.record.write_config()
+            run.record.write_start(training.data)
     with closing_loggers(trainer):
         open_loggers(trainer, training.runs[0].record.metadata(training.data))
         _fit(training)

@@ -39,6 +39,13 @@ class AttributeTable:
     attribute_names: tuple[str, ...]
     values_CK: NDArray[np.float32]
 
+    def in_order(self, names: Sequence[str]) -> "AttributeTable":
+        """Returns the table with its attributes in this order, if these are their names."""
+        if sorted(names) != sorted(self.attribute_names):
+            return self
+        columns = [self.attribute_names.index(name) for name in names]
+        return AttributeTable(self.class_names, tuple(names), self.values_CK[:, columns])
+
 
 def read_attribute_table(folder: Path) -> AttributeTable:
     """Reads the table in a dataset's folder.

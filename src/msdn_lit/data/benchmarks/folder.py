@@ -9,7 +9,7 @@ Everything is sorted by name, so every machine has the same images in the same o
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +44,15 @@ class FolderBenchmark:
         fraction: Fraction of each seen class's images that become test_seen; at least one image,
             and at least one remains for training.
         seed: Seed of the choice of test_seen.
+        attribute_order: Names of the attributes in the order in which they are read; a table with
+            other names is read in its own order. Empty for the order of the table.
     """
 
     name: str
     folder: Path
     fraction: float
     seed: int
+    attribute_order: tuple[str, ...] = ()
     make: Callable[[Path], None] | None = field(default=None, init=False)
 
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
@@ -59,7 +62,7 @@ class FolderBenchmark:
             DataError: Images, table or list are missing or wrong, or do not fit together.
             ConfigError: The fraction is not between 0 and 1.
         """
-        table = read_attribute_table(self.folder)
+        table = self._table()
         images = list_images(self.folder / IMAGES)
         _check_same_classes(self.folder, table, images)
         unseen = _read_unseen(self.folder / UNSEEN, table.class_names)
@@ -119,11 +122,18 @@ class FolderBenchmark:
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
         """Returns the names of the attributes, in order."""
-        return read_attribute_table(self.folder).attribute_names
+        return self._table().attribute_names
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
         """Returns the words of each attribute's name."""
         return tuple(map(plain_words, self.attribute_names(data_dir, num_attributes)))
+
+    def in_attribute_order(self, names: Sequence[str]) -> "FolderBenchmark":
+        """Returns the same dataset with its attributes in another order."""
+        return replace(self, attribute_order=tuple(names))
+
+    def _table(self) -> AttributeTable:
+        return read_attribute_table(self.folder).in_order(self.attribute_order)
 
 
 def list_images(folder: Path) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1
 Split files. The fingerprints were computed on the official att_splits.mat and res101.mat.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +46,9 @@ class Benchmark(Protocol):
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
         """Returns the words of each attribute, whose vectors are summed."""
+
+    def in_attribute_order(self, names: Sequence[str]) -> "Benchmark":
+        """Returns the benchmark with its attributes in this order, if their order is free."""
 
 
 BENCHMARKS = {
