@@ -11,6 +11,8 @@ Settings = dict[str, Any]
 
 # Settings that change no score, or that belong to a machine or to one run. trainer.devices and
 # trainer.strategy do change scores: with several processes self-calibration differs.
+# of the data of a run; they stand among its settings, and are no overrides
+DATA_IDENTITIES = ("split", "weights", "word_vectors")
 _NO_SETTING = (
     "seed",
     "paths",
@@ -149,11 +151,8 @@ def _settings(run: Run) -> Settings:
     data = run.result["data"]
     word_vectors = data.get("word_vectors")
     vectors = word_vectors.get("sha256") if isinstance(word_vectors, dict) else None
-    return settings | {
-        "split": data.get("split"),
-        "weights": data.get("weights"),
-        "word_vectors": vectors,
-    }
+    identities = (data.get("split"), data.get("weights"), vectors)
+    return settings | dict(zip(DATA_IDENTITIES, identities, strict=True))
 
 
 def _fill_missing(variant: RunSettings, others: Sequence[RunSettings]) -> Settings:

@@ -20,7 +20,7 @@ def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ConfigError: The file is missing or damaged.
-        LeakError: A setting is not the chosen one.
+        LeakError: The settings were chosen on another benchmark, or one is not the chosen one.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -28,6 +28,10 @@ def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{path} is no record of msdn select ({error})"
         raise ConfigError(problem, action="Write it again.") from error
+    benchmark = _lookup(config, "data.benchmark")
+    if content.get("benchmark", benchmark) != benchmark:
+        problem = f"{path} was chosen on another benchmark"
+        raise LeakError(problem, expected=content["benchmark"], found=benchmark)
     for key, chosen in settings.items():
         found = _lookup(config, key)
         if found != chosen:

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
             found=problem,
             action="Train with protocol=validation.",
         )
+    _check_one_benchmark(groups)
     choices = sorted(
         ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
     )
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     group, choice = choices[-1]
     settings = _settings(group, choice, groups)
     selection = {
+        "benchmark": group.runs[0].result["benchmark"],
         "settings": settings,
         "validation": {**choice._asdict(), "n": len(group.runs)},
         "candidates": len(groups),
@@ -73,6 +75,23 @@ def run(options: argparse.Namespace) -> None:
     score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
     print(f"\n{options.output}: {score}. Train with\n")
     print(shlex.join(["protocol=honest", f"protocol.selection={options.output}", *overrides]))
+
+
+def _check_one_benchmark(groups: Sequence["Group"]) -> None:
+    """Refuses to compare scores of different classes or images.
+
+    Raises:
+        ConfigError: The runs are of several benchmarks or splits.
+    """
+    results = [run.result for group in groups for run in group.runs]
+    found = sorted({str(result["benchmark"]) for result in results})
+    splits = {result["data"].get("split") for result in results}
+    if len(found) > 1 or len(splits) > 1:
+        problem = "The runs are of several benchmarks or splits, and their scores do not compare"
+        expected = "runs of one benchmark with one split"
+        raise ConfigError(
+            problem, expected=expected, found=f"{len(splits)} splits of {', '.join(found)}"
+        )
 
 
 def _caches(folder: Path) -> list[Path]:
@@ -89,11 +108,14 @@ def _choose(group: "Group") -> "Choice":
 
 def _settings(group: "Group", choice: "Choice", groups: Sequence["Group"]) -> dict[str, Any]:
     """Returns the chosen settings as overrides: those that differ, step, fusion and calibration."""
+    from msdn_lit.analysis.settings import DATA_IDENTITIES
+
     differing = {
         name: value
         for name, value in group.settings.items()
         if any(other.settings.get(name) != value for other in groups)
         and not name.startswith("prediction.")
+        and name not in DATA_IDENTITIES
     }
     data = group.runs[0].result["data"]
     steps = round(
