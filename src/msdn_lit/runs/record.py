@@ -170,6 +170,7 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
         "train_val": data.split.train_val,
         "images": manifest.images_sha256,
         "weights": manifest.weights_sha256,
+        "regions_sha256": manifest.regions_sha256,
         "word_vectors": data.semantics.word_vectors,
         "features": manifest.computation,
         "skipped_images": len(manifest.skipped),
