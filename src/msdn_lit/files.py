@@ -1,13 +1,18 @@
-"""Files that every package may need: where the configs are, and how a file is written."""
+"""Files that every package may need: where the configs are, and how files are read and written."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+import yaml
+
 PACKAGE = Path(__file__).resolve().parent
+MAX_YAML_DEPTH = 100
+_YAML_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def config_dir() -> Path:
@@ -49,6 +54,44 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def read_text(path: Path) -> str:
+    """Reads a text in UTF-8. Pipes and devices, which may never end, are refused.
+
+    Raises:
+        OSError: The file is missing, is not a regular file, or cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    return path.read_text(encoding="utf-8")
+
+
+def check_yaml(text: str, *, aliases: bool = True) -> None:
+    """Checks how deep a YAML text is nested, before a loader reads it.
+
+    libyaml's loader is recursive and ends the process at a few thousand levels. Its parser is not.
+
+    Args:
+        text: YAML text.
+        aliases: Whether the text may repeat a part by its name (`*name`). A few lines of repeated
+            repetitions can stand for any size.
+
+    Raises:
+        ValueError: The text is nested too deep, or has an alias.
+        yaml.YAMLError: The text is not YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, _YAML_PARSER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent) and not aliases:
+            raise ValueError(f"it repeats a part by its name, *{event.anchor}")
+        if depth > MAX_YAML_DEPTH:
+            raise ValueError(f"it is nested deeper than {MAX_YAML_DEPTH} levels")
 
 
 def _umask() -> int:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import Parser, add_checkpoint, add_folders, run_command
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    add_trust,
+    run_command,
+)
 from msdn_lit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("paths", nargs="+", type=Path, metavar="RUN", help=text)
     add_checkpoint(parser)
     add_folders(parser, features=True)
+    add_trust(parser)
     text = "draw attention maps and t-SNE of the first run there"
     option("--figures", type=Path, metavar="DIR", help=text)
     return parser.parse_args(words)
@@ -63,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
             checkpoint=options.checkpoint,
             data_dir=options.data_dir,
             feature_dir=options.feature_dir,
+            trust=options.trust,
         )
         measured = measure_attention(loaded.task, loaded.data)
         if options.figures and number == 0:

@@ -15,6 +15,7 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
@@ -47,7 +48,9 @@ def run(words: Sequence[str]) -> None:
     images = find_images(options.images)
     from msdn_lit.build.load import load
 
-    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    predictor = load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
     candidates = _candidates(predictor, options)
     for first, second in candidates.indistinguishable():
         problem = (
@@ -89,6 +92,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--top-k", type=int, default=5, metavar="N", help="classes per image (default: 5)")
     option("--output", type=Path, metavar="DIR", help="default: RUN/predictions/TIME")
     add_folders(parser)
+    add_trust(parser)
     options = parser.parse_args(words)
     if options.top_k < 1:
         found = options.top_k
