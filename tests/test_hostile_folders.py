@@ -179,8 +179,10 @@ def test_other_things_in_the_place_of_the_config(tiny_run, kind):
 def test_deep_brackets_do_not_end_the_process(tiny_run):
     """libyaml's loader would end it with SIGSEGV."""
     (tiny_run / "config.yaml").write_text("a: " + "[" * 100_000)
-    code = f"import msdn_lit; msdn_lit.load({str(tiny_run)!r})"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    code = "import pathlib, sys, msdn_lit.runs.config as config\n"
+    code += "config.read_config(pathlib.Path(sys.argv[1]))"
+    words = [sys.executable, "-c", code, str(tiny_run)]
+    child = subprocess.run(words, capture_output=True, text=True)
     assert child.returncode == 1
     assert "is nested deeper than 100 levels" in child.stderr
 
@@ -192,12 +194,9 @@ class TestList:
             group = path.relative_to(config_dir()).parts[0]
             if group in ("hydra", "trial_launcher"):
                 continue  # of the sweep, and not in a run's config
-            content = yaml.safe_load(path.read_text())
-            root = {group: content}
-            if "_global_" in path.read_text().partition("\n\n")[0] or group == "experiment":
-                root = content
-            if group == "logger":
-                root = {"logger": content.get("logger", content), **content}
+            text = path.read_text()
+            content = yaml.safe_load(text)
+            root = content if "@package _global_" in text else {group: content}
             yield from self.found(root, "", path.name)
 
     def found(self, node, part, file):

@@ -194,10 +194,13 @@ class TestDamage:
             ({"step": 12}, "is of another evaluation: expected step 300, found 12"),
             (
                 {"logits_ONC": np.full((2, 120, 10), np.nan, dtype=np.float32)},
-                "holds NaN or infinity",
+                "cannot be used as scores (NaN or infinity among the logits)",
             ),
-            ({"labels_N": np.zeros(3, dtype=np.int64)}, "does not fit together"),
-            ({"unseen": np.array([99])}, "does not fit together"),
+            (
+                {"labels_N": np.zeros(3, dtype=np.int64)},
+                "cannot be used as scores (3 labels of 120",
+            ),
+            ({"unseen": np.array([99])}, "cannot be used as scores (a class is not from 0 to 9)"),
         ],
     )
     def test_score_caches_of_something_else(self, logs, call, change, says):

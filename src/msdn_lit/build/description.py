@@ -67,8 +67,8 @@ def typed_keys() -> set[str]:
 def _config_yaml(cfg: DictConfig, resolved: Mapping[str, Any]) -> str:
     """Returns a config as text that can be read without running a resolver.
 
-    References to other settings stay, so that a reader can replace a folder. All else that OmegaConf
-    resolves, e.g. the time or a variable of the environment, is written with its value.
+    References to other settings stay, so that a reader can replace a folder. What other resolvers
+    return, e.g. the time or a variable of the environment, is written in their place.
     """
     return OmegaConf.to_yaml(
         OmegaConf.create(_with_references(OmegaConf.to_container(cfg), resolved))
