@@ -1,8 +1,10 @@
 """Files that every package may need: where the configs are, and how files are read and written."""
 
+import csv
+import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -12,6 +14,20 @@ import yaml
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_YAML_DEPTH = 100
+# Also the full-width signs, which some spreadsheets read as the others.
+_BEGINNINGS_OF_FORMULAS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)
 _YAML_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -92,6 +108,31 @@ def check_yaml(text: str, *, aliases: bool = True) -> None:
             raise ValueError(f"it repeats a part by its name, *{event.anchor}")
         if depth > MAX_YAML_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_YAML_DEPTH} levels")
+
+
+def comma_separated(rows: Iterable[Sequence[object]]) -> str:
+    """Returns rows as CSV whose texts no spreadsheet takes for formulas.
+
+    A text that begins like a formula (= + - @, a tab or a line break) gets an apostrophe in front,
+    which spreadsheets do not show. Numbers stay as they are, also those that are given as texts.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(_without_formulas, rows))
+    return text.getvalue()
+
+
+def _without_formulas(row: Sequence[object]) -> list[object]:
+    return [f"'{cell}" if _is_like_a_formula(cell) else cell for cell in row]
+
+
+def _is_like_a_formula(cell: object) -> bool:
+    if not isinstance(cell, str) or not cell.startswith(_BEGINNINGS_OF_FORMULAS):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return "_" in cell  # a number for Python only
 
 
 def _umask() -> int:

@@ -5,7 +5,7 @@ Letters: O outputs of the net (its sub-nets), N images of the evaluated splits, 
 
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,19 @@ from msdn_lit.metrics.zsl import ZSLScores
 from msdn_lit.runs.layout import CLASS_NAMES
 
 _OLD_NAMES = {"logits_ONC": "logits_SNC"}  # of version 0.1
-# Kinds of NumPy's types, and the number of axes, by field.
-_FORMS = {
-    "logits_ONC": ("f", 3),
-    **dict.fromkeys(("labels_N", "rows_N", "seen", "unseen"), ("iu", 1)),
-    "subnets": ("U", 1),
-    "fusion": ("iuf", 1),
-    "calibration": ("iuf", 0),
-    "stage": ("U", 0),
-    "step": ("iu", 0),
+_INDICES = ("iu", 1, np.int64)
+# Kinds of types that are accepted, number of axes, and type in memory, by field.
+_FORMS: Mapping[str, tuple[str, int, Any]] = {
+    "logits_ONC": ("f", 3, np.float32),
+    "labels_N": _INDICES,
+    "rows_N": _INDICES,
+    "seen": _INDICES,
+    "unseen": _INDICES,
+    "subnets": ("U", 1, None),
+    "fusion": ("iuf", 1, np.float64),
+    "calibration": ("iuf", 0, np.float64),
+    "stage": ("U", 0, None),
+    "step": ("iu", 0, np.int64),
 }
 
 
@@ -80,7 +84,7 @@ class ScoreCache:
         """
         action = "msdn evaluate RUN writes a new one into RUN/evaluations."
         try:
-            cache = cls(**_read(path, cls.__dataclass_fields__))
+            cache = cls(**_read(path))
         except READ_ERRORS as error:
             problem = f"{path} cannot be read as scores ({one_line(error)})"
             raise CheckpointError(problem, action=action) from error
@@ -142,48 +146,42 @@ class ScoreCache:
         return seen_unseen_curve(self.fused((weights / weights.sum()).tolist()), *ids)
 
 
-def _read(path: Path, fields: Iterable[str]) -> dict[str, Any]:
-    """Reads the fields of a cache with the types of `ScoreCache`.
+def _read(path: Path) -> dict[str, Any]:
+    """Reads the fields of a cache.
 
     Raises:
         One of READ_ERRORS: The file is damaged, or an array has another type or number of axes.
     """
     if not path.is_file():
         raise OSError("there is no such file")
+    values: dict[str, Any] = {}
     with zipfile.ZipFile(path) as archive:
-        found = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        arrays = {
-            name: _member(archive, found.get(name) or found[_OLD_NAMES.get(name, name)])
-            for name in fields
-        }
-    for name, array in arrays.items():
-        kind, ndim = _FORMS[name]
-        if array.dtype.kind not in kind or array.ndim != ndim:
-            raise ValueError(f"{name} is an array of {array.dtype} with {array.ndim} axes")
-    values: dict[str, Any] = {
-        name: array.astype(np.float32 if name.startswith("logits") else np.int64)
-        for name, array in arrays.items()
-        if name.rpartition("_")[2].isupper() or name in ("seen", "unseen")
-    }
-    values |= {name: tuple(arrays[name].tolist()) for name in ("subnets", "fusion")}
-    return values | {name: arrays[name].item() for name in ("calibration", "stage", "step")}
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        for name, (kinds, ndim, dtype) in _FORMS.items():
+            array = _member(archive, name if name in present else _OLD_NAMES.get(name, name))
+            if array.dtype.kind not in kinds or array.ndim != ndim:
+                raise ValueError(f"{name} is an array of {array.dtype} with {array.ndim} axes")
+            with np.errstate(over="ignore"):  # becomes infinite, which is refused
+                values[name] = array.astype(dtype) if dtype else array
+    values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
+    return values | {name: values[name].item() for name in ("calibration", "stage", "step")}
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, field: str) -> NDArray[Any]:
     """Reads an array of np.savez. No more memory is used than the file has bytes.
 
     NumPy's reader would allocate whatever size the header states.
     """
-    info = archive.getinfo(name)
+    info = archive.getinfo(f"{field}.npy")
     if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed, which np.savez never does")
+        raise ValueError(f"{field} is compressed, which np.savez never does")
     with archive.open(info) as file:
         if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is of another version")
+            raise ValueError(f"{field} is of another version")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
         content = file.read()
     if dtype.hasobject or len(content) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} does not have the size that it states")
+        raise ValueError(f"{field} does not have the size that it states")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 

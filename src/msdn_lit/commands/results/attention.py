@@ -14,7 +14,7 @@ from msdn_lit.commands._arguments import (
     add_trust,
     run_command,
 )
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, print_error
 
 if TYPE_CHECKING:
     from msdn_lit.data import ZSLDataModule
@@ -60,7 +60,9 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.runs.attention_file import write_attention
     from msdn_lit.runs.reader import find_runs
 
-    runs = find_runs(options.paths).runs
+    runs, _, faults = find_runs(options.paths)
+    for fault in faults:
+        print_error("msdn attention", f"Left out: {fault}")
     if not runs:
         action = "Name folders that msdn train wrote."
         raise ConfigError("There is no finished run", action=action)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +120,7 @@ def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
-    from msdn_lit.files import write_atomically
+    from msdn_lit.files import comma_separated, write_atomically
     from msdn_lit.inference.page.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,17 +128,14 @@ def _write(
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_atomically(folder / "predictions.json", text + "\n")
-    write_atomically(folder / "predictions.csv", _comma_separated(predictions))
+    write_atomically(folder / "predictions.csv", comma_separated(_rows(predictions)))
 
 
-def _comma_separated(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "domain", "score"])
+def _rows(predictions: Sequence[Prediction]) -> Iterator[list[object]]:
+    yield ["image", "rank", "class", "domain", "score"]
     for found in predictions:
         for rank, scored in enumerate(found.classes, 1):
-            table.writerow([found.image, rank, scored.name, scored.domain, scored.score])
-    return text.getvalue()
+            yield [found.image, rank, scored.name, scored.domain, scored.score]
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
