@@ -1,9 +1,9 @@
 """result.json: reading it, and a result as title, rows and page. Scores are in percent there."""
 
 import json
-import math
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -46,7 +46,10 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value read from a file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_kind = isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        is_kind and abs(value) <= sys.float_info.max
+    )  # whole numbers may be too large for a float
 
 
 def _fault(result: object) -> str:
