@@ -123,6 +123,7 @@ def tiny_run(mini_config, tmp_path):
         weights = {
             f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()
         }
+    OmegaConf.resolve(cfg.paths)  # as the commands do
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")

@@ -12,10 +12,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import task as build
+from msdn_lit.build.load import load_run
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
+from msdn_lit.runs.checkpoint import find_start
 from tests import miniature
 from tests.helpers import PulledPlug, PullPlug, add_callback, checkpoint_of, result_of
 
@@ -258,6 +260,40 @@ def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
                 f"paths.run_dir={tmp_path / 'other'}",
             )
         )
+
+
+@pytest.mark.fault("run folders")
+def test_a_checkpoint_without_its_training_is_refused(mini_config, tmp_path, faults):
+    train.run(mini_config())
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    intact = torch.load(path, weights_only=True)
+    (optimizer,) = intact["optimizer_states"]
+    cases = [
+        ("optimizer", {"optimizer_states": []}),
+        ("optimizer", {"optimizer_states": None}),
+        ("optimizer", {"optimizer_states": [optimizer | {"state": {}}]}),
+        ("optimizer", {"optimizer_states": [{}]}),
+        ("loops", {"loops": {}}),
+        ("random numbers", {"callbacks": {}}),
+        ("schedule", {"lr_schedulers": None}),
+    ]
+    faults(len(cases))
+    module = load_run(tmp_path / "run").task
+    start = {"folder": tmp_path / "run", "module": module, "allow_test_selection": True}
+    assert find_start("last", **start) == path
+    for what, changed in cases:
+        torch.save(intact | changed, path)
+        with pytest.raises(CheckpointError, match=f"has no state of the {what}: training cannot"):
+            find_start("last", **start)
+    torch.save({name: intact[name] for name in ("state_dict", "global_step")}, path)
+    with pytest.raises(CheckpointError, match="optimizer and no .* Train from the start"):
+        train.run(mini_config("ckpt_path=last"))
+
+
+def test_sgd_without_momentum_continues(mini_config):
+    settings = ("optimizer=sgd", "optimizer.momentum=0")
+    train.run(mini_config(*settings, "trainer.max_steps=5"))
+    train.run(mini_config(*settings, "trainer.max_steps=10", "ckpt_path=last"))
 
 
 def test_tensorboard_writes_events(mini_config):

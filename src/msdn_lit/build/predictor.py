@@ -1,6 +1,8 @@
 """From the config of a run, or a bundle, to a predictor of images."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.errors import HydraException
@@ -8,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from msdn_lit.build.allowed import foreign_part
 from msdn_lit.build.features import backbone, transform
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.task import fusion, unread_datamodule
@@ -62,9 +65,11 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     """Returns the predictor of a bundle.
 
     Raises:
-        CheckpointError: The parts of the bundle do not fit together.
+        CheckpointError: The bundle names code that is not one of our models, or its parts do not
+            fit together.
     """
     content, classes = bundle.content, bundle.classes
+    check_bundle(content["model"], content["backbone"], folder)
     images = read_transform(content, folder)
     K = classes.attributes_CK.shape[1]
     try:
@@ -86,6 +91,19 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         fusion=content["fusion"],
         calibration=content["calibration"],
     )
+
+
+def check_bundle(model: Mapping[str, Any], backbone: Mapping[str, Any], folder: Path) -> None:
+    """Checks that the settings of a bundle name our models only.
+
+    Raises:
+        CheckpointError: They name something else.
+    """
+    foreign = foreign_part(model, backbone)
+    if foreign:
+        problem = f"{folder} names code that is not one of our models: {foreign.key} is"
+        action = "A bundle cannot hold code of your own; use the run folder with --trust."
+        raise CheckpointError(f"{problem} {foreign.reason}", action=action)
 
 
 def _build_net(

@@ -48,6 +48,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help=names)
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds --trust."""
+    text = "build whatever the run's config names: your own code (default: only msdn-lit's)"
+    parser.add_argument("--trust", action="store_true", help=text)
+
+
 def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
     """Adds --data-dir, and --feature-dir where features are read, for data that were moved."""
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder, if it was moved")
@@ -70,5 +76,6 @@ def import_from_working_directory() -> None:
 def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
     """Runs a command with the words of the command line; a user error ends it with exit code 2."""
     import_from_working_directory()
+    words = ["--trust" if word == "trust=true" else word for word in sys.argv[1:]]
     with exit_on_user_error(program):
-        run(sys.argv[1:])
+        run(words)

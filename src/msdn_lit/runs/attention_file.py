@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.errors import READ_ERRORS
-from msdn_lit.files import write_atomically
+from msdn_lit.files import read_text, write_atomically
+from msdn_lit.runs.summary import is_number
 
 FILE = "attention.json"
 CHANCE = "chance"  # the scores of uniform attention
@@ -26,11 +27,20 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
 def read_attention(folder: Path) -> dict[str, Any] | None:
     """Reads attention.json of a run folder; None if it is missing or damaged."""
     try:
-        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        for scores in content["scores"].values():
-            assert all(isinstance(scores[measure], float) for measure in MEASURES)
+        text = read_text(folder / FILE)
+        content: dict[str, Any] = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can hold texts that UTF-8 cannot
         content.setdefault("parts", {})  # older files have none
-        is_complete = {"against", "splits", "pairs"} <= content.keys()
-        return content if is_complete and CHANCE in content["scores"] else None
+        parts = list(content["parts"].values())
+        is_named = isinstance(content["against"], str) and "splits" in content
+        return content if is_named and all(map(_has_scores, [content, *parts])) else None
     except READ_ERRORS:
         return None
+
+
+def _has_scores(content: Mapping[str, Any]) -> bool:
+    """Whether a file or one of its parts has the number of pairs, and all scores with chance."""
+    scores = content["scores"]
+    is_complete = CHANCE in scores and isinstance(content["pairs"], int)
+    values = [of_net[measure] for of_net in scores.values() for measure in MEASURES]
+    return is_complete and all(map(is_number, values))

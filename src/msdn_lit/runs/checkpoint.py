@@ -51,7 +51,8 @@ def find_start(
         allow_test_selection: Whether test scores may choose a checkpoint.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it does not fit.
+        CheckpointError: There is no such checkpoint, it does not fit, or it lacks what an exact
+            continuation needs, like a file of the released code.
         LeakError: The checkpoint was chosen by a score that must not choose.
     """
     if not name:
@@ -59,7 +60,11 @@ def find_start(
     path = find_checkpoint(name, folder)
     if path.stem.startswith("peak_") and not allow_test_selection:
         raise LeakError(f"{path} was chosen by its score", action="Continue from last.ckpt.")
-    load_checkpoint(path, module)
+    missing = _missing_for_training(load_checkpoint(path, module), module)
+    if missing:
+        problem = f"{path} has no {' and no '.join(missing)}: training cannot continue exactly"
+        action = "Train from the start, without ckpt_path; msdn evaluate takes it as --checkpoint."
+        raise CheckpointError(problem, action=action)
     return path
 
 
@@ -93,6 +98,30 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
         problem = f"{path} holds NaN or infinity"
         raise CheckpointError(problem, action="Its training has diverged; train again.")
     return content
+
+
+def _missing_for_training(content: dict[str, Any], module: nn.Module) -> list[str]:
+    """Returns what a checkpoint lacks of the state of a training, in words."""
+    is_trained = any(weight.requires_grad for weight in module.parameters())
+    optimizers, callbacks = content.get("optimizer_states"), content.get("callbacks")
+    is_optimized = isinstance(optimizers, list) and all(map(_has_state, optimizers))
+    is_present = {
+        "state of the optimizer": not is_trained or (bool(optimizers) and is_optimized),
+        "state of the loops": isinstance(content.get("loops"), dict)
+        and "fit_loop" in content["loops"],
+        "state of the random numbers": isinstance(callbacks, dict) and "RandomState" in callbacks,
+        "state of the schedule": isinstance(content.get("lr_schedulers"), list),
+    }
+    return [name for name, is_there in is_present.items() if not is_there]
+
+
+def _has_state(optimizer: object) -> bool:
+    """Whether an optimizer has a state; SGD without momentum needs none."""
+    if not isinstance(optimizer, dict) or not optimizer.get("param_groups"):
+        return False
+    groups = optimizer["param_groups"]
+    is_plain_sgd = all("dampening" in group and not group["momentum"] for group in groups)
+    return bool(optimizer.get("state")) or is_plain_sgd
 
 
 def _read_own(path: Path) -> dict[str, Any]:

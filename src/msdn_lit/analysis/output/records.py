@@ -27,6 +27,7 @@ from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
 from msdn_lit.runs.layout import RECORD_METRICS as RECORD
 from msdn_lit.runs.reader import Run
+from msdn_lit.runs.summary import markdown_text
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
@@ -126,13 +127,13 @@ def _evaluations(run: Run) -> dict[str, dict[str, float]]:
 
 def _instructions(groups: Sequence[Group]) -> str:
     """Commands and versions to repeat the runs."""
-    lines = [f"- {group.name}: `{_command(group)}`" for group in groups]
+    lines = [f"- {markdown_text(group.name)}: `{_command(group)}`" for group in groups]
     versions = {
         ", ".join(f"{name} {version}" for name, version in run.result["versions"].items())
         for group in groups
         for run in group.runs
     }
-    lines += [f"- Versions: {text}" for text in sorted(versions)]
+    lines += [f"- Versions: {markdown_text(text)}" for text in sorted(versions)]
     config_of = f"{groups[0].name}, seed {groups[0].runs[0].seed}"
     lines += [
         f"- Files: `{RECORD}` (every seed's scores, as fractions), `{CONFIG}` ({config_of}). "

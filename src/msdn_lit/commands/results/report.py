@@ -54,6 +54,10 @@ def run(words: Sequence[str]) -> None:
     write_record(options.record, groups, tables, _figures(groups, options))
     index = f"msdn report --index {options.record.parent} adds it to the index."
     print(f"{options.record} is written; {index}")
+    if left_out:
+        from msdn_lit.analysis.output import formats
+
+        print("\n".join(["", *formats.markdown_lines(left_out[0])]))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

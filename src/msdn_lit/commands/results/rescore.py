@@ -1,6 +1,7 @@
 """msdn rescore: scores at any fusion and calibration, from score caches alone."""
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.analysis.predictions import Predictions, cache_table
     from msdn_lit.runs.score_cache import ScoreCache
 
+    if not math.isfinite(options.calibration or 0):
+        found = options.calibration
+        raise ConfigError("--calibration is wrong", expected="a finite number", found=found)
     judged = {}
     for name, path in _caches(options.paths):
         cache = ScoreCache.load(path)
@@ -73,7 +77,7 @@ def _caches(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _check_fusion(fusion: Sequence[float] | None, subnets: Sequence[str]) -> None:
-    if fusion is not None and (len(fusion) != len(subnets) or sum(fusion) <= 0):
+    if fusion is not None and (len(fusion) != len(subnets) or not 0 < sum(fusion) < math.inf):
         expected = f"{len(subnets)} numbers with a positive sum, for {', '.join(subnets)}"
         raise ConfigError("--fusion is wrong", expected=expected, found=fusion)
 

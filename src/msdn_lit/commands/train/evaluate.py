@@ -12,6 +12,7 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
@@ -63,6 +64,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         data_dir=options.data_dir,
         feature_dir=options.feature_dir,
         overrides=OmegaConf.create({"prediction": _prediction(options)}),
+        trust=options.trust,
     )
     record = RunRecord(
         folder,
@@ -88,6 +90,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
     option("--output", type=Path, metavar="DIR", help="default: RUN/evaluations/TIME")
     add_folders(parser, features=True)
+    add_trust(parser)
     return parser.parse_args(words)
 
 
@@ -114,13 +117,14 @@ def _prediction(options: argparse.Namespace) -> dict[str, Any]:
 
 def _choices(folder: Path) -> dict[str, Any]:
     """Returns the config choices of the run, which name its model in the title of the result."""
+    from msdn_lit.errors import READ_ERRORS
     from msdn_lit.runs.layout import RESULT
     from msdn_lit.runs.version_0_1 import translate_choices
 
     try:
         content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         return translate_choices(content["choices"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except READ_ERRORS:
         return {}  # an unfinished run has no result
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msdn_lit.commands._arguments import Parser, run_command
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, print_error
 from msdn_lit.files import write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -44,7 +44,10 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.runs.reader import find_runs
 
-    found = find_runs(options.runs).runs
+    scan = find_runs(options.runs)
+    found = scan.runs
+    for fault in scan.faults:
+        print_error("msdn select", f"Left out: {fault}")
     groups, _ = group_runs(
         [run for run in found if run.result["stage"] == "val" and _caches(run.folder)]
     )

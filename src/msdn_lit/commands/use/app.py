@@ -14,6 +14,7 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
@@ -42,6 +43,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
     add_checkpoint(parser)
     add_folders(parser)
+    add_trust(parser)
     option("--samples", type=Path, metavar="DIR", help="images to choose from")
     option("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     option("--port", type=int, default=8000, help="port, 0 for any free one (default: 8000)")
@@ -102,7 +104,9 @@ def _listening(host: str, port: int) -> socket.socket:
 def _load(options: argparse.Namespace) -> Predictor:
     from msdn_lit.build.load import load
 
-    return load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    return load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
 
 
 if __name__ == "__main__":

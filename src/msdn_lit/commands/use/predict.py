@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
@@ -47,7 +46,9 @@ def run(words: Sequence[str]) -> None:
     images = find_images(options.images)
     from msdn_lit.build.load import load
 
-    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    predictor = load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
     candidates = _candidates(predictor, options)
     for first, second in candidates.indistinguishable():
         problem = (
@@ -89,6 +90,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--top-k", type=int, default=5, metavar="N", help="classes per image (default: 5)")
     option("--output", type=Path, metavar="DIR", help="default: RUN/predictions/TIME")
     add_folders(parser)
+    add_trust(parser)
     options = parser.parse_args(words)
     if options.top_k < 1:
         found = options.top_k
@@ -118,7 +120,7 @@ def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
-    from msdn_lit.files import write_atomically
+    from msdn_lit.files import comma_separated, write_atomically
     from msdn_lit.inference.page.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,17 +128,14 @@ def _write(
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_atomically(folder / "predictions.json", text + "\n")
-    write_atomically(folder / "predictions.csv", _comma_separated(predictions))
+    write_atomically(folder / "predictions.csv", comma_separated(_rows(predictions)))
 
 
-def _comma_separated(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "domain", "score"])
+def _rows(predictions: Sequence[Prediction]) -> Iterator[list[object]]:
+    yield ["image", "rank", "class", "domain", "score"]
     for found in predictions:
         for rank, scored in enumerate(found.classes, 1):
-            table.writerow([found.image, rank, scored.name, scored.domain, scored.score])
-    return text.getvalue()
+            yield [found.image, rank, scored.name, scored.domain, scored.score]
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
