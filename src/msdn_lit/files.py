@@ -1,4 +1,4 @@
-"""Files that every package may need: where the configs are, and how a file is written."""
+"""Files that every package may need: where the configs are, how a file is written, and locks."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+from msdn_lit.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
+# Variables in which launchers number the processes of one training, as Lightning reads them.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+_locked: set[Path] = set()  # by this process
 
 
 def config_dir() -> Path:
@@ -49,6 +54,46 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
+    """Locks a file until the block ends or the process dies. The file stays.
+
+    It may be entered again inside itself. Of the processes of one training only the first locks;
+    the others work on its behalf.
+
+    Args:
+        path: File of the lock; it is made if it is missing.
+        busy: Error to raise if another process has the lock; None waits for it.
+
+    Raises:
+        UserError: Another process has the lock.
+    """
+    import fcntl  # POSIX only
+
+    path = path.absolute()
+    if path in _locked or not _is_first_process():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            assert busy is not None
+            raise busy from None
+        _locked.add(path)
+        try:
+            yield
+        finally:
+            _locked.discard(path)
+
+
+def _is_first_process() -> bool:
+    """Whether this process is the only one or the first one of a training."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
 def _umask() -> int:

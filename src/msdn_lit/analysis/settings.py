@@ -18,6 +18,7 @@ _NO_SETTING = (
     "task_name",
     "sweep_name",
     "resume",
+    "overwrite",
     "objective",
     "callbacks",
     "logger",

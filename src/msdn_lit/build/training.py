@@ -43,6 +43,7 @@ def training(cfg: DictConfig) -> Training:
     """
     started, code = time.monotonic(), code_version()  # the code may change while the data are read
     cfg = copy.deepcopy(cfg)
+    replaces, cfg.overwrite = cfg.overwrite, False  # config.yaml does not repeat it
     _check_seed(cfg.seed)
     _check_recipe(cfg)
     objective = _objective(cfg)
@@ -64,7 +65,7 @@ def training(cfg: DictConfig) -> Training:
         module,
         allow_test_selection=cfg.protocol.allow_test_selection,
     )
-    return Training(module, data, made, runs, folder, start, objective)
+    return Training(module, data, made, runs, folder, start, objective, replaces)
 
 
 def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:

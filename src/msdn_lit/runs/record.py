@@ -80,10 +80,12 @@ class RunRecord:
     def write_config(self) -> None:
         """Writes config.yaml, from which the run can be evaluated and repeated.
 
-        Paths are absolute. References to them are kept, so that a reader can replace them.
+        Paths are absolute. References to them are kept, so that a reader can replace them. The
+        first line is the command, as a comment.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / CONFIG, self.description.config_yaml)
+        command = " ".join(self.description.command.splitlines())
+        write_atomically(self.folder / CONFIG, f"# {command}\n{self.description.config_yaml}")
 
     def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
         """Returns what is known before the first step: resolved config, choices, code and data.

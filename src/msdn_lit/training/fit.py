@@ -13,11 +13,12 @@ from lightning import Trainer
 from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.files import write_atomically
-from msdn_lit.runs.layout import RESULT, checkpoint_path
+from msdn_lit.runs.layout import METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
 from msdn_lit.runs.record import Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.training.loggers import closing_loggers, open_loggers
 from msdn_lit.training.process import peak_memory_gb
+from msdn_lit.training.run_folder import clear, is_inside
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Training:
         folder: Run folder; the folders of several seeds are inside it.
         checkpoint: Checkpoint from which the training continues; None starts from the first step.
         objective: Name of the score that a sweep maximises; "" for none.
+        replaces: Whether it replaces the run that the folder holds.
     """
 
     module: ZSLTask
@@ -50,6 +52,7 @@ class Training:
     folder: Path
     checkpoint: Path | None = None
     objective: str = ""
+    replaces: bool = False
 
 
 class Outcome(NamedTuple):
@@ -72,6 +75,7 @@ def fit(training: Training) -> Outcome:
     """
     trainer = training.trainer
     if trainer.is_global_zero:
+        clear(training.folder, _outdated(training))
         for run in training.runs:
             run.record.write_config()
     with closing_loggers(trainer):
@@ -92,6 +96,13 @@ def _fit(training: Training) -> None:
     if any(trainer.global_step not in run.history.scores_at for run in training.runs):
         trainer.validate(module, data, verbose=False, weights_only=True)
     trainer.save_checkpoint(checkpoint_path(training.folder), weights_only=False)  # to resume
+
+
+def _outdated(training: Training) -> Sequence[str]:
+    """Returns the files of an earlier run that would stand beside those of this training."""
+    if is_inside(training.checkpoint, training.folder):
+        return STATEMENTS
+    return RUN_FILES if training.replaces else METRICS
 
 
 def _write_results(training: Training, objectives: Sequence[float]) -> list[dict[str, Any]]:

@@ -1,8 +1,11 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from msdn_lit.commands._hydra import command, single_run_command_line
+from msdn_lit.training.run_folder import claimed
 
 EXAMPLES = (
     "msdn train experiment=cub_gzsl seed=3 paths.data_dir=DATA",
@@ -19,12 +22,14 @@ def run(cfg: DictConfig) -> float | None:
     from rich.console import Console
 
     from msdn_lit.analysis.output.tables import result_table
-    from msdn_lit.build.training import training
-    from msdn_lit.training.fit import fit
 
-    made = training(cfg)
-    with single_run_command_line(cfg):
-        outcome = fit(made)
+    with claimed(Path(cfg.paths.run_dir), checkpoint=cfg.ckpt_path, overwrite=cfg.overwrite):
+        from msdn_lit.build.training import training
+        from msdn_lit.training.fit import fit
+
+        made = training(cfg)
+        with single_run_command_line(cfg):
+            outcome = fit(made)
     if outcome.results:
         tables = [result_table(result) for result in outcome.results]
         Console().print(*tables, f"[bold]{made.folder}[/bold]")
