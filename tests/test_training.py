@@ -235,7 +235,7 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         ),
         ("trainer.precision=foo", "lightning.Trainer: invalid config"),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
-        ("trainer.max_steps=-1", "length of training is not set"),
+        ("trainer.max_steps=-1", "trainer.max_steps is wrong: expected a whole number above 0"),
         (
             "ckpt_path=last",
             "last.ckpt is missing. Name the folder of a run (msdn train: paths.run_dir=",

@@ -11,7 +11,7 @@ Settings = dict[str, Any]
 
 # Settings that change no score, or that belong to a machine or to one run. trainer.devices and
 # trainer.strategy do change scores: with several processes self-calibration differs.
-_NO_SETTING = (
+NO_SETTING = (
     "seed",
     "paths",
     "ckpt_path",
@@ -143,7 +143,7 @@ def _settings(run: Run) -> Settings:
     settings = {
         name: _strip_folder(value)
         for name, value in flatten(run.config)
-        if not _is_below(name, _NO_SETTING)
+        if not is_below(name, NO_SETTING)
     }
     if settings.get("sampler.seed") in (run.seed, "${seed}"):
         del settings["sampler.seed"]
@@ -180,5 +180,6 @@ def _strip_folder(value: object) -> object:
     return PurePath(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def _is_below(name: str, roots: Sequence[str]) -> bool:
+def is_below(name: str, roots: Sequence[str]) -> bool:
+    """Whether a dotted key is one of some keys, or is inside one of them."""
     return any(name == root or name.startswith(f"{root}.") for root in roots)

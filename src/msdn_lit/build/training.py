@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from msdn_lit.build.description import describe, typed_keys
 from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
 from msdn_lit.build.task import compiler, datamodule, task
 from msdn_lit.build.trainer import callback, callback_names, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
@@ -20,7 +21,7 @@ from msdn_lit.callbacks.seed_runs import SeedRecorder, SeedRuns
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.samplers import StackedBatches
 from msdn_lit.errors import ConfigError, LeakError
-from msdn_lit.runs.checkpoint import find_start
+from msdn_lit.runs.checkpoint import find_start, load_checkpoint
 from msdn_lit.runs.environment import code_version
 from msdn_lit.runs.layout import CHECKPOINTS, seed_folder
 from msdn_lit.runs.record import RunRecord
@@ -58,6 +59,7 @@ def training(cfg: DictConfig) -> Training:
         module, made, runs = _one_model(cfg, tasks[0], records[0])
     else:
         module, made, runs = _several_models(cfg, configs, tasks, records, data)
+    module.configure_optimizers()  # refuses wrong settings before anything is written
     folder = Path(cfg.paths.run_dir)
     start = find_start(
         cfg.ckpt_path,
@@ -65,12 +67,14 @@ def training(cfg: DictConfig) -> Training:
         module,
         allow_test_selection=cfg.protocol.allow_test_selection,
     )
+    if start:
+        check_resume(start, load_checkpoint(start, module), cfg)
     return Training(module, data, made, runs, folder, start, objective, replaces)
 
 
 def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:
     callbacks = [callback(cfg, name) for name in callback_names(cfg)]
-    made = trainer(cfg, callbacks, loggers(cfg))
+    made = trainer(cfg, [*callbacks, TrainedWith(lasting_settings(cfg))], loggers(cfg))
     return task, made, [SeedRun(task, record, EvaluationHistory.of(made))]
 
 
@@ -88,7 +92,8 @@ def _several_models(
         _recorder(config, task, record)
         for config, task, record in zip(configs, tasks, records, strict=True)
     ]
-    made = trainer(cfg, [*callbacks, SeedRuns(recorders)], [])
+    stored = TrainedWith(lasting_settings(cfg))
+    made = trainer(cfg, [*callbacks, SeedRuns(recorders), stored], [])
     if made.world_size > 1:
         problem = "Seeds in parallel share one device"
         raise ConfigError(problem, expected="trainer.devices=1", found=made.world_size)
