@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from msdn_lit.runs.reader import Run
+from msdn_lit.runs.summary import partial
 
 Settings = dict[str, Any]
 
@@ -59,7 +60,8 @@ class RunSettings(NamedTuple):
     @property
     def key(self) -> str:
         """Identity of the settings: equal for runs that differ only in their seed."""
-        parts = [*self.context, self.run.result["protocol"], self.run.result["stage"]]
+        result = self.run.result
+        parts = [*self.context, result["protocol"], result["stage"], partial(result)]
         given = {name: value for name, value in self.settings.items() if value is not None}
         return json.dumps([parts, given], sort_keys=True, default=str)
 

@@ -99,6 +99,7 @@ def load_run(
     made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
+    made.loaded_step = content["global_step"]
     return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
 
 

@@ -54,19 +54,20 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
     )
 
 
-def evaluator(cfg: DictConfig, accelerator: str, folder: Path) -> Trainer:
+def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Trainer:
     """Returns a trainer that evaluates with the precision of the run and writes the score cache.
 
     Args:
         cfg: Config of the run.
         accelerator: Accelerator of Lightning.
         folder: Folder of the evaluation.
+        name: Name of the evaluation.
     """
     arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     arguments |= {"accelerator": accelerator, "devices": 1}
     arguments |= {"logger": False, "enable_checkpointing": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
-    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER))
+    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER), name=name)
     return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
 
 
@@ -109,6 +110,9 @@ def _check_length(config: DictConfig) -> None:
     if not isinstance(steps, int) or steps < 1:
         expected = "a whole number above 0"
         raise ConfigError("trainer.max_steps is wrong", expected=expected, found=steps)
+    if config.get("limit_val_batches", 1.0) == 0:
+        problem = "trainer.limit_val_batches=0: nothing would be evaluated"
+        raise ConfigError(problem, action="Use 1.0 for all batches.")
     if config.get("accumulate_grad_batches", 1) != 1:
         action = "Set sampler.batch_size, not trainer.accumulate_grad_batches."
         raise ConfigError("A step is one batch here", action=action)

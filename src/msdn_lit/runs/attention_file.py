@@ -2,7 +2,8 @@
 
 It holds what the attention was compared with ("parts", "keypoints" or "boxes"), the evaluated
 splits, the number of pairs of an image and an attribute, and the scores of each output of the net
-and of chance, over all pairs and over the pairs of each part.
+and of chance, over all pairs and over the pairs of each part. "step" is the training step of the
+model; older files lack it.
 """
 
 import json
@@ -23,14 +24,23 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
     write_atomically(folder / FILE, json.dumps(content, indent=2) + "\n")
 
 
-def read_attention(folder: Path) -> dict[str, Any] | None:
-    """Reads attention.json of a run folder; None if it is missing or damaged."""
+def read_attention(
+    folder: Path, scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any] | None:
+    """Reads attention.json of a run folder; None if it is missing, damaged or of another model.
+
+    Args:
+        folder: Run folder.
+        scores: Reported evaluations of the run, with the training steps of their models.
+    """
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         for scores in content["scores"].values():
             assert all(isinstance(scores[measure], float) for measure in MEASURES)
         content.setdefault("parts", {})  # older files have none
         is_complete = {"against", "splits", "pairs"} <= content.keys()
-        return content if is_complete and CHANCE in content["scores"] else None
+        steps = [None, *(of_model["step"] for of_model in scores.values())]
+        is_of_run = content.get("step") in steps
+        return content if is_complete and is_of_run and CHANCE in content["scores"] else None
     except READ_ERRORS:
         return None

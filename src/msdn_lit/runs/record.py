@@ -109,6 +109,8 @@ class RunRecord:
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
+        partial: str = "",
+        warning: str = "",
     ) -> dict[str, Any]:
         """Writes RESULT.md and result.json.
 
@@ -117,6 +119,9 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
+            partial: Why the scores are not those of a whole training and all images; "" if they
+                are.
+            warning: What a reader should know of the scores.
 
         Returns:
             Content of result.json.
@@ -133,6 +138,8 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
+            "partial": partial or None,
+            "warning": warning or None,
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),

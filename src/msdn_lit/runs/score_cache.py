@@ -40,6 +40,7 @@ class ScoreCache:
         calibration: Margin of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
+        partial: How many images were evaluated, if not all; "" for all. Older files lack it.
     """
 
     logits_ONC: NDArray[np.float32]
@@ -52,6 +53,7 @@ class ScoreCache:
     calibration: float
     stage: str
     step: int
+    partial: str = ""
 
     def save(self, path: Path) -> None:
         """Writes the cache; it gets its name only when it is complete."""
@@ -72,6 +74,7 @@ class ScoreCache:
                 names = {
                     name: name if name in content else _OLD_NAMES.get(name, name)
                     for name in cls.__dataclass_fields__
+                    if name != "partial" or name in content
                 }
                 values: dict[str, Any] = {name: content[key] for name, key in names.items()}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -80,9 +83,8 @@ class ScoreCache:
             problem = f"{path} cannot be read as scores ({reason})"
             raise CheckpointError(problem, action=action) from error
         values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
-        return cls(
-            **values | {name: values[name].item() for name in ("calibration", "stage", "step")}
-        )
+        plain = {"calibration", "stage", "step", "partial"} & values.keys()
+        return cls(**values | {name: values[name].item() for name in plain})
 
     def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
         """Returns the fused logits, (N, C).

@@ -8,6 +8,11 @@ import yaml
 from msdn_lit.runs.layout import SCORES
 
 
+def partial(result: Mapping[str, Any]) -> str:
+    """Returns why a result is not one of a whole training and all images; "" if it is."""
+    return str(result.get("partial") or "")
+
+
 def result_title(result: Mapping[str, Any]) -> str:
     """Returns the title of a result.json: benchmark, features, model, protocol, seed, warnings."""
     model = result["choices"].get("model")
@@ -16,6 +21,8 @@ def result_title(result: Mapping[str, Any]) -> str:
     warnings = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
     if "semi_synthetic" in result["data"].get("features", {}):
         warnings.append("SEMI-SYNTHETIC FEATURES")
+    if reason := partial(result):
+        warnings.append(f"PARTIAL ({reason})")
     return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warnings])
 
 
@@ -43,6 +50,8 @@ def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Returns the whole record as Markdown: scores, command, data, versions and config."""
     header = ["", "step", *SCORES.values()]
     lines = [f"# {result_title(result)}", "", *_markdown_table(header, result_rows(result)), ""]
+    if result.get("warning"):
+        lines.append(f"- warning: {result['warning']}")
     lines += [f"- command: `{result['command']}`", f"- code: {result['code']}"]
     lines += [f"- device: {result['device']}"]
     memory = _pairs(result["peak_memory_gb"])

@@ -50,9 +50,9 @@ class Trial(NamedTuple):
 
     @property
     def state(self) -> str:
-        """The state: finished, pruned (stopped by a search), failed, interrupted or new."""
+        """The state: finished, partial, pruned (by a search), failed, interrupted or new."""
         if self.result is not None:
-            return "finished"
+            return "partial" if self.result.get("partial") else "finished"
         if (self.folder / PRUNED).is_file():
             return "pruned"
         if (self.folder / FAILURE).is_file():
