@@ -73,7 +73,7 @@ def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
     import fcntl  # POSIX only
 
     path = path.absolute()
-    if path in _locked or not _is_first_process():
+    if path in _locked or not is_first_process():
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
             _locked.discard(path)
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Whether this process is the only one or the first one of a training."""
     ranks = [os.environ[name] for name in _RANKS if name in os.environ]
     return not ranks or ranks[0] == "0"

@@ -18,7 +18,7 @@ from msdn_lit.runs.record import Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.training.checks import cross_entropy, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, open_loggers
-from msdn_lit.training.process import peak_memory_gb
+from msdn_lit.training.process import passing_interrupts, peak_memory_gb
 from msdn_lit.training.run_folder import clear, is_inside
 
 
@@ -79,7 +79,7 @@ def fit(training: Training) -> Outcome:
         clear(training.folder, _outdated(training))
         for run in training.runs:
             run.record.write_config()
-    with closing_loggers(trainer):
+    with closing_loggers(trainer), passing_interrupts():
         open_loggers(trainer, training.runs[0].record.metadata(training.data))
         loss = _fit(training)
     objectives = [

@@ -52,7 +52,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     from msdn_lit.runs.layout import EVALUATIONS
     from msdn_lit.runs.record import RunRecord
     from msdn_lit.training.fit import used_resources
-    from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
+    from msdn_lit.training.process import (
+        limit_openmp_spinning,
+        passing_interrupts,
+        retain_freed_memory,
+    )
 
     limit_openmp_spinning()
     retain_freed_memory()
@@ -73,7 +77,8 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     )
     name = loaded.checkpoint.stem
     trainer = evaluator(loaded.cfg, options.accelerator, folder, name)
-    trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)
+    with passing_interrupts():
+        trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)
     history = EvaluationHistory.of(trainer)
     reasons = [*_partial_training(options.run), history.partial]
     return record.write_result(
