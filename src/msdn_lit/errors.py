@@ -5,6 +5,7 @@ keeps its traceback.
 """
 
 import pickle
+import signal
 import struct
 import sys
 import tokenize
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with a user error
+INTERRUPT_EXIT_CODE = 128 + signal.SIGINT  # as in shells
 
 
 class UserError(Exception):
@@ -45,9 +47,12 @@ def print_error(program: str, error: object) -> None:
 
 @contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Ends a command at a user error: one line on standard error, exit code 2."""
+    """Ends a command at a user error, or when it is interrupted: one line on standard error."""
     try:
         yield
+    except KeyboardInterrupt:
+        print_error(program, "interrupted")
+        sys.exit(INTERRUPT_EXIT_CODE)
     except UserError as error:
         print_error(program, error)
         sys.exit(USER_ERROR_EXIT_CODE)
@@ -71,6 +76,20 @@ class LeakError(UserError):
 
 class FullDiskError(UserError):
     """Nothing more can be written."""
+
+
+class Interrupted(SystemExit):
+    """Ends the program after a signal.
+
+    Args:
+        code: Exit code: 128 and the number of the signal, as in shells.
+        message: What was saved, and how to continue.
+    """
+
+    def __init__(self, code: int, message: str = "interrupted") -> None:
+        super().__init__(code)
+        self.exit_code = code
+        self.message = message
 
 
 class Pruned(Exception):

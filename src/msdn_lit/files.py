@@ -1,4 +1,4 @@
-"""Files that every package may need: where the configs are, and how files are read and written."""
+"""Files that every package may need: where configs are, how files are read, written, locked."""
 
 import csv
 import io
@@ -11,6 +11,8 @@ from tempfile import NamedTemporaryFile
 from typing import IO
 
 import yaml
+
+from msdn_lit.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_YAML_DEPTH = 100
@@ -29,6 +31,9 @@ _BEGINNINGS_OF_FORMULAS = (
     "\uff20",
 )
 _YAML_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Variables in which launchers number the processes of one training, as Lightning reads them.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+_locked: set[Path] = set()  # by this process
 
 
 def config_dir() -> Path:
@@ -133,6 +138,46 @@ def _is_like_a_formula(cell: object) -> bool:
     except ValueError:
         return True
     return "_" in cell  # a number for Python only
+
+
+@contextmanager
+def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
+    """Locks a file until the block ends or the process dies. The file stays.
+
+    It may be entered again inside itself. Of the processes of one training only the first locks;
+    the others work on its behalf.
+
+    Args:
+        path: File of the lock; it is made if it is missing.
+        busy: Error to raise if another process has the lock; None waits for it.
+
+    Raises:
+        UserError: Another process has the lock.
+    """
+    import fcntl  # POSIX only
+
+    path = path.absolute()
+    if path in _locked or not is_first_process():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            assert busy is not None
+            raise busy from None
+        _locked.add(path)
+        try:
+            yield
+        finally:
+            _locked.discard(path)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one or the first one of a training."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
 def _umask() -> int:

@@ -49,8 +49,9 @@ def describe(
 
 
 def command_line() -> str:
-    """Returns the command of this run; in a sweep, the command of this trial alone."""
-    words = [word for word in _overrides() if not word.startswith("paths.run_dir=")]
+    """Returns the command that repeats this run; in a sweep, that of this trial alone."""
+    of_folder = ("paths.run_dir=", "overwrite=", "ckpt_path=last")
+    words = [word for word in _overrides() if not word.startswith(of_folder)]
     return shlex.join(["msdn", "train", *words])
 
 

@@ -15,7 +15,7 @@ from msdn_lit.build.allowed import check_config
 from msdn_lit.build.predictor import predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
-from msdn_lit.data.identity import TrainedWith
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle
@@ -121,6 +121,7 @@ def load_run(
         made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
+    made.loaded_step = content["global_step"]
     return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
 
 
@@ -165,7 +166,7 @@ def _config_errors(folder: Path) -> Iterator[None]:
         raise CheckpointError(problem, action="Train again.") from error
 
 
-def _check_backbone(loaded: Predictor, trained_with: TrainedWith) -> None:
+def _check_backbone(loaded: Predictor, trained_with: TrainingData) -> None:
     """Checks that the net was trained on the features of this backbone.
 
     Raises:

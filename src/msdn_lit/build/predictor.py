@@ -15,7 +15,7 @@ from msdn_lit.build.features import backbone, transform
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.task import fusion, unread_datamodule
 from msdn_lit.data import ImageTransform
-from msdn_lit.data.identity import TrainedWith
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
@@ -23,7 +23,7 @@ from msdn_lit.models import RegionBackbone
 from msdn_lit.tasks.zsl import output_names
 
 
-def predictor(cfg: DictConfig, trained_with: TrainedWith | None = None) -> Predictor:
+def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
 
     Args:

@@ -9,7 +9,7 @@ from torch import nn
 from msdn_lit.build.features import feature_source
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.data import ZSLDataModule
-from msdn_lit.data.identity import TrainedWith
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
@@ -17,7 +17,7 @@ from msdn_lit.tasks import ZSLTask
 from msdn_lit.tasks.zsl import LossOfBatch, output_names
 
 
-def datamodule(cfg: DictConfig, trained_with: TrainedWith | None = None) -> ZSLDataModule:
+def datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataModule:
     """Returns the data module, set up: every file that it needs has been checked.
 
     Args:
@@ -40,7 +40,7 @@ def datamodule(cfg: DictConfig, trained_with: TrainedWith | None = None) -> ZSLD
     return module
 
 
-def unread_datamodule(cfg: DictConfig, trained_with: TrainedWith | None = None) -> ZSLDataModule:
+def unread_datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataModule:
     """Returns the data module before `setup`: no file has been read.
 
     The attributes of an own dataset are matched by name with those of the training.

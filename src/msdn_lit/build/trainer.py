@@ -26,6 +26,8 @@ _EXPECTED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
 )
 
+_OTHER_LENGTHS = ("max_epochs", "min_epochs", "min_steps", "max_time")
+
 
 def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> Trainer:
     """Returns the trainer of a run.
@@ -38,6 +40,7 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
         problem = "trainer.strategy=ddp needs the command line, which a worker does not have"
         action = "Use trial_launcher=serial, or give each trial one device."
         raise ConfigError(problem, action=action)
+    _check_length(cfg.trainer)
     every = cfg.trainer.val_check_interval
     if not every > 0:
         problem = "trainer.val_check_interval is wrong"
@@ -51,19 +54,20 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
     )
 
 
-def evaluator(cfg: DictConfig, accelerator: str, folder: Path) -> Trainer:
+def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Trainer:
     """Returns a trainer that evaluates with the precision of the run and writes the score cache.
 
     Args:
         cfg: Config of the run.
         accelerator: Accelerator of Lightning.
         folder: Folder of the evaluation.
+        name: Name of the evaluation.
     """
     arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     arguments |= {"accelerator": accelerator, "devices": 1}
     arguments |= {"logger": False, "enable_checkpointing": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
-    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER))
+    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER), name=name)
     return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
 
 
@@ -87,6 +91,31 @@ def loggers(cfg: DictConfig) -> list[Logger]:
         arguments = {"group": experiments() or None} if has_no_group else {}
         made.append(instantiate(logger, **arguments))
     return made
+
+
+def _check_length(config: DictConfig) -> None:
+    """Refuses arguments of the trainer that would end a training otherwise than its record says.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in _OTHER_LENGTHS:
+        if config.get(name) not in (None, -1):
+            problem = f"trainer.{name}={config[name]}: a training ends after a number of steps"
+            raise ConfigError(problem, action="Set trainer.max_steps or passes instead.")
+    if config.get("check_val_every_n_epoch") is not None:
+        problem = "trainer.check_val_every_n_epoch: evaluations are counted in steps"
+        raise ConfigError(problem, action="Set trainer.val_check_interval instead.")
+    steps = config.max_steps
+    if not isinstance(steps, int) or steps < 1:
+        expected = "a whole number above 0"
+        raise ConfigError("trainer.max_steps is wrong", expected=expected, found=steps)
+    if config.get("limit_val_batches", 1.0) == 0:
+        problem = "trainer.limit_val_batches=0: nothing would be evaluated"
+        raise ConfigError(problem, action="Use 1.0 for all batches.")
+    if config.get("accumulate_grad_batches", 1) != 1:
+        action = "Set sampler.batch_size, not trainer.accumulate_grad_batches."
+        raise ConfigError("A step is one batch here", action=action)
 
 
 def _is_in_a_worker() -> bool:

@@ -19,13 +19,15 @@ from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.errors import (
+    INTERRUPT_EXIT_CODE,
     USER_ERROR_EXIT_CODE,
     ConfigError,
     FullDiskError,
+    Interrupted,
     UserError,
     print_error,
 )
-from msdn_lit.files import config_dir
+from msdn_lit.files import config_dir, is_first_process
 from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -99,7 +101,8 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
-            decorate(job)()
+            with _ending_at_signals(program):
+                decorate(job)()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             cause = _cause_for_user(error)
             errors.append(cause)
@@ -132,6 +135,22 @@ def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
         sys.argv = argv
         for name in unset:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _ending_at_signals(program: str) -> Iterator[None]:
+    """Ends the program after a signal; the first of several processes tells how to continue."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as stop:
+        code, message = INTERRUPT_EXIT_CODE, "interrupted"
+        if isinstance(stop, Interrupted):
+            code, message = stop.exit_code, stop.message
+        if {"-m", "--multirun"} & {*sys.argv[1:]}:
+            message = "The sweep is interrupted. Repeat the command to continue it."
+        if is_first_process():
+            print_error(program, message)
+        sys.exit(code)
 
 
 def _own_search_path() -> list[str]:

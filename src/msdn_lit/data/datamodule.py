@@ -240,8 +240,6 @@ class ZSLDataModule(lightning.LightningDataModule):
         """Batches of the training split from the trainer's current step to its last."""
         dataset = self.dataset(self.train_split)
         assert self.trainer is not None
-        if self.trainer.max_steps < 0:
-            raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
         if self.trainer.accumulate_grad_batches != 1:
             action = "Set sampler.batch_size, not accumulate_grad_batches."
             raise ConfigError("A step is one batch here", action=action)

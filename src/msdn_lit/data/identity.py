@@ -131,7 +131,7 @@ class ImagesIdentity:
             yield "the features have another shape, or other images were skipped"
 
 
-class TrainedWith(Protocol):
+class TrainingData(Protocol):
     """Data of a training, with which the data that are there now are compared."""
 
     @property

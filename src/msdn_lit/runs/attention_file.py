@@ -2,7 +2,8 @@
 
 It holds what the attention was compared with ("parts", "keypoints" or "boxes"), the evaluated
 splits, the number of pairs of an image and an attribute, and the scores of each output of the net
-and of chance, over all pairs and over the pairs of each part.
+and of chance, over all pairs and over the pairs of each part. "step" is the training step of the
+model; older files lack it.
 """
 
 import json
@@ -24,8 +25,15 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
     write_atomically(folder / FILE, json.dumps(content, indent=2) + "\n")
 
 
-def read_attention(folder: Path) -> dict[str, Any] | None:
-    """Reads attention.json of a run folder; None if it is missing or damaged."""
+def read_attention(
+    folder: Path, scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any] | None:
+    """Reads attention.json of a run folder; None if it is missing, damaged or of another model.
+
+    Args:
+        folder: Run folder.
+        scores: Reported evaluations of the run, with the training steps of their models.
+    """
     try:
         text = read_text(folder / FILE)
         content: dict[str, Any] = json.loads(text)
@@ -33,7 +41,9 @@ def read_attention(folder: Path) -> dict[str, Any] | None:
         content.setdefault("parts", {})  # older files have none
         parts = list(content["parts"].values())
         is_named = isinstance(content["against"], str) and "splits" in content
-        return content if is_named and all(map(_has_scores, [content, *parts])) else None
+        steps = [None, *(of_model["step"] for of_model in scores.values())]
+        is_of_run = is_named and content.get("step") in steps
+        return content if is_of_run and all(map(_has_scores, [content, *parts])) else None
     except READ_ERRORS:
         return None
 

@@ -160,8 +160,9 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
         rows = _read_metrics(folder)
         history = _history(rows, f"{result['stage']}/", result["scores"].get("last"))
         losses = {int(row["step"]) + 1: found for row in rows if (found := _losses(row))}
-    if os.path.lexists(folder / ATTENTION) and read_attention(folder) is None:
-        faults.append(f"{folder / ATTENTION} is damaged. msdn attention {folder} writes it again.")
+    if os.path.lexists(folder / ATTENTION) and read_attention(folder, result["scores"]) is None:
+        problem = f"{folder / ATTENTION} is damaged or of another training"
+        faults.append(f"{problem}. msdn attention {folder} writes it again.")
     return Run(folder, result, config, curves, history, losses, names), faults
 
 

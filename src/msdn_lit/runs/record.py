@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataModule
-from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainedWith
+from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.config import without_paths
@@ -82,12 +82,14 @@ class RunRecord:
     def write_start(self, data: ZSLDataModule) -> None:
         """Writes what is needed to use or repeat the run: config.yaml and data.json.
 
-        Paths are absolute. References to them are kept, so that a reader can replace them.
+        Paths are absolute. References to them are kept, so that a reader can replace them. The
+        first line is the command, as a comment.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         identity = json.dumps(DataIdentity.of(data).to_json(), indent=1, ensure_ascii=False)
         write_atomically(self.folder / DATA, f"{identity}\n")
-        write_atomically(self.folder / CONFIG, self.description.config_yaml)
+        command = " ".join(self.description.command.splitlines())
+        write_atomically(self.folder / CONFIG, f"# {command}\n{self.description.config_yaml}")
 
     def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
         """Returns what is known before the first step: resolved config, choices, code and data.
@@ -111,6 +113,8 @@ class RunRecord:
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
+        partial: str = "",
+        warning: str = "",
     ) -> dict[str, Any]:
         """Writes RESULT.md and result.json.
 
@@ -119,6 +123,9 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
+            partial: Why the scores are not those of a whole training and all images; "" if they
+                are.
+            warning: What a reader should know of the scores.
 
         Returns:
             Content of result.json.
@@ -135,6 +142,8 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
+            "partial": partial or None,
+            "warning": warning or None,
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
@@ -180,7 +189,7 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
     }
 
 
-def read_trained_with(folder: Path) -> TrainedWith | None:
+def read_trained_with(folder: Path) -> TrainingData | None:
     """Reads the data of a run's training; None for an unfinished run of version 0.1.
 
     Raises:

@@ -37,7 +37,9 @@ _FORMS: Mapping[str, tuple[str, int, Any]] = {
     "calibration": ("iuf", 0, np.float64),
     "stage": ("U", 0, None),
     "step": ("iu", 0, np.int64),
+    "partial": ("U", 0, None),
 }
+_OPTIONAL = {"partial"}  # older files lack it
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ScoreCache:
         calibration: Margin of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
+        partial: How many images were evaluated, if not all; "" for all. Older files lack it.
     """
 
     logits_ONC: NDArray[np.float32]
@@ -67,6 +70,7 @@ class ScoreCache:
     calibration: float
     stage: str
     step: int
+    partial: str = ""
 
     def save(self, path: Path) -> None:
         """Writes the cache; it gets its name only when it is complete."""
@@ -158,13 +162,16 @@ def _read(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         present = {name.removesuffix(".npy") for name in archive.namelist()}
         for name, (kinds, ndim, dtype) in _FORMS.items():
+            if name in _OPTIONAL - present:
+                continue
             array = _member(archive, name if name in present else _OLD_NAMES.get(name, name))
             if array.dtype.kind not in kinds or array.ndim != ndim:
                 raise ValueError(f"{name} is an array of {array.dtype} with {array.ndim} axes")
             with np.errstate(over="ignore"):  # becomes infinite, which is refused
                 values[name] = array.astype(dtype) if dtype else array
     values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
-    return values | {name: values[name].item() for name in ("calibration", "stage", "step")}
+    scalars = {name for name, (_, ndim, _) in _FORMS.items() if ndim == 0} & values.keys()
+    return values | {name: values[name].item() for name in scalars}
 
 
 def _member(archive: zipfile.ZipFile, field: str) -> NDArray[Any]:

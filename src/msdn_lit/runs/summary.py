@@ -46,10 +46,9 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value read from a file is a finite number."""
-    is_kind = isinstance(value, int | float) and not isinstance(value, bool)
-    return (
-        is_kind and abs(value) <= sys.float_info.max
-    )  # whole numbers may be too large for a float
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # whole numbers may be too large for a float
 
 
 def _fault(result: object) -> str:
@@ -91,6 +90,11 @@ def markdown_text(text: str) -> str:
     return line if _LINK_IN_A_RECORD.fullmatch(line) else _MARKUP.sub(r"\\\g<0>", line)
 
 
+def partial(result: Mapping[str, Any]) -> str:
+    """Returns why a result is not one of a whole training and all images; "" if it is."""
+    return str(result.get("partial") or "")
+
+
 def result_title(result: Mapping[str, Any]) -> str:
     """Returns the title of a result.json: benchmark, features, model, protocol, seed, warnings."""
     model = result["choices"].get("model")
@@ -99,6 +103,8 @@ def result_title(result: Mapping[str, Any]) -> str:
     warnings = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
     if "semi_synthetic" in result["data"].get("features", {}):
         warnings.append("SEMI-SYNTHETIC FEATURES")
+    if reason := partial(result):
+        warnings.append(f"PARTIAL ({reason})")
     return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warnings])
 
 
@@ -131,6 +137,8 @@ def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         *_markdown_table(header, result_rows(result)),
         "",
     ]
+    if result.get("warning"):
+        lines.append(f"- warning: {result['warning']}")
     lines += [f"- command: `{result['command']}`", f"- code: {result['code']}"]
     lines += [f"- device: {result['device']}"]
     memory = _pairs(result["peak_memory_gb"])

@@ -64,6 +64,7 @@ class ZSLTask(lightning.LightningModule):
         self.calibration = calibration
         self.stage = stage
         self.scheduler = scheduler
+        self.loaded_step = 0  # training steps of weights that were loaded to be evaluated
         self.loss_of_batch: LossOfBatch = (
             compile(self._loss_of_batch) if compile else self._loss_of_batch
         )
@@ -72,6 +73,11 @@ class ZSLTask(lightning.LightningModule):
     def output_names(self) -> tuple[str, ...]:
         """Names of the net's outputs."""
         return output_names(self.net)
+
+    @property
+    def global_step(self) -> int:
+        """Training steps of the weights: the trainer's, or those of a loaded checkpoint."""
+        return super().global_step or self.loaded_step
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Every parameter of the net in one group, and the schedule of its learning rate.

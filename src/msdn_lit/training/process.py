@@ -4,6 +4,8 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
@@ -35,6 +37,17 @@ def retain_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GB) and mallopt(_M_TRIM_THRESHOLD, _TWO_GB))
+
+
+@contextmanager
+def passing_interrupts() -> Iterator[None]:
+    """Lets Ctrl+C pass through a trainer, which would make exit code 1 of it."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def peak_memory_gb() -> dict[str, float]:

@@ -103,7 +103,7 @@ def write_index(experiments: Path) -> None:
 def _content(group: Group) -> dict[str, Any]:
     """Entry of a group in metrics.json; scores are fractions."""
     results = [run.result for run in group.runs]
-    attention = {str(run.seed): read_attention(run.folder) for run in group.runs}
+    attention = {str(run.seed): read_attention(run.folder, run.scores) for run in group.runs}
     return {
         "benchmark": group.runs[0].result["benchmark"],
         "features": group.features,

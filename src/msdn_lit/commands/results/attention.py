@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
             feature_dir=options.feature_dir,
             trust=options.trust,
         )
-        measured = measure_attention(loaded.task, loaded.data)
+        measured = measure_attention(loaded.task, loaded.data) | {"step": loaded.step}
         if options.figures and number == 0:
             print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
             _draw(loaded.task, loaded.data, options.figures)

@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
     for name, path in _caches(options.paths):
         cache = ScoreCache.load(path)
         _check_fusion(options.fusion, cache.subnets)
-        judged[name] = Predictions(cache, options.fusion, options.calibration)
+        label = f"{name} (PARTIAL: {cache.partial})" if cache.partial else name
+        judged[label] = Predictions(cache, options.fusion, options.calibration)
     print(markdown([cache_table(judged)], "Scores"), end="")
     for name, evaluation in judged.items() if options.classes else ():
         worst = list(evaluation.accuracies().items())[: options.classes]

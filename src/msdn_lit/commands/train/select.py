@@ -30,6 +30,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option = parser.add_argument
     text = "runs of protocol=validation, or folders that contain some"
     option("runs", nargs="+", type=Path, metavar="PATH", help=text)
+    text = "also choose among runs of fewer batches or images than their settings say"
+    option("--partial", action="store_true", help=text)
     text = "file of the chosen settings (default: %(default)s)"
     option("--output", type=Path, default=Path("selection.json"), metavar="FILE", help=text)
     return parser.parse_args(words)
@@ -41,11 +43,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: There are no such runs.
     """
-    from msdn_lit.analysis.groups import group_runs
+    from msdn_lit.analysis.groups import group_runs, without_partial
     from msdn_lit.runs.reader import find_runs
 
     scan = find_runs(options.runs)
-    found = scan.runs
+    found = (scan if options.partial else without_partial(scan)[0]).runs
     for fault in scan.faults:
         print_error("msdn select", f"Left out: {fault}")
     groups, _ = group_runs(

@@ -1,8 +1,21 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig
 
 from msdn_lit.commands._hydra import command, single_run_command_line
+from msdn_lit.errors import INTERRUPT_EXIT_CODE, Interrupted, print_error
+from msdn_lit.runs.layout import checkpoint_path
+from msdn_lit.training.run_folder import claimed
+
+if TYPE_CHECKING:
+    from msdn_lit.training.fit import Outcome
 
 EXAMPLES = (
     "msdn train experiment=cub_gzsl seed=3 paths.data_dir=DATA",
@@ -19,16 +32,49 @@ def run(cfg: DictConfig) -> float | None:
     from rich.console import Console
 
     from msdn_lit.analysis.output.tables import result_table
+
+    folder = Path(cfg.paths.run_dir)
+    with claimed(folder, checkpoint=cfg.ckpt_path, overwrite=cfg.overwrite):
+        outcome = _train(cfg)
+    if outcome.results:
+        tables = [result_table(result) for result in outcome.results]
+        Console().print(*tables, f"[bold]{folder}[/bold]")
+    for result in outcome.results:
+        if result["warning"]:
+            print_error("msdn train", result["warning"])
+    return outcome.objective
+
+
+def _train(cfg: DictConfig) -> "Outcome":
+    """Trains.
+
+    Raises:
+        Interrupted: A signal ended the training; its message has the command that continues it.
+    """
     from msdn_lit.build.training import training
     from msdn_lit.training.fit import fit
 
     made = training(cfg)
-    with single_run_command_line(cfg):
-        outcome = fit(made)
-    if outcome.results:
-        tables = [result_table(result) for result in outcome.results]
-        Console().print(*tables, f"[bold]{made.folder}[/bold]")
-    return outcome.objective
+    try:
+        with single_run_command_line(cfg):
+            return fit(made)
+    except (KeyboardInterrupt, Interrupted) as stop:
+        code, message = INTERRUPT_EXIT_CODE, "interrupted"
+        if isinstance(stop, Interrupted):
+            code, message = stop.exit_code, stop.message
+        if checkpoint_path(made.folder).is_file():
+            message += f". Continue with: {_command_that_continues(made.folder)}"
+        raise Interrupted(code, message) from None
+
+
+def _command_that_continues(folder: Path) -> str:
+    """Returns the typed command with what continues the run of a folder."""
+    replaced = ("ckpt_path=", "overwrite=", "paths.run_dir=")
+    words = [word for word in sys.argv[1:] if not word.lstrip("+").startswith(replaced)]
+    place = str(folder)
+    if not re.fullmatch(r"[\w./@~+-]+", place):
+        place = json.dumps(place, ensure_ascii=False)  # as Hydra reads other characters
+    return shlex.join(["msdn", "train", *words, f"paths.run_dir={place}", "ckpt_path=last"])
 
 
 main = command("train", run, EXAMPLES)
