@@ -37,6 +37,18 @@ class TestFeatureStore:
         ):
             FeatureStore(store_dir)
 
+    @pytest.mark.fault("disk")
+    @pytest.mark.parametrize("lost", [1, 4096, 10**9])
+    def test_truncated_while_it_is_read(self, store_dir, lost):
+        store = FeatureStore(store_dir)
+        rows = np.arange(N)
+        store.gather(rows)
+        size = (store_dir / REGIONS).stat().st_size
+        os.truncate(store_dir / REGIONS, max(0, size - lost))
+        for reader in (store, pickle.loads(pickle.dumps(store))):  # a loader's worker has a copy
+            with pytest.raises(DataError, match=r"regions.npy (was|is missing or) truncated"):
+                reader.gather(rows)
+
     def test_regions_removed(self, store_dir):
         (store_dir / REGIONS).unlink()
         with pytest.raises(DataError, match=r"regions.npy is missing"):

@@ -68,7 +68,8 @@ def test_a_full_disk(sweep, folder, with_callback):
     code, _, err = sweep("seed=0")
     (trial,) = trials_in(folder)
     assert (code, err.count("\n"), trial.state) == (1, 1, "interrupted")
-    assert "No space is left for metrics.csv. Make room" in err
+    assert "metrics.csv cannot be written in " in err
+    assert "(No space left on device). Make room" in err
     disk.is_full = False
     assert sweep("seed=0")[0] == 0
     assert trial.state == "finished"

@@ -6,6 +6,7 @@ import sys
 
 from msdn_lit import __version__
 from msdn_lit.commands import COMMANDS, GROUPS
+from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 
 
@@ -16,13 +17,12 @@ def main() -> None:
         SystemExit: There is no such command.
     """
     words = sys.argv[1:]
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview(), end="")
+    if not words or words[0] in ("-h", "--help", "help", "--version"):
+        with protected_output("msdn", is_result=True):
+            is_version = words[:1] == ["--version"]
+            print(f"msdn-lit {__version__}" if is_version else _overview())
         return
-    if words[0] == "--version":
-        print(f"msdn-lit {__version__}")
-        return
-    with exit_on_user_error("msdn"):
+    with protected_output("msdn"), exit_on_user_error("msdn"):
         command = COMMANDS.get(words[0])
         if command is None:
             close = difflib.get_close_matches(words[0], COMMANDS, n=1)
@@ -41,7 +41,7 @@ def _overview() -> str:
             if command.group == group:
                 lines.append(f"  {name:<16} {command.summary}")
     lines += ["", "msdn COMMAND --help explains a command. msdn --version prints the version."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

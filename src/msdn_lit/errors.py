@@ -4,6 +4,8 @@ A command prints their text as one line, without a traceback. Every other except
 keeps its traceback.
 """
 
+import errno
+import os
 import pickle
 import signal
 import struct
@@ -11,7 +13,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with a user error
@@ -49,7 +51,8 @@ def print_error(program: str, error: object) -> None:
 def exit_on_user_error(program: str) -> Iterator[None]:
     """Ends a command at a user error, or when it is interrupted: one line on standard error."""
     try:
-        yield
+        with output_errors():
+            yield
     except KeyboardInterrupt:
         print_error(program, "interrupted")
         sys.exit(INTERRUPT_EXIT_CODE)
@@ -74,8 +77,46 @@ class LeakError(UserError):
     """A test image, class or score would have a part in training or in a choice."""
 
 
-class FullDiskError(UserError):
-    """Nothing more can be written."""
+class WriteError(OSError):
+    """A file or folder cannot be written. `filename` is its final name."""
+
+
+class OutputError(UserError):
+    """A file cannot be written: its disk is full or read-only, or its folder is not one."""
+
+
+# Errors of the system that only writing raises: the disk is full, the quota used up, ...
+_ONLY_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+@contextmanager
+def output_errors(folder: object = None, remedy: Callable[[], str] = str) -> Iterator[None]:
+    """Turns an error of the system in writing into a user error. Other errors are left.
+
+    Args:
+        folder: Folder to name if the error names no file.
+        remedy: Returns what to do if the disk is full.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, WriteError) or error.errno in _ONLY_OF_WRITING:
+            raise output_error(error, folder, remedy()) from error
+        raise
+
+
+def output_error(error: OSError, folder: object = None, action: str = "") -> OutputError:
+    """Returns the user error for an error of the system in writing (see `output_errors`)."""
+    place, name = os.path.split(os.path.abspath(error.filename)) if error.filename else (folder, "")
+    problem = f"{name or 'A file'} cannot be written{f' in {place}' if place else ''}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        action = action or "Make room, and repeat the command."
+    else:
+        action = "Choose another folder."
+    return OutputError(f"{problem} ({error.strerror})", action=action)
 
 
 class Interrupted(SystemExit):

@@ -3,17 +3,19 @@
 import csv
 import io
 import os
+import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
 import yaml
 
-from msdn_lit.errors import UserError
+from msdn_lit.errors import UserError, WriteError
 
+_NAME_IN_PART = 32  # characters of a name in that of its temporary file, which has a limit, too
 PACKAGE = Path(__file__).resolve().parent
 MAX_YAML_DEPTH = 100
 # Also the full-width signs, which some spreadsheets read as the others.
@@ -42,6 +44,18 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else PACKAGE.parents[1] / "conf"
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those that contain it. A folder that exists is kept.
+
+    Raises:
+        WriteError: The folder cannot be made, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error
+
+
 @contextmanager
 def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file for writing that gets its name only when it is complete and on the disk.
@@ -54,24 +68,25 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
         path: Final name of the file; its folder must exist.
 
     Raises:
-        OSError: The folder cannot be written or the disk is full.
+        WriteError: The folder cannot be written or the disk is full.
     """
-    with NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-    ) as file:
+    prefix = f".{path.name[:_NAME_IN_PART]}."
+    with (
+        _write_errors(path),
+        NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=".part", delete=False) as file,
+    ):
         part = Path(file.name)
         try:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _flush(file)
+            os.chmod(part, 0o666 & ~_umask())  # temporary files are private by default
+            os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    os.chmod(part, 0o666 & ~_umask())  # temporary files are private by default
-    os.replace(part, path)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -178,6 +193,68 @@ def is_first_process() -> bool:
     """Whether this process is the only one or the first one of a training."""
     ranks = [os.environ[name] for name in _RANKS if name in os.environ]
     return not ranks or ranks[0] == "0"
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Makes a folder that gets its name only when its content is complete.
+
+    Args:
+        path: Final name of the folder, which must not exist or be empty.
+
+    Yields:
+        The folder to fill, beside the final one. It is removed if an error is raised.
+
+    Raises:
+        WriteError: The folder cannot be made.
+    """
+    part = path.with_name(f".{path.name[:_NAME_IN_PART]}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a killed process
+    make_folder(part)
+    try:
+        yield part
+        with _write_errors(path):
+            os.replace(part, path)
+    except BaseException:
+        shutil.rmtree(part)
+        raise
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Writes files that belong together: all of them, or none.
+
+    Args:
+        contents: Content by path. The last file tells that the others are complete: it is absent
+            while they get their names.
+
+    Raises:
+        WriteError: A file cannot be written; earlier files are as they were.
+    """
+    index = list(contents)[-1]
+    with ExitStack() as stack:
+        for path, content in reversed(list(contents.items())):  # the index is closed last
+            file = stack.enter_context(open_atomically(path))
+            file.write(content)
+            _flush(file)
+        index.unlink(missing_ok=True)
+
+
+def _flush(file: IO[bytes]) -> None:
+    """Writes everything to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Gives errors of writing a file the name of the file. Errors of other folders are left."""
+    try:
+        yield
+    except OSError as error:
+        named = path if error.filename is None else Path(error.filename)
+        if named.absolute().parent != path.absolute().parent:
+            raise
+        raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
 def _umask() -> int:

@@ -17,6 +17,7 @@ from msdn_lit.build.instantiate import instantiate
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.layout import SCORES_FOLDER
+from msdn_lit.training.checkpoint_io import AtomicCheckpointIO
 
 _EXPECTED_WARNINGS = (
     r".*does not have many workers",  # a batch is one gather from a memory map
@@ -49,6 +50,7 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
         cfg.trainer,
         callbacks=list(callbacks),
         logger=list(loggers) or False,
+        plugins=[AtomicCheckpointIO()],
         default_root_dir=cfg.paths.run_dir,
         val_check_interval=every if cfg.protocol.report_peaks else cfg.trainer.max_steps,
     )

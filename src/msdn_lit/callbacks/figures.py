@@ -13,6 +13,7 @@ from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
+from msdn_lit.files import make_folder
 from msdn_lit.tasks import ZSLTask
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Figures(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         history = EvaluationHistory.of(trainer)
         if history.scores_at:
             figure = plot_history(history.scores_at, pl_module.stage)

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.data.batches import Batch
-from msdn_lit.files import open_atomically
+from msdn_lit.runs.checkpoint import write_checkpoint
 from msdn_lit.tasks import ZSLTask
 
 
@@ -122,10 +122,8 @@ def _save(run: SeedRecorder, step: int, names: Sequence[str]) -> None:
         "global_step": step,
         "pytorch-lightning_version": lightning_version,
     }
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
     for name in names:
-        with open_atomically(run.checkpoints / f"{name}.ckpt") as file:
-            torch.save(content, file)
+        write_checkpoint(run.checkpoints / f"{name}.ckpt", content)
 
 
 def _log(run: SeedRecorder, values: dict[str, float], step: int) -> None:

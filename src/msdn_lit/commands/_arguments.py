@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from msdn_lit import __version__
+from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 
 
@@ -67,15 +68,28 @@ def folder_from_environment(name: str, default: str) -> Path:
     return Path(os.environ.get(name, default))
 
 
+def shown(folder: Path) -> str:
+    """Returns a folder for the text of a help, in which argparse gives % a meaning."""
+    return str(folder).replace("%", "%%")
+
+
 def import_from_working_directory() -> None:
     """Makes modules of the working directory importable, e.g. for `model._target_=mine.Net`."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
-def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
-    """Runs a command with the words of the command line; a user error ends it with exit code 2."""
+def run_command(
+    program: str, run: Callable[[Sequence[str]], None], *, is_result: bool = False
+) -> None:
+    """Runs a command with the words of the command line; a user error ends it with exit code 2.
+
+    Args:
+        program: Name of the command, for messages.
+        run: Function of the words.
+        is_result: Whether what the command prints is all that it makes.
+    """
     import_from_working_directory()
     words = ["--trust" if word == "trust=true" else word for word in sys.argv[1:]]
-    with exit_on_user_error(program):
+    with protected_output(program, is_result=is_result), exit_on_user_error(program):
         run(words)

@@ -1,6 +1,5 @@
 """Commands that compose a config with Hydra: train and extract."""
 
-import errno
 import json
 import os
 import sys
@@ -17,17 +16,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
+from msdn_lit.commands._output import protect_output, protected_output
 from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.errors import (
     INTERRUPT_EXIT_CODE,
     USER_ERROR_EXIT_CODE,
     ConfigError,
-    FullDiskError,
     Interrupted,
     UserError,
+    output_error,
+    output_errors,
     print_error,
 )
 from msdn_lit.files import config_dir, is_first_process
+from msdn_lit.runs.layout import checkpoint_path
 from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -73,27 +75,17 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
         run: Function of the composed config; the first line of its docstring is the description.
         examples: Command lines for --help.
     """
+    program = f"msdn {config_name}"
 
+    @protected_output(program)
     def main() -> None:
-        program = f"msdn {config_name}"
         if _prints_only(program, run.__doc__ or "", examples):
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
         limit_openmp_spinning()
         import_from_working_directory()
         errors: list[Exception] = []
-
-        def job(cfg: DictConfig) -> float | None:  # also in the processes of a launcher
-            retain_freed_memory()
-            _resolve_paths(cfg)
-            if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
-                return _with_disk_errors(run, cfg)  # SweepCallback handles user errors
-            try:
-                return _with_disk_errors(run, cfg)
-            except UserError as error:  # the other jobs of a multirun are run
-                errors.append(error)
-                print_error(program, error)
-                return None
+        started: list[DictConfig] = []
 
         words = sys.argv[1:]
         try:
@@ -101,8 +93,8 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
-            with _ending_at_signals(program):
-                decorate(job)()
+            with _ending_at_signals(program), _errors_before_the_job(started), output_errors():
+                decorate(_job(program, run, started, errors))()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             cause = _cause_for_user(error)
             errors.append(cause)
@@ -112,6 +104,26 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
 
     main.__doc__ = run.__doc__
     return main
+
+
+def _job(program: str, run: Job, started: list[DictConfig], errors: list[Exception]) -> Job:
+    """Returns the function that Hydra calls for each job, also in the processes of a launcher."""
+
+    def job(cfg: DictConfig) -> float | None:
+        started.append(cfg)
+        protect_output()
+        retain_freed_memory()
+        _resolve_paths(cfg)
+        if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _run(run, cfg)  # SweepCallback handles user errors
+        try:
+            return _run(run, cfg)
+        except UserError as error:  # the other jobs of a multirun are run
+            errors.append(error)
+            print_error(program, error)
+            return None
+
+    return job
 
 
 @contextmanager
@@ -191,18 +203,30 @@ def _wrapped(names: Sequence[str]) -> str:
     return ("\n" + " " * 20).join(line.rstrip() for line in lines).rstrip(",")
 
 
-def _with_disk_errors(run: Job, cfg: DictConfig) -> float | None:
-    """Runs a job, and reports a full disk in one line whichever file was written."""
-    try:
+def _run(run: Job, cfg: DictConfig) -> float | None:
+    """Runs a job. A full disk is a user error, whichever file was written."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+
+    def remedy() -> str:
+        is_single_run = HydraConfig.get().mode == RunMode.RUN
+        if is_single_run and checkpoint_path(folder).is_file():
+            return f"Make room; then add ckpt_path=last paths.run_dir={folder} to the command."
+        return ""
+
+    with output_errors(folder, remedy):
         return run(cfg)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+
+
+@contextmanager
+def _errors_before_the_job(started: Sequence[DictConfig]) -> Iterator[None]:
+    """Turns Hydra's errors in making the run folder and its log into user errors."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        cause = error.__cause__ if isinstance(error, ValueError) else error
+        if started or not isinstance(cause, OSError):
             raise
-        file = error.filename or HydraConfig.get().runtime.output_dir
-        action = (
-            "Make room; then repeat the sweep's command, or add ckpt_path=last for a single run."
-        )
-        raise FullDiskError(f"No space is left for {file}", action=action) from error
+        raise output_error(cause) from error
 
 
 def _cause_for_user(error: Exception) -> Exception:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, finfo, float32, from_numpy, nn
 
 from msdn_lit.data.features.images import ImageTransform
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_together
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
 from msdn_lit.models.weights import are_finite
@@ -103,10 +103,10 @@ def write_bundle(
         for module, instance in modules.items()
         for name, weight in instance.state_dict().items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights | {"classes": from_numpy(classes.attributes_CK)}, folder / WEIGHTS)
+    tensors = save(weights | {"classes": from_numpy(classes.attributes_CK)})
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomically(folder / CONTENT, f"{text}\n")
+    make_folder(folder)
+    write_together({folder / WEIGHTS: tensors, folder / CONTENT: f"{text}\n".encode()})
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -1,11 +1,15 @@
 """Checkpoints of a run: found by name, and checked before anything is loaded."""
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, LeakError, one_line
+from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.models.release import from_release
 from msdn_lit.models.weights import (
     are_finite,
@@ -66,6 +70,18 @@ def find_start(
         action = "Train from the start, without ckpt_path; msdn evaluate takes it as --checkpoint."
         raise CheckpointError(problem, action=action)
     return path
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint as a whole. An earlier one is kept until the new one is on the disk.
+
+    Raises:
+        WriteError: The folder cannot be written or the disk is full.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)  # into memory: with a file it hides the system's error
+    make_folder(path.parent)
+    write_atomically(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:

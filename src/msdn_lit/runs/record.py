@@ -10,7 +10,7 @@ from typing import Any
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.environment import code_version, versions
 from msdn_lit.runs.layout import CONFIG, DATA, RESULT, RESULT_PAGE
@@ -85,7 +85,7 @@ class RunRecord:
         Paths are absolute. References to them are kept, so that a reader can replace them. The
         first line is the command, as a comment.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         identity = json.dumps(DataIdentity.of(data).to_json(), indent=1, ensure_ascii=False)
         write_atomically(self.folder / DATA, f"{identity}\n")
         command = " ".join(self.description.command.splitlines())
@@ -153,7 +153,7 @@ class RunRecord:
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_atomically(self.folder / RESULT_PAGE, result_page(result, about.config))
         write_atomically(self.folder / RESULT, json.dumps(result, indent=2) + "\n")
         return result

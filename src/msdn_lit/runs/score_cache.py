@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, one_line
-from msdn_lit.files import open_atomically, write_atomically
+from msdn_lit.files import make_folder, open_atomically, write_atomically
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
 from msdn_lit.metrics.functional import fuse_logits
@@ -74,7 +74,7 @@ class ScoreCache:
 
     def save(self, path: Path) -> None:
         """Writes the cache; it gets its name only when it is complete."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(self).items()}
         with open_atomically(path) as file:
             np.savez(file, **arrays)
@@ -198,7 +198,7 @@ def _are_below(C: int, classes: NDArray[np.int64]) -> bool:
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Writes the names of all C classes beside the caches, one a line, by class id."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lines = [f"{' '.join(name.split())}\n" for name in names]
     write_atomically(folder / CLASS_NAMES, "".join(lines))
 

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from msdn_lit.errors import FullDiskError, Pruned, UserError, print_error
+from msdn_lit.errors import OutputError, Pruned, UserError, print_error
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import FAILURE, PRUNED, SCORES
 from msdn_lit.sweeps.trials import Trial, trials_in
@@ -40,7 +40,7 @@ class SweepCallback(Callback):
             print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
-        if not isinstance(error, FullDiskError):  # that trial stays interrupted, and resumes
+        if not isinstance(error, OutputError):  # that trial stays interrupted, and resumes
             _write_error(folder, error)
         job_return.status = JobStatus.COMPLETED
         job_return.return_value = None
@@ -51,11 +51,12 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
-        from rich.console import Console
+        from msdn_lit.analysis.output.tables import terminal
 
         folder = Path(str(config.hydra.sweep.dir))
         trials = sorted(trials_in(folder), key=lambda trial: trial.overrides)
-        Console().print(_table(trials, config.objective), f"[bold]{folder}[/bold]")
+        terminal().print(_table(trials, config.objective))
+        terminal().print(str(folder), style="bold", soft_wrap=True)
         if any(trial.state not in ("finished", "partial", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
 

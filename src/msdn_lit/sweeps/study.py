@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
+from msdn_lit.files import make_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -142,7 +143,7 @@ def _load_or_create(path: Path, fingerprint: Mapping[str, str]) -> "optuna.Study
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         _remove_incomplete_line(path)
         storage = _storage(path)

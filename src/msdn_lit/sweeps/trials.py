@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.files import locked, write_atomically
+from msdn_lit.files import locked, make_folder, write_atomically
 from msdn_lit.runs.layout import (
     CONFIG,
     FAILURE,
@@ -149,7 +149,7 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
         trial: Trial that will run.
         resume: Keep the last checkpoint, from which a worker resumes (see worker.py).
     """
-    trial.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(trial.folder)
     outdated = [trial.folder / FAILURE, trial.folder / PRUNED]
     if not resume:
         outdated += [trial.folder / RESULT, checkpoint_path(trial.folder)]
@@ -161,6 +161,7 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
 @contextmanager
 def lock_trial(trial: Trial) -> Iterator[None]:
     """Waits until no other process works on a trial; workers of a killed sweep may still run."""
+    make_folder(trial.folder)
     with locked(trial.folder / LOCK):
         yield
 
@@ -196,7 +197,7 @@ def _make_folder(folder: Path) -> None:
     if foreign and not is_sweep:
         problem = f"{folder} is not the folder of a sweep: it contains {', '.join(foreign[:3])}"
         raise ConfigError(problem, action=action)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

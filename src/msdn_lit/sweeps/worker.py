@@ -12,6 +12,7 @@ from typing import IO
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from msdn_lit.files import make_folder
 from msdn_lit.runs.layout import LAST, SLOTS, checkpoint_path
 from msdn_lit.sweeps.trials import Trial, lock_trial
 
@@ -71,7 +72,7 @@ def take_slot(folder: Path) -> int:
     Args:
         folder: Folder of the lock files, one for each number.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for slot in count():
         file = (folder / str(slot)).open("w")
         try:

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from wandb.errors import Error as WandbError
 
 from msdn_lit.errors import one_line, print_error
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.layout import WANDB_RUN_ID
 
 
@@ -51,7 +51,7 @@ class ResumableWandbLogger(WandbLogger):
     def experiment(self) -> Any:  # noqa: ANN401 - W&B's run, or a placeholder on other ranks
         """The W&B run, online if that is possible."""
         if self._experiment is None:
-            self.id_file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.id_file.parent)
             write_atomically(self.id_file, f"{self._id}\n")
             try:
                 return super().experiment
@@ -64,4 +64,4 @@ class ResumableWandbLogger(WandbLogger):
         return super().experiment
 
     def _saved_id(self) -> str | None:
-        return self.id_file.read_text().strip() if self.id_file.is_file() else None
+        return self.id_file.read_text(encoding="utf-8").strip() if self.id_file.is_file() else None

@@ -21,7 +21,7 @@ from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.errors import ConfigError
-from msdn_lit.files import write_atomically
+from msdn_lit.files import folder_atomically, make_folder, write_atomically
 from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
@@ -68,11 +68,7 @@ def write_record(
     if folder.exists():
         action = "Records are not changed; name another folder."
         raise ConfigError(f"{folder} exists already", action=action)
-    # drawn before the folder is made, so that an error leaves no folder
     drawn = {f"figures/{name}.png": figure for name, figure in figures}
-    (folder / "figures").mkdir(parents=True)
-    for name, figure in drawn.items():
-        save_figure(figure, folder / name, dpi=100)
     run = groups[0].runs[0]
     content = {"groups": [_content(group) for group in groups]}
     page = markdown(tables, f"{folder.name[:10]}: {folder.name[11:].replace('_', ' ')}", drawn)
@@ -81,8 +77,12 @@ def write_record(
         CONFIG: (run.folder / CONFIG).read_text(encoding="utf-8"),
         README: page.replace("\n", f"\n\n{_instructions(groups)}", 1),
     }
-    for name, text in files.items():
-        write_atomically(folder / name, without_paths(text, run.config.get("paths")))
+    with folder_atomically(folder) as part:
+        make_folder(part / "figures")
+        for name, figure in drawn.items():
+            save_figure(figure, part / name, dpi=100)
+        for name, text in files.items():
+            write_atomically(part / name, without_paths(text, run.config.get("paths")))
 
 
 def write_index(experiments: Path) -> None:

@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import result_rows, result_title
+
+
+def terminal() -> Console:
+    """Returns a console that prints names as they are: brackets and colons are no markup."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def result_table(result: Mapping[str, Any]) -> Table:

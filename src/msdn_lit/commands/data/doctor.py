@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import Parser, folder_from_environment, run_command
+from msdn_lit.commands._arguments import Parser, folder_from_environment, run_command, shown
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from omegaconf import DictConfig
@@ -28,7 +28,7 @@ TRAINING = {  # steps, batch size and attributes of the release's settings
 
 def main() -> None:
     """Prints the report."""
-    run_command("msdn doctor", lambda words: run(_parse(words)))
+    run_command("msdn doctor", lambda words: run(_parse(words)), is_result=True)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -37,9 +37,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option = parser.add_argument
     data_dir = folder_from_environment("MSDN_DATA_DIR", "data")
     feature_dir = folder_from_environment("MSDN_FEATURE_DIR", "data/features")
-    text = f"data folder (default: MSDN_DATA_DIR or data, now {data_dir})"
+    text = f"data folder (default: MSDN_DATA_DIR or data, now {shown(data_dir)})"
     option("--data-dir", type=Path, default=data_dir, metavar="DIR", help=text)
-    text = f"feature stores (default: MSDN_FEATURE_DIR or data/features, now {feature_dir})"
+    text = f"feature stores (default: MSDN_FEATURE_DIR or data/features, now {shown(feature_dir)})"
     option("--feature-dir", type=Path, default=feature_dir, metavar="DIR", help=text)
     text = "read every feature store and check its hash"
     option("--verify", action="store_true", help=text)
@@ -48,14 +48,16 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> None:
     """Checks the machine and prints what it finds. Nothing is changed."""
-    from rich.console import Console
+    from rich.text import Text
 
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.data.download.sources import SOURCES
     from msdn_lit.data.inventory import inspect_benchmark, inspect_stores
 
-    console = Console(highlight=False, soft_wrap=True)
-    for line in (*_software(), *_machine(options)):
-        console.print(line)
+    console = terminal()
+    console.soft_wrap = True
+    for title, line in (*_software(), *_machine(options)):
+        console.print(Text.assemble((title.ljust(10), "bold"), line))
     benchmarks = [inspect_benchmark(name, options.data_dir) for name in SOURCES]
     stores = list(inspect_stores(options.feature_dir, verify=options.verify))
     console.print(_benchmark_table(benchmarks), _store_table(stores))
@@ -63,40 +65,41 @@ def run(options: argparse.Namespace) -> None:
     console.print(_need_table(benchmarks, features, options.feature_dir))
     for state in benchmarks:
         command = _next_command(state, stores, features, options)
-        console.print(f"[bold]{state.name}[/bold]  next: {command}")
+        console.print(Text.assemble((state.name, "bold"), f"  next: {command}"))
 
 
-def _software() -> Iterator[str]:
+def _software() -> Iterator[tuple[str, str]]:
+    """Yields titles and lines."""
     from msdn_lit.runs.environment import code_version, versions
 
     found = versions()
-    yield "[bold]Software[/bold]  " + ", ".join(
-        f"{name} {version}" for name, version in found.items()
-    )
-    yield f"          code {code_version()}"
+    yield "Software", ", ".join(f"{name} {version}" for name, version in found.items())
+    yield "", f"code {code_version()}"
     for name, bad in COMPROMISED.items():
         if found.get(name) in bad:
-            yield f"[red]{name} {found[name]} was a compromised release: replace it now.[/red]"
+            yield "", f"{name} {found[name]} was a compromised release: replace it now."
 
 
-def _machine(options: argparse.Namespace) -> Iterator[str]:
+def _machine(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Yields titles and lines."""
     import psutil
     import torch
 
     memory = psutil.virtual_memory()
     yield (
-        f"[bold]Machine[/bold]   {os.cpu_count()} CPU cores, "
-        f"RAM {memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
+        "Machine",
+        f"{os.cpu_count()} CPU cores, "
+        f"RAM {memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB",
     )
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
-        yield f"          {name}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
+        yield "", f"{name}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
     if not torch.cuda.is_available():
-        yield "          no GPU that torch can use: everything runs on the CPU"
+        yield "", "no GPU that torch can use: everything runs on the CPU"
     for name, folder in (("data", options.data_dir), ("features", options.feature_dir)):
         disk_free = shutil.disk_usage(_existing(folder)).free
-        yield f"          {disk_free / 1e9:.1f} GB of disk free for {name} in {folder}"
+        yield "", f"{disk_free / 1e9:.1f} GB of disk free for {name} in {folder}"
 
 
 def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":

@@ -18,7 +18,6 @@ def run(cfg: DictConfig) -> None:
     Features that exist are kept and an interrupted run is resumed. Several processes with the same
     command, for example on one GPU each, share the work.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -27,6 +26,7 @@ def run(cfg: DictConfig) -> None:
         TimeRemainingColumn,
     )
 
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.build.features import benchmark, extraction, feature_source
     from msdn_lit.data.features.extraction import write_store
     from msdn_lit.data.features.store import FeatureStore, hash_image_list
@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     if not FeatureStore.exists(folder):
         regions, manifest, batch_size = extraction(cfg, dataset, split, versions())
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> None:
     text = f"{folder}: {N:,} images x {R} regions x {D} channels, fp16."
     if store.manifest.skipped:
         text += f" Left out: {len(store.manifest.skipped)} that did not decode."
-    Console().print(text, soft_wrap=True)
+    terminal().print(text, soft_wrap=True)
 
 
 main = command("extract", run, EXAMPLES)

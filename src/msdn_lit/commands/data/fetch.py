@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from msdn_lit.commands._arguments import Parser, folder_from_environment
+from msdn_lit.commands._arguments import Parser, folder_from_environment, shown
+from msdn_lit.commands._output import protected_output
 from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
@@ -33,7 +34,7 @@ EXAMPLES = ("msdn fetch cub --data-dir DATA", "msdn fetch all --data-dir DATA --
 def main() -> None:
     """Fetches benchmarks."""
     try:
-        with exit_on_user_error("msdn fetch"):
+        with protected_output("msdn fetch"), exit_on_user_error("msdn fetch"):
             sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         print_error("msdn fetch", "Interrupted; repeat the command to resume.")
@@ -51,7 +52,7 @@ def run(words: Sequence[str]) -> int:
 
     from msdn_lit.data.download.fetcher import Fetcher
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     sources = _wanted(options.benchmarks, options.mirror)
     fetcher = Fetcher(
         options.data_dir,
@@ -79,7 +80,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     names = [*SOURCES, "all"]
     option("benchmarks", nargs="+", choices=names, metavar="|".join(names), help="benchmarks")
     default = folder_from_environment("MSDN_DATA_DIR", "data")
-    text = f"data folder (default: MSDN_DATA_DIR or data, now {default})"
+    text = f"data folder (default: MSDN_DATA_DIR or data, now {shown(default)})"
     option("--data-dir", type=_path, default=default, metavar="DIR", help=text)
     option("--dry-run", action="store_true", help="only print what would be done")
     option("--check-urls", action="store_true", help="only ask every URL whether it has its file")

@@ -15,6 +15,7 @@ from msdn_lit.commands._arguments import (
     run_command,
 )
 from msdn_lit.errors import ConfigError, print_error
+from msdn_lit.files import make_folder
 
 if TYPE_CHECKING:
     from msdn_lit.data import ZSLDataModule
@@ -90,7 +91,7 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
     from msdn_lit.attention.maps import AttentionRow, attention_rows
     from msdn_lit.attention.plots import plot_attention, plot_embeddings
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     panels = embeddings(task, data)
     figure, lines = plot_embeddings(panels)
     save_figure(figure, folder / "tsne.png")

@@ -32,7 +32,7 @@ _WIDTH = 78
 
 def main() -> None:
     """Prints the lists."""
-    run_command("msdn list", run)
+    run_command("msdn list", run, is_result=True)
 
 
 def run(words: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, run_command
 from msdn_lit.errors import CheckpointError
-from msdn_lit.files import write_atomically
+from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ _ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
 
 def main() -> None:
     """Reports."""
-    run_command("msdn report", run)
+    run_command("msdn report", run, is_result=True)
 
 
 def run(words: Sequence[str]) -> None:
@@ -171,7 +171,7 @@ def _show(
 
     names = []
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
+        make_folder(options.output)
     for name, figure in _figures(groups, options) if options.figures else ():
         names.append(f"{name}.png")
         save_figure(figure, options.output / names[-1])

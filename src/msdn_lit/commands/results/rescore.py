@@ -16,7 +16,7 @@ EXAMPLES = (
 
 def main() -> None:
     """Prints the scores."""
-    run_command("msdn rescore", lambda words: run(_parse(words)))
+    run_command("msdn rescore", lambda words: run(_parse(words)), is_result=True)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

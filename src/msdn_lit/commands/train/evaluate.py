@@ -35,11 +35,9 @@ def run(words: Sequence[str]) -> None:
         UserError: There is no such run or checkpoint, or its data are missing.
     """
     options = _parse(words)
-    from rich.console import Console
+    from msdn_lit.analysis.output.tables import result_table, terminal
 
-    from msdn_lit.analysis.output.tables import result_table
-
-    Console().print(result_table(evaluate(options)))
+    terminal().print(result_table(evaluate(options)))
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:

@@ -29,16 +29,14 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
-    from rich.console import Console
-
-    from msdn_lit.analysis.output.tables import result_table
+    from msdn_lit.analysis.output.tables import result_table, terminal
 
     folder = Path(cfg.paths.run_dir)
     with claimed(folder, checkpoint=cfg.ckpt_path, overwrite=cfg.overwrite):
         outcome = _train(cfg)
     if outcome.results:
-        tables = [result_table(result) for result in outcome.results]
-        Console().print(*tables, f"[bold]{folder}[/bold]")
+        terminal().print(*map(result_table, outcome.results))
+        terminal().print(str(folder), style="bold", soft_wrap=True)
     for result in outcome.results:
         if result["warning"]:
             print_error("msdn train", result["warning"])

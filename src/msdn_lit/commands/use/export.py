@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import warnings
@@ -20,6 +21,7 @@ from msdn_lit.commands._arguments import (
     run_folder,
 )
 from msdn_lit.errors import READ_ERRORS, ConfigError
+from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +53,7 @@ def run(words: Sequence[str]) -> None:
             missing, or a bundle is to become a bundle.
     """
     options = _parse(words)
-    from rich.console import Console
-
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.build.load import load
     from msdn_lit.runs.layout import EXPORT
 
@@ -60,16 +61,12 @@ def run(words: Sequence[str]) -> None:
         options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
     )
     folder = options.output or options.run / EXPORT / options.format
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"--output {folder} cannot be made ({error.strerror})"
-        raise ConfigError(problem, action="Name another folder.") from error
+    make_folder(folder)
     write = {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[options.format]
     write(predictor, folder, options)
     files = _FILES[options.format]
     size = sum((folder / name).stat().st_size for name in files) / 1e6
-    Console().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
+    terminal().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -134,7 +131,6 @@ def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> No
             f"{error.name} is not installed", action='pip install "msdn-lit[export]"'
         ) from error
     graph, pixels_BHW3 = _traced(predictor)
-    path = folder / "model.onnx"
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -146,10 +142,8 @@ def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> No
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None
-    program.save(str(path), external_data=False)
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, _metadata(predictor))
-    onnx.save(model, path)
+    onnx.helper.set_model_props(program.model_proto, _metadata(predictor))
+    write_atomically(folder / "model.onnx", program.model_proto.SerializeToString())
 
 
 def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
@@ -161,7 +155,9 @@ def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> N
         program = torch.export.export(
             graph, (pixels_BHW3,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
-        torch.export.save(program, folder / "model.pt2", extra_files=_metadata(predictor))
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=_metadata(predictor))
+    write_atomically(folder / "model.pt2", content.getbuffer())
 
 
 @contextmanager

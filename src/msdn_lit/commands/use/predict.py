@@ -120,15 +120,17 @@ def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
-    from msdn_lit.files import comma_separated, write_atomically
+    from msdn_lit.files import comma_separated, make_folder, write_together
     from msdn_lit.inference.page.page import page
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "predictions.html", page(predictions, title, failures))
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomically(folder / "predictions.json", text + "\n")
-    write_atomically(folder / "predictions.csv", comma_separated(_rows(predictions)))
+    files = {
+        "predictions.html": page(predictions, title, failures),
+        "predictions.csv": comma_separated(_rows(predictions)),
+        "predictions.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+    }
+    make_folder(folder)
+    write_together({folder / name: text.encode() for name, text in files.items()})
 
 
 def _rows(predictions: Sequence[Prediction]) -> Iterator[list[object]]:
@@ -139,9 +141,9 @@ def _rows(predictions: Sequence[Prediction]) -> Iterator[list[object]]:
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from msdn_lit.analysis.output.tables import terminal
     from msdn_lit.data.words.attributes import readable_attribute
 
     table = Table("image", "class", "domain", "score", "lead", "main attributes")
@@ -153,7 +155,7 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
         lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
         image = Path(found.image).name
         table.add_row(image, best.name, best.domain, f"{best.score:.2f}", lead, why)
-    console = Console()
+    console = terminal()
     console.print(table)
     if len(predictions) > _MAX_ROWS:
         console.print(f"The first {_MAX_ROWS} of {len(predictions)} images.")

@@ -1,7 +1,5 @@
 """Class-attribute table of the user's own dataset: attributes.csv or attributes.yaml."""
 
-import csv
-import io
 import math
 import unicodedata
 import warnings
@@ -14,6 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from msdn_lit.data.benchmarks.csv_table import read_cells
 from msdn_lit.data.benchmarks.text_files import read_text
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
@@ -21,6 +20,8 @@ CSV = "attributes.csv"
 YAML = "attributes.yaml"
 EXAMPLE = "msdn init-dataset DIR writes an example."
 SAVE_AS_UTF8 = "Save it as UTF-8."
+# What spreadsheet programs make of true and false, and what people write.
+_WORDS = {"true": 1.0, "yes": 1.0, "wahr": 1.0, "false": 0.0, "no": 0.0, "falsch": 0.0}
 _MAX_VALUE = 1e9  # its square must fit float32
 Rows = list[tuple[str, Sequence[str]]]  # class name and its values as texts
 
@@ -86,13 +87,17 @@ def read_attribute_table(folder: Path) -> AttributeTable:
     table = AttributeTable(
         tuple(name for name, _ in rows), attributes, np.array(values, dtype=np.float32)
     )
+    _check_words(path, table, [row for _, row in rows])
     _check_rows(path, table)
     return table
 
 
 def clean_name(text: str) -> str:
-    """Strips spaces and normalises to the Unicode form NFC, which all systems can represent."""
-    return unicodedata.normalize("NFC", text).strip()
+    """Strips spaces and normalises to the Unicode form NFC, which all systems can represent.
+
+    A space that does not break a line, which programs put in unseen, becomes an ordinary one.
+    """
+    return unicodedata.normalize("NFC", text).replace("\xa0", " ").strip()
 
 
 def is_unicode(text: str) -> bool:
@@ -102,22 +107,8 @@ def is_unicode(text: str) -> bool:
 
 def _read_csv(path: Path) -> tuple[tuple[str, ...], Rows]:
     """Reads a header with attribute names and one row per class; lines with # are comments."""
-    text = read_text(path, EXAMPLE, if_not_utf8=SAVE_AS_UTF8)
-    lines = (line for line in io.StringIO(text, newline="") if not line.startswith("#"))
-    try:
-        table = [
-            cells for cells in csv.reader(lines, strict=True) if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file ({error})") from error
+    table = read_cells(path, read_text(path, EXAMPLE, if_not_utf8=SAVE_AS_UTF8))
     header = table[0] if table else []
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
-            raise DataError(
-                f"{path} is separated by {name}",
-                expected="commas",
-                action="Save it with commas between the columns and points in the numbers.",
-            )
     for cells in table:
         if len(cells) != len(header):
             raise DataError(
@@ -187,7 +178,7 @@ def _check_names(path: Path, kind: str, names: Sequence[str]) -> None:
 
 def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
     try:
-        value = float(text)
+        value = _WORDS[text.strip().lower()] if _is_word(text) else float(text)
     except ValueError:
         value = math.nan
     if not abs(value) <= _MAX_VALUE:  # also true for NaN
@@ -197,6 +188,25 @@ def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
             found=repr(text),
         )
     return value
+
+
+def _is_word(text: str) -> bool:
+    return text.strip().lower() in _WORDS
+
+
+def _check_words(path: Path, table: AttributeTable, texts_CK: Sequence[Sequence[str]]) -> None:
+    """Raises DataError if an attribute has TRUE or FALSE and numbers of another scale."""
+    for name, texts_C, values_C in zip(
+        table.attribute_names, zip(*texts_CK, strict=True), table.values_CK.T, strict=True
+    ):
+        words = [text for text in texts_C if _is_word(text)]
+        if words and not np.isin(values_C, (0, 1)).all():
+            other = values_C[~np.isin(values_C, (0, 1))][0]
+            raise DataError(
+                f"{path}: {name!r} has words and numbers",
+                expected="1 for TRUE and 0 for FALSE, or numbers alone",
+                found=f"{words[0]} and {other:g}",
+            )
 
 
 def _check_rows(path: Path, table: AttributeTable) -> None:

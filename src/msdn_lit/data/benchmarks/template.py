@@ -1,10 +1,13 @@
 """Template of the user's own dataset: four animals, five attributes, one unseen animal."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from msdn_lit.data.benchmarks.attribute_table import CSV
 from msdn_lit.data.benchmarks.folder import IMAGES, UNSEEN
 from msdn_lit.errors import DataError
+from msdn_lit.files import make_folder, write_atomically
 
 _README = """\
 A dataset for zero-shot learning
@@ -64,7 +67,7 @@ def write_template(folder: Path) -> None:
         UNSEEN: _UNSEEN,
         f"{IMAGES}/README.txt": _IMAGES_README,
     }
-    existing = [name for name in files if (folder / name).exists()]
+    existing = [name for name in files if os.path.exists(folder / name)]
     if existing:
         raise DataError(
             f"{folder} is in use",
@@ -73,11 +76,13 @@ def write_template(folder: Path) -> None:
         )
     try:
         for name in _EXAMPLES:
-            (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / IMAGES / name)
         for name, text in files.items():
-            with (folder / name).open("x", encoding="utf-8") as file:
-                file.write(text)
+            write_atomically(folder / name, text)
     except OSError as error:
+        for name in files:  # a part would keep the command from being repeated
+            with suppress(OSError):
+                (folder / name).unlink()
         raise DataError(
             f"{folder} cannot be written ({error.strerror})", action="Choose another folder."
         ) from error

@@ -1,5 +1,7 @@
 """Text files of benchmarks and users; every error names the file, and the line where it helps."""
 
+import codecs
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +22,7 @@ class Row(NamedTuple):
 
 
 def read_text(path: Path, action: str, *, if_not_utf8: str | None = None) -> str:
-    """Reads a UTF-8 text file; a byte order mark is dropped.
+    """Reads a text file in UTF-8, or in UTF-16 with a byte order mark; the mark is dropped.
 
     Args:
         path: The file.
@@ -28,10 +30,13 @@ def read_text(path: Path, action: str, *, if_not_utf8: str | None = None) -> str
         if_not_utf8: Remedy for another encoding; None for the same one.
 
     Raises:
-        DataError: The file is missing, not readable, or not UTF-8.
+        DataError: The file is missing, not readable, or in another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        return io.StringIO(text, newline=None).read()  # all ends of lines become \n
     except FileNotFoundError:
         raise DataError(f"{path} is missing", action=action) from None
     except UnicodeDecodeError as error:

@@ -6,8 +6,10 @@ atomically, so a folder with a manifest is complete. The rows are contiguous: on
 """
 
 import json
+import os
 import sys
 import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -88,6 +90,8 @@ class FeatureStore:
         self.manifest = _read_manifest(self.folder)
         self._buffers: list[NDArray[np.float16]] = []
         self._regions: Tensor | None = None
+        self._file: int | None = None  # descriptor of the mapped file, to ask for its size
+        self._size = 0  # of that file when it was mapped
         # Maps the file now, so that an error is raised here and not in a loader worker.
         self._is_checked = np.zeros(len(self._map()), dtype=bool)
 
@@ -138,13 +142,15 @@ class FeatureStore:
         """Reads images by row into memory, (B, R, D).
 
         Raises:
-            DataError: A feature is NaN or infinite; checked when an image is read for the first
-                time.
+            DataError: The file has become shorter; or a feature is NaN or infinite, which is
+                checked when an image is read for the first time.
         """
         assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
         regions_BRD = self._buffer(len(rows))
+        regions_NRD = self._map()
+        self._check_size()
         torch.index_select(
-            self._map(), 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD)
+            regions_NRD, 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD)
         )
         for position in np.flatnonzero(~self._is_checked[rows]):
             if not all_finite(regions_BRD[position]):
@@ -170,10 +176,23 @@ class FeatureStore:
         self._buffers.append(np.empty((num_images, *self.manifest.shape[1:]), dtype=np.float16))
         return self._buffers[-1][:]
 
+    def _check_size(self) -> None:
+        """Raises DataError if the file has lost bytes; reading them would end the process."""
+        assert self._file is not None
+        found = os.fstat(self._file).st_size
+        if found < self._size:
+            raise DataError(
+                f"{self.path} was truncated while it was read",
+                expected=f"{self._size:,} bytes",
+                found=f"{found:,}",
+                action=f"Remove {self.folder} and run msdn extract again.",
+            )
+
     def _map(self) -> Tensor:
         """Opens the memory map on first use, so each loader worker has its own handle."""
         if self._regions is None:
             try:
+                self._file = self._open()
                 with np.errstate(over="ignore"):  # product of false dimensions
                     regions = np.lib.format.open_memmap(self.path, mode="r")
             except READ_ERRORS as error:
@@ -192,15 +211,22 @@ class FeatureStore:
                 self._regions = torch.from_numpy(np.asarray(regions))
         return self._regions
 
+    def _open(self) -> int:
+        """Opens the file until this store is garbage; returns the descriptor."""
+        file = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, file)
+        self._size = os.fstat(file).st_size
+        return file
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_regions": None, "_buffers": []}
+        return self.__dict__ | {"_regions": None, "_file": None, "_buffers": []}
 
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     remedy = f"Remove {folder} and run msdn extract again."
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**content)
         lists = {name: tuple(getattr(manifest, name)) for name in ("shape", "grid", "skipped")}
         manifest = Manifest(**content | lists)
