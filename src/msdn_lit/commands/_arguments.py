@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from msdn_lit import __version__
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.training.process import disable_telemetry
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,5 +71,6 @@ def import_from_working_directory() -> None:
 def run_command(program: str, run: Callable[[Sequence[str]], None]) -> None:
     """Runs a command with the words of the command line; a user error ends it with exit code 2."""
     import_from_working_directory()
+    disable_telemetry()
     with exit_on_user_error(program):
         run(sys.argv[1:])
