@@ -1,5 +1,6 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.description import experiments
@@ -86,12 +87,17 @@ def callback(cfg: DictConfig, name: str) -> Callback:
 
 
 def loggers(cfg: DictConfig) -> list[Logger]:
-    """Returns the loggers of the config. The default group of a W&B run is its experiments."""
+    """Returns the loggers of the config, without W&B's if WANDB_MODE is "disabled".
+
+    The default group of a W&B run is its experiments.
+    """
     made = []
     for logger in cfg.logger.values():
         has_no_group = "group" in logger and logger.group is None
         arguments = {"group": experiments() or None} if has_no_group else {}
         made.append(instantiate(logger, **arguments))
+    if os.environ.get("WANDB_MODE") == "disabled":
+        return [logger for logger in made if not isinstance(logger, WandbLogger)]
     return made
 
 

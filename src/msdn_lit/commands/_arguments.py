@@ -10,6 +10,7 @@ from typing import NoReturn
 from msdn_lit import __version__
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.training.process import disable_telemetry
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,6 +91,7 @@ def run_command(
         is_result: Whether what the command prints is all that it makes.
     """
     import_from_working_directory()
+    disable_telemetry()
     words = ["--trust" if word == "trust=true" else word for word in sys.argv[1:]]
     with protected_output(program, is_result=is_result), exit_on_user_error(program):
         run(words)

@@ -30,7 +30,11 @@ from msdn_lit.errors import (
 )
 from msdn_lit.files import config_dir, is_first_process
 from msdn_lit.runs.layout import checkpoint_path
-from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
+from msdn_lit.training.process import (
+    disable_telemetry,
+    limit_openmp_spinning,
+    retain_freed_memory,
+)
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 _EXTRAS = {  # package -> the extra that installs it
@@ -83,6 +87,7 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
         limit_openmp_spinning()
+        disable_telemetry()
         import_from_working_directory()
         errors: list[Exception] = []
         started: list[DictConfig] = []

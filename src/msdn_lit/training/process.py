@@ -1,4 +1,4 @@
-"""Settings of a process: OpenMP threads, freed memory; and the memory that it uses."""
+"""Settings of a process: OpenMP threads, memory, telemetry; and the memory that it uses."""
 
 import ctypes
 import os
@@ -9,6 +9,19 @@ from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
+
+
+_NO_TELEMETRY = {  # read by the libraries when they are imported or first used
+    "WANDB_ERROR_REPORTING": "false",  # W&B connects for error reports, also offline
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def disable_telemetry() -> None:
+    """Keeps libraries from sending reports to their makers, unless the environment asks for it."""
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
 
 
 def limit_openmp_spinning() -> None:
