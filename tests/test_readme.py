@@ -9,6 +9,7 @@ import pytest
 
 from msdn_lit.commands import COMMANDS
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import read_words
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.train import train
 from msdn_lit.commands.use import predict
@@ -42,7 +43,7 @@ def test_commands_are_valid(path, tmp_path, monkeypatch):
     for name, words in commands(path):
         assert name in COMMANDS, name
         if name in HYDRA:
-            check_overrides(name, words)
+            check_overrides(name, read_words(name, words))
         else:
             import_module(COMMANDS[name].module_name)._parse(words)
 

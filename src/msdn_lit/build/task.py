@@ -1,13 +1,14 @@
 """From a config to the data module and the task with its net, loss, metric and optimizer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
 from msdn_lit.build.features import feature_source
-from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.errors import ConfigError
@@ -26,6 +27,7 @@ def datamodule(cfg: DictConfig) -> ZSLDataModule:
 def unread_datamodule(cfg: DictConfig) -> ZSLDataModule:
     """Returns the data module before `setup`: no file has been read."""
     module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    module.sampler = partial(call, cfg.data.sampler._target_, module.sampler)
     return module
 
 

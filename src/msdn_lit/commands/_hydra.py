@@ -1,7 +1,6 @@
 """Commands that compose a config with Hydra: train and extract."""
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import SEARCH_PATH, quoted, read_words
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
     ConfigError,
@@ -93,9 +93,8 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
                 print_error(program, error)
                 return None
 
-        words = sys.argv[1:]
         try:
-            check_overrides(config_name, words)
+            _check_command_line(program, config_name)
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
@@ -109,6 +108,14 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
 
     main.__doc__ = run.__doc__
     return main
+
+
+def _check_command_line(program: str, config_name: str) -> None:
+    """Checks the words of the command line, and puts them into the order of Hydra."""
+    words = read_words(program, sys.argv[1:])
+    if not words.completes:
+        check_overrides(config_name, words)
+        sys.argv[1:] = words.for_hydra
 
 
 @contextmanager
@@ -139,7 +146,7 @@ def _own_search_path() -> list[str]:
     sources = HydraConfig.get().runtime.config_sources
     ours = ("hydra", "main", "schema")
     own = [f"{each.schema}://{each.path}" for each in sources if each.provider not in ours]
-    return [f"hydra.searchpath={json.dumps(own)}"] if own else []
+    return [f"{SEARCH_PATH}={quoted(own)}"] if own else []
 
 
 def _prints_only(program: str, description: str, examples: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, some
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import (
     FAILURE,
@@ -206,7 +206,7 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(problem, expected="the folder of a sweep, or nothing", action=action)
     foreign = sorted({path.name for path in folder.glob("*")} - {_MULTIRUN})
     if foreign and not (folder / LOCK).exists():
-        problem = f"{folder} is not the folder of a sweep: it contains {', '.join(foreign[:3])}"
+        problem = f"{folder} is not the folder of a sweep: it contains {some(foreign)}"
         raise ConfigError(problem, action=action)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, run_command
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, some
 from msdn_lit.files import write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -112,7 +112,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
     )
     if not any(part.runs for part in found):
         faults = [fault for part in found for fault in part.faults]
-        reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
+        reason = some([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
         raise CheckpointError(
             "There is no finished run", found=reason, action="Name folders that msdn train wrote."
         )

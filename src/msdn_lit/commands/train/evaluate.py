@@ -47,6 +47,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
     from msdn_lit.build.description import describe
     from msdn_lit.build.load import load_run
+    from msdn_lit.build.precision import evaluation_precision
     from msdn_lit.build.trainer import evaluator
     from msdn_lit.runs.layout import EVALUATIONS
     from msdn_lit.runs.record import RunRecord
@@ -64,6 +65,8 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         feature_dir=options.feature_dir,
         overrides=OmegaConf.create({"prediction": _prediction(options)}),
     )
+    used = evaluation_precision(loaded.cfg.trainer, options.accelerator)
+    loaded.cfg.trainer.precision = used
     record = RunRecord(
         folder,
         describe(

@@ -1,5 +1,7 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from msdn_lit.commands._hydra import command, single_run_command_line
@@ -16,6 +18,10 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
+    from msdn_lit.data.benchmarks.published import find_benchmark
+
+    # before PyTorch is imported, which takes seconds
+    find_benchmark(cfg.data.benchmark, cfg.data.folder).check_files(Path(cfg.paths.data_dir))
     from rich.console import Console
 
     from msdn_lit.analysis.output.tables import result_table
