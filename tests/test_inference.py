@@ -409,11 +409,8 @@ class TestCommand:
             predict, *arguments, f"--classes={tmp_path / 'mine.yaml'}", "--extend", "--top-k=20"
         )
         assert code == 0
-        reason = "cannot be distinguished: their attributes are nearly equal."
-        assert err.splitlines() == [
-            f"msdn predict: 002.class_1 and z {reason}",
-            f"msdn predict: x and y {reason}",
-        ]
+        reason = "Classes with nearly equal attributes cannot be distinguished:"
+        assert err == f"msdn predict: {reason} x and y, 002.class_1 and z.\n"
         assert (
             len((tmp_path / "out" / "predictions.csv").read_text().splitlines())
             == 1 + miniature.C + 3

@@ -43,7 +43,7 @@ def test_commands_are_valid(path, tmp_path, monkeypatch):
     for name, words in commands(path):
         assert name in COMMANDS, name
         if name in HYDRA:
-            check_overrides(name, read_words(name, words))
+            check_overrides(name, read_words(name, [word for word in words if word != "..."]))
         else:
             import_module(COMMANDS[name].module_name)._parse(words)
 

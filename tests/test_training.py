@@ -228,7 +228,10 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
             "protocol.train_split=test_seen",
             "protocol.train_split is wrong: expected one of trainval, train",
         ),
-        ("optimizer.lr=-1", "The optimizer or the scheduler refuses its config (Invalid learning rate: -1"),
+        (
+            "optimizer.lr=-1",
+            "The optimizer or the scheduler refuses its config (Invalid learning rate: -1",
+        ),
         (
             "trainer.val_check_interval=0",
             "trainer.val_check_interval is wrong: expected a positive number of steps",

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._overrides import check_overrides
-from msdn_lit.commands._words import SEARCH_PATH, quoted, read_words
+from msdn_lit.commands._words import SEARCH_PATH, quoted, read_words, typed
 from msdn_lit.errors import (
     USER_ERROR_EXIT_CODE,
     ConfigError,
@@ -187,8 +187,10 @@ def _with_disk_errors(run: Job, cfg: DictConfig) -> float | None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         file = error.filename or HydraConfig.get().runtime.output_dir
+        folder = typed("paths.run_dir", str(cfg.paths.run_dir))
         action = (
-            "Make room; then repeat the sweep's command, or add ckpt_path=last for a single run."
+            "Make room; then repeat the sweep's command, or for a single run, add "
+            f"{folder} ckpt_path=last."
         )
         raise FullDiskError(f"No space is left for {file}", action=action) from error
 

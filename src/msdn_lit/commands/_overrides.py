@@ -56,7 +56,12 @@ def _check_number_of_values(override: Override, words: Words) -> None:
 def _check_choice(override: Override, folders: Sequence[Path]) -> None:
     """Refuses choices that Hydra 1.3 would answer with a traceback."""
     group = override.key_or_group
-    if override.is_delete() or not _is_group(group, folders):
+    if not _is_group(group, folders):
+        return
+    if override.is_delete():
+        if (config_dir() / group).is_dir() and group not in _OPTIONAL:
+            problem = f"Every run has settings of the group {group}"
+            raise ConfigError(problem, action=_instead_of_null(group, folders))
         return
     if group == "hydra/launcher" and override.value() != "trials":
         launchers = _choices("trial_launcher", folders)
@@ -133,8 +138,8 @@ def _check_key(key: str, configs: Sequence[DictConfig]) -> None:
     parent = key.rpartition(".")[0]
     for config in configs:
         node = OmegaConf.select(config, parent) if parent else None
-        if OmegaConf.is_dict(node) and not node:
-            return  # an empty dictionary is there to be filled
+        if OmegaConf.is_dict(node) and not node:  # there to be filled
+            raise ConfigError(f"{parent} is empty", action=f"Add a key with +{key}=VALUE.")
     same_ending = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     close = same_ending or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     meant = "See all keys with --cfg job; +KEY=VALUE adds a key."

@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
 EXAMPLES = ("msdn select logs/sweeps/cal", "msdn select logs/sweeps/cal --output cal.json")
 FUSION_INTERVALS = 10
 # Overrides of a validation run that its honest run does not have.
-_OF_THE_RUN = ("protocol=", "objective=", "hparams_search=", "hydra.", "trial_launcher=")
-_OF_THE_RUN += ("sweep_name=", "seed=", "paths.run_dir=", "ckpt_path=", "passes=")
+_OF_THE_RUN = (
+    *("protocol=", "objective=", "hparams_search=", "hydra.", "trial_launcher="),
+    *("sweep_name=", "seed=", "paths.run_dir=", "ckpt_path="),
+)
 
 
 def main() -> None:
@@ -82,7 +84,8 @@ def _command(run: "Run", protocol: str, settings: Mapping[str, Any]) -> str:
     """Returns the command of a run with another protocol and other settings."""
     from msdn_lit.commands._words import typed
 
-    replaced = (*_OF_THE_RUN, *(f"{key}=" for key in settings))
+    length = ["passes="] if "trainer.max_steps" in settings else []
+    replaced = (*_OF_THE_RUN, *length, *(f"{key}=" for key in settings))
     words = shlex.split(str(run.result.get("command", "")))[2:]
     kept = [shlex.quote(word) for word in words if not word.startswith(replaced)]
     chosen = [typed(key, value) for key, value in settings.items()]

@@ -21,7 +21,9 @@ def run(cfg: DictConfig) -> float | None:
     from msdn_lit.data.benchmarks.published import find_benchmark
 
     # before PyTorch is imported, which takes seconds
-    find_benchmark(cfg.data.benchmark, cfg.data.folder).check_files(Path(cfg.paths.data_dir))
+    data = cfg.data
+    benchmark = find_benchmark(data.benchmark, data.folder, data.test_seen)
+    benchmark.check_files(Path(cfg.paths.data_dir))
     from rich.console import Console
 
     from msdn_lit.analysis.output.tables import result_table
