@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
@@ -57,11 +56,8 @@ def check_trainer(cfg: DictConfig) -> None:
     """Makes a trainer before any data are read, so that a wrong setting is found at once.
 
     Raises:
-        ConfigError: There is no such device, or a setting is not valid.
+        ConfigError: A setting is not valid.
     """
-    if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        problem = f"trainer.accelerator={cfg.trainer.accelerator}: PyTorch finds no GPU"
-        raise ConfigError(problem, action="Use trainer=cpu.")
     _make_trainer(
         cfg.trainer,
         logger=False,
