@@ -252,6 +252,12 @@ class TestDescribe:
         ).indistinguishable() == [("002.Red_Bird", "c")]
         assert KNOWN.indistinguishable() == []
 
+    def test_many_equal_classes_are_each_named_once(self):
+        row_K = np.eye(1, len(NAMES), dtype=np.float32)
+        names = tuple(f"class {number}" for number in range(2000))
+        many = Candidates(names, np.repeat(row_K, 2000, axis=0), ("new",) * 2000)
+        assert many.indistinguishable() == [("class 0", name) for name in names[1:]]
+
     def test_domains(self):
         assert KNOWN.in_domain("unseen").names == ("002.Red_Bird",)
         with pytest.raises(ConfigError, match="No class is named"):

@@ -115,11 +115,13 @@ def _check_arguments(config: DictConfig) -> None:
 
 def _other_choice(group: str, target: str) -> str:
     """Returns the file of a config group that has a target, if another one was chosen."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    if not HydraConfig.initialized():  # not a command
+        return ""
+    chosen = HydraConfig.get().runtime.choices.get(group)
     files = sorted((config_dir() / group).glob("[!_]*.yaml"))
     contents: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in files}
     fitting = [name for name, content in contents.items() if content.get("_target_") == target]
-    return "" if choices.get(group) in fitting or not fitting else fitting[0]
+    return "" if chosen in fitting or not fitting else fitting[0]
 
 
 def _copy(config: DictConfig) -> DictConfig:
