@@ -252,6 +252,12 @@ class TestDescribe:
         ).indistinguishable() == [("002.Red_Bird", "c")]
         assert KNOWN.indistinguishable() == []
 
+    def test_many_equal_classes_are_each_named_once(self):
+        row_K = np.eye(1, len(NAMES), dtype=np.float32)
+        names = tuple(f"class {number}" for number in range(2000))
+        many = Candidates(names, np.repeat(row_K, 2000, axis=0), ("new",) * 2000)
+        assert many.indistinguishable() == [("class 0", name) for name in names[1:]]
+
     def test_domains(self):
         assert KNOWN.in_domain("unseen").names == ("002.Red_Bird",)
         with pytest.raises(ConfigError, match="No class is named"):
@@ -409,11 +415,8 @@ class TestCommand:
             predict, *arguments, f"--classes={tmp_path / 'mine.yaml'}", "--extend", "--top-k=20"
         )
         assert code == 0
-        reason = "cannot be distinguished: their attributes are nearly equal."
-        assert err.splitlines() == [
-            f"msdn predict: 002.class_1 and z {reason}",
-            f"msdn predict: x and y {reason}",
-        ]
+        reason = "Classes with nearly equal attributes cannot be distinguished:"
+        assert err == f"msdn predict: {reason} x and y, 002.class_1 and z.\n"
         assert (
             len((tmp_path / "out" / "predictions.csv").read_text().splitlines())
             == 1 + miniature.C + 3

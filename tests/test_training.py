@@ -216,6 +216,7 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         train.run(mini_config("optimizer.lr=1e30"))
 
 
+@pytest.mark.fault("settings")
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -230,12 +231,33 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
             "protocol.train_split=test_seen",
             "protocol.train_split is wrong: expected one of trainval, train",
         ),
-        ("optimizer.lr=-1", "The optimizer refuses its config (Invalid learning rate: -1"),
+        (
+            "optimizer.lr=-1",
+            "The optimizer or the scheduler refuses its config (Invalid learning rate: -1",
+        ),
         (
             "trainer.val_check_interval=0",
             "trainer.val_check_interval is wrong: expected a positive number of steps",
         ),
-        ("trainer.precision=foo", "lightning.Trainer: invalid config"),
+        ("+trainer.foo=1", "lightning.Trainer: invalid config"),
+        ("trainer.strategy=foo", "lightning.Trainer: invalid config"),
+        ("+optimizer.betas=3", "torch.optim.RMSprop has no argument optimizer.betas. Add ~optimi"),
+        ("optimizer.eps=null", "The optimizer or the scheduler refuses its config ("),
+        ("+model.foo=1", "msdn_lit.models.MSDN has no argument model.foo. Add ~model.foo"),
+        (
+            "+model.subnets.visual_to_attribute.foo=1",
+            "VisualToAttribute has no argument model.subnets.visual_to_attribute.foo",
+        ),
+        ("+loss.foo=1", "msdn_lit.losses.MSDNLoss has no argument loss.foo"),
+        ("+sampler.foo=1", "msdn_lit.data.UniformBatches has no argument sampler.foo"),
+        ("sampler.batch_size=null", "msdn_lit.data.UniformBatches: invalid config ("),
+        ("+callbacks.history.foo=1", "EvaluationHistory: invalid config ("),
+        ("+logger.csv.foo=1", "CSVLogger: invalid config ("),
+        (
+            "+scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true}",
+            "missing 1 required positional argument: 'step_size'",
+        ),
+        ("trainer=gpu", "PyTorch finds no GPU. Use trainer=cpu."),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
         ("trainer.max_steps=-1", "trainer.max_steps is wrong: expected a whole number above 0"),
         (
@@ -244,9 +266,35 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         ),
     ],
 )
-def test_wrong_values_are_refused_before_training(mini_config, override, message):
+def test_wrong_values_are_refused_before_training(mini_config, override, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=re.escape(message)):
         train.run(mini_config(override))
+
+
+@pytest.mark.fault("settings")
+def test_an_optimizer_with_the_keys_of_another_one(command, mini_overrides):
+    adam = "optimizer._target_=torch.optim.Adam"
+    code, _, err = command(train, *mini_overrides, adam)
+    assert (code, err.count("\n")) == (2, 1)
+    remedies = "Use optimizer=adam, or add ~optimizer.alpha ~optimizer.momentum"
+    assert err.rstrip().endswith(remedies)
+    for words in (["optimizer=adam"], ["~optimizer.alpha", "~optimizer.momentum"]):
+        assert command(train, *mini_overrides, adam, *words)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("overrides", [["callbacks=none"], ["callbacks=none", "logger=none"]])
+def test_a_run_with_nothing_but_its_result(load_config, mini_overrides, overrides, tmp_path):
+    left_out = ("~callbacks", "+trainer.enable_progress_bar")
+    base = [word for word in mini_overrides if not word.startswith(left_out)]
+    full, bare = tmp_path / "full", tmp_path / "bare"
+    train.run(load_config(*mini_overrides, f"paths.run_dir={full}"))
+    train.run(load_config(*base, *overrides, "trial_launcher=joblib", f"paths.run_dir={bare}"))
+    assert result_of(bare)["scores"] == result_of(full)["scores"]
+    assert [path.name for path in (bare / "checkpoints").iterdir()] == ["last.ckpt"]
+    names = {path.name for path in bare.iterdir()} - {"metrics"}
+    assert names == {"RESULT.md", "result.json", "config.yaml", "checkpoints", "scores"}
+    assert (bare / "metrics").exists() == ("logger=none" not in overrides)
 
 
 def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):

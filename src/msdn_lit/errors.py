@@ -13,11 +13,13 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with a user error
 INTERRUPT_EXIT_CODE = 128 + signal.SIGINT  # as in shells
+_MAX_SHOWN = 5  # names in a message
+_MAX_CHARACTERS = 1000  # of a value in a message
 
 
 class UserError(Exception):
@@ -34,12 +36,27 @@ class UserError(Exception):
         self, problem: str, *, expected: object = None, found: object = None, action: str = ""
     ) -> None:
         details = [
-            f"{name} {value}"
+            f"{name} {_shortened(str(value))}"
             for name, value in (("expected", expected), ("found", found))
             if value is not None
         ]
+        problem = _shortened(problem)
         message = problem if not details else f"{problem}: {', '.join(details)}"
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
+
+
+def some(names: Iterable[object], number: int = _MAX_SHOWN) -> str:
+    """Joins names for a message that does not grow with the data: "a, b, c and 9,997 more"."""
+    texts = list(map(str, names))
+    rest = len(texts) - number
+    shown = ", ".join(texts[:number])
+    return f"{shown} and {rest:,} more" if rest > 0 else shown
+
+
+def _shortened(text: str) -> str:
+    """Cuts a long text."""
+    rest = len(text) - _MAX_CHARACTERS
+    return f"{text[:_MAX_CHARACTERS]}... ({rest:,} more characters)" if rest > 0 else text
 
 
 def print_error(program: str, error: object) -> None:

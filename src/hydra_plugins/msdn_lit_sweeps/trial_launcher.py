@@ -118,7 +118,10 @@ class TrialLauncher(Launcher):
         for trial in different.values():
             prepare_trial(trial, resume=self._resumes and trial.state in RESUMABLE)
             # quoted: Hydra would read an identity like 6e7681770811 as a number
-            folder, name = json.dumps(str(trial.folder)), json.dumps(trial.folder.name)
+            folder, name = (
+                json.dumps(text, ensure_ascii=False)
+                for text in (str(trial.folder), trial.folder.name)
+            )
             folders = [f"paths.run_dir={folder}", f"hydra.sweep.subdir={name}"]
             jobs.append([*trial.overrides, *folders])
         if not jobs:

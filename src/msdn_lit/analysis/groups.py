@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from msdn_lit.analysis.settings import RunSettings, Settings, settings_of, short_names
 from msdn_lit.analysis.statistics import Summary, summarise
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, some
 from msdn_lit.runs.layout import RESULT
 from msdn_lit.runs.reader import Run, RunScan
 from msdn_lit.runs.summary import partial
@@ -156,7 +156,7 @@ def _check_is_one(members: Sequence[Sequence[RunSettings]], path: str) -> None:
     if len(members) != 1:
         found = [f"{group.runs[0].folder} ({group.name})" for group in _named(members)]
         raise ConfigError(
-            f"The {path} path holds {len(found)} groups: {'; '.join(found) or 'no run'}",
+            f"The {path} path holds {len(found)} groups: {some(found) or 'no run'}",
             action="Name a folder that holds the runs of one group.",
         )
 

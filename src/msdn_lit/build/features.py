@@ -7,9 +7,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.precision import features_precision
 from msdn_lit.data import AttributeRegions, ImageTransform
 from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
-from msdn_lit.data.features.extraction import PRECISIONS, BackboneRegions, RegionSource
+from msdn_lit.data.features.extraction import BackboneRegions, RegionSource
 from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.features.store import Manifest, hash_image_list
@@ -108,7 +109,7 @@ def extraction(
         versions=versions,
         computation={
             "device": regions.device.type,
-            "precision": features.precision,
+            "precision": regions.precision,
             "batch_size": features.batch_size,
         },
     )
@@ -119,20 +120,17 @@ def _backbone_regions(
     cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit
 ) -> BackboneRegions:
     features = cfg.features
-    if features.precision not in PRECISIONS:
-        expected = "one of " + ", ".join(PRECISIONS)
-        found = features.precision
-        raise ConfigError("features.precision is wrong", expected=expected, found=found)
+    on = device(features.device)
+    precision = features_precision(cfg, on.type)
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)
     boxes = benchmark.image_boxes(split, data_dir)
     images = ImageFiles(paths, transform(cfg), boxes)
-    on = device(features.device)
     return BackboneRegions(
         images=images,
         backbone=backbone(cfg).to(on),
         device=on,
-        precision=features.precision,
+        precision=precision,
         num_workers=features.num_workers,
         skip_undecodable=features.skip_undecodable,
     )

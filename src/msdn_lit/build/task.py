@@ -1,13 +1,14 @@
 """From a config to the data module and the task with its net, loss, metric and optimizer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
 from msdn_lit.build.features import feature_source
-from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.data.semantics import Semantics
@@ -46,6 +47,7 @@ def unread_datamodule(cfg: DictConfig, trained_with: TrainingData | None = None)
     The attributes of an own dataset are matched by name with those of the training.
     """
     module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    module.sampler = partial(call, cfg.data.sampler._target_, module.sampler)
     if trained_with is not None:
         module.benchmark = module.benchmark.in_attribute_order(trained_with.attribute_order)
     return module

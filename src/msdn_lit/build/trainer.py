@@ -9,7 +9,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -52,9 +52,35 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         plugins=[AtomicCheckpointIO()],
+        **_without_defaults(callbacks),
         default_root_dir=cfg.paths.run_dir,
         val_check_interval=every if cfg.protocol.report_peaks else cfg.trainer.max_steps,
     )
+
+
+def check_trainer(cfg: DictConfig) -> None:
+    """Makes a trainer before any data are read, so that a wrong setting is found at once.
+
+    Raises:
+        ConfigError: A setting is not valid.
+    """
+    _make_trainer(
+        cfg.trainer,
+        logger=False,
+        max_steps=1,
+        val_check_interval=1,
+        **_without_defaults([]),
+    )
+
+
+def _without_defaults(callbacks: Sequence[Callback]) -> dict[str, bool]:
+    """Returns arguments so that Lightning adds no callback of its own for one that is left out."""
+    kinds = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
+    return {
+        name: False
+        for name, kind in kinds.items()
+        if not any(isinstance(callback, kind) for callback in callbacks)
+    }
 
 
 def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Trainer:
@@ -76,7 +102,8 @@ def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Tra
 
 def callback_names(cfg: DictConfig) -> list[str]:
     """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
-    names = [str(name) for name in cfg.callbacks]
+    # trial_launcher=joblib sets the rate of a progress bar that callbacks=none leaves out
+    names = [str(name) for name, callback in cfg.callbacks.items() if "_target_" in callback]
     return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
 
 

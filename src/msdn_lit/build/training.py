@@ -12,10 +12,11 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from msdn_lit.build.description import describe, typed_keys
-from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.instantiate import instantiate_partial
+from msdn_lit.build.precision import training_precision
 from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
 from msdn_lit.build.task import compiler, datamodule, task
-from msdn_lit.build.trainer import callback, callback_names, loggers, trainer
+from msdn_lit.build.trainer import callback, callback_names, check_trainer, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
 from msdn_lit.callbacks.seed_runs import SeedRecorder, SeedRuns
 from msdn_lit.data import ZSLDataModule
@@ -49,6 +50,8 @@ def training(cfg: DictConfig) -> Training:
     _check_seed(cfg.seed)
     _check_recipe(cfg)
     objective = _objective(cfg)
+    cfg.trainer.precision = training_precision(cfg.trainer)
+    check_trainer(cfg)
     folder = Path(cfg.paths.run_dir)
     data = datamodule(cfg, _trained_with(cfg.ckpt_path, folder))
     _set_length(cfg, data)
@@ -91,8 +94,9 @@ def _several_models(
     records: Sequence[RunRecord],
     data: ZSLDataModule,
 ) -> Parts:
-    samplers = [instantiate(config.sampler) for config in configs]
-    data.sampler = lambda labels: StackedBatches([sampler(labels) for sampler in samplers])
+    data.sampler = lambda labels: StackedBatches(
+        [instantiate_partial(config.sampler, labels) for config in configs]
+    )
     callbacks = [callback(cfg, name) for name in _process_callbacks(cfg)]
     recorders = [
         _recorder(config, task, record)
@@ -113,7 +117,9 @@ def _several_models(
 def _task(cfg: DictConfig, data: ZSLDataModule) -> ZSLTask:
     """Makes the task of one seed, whose initial weights follow from the seed."""
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    return task(cfg, data.semantics, data.visual_dim)
+    made = task(cfg, data.semantics, data.visual_dim)
+    made.configure_optimizers()  # the optimizer rejects wrong settings now, not in the training
+    return made
 
 
 def _recorder(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> SeedRecorder:

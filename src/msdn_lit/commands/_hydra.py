@@ -1,6 +1,5 @@
 """Commands that compose a config with Hydra: train and extract."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._output import protect_output, protected_output
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import SEARCH_PATH, quoted, read_words, typed
 from msdn_lit.errors import (
     INTERRUPT_EXIT_CODE,
     USER_ERROR_EXIT_CODE,
@@ -92,9 +92,8 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
         errors: list[Exception] = []
         started: list[DictConfig] = []
 
-        words = sys.argv[1:]
         try:
-            check_overrides(config_name, words)
+            _check_command_line(program, config_name)
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
@@ -129,6 +128,14 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
             return None
 
     return job
+
+
+def _check_command_line(program: str, config_name: str) -> None:
+    """Checks the words of the command line, and puts them into the order of Hydra."""
+    words = read_words(program, sys.argv[1:])
+    if not words.completes:
+        check_overrides(config_name, words)
+        sys.argv[1:] = words.for_hydra
 
 
 @contextmanager
@@ -175,7 +182,7 @@ def _own_search_path() -> list[str]:
     sources = HydraConfig.get().runtime.config_sources
     ours = ("hydra", "main", "schema")
     own = [f"{each.schema}://{each.path}" for each in sources if each.provider not in ours]
-    return [f"hydra.searchpath={json.dumps(own)}"] if own else []
+    return [f"{SEARCH_PATH}={quoted(own)}"] if own else []
 
 
 def _prints_only(program: str, description: str, examples: Sequence[str]) -> bool:
@@ -215,7 +222,8 @@ def _run(run: Job, cfg: DictConfig) -> float | None:
     def remedy() -> str:
         is_single_run = HydraConfig.get().mode == RunMode.RUN
         if is_single_run and checkpoint_path(folder).is_file():
-            return f"Make room; then add ckpt_path=last paths.run_dir={folder} to the command."
+            place = typed("paths.run_dir", str(folder))
+            return f"Make room; then add ckpt_path=last {place} to the command."
         return ""
 
     with output_errors(folder, remedy):

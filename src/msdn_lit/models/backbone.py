@@ -96,7 +96,7 @@ class RegionBackbone(nn.Module):
             raise DataError(
                 f"The backbone does not accept images of this size ({one_line(error)})",
                 action="Set features.transform.image_size, or "
-                "features.backbone.model_args={img_size: ...}.",
+                "+features.backbone.model_args.img_size=SIZE.",
             ) from error
         output: Tensor = result[-1] if isinstance(result, list) else result
         return _as_map(output, self.model)

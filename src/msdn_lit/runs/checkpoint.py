@@ -18,7 +18,7 @@ from msdn_lit.models.weights import (
     load_tensors,
     named_tensors,
 )
-from msdn_lit.runs.layout import checkpoint_path
+from msdn_lit.runs.layout import CONFIG, checkpoint_path
 
 
 def find_checkpoint(name: str, folder: Path) -> Path:
@@ -37,7 +37,9 @@ def find_checkpoint(name: str, folder: Path) -> Path:
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = "Name the folder of a run (msdn train: paths.run_dir=...)."
+    action = "Name the folder of a run (msdn train: paths.run_dir=RUN)."
+    if (folder / CONFIG).is_file():
+        action = "The run ended before it saved one. Train again (msdn train: omit ckpt_path)."
     if present:
         action = f"That run has {', '.join(present)}."
     raise CheckpointError(f"{path} is missing", action=action)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, some
 from msdn_lit.files import locked, make_folder, write_atomically
 from msdn_lit.runs.layout import (
     CONFIG,
@@ -195,7 +195,7 @@ def _make_folder(folder: Path) -> None:
     foreign = sorted({path.name for path in folder.glob("*")} - {_MULTIRUN})
     is_sweep = (folder / LOCK).exists() and not (folder / CONFIG).exists()  # a run has both
     if foreign and not is_sweep:
-        problem = f"{folder} is not the folder of a sweep: it contains {', '.join(foreign[:3])}"
+        problem = f"{folder} is not the folder of a sweep: it contains {some(foreign)}"
         raise ConfigError(problem, action=action)
     make_folder(folder)
 

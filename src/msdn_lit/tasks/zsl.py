@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
 
@@ -83,17 +83,19 @@ class ZSLTask(lightning.LightningModule):
         """Every parameter of the net in one group, and the schedule of its learning rate.
 
         Raises:
-            ConfigError: The optimizer refuses its settings.
+            ConfigError: The optimizer or the scheduler refuses its settings.
         """
         try:
             optimizer = self.optimizer(self.net.parameters())
-        except ValueError as error:
-            raise ConfigError(f"The optimizer refuses its config ({error})") from error
-        if self.scheduler is None:
+            scheduler = self.scheduler(optimizer) if self.scheduler else None
+        except (TypeError, ValueError) as error:
+            problem = f"The optimizer or the scheduler refuses its config ({one_line(error)})"
+            raise ConfigError(problem) from error
+        if scheduler is None:
             return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def on_fit_start(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, run_command
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, some
 from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -130,7 +130,7 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         reasons = [f"{sum(len(part.unfinished) for part in found)} unfinished"]
         if partial:
             reasons.append(f"{len(partial)} partial (--partial reports them)")
-        reason = "; ".join([*reasons, *faults])
+        reason = some([*reasons, *faults])
         raise CheckpointError(
             "There is no finished run", found=reason, action="Name folders that msdn train wrote."
         )

@@ -46,6 +46,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
     from msdn_lit.build.description import describe
     from msdn_lit.build.load import load_run
+    from msdn_lit.build.precision import evaluation_precision
     from msdn_lit.build.trainer import evaluator
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.runs.layout import EVALUATIONS
@@ -69,6 +70,8 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         overrides=OmegaConf.create({"prediction": _prediction(options)}),
         trust=options.trust,
     )
+    used = evaluation_precision(loaded.cfg.trainer, options.accelerator)
+    loaded.cfg.trainer.precision = used
     record = RunRecord(
         folder,
         describe(

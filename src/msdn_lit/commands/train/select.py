@@ -3,7 +3,7 @@
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,15 @@ from msdn_lit.files import write_atomically
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.selection import Choice
+    from msdn_lit.runs.reader import Run
 
 EXAMPLES = ("msdn select logs/sweeps/cal", "msdn select logs/sweeps/cal --output cal.json")
 FUSION_INTERVALS = 10
+# Overrides of a validation run that its honest run does not have.
+_OF_THE_RUN = (
+    *("protocol=", "objective=", "hparams_search=", "hydra.", "trial_launcher="),
+    *("sweep_name=", "seed=", "paths.run_dir=", "ckpt_path="),
+)
 
 
 def main() -> None:
@@ -55,11 +61,10 @@ def run(options: argparse.Namespace) -> None:
     )
     if not groups:
         problem = f"{len(found)} runs, none with scores of protocol=validation"
-        raise ConfigError(
-            "There is nothing to choose from",
-            found=problem,
-            action="Train with protocol=validation.",
-        )
+        action = "Train with protocol=validation"
+        if found:
+            action += f": {_command(found[0], 'validation', {})}"
+        raise ConfigError("There is nothing to choose from", found=problem, action=action)
     _check_one_benchmark(groups)
     choices = sorted(
         ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
@@ -76,10 +81,22 @@ def run(options: argparse.Namespace) -> None:
         "runs": sum(len(group.runs) for group in groups),
     }
     write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
-    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
+    settings = {"protocol.selection": str(options.output.resolve()), **settings}
     print(f"\n{options.output}: {score}. Train with\n")
-    print(shlex.join(["protocol=honest", f"protocol.selection={options.output}", *overrides]))
+    print(_command(group.runs[0], "honest", settings))
+
+
+def _command(run: "Run", protocol: str, settings: Mapping[str, Any]) -> str:
+    """Returns the command of a run with another protocol and other settings."""
+    from msdn_lit.commands._words import typed
+
+    length = ["passes="] if "trainer.max_steps" in settings else []
+    replaced = (*_OF_THE_RUN, *length, *(f"{key}=" for key in settings))
+    words = shlex.split(str(run.result.get("command", "")))[2:]
+    kept = [shlex.quote(word) for word in words if not word.startswith(replaced)]
+    chosen = [typed(key, value) for key, value in settings.items()]
+    return " ".join(["msdn train", *kept, f"protocol={protocol}", *chosen])
 
 
 def _check_one_benchmark(groups: Sequence["Group"]) -> None:

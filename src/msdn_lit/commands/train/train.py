@@ -1,7 +1,5 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
-import json
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from msdn_lit.commands._hydra import command, single_run_command_line
-from msdn_lit.errors import INTERRUPT_EXIT_CODE, Interrupted, print_error
+from msdn_lit.commands._words import typed
+from msdn_lit.errors import INTERRUPT_EXIT_CODE, ConfigError, Interrupted, print_error
 from msdn_lit.runs.layout import checkpoint_path
 from msdn_lit.training.run_folder import claimed
 
@@ -29,6 +28,7 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
+    _check_early(cfg)
     from msdn_lit.analysis.output.tables import result_table, terminal
 
     folder = Path(cfg.paths.run_dir)
@@ -69,10 +69,24 @@ def _command_that_continues(folder: Path) -> str:
     """Returns the typed command with what continues the run of a folder."""
     replaced = ("ckpt_path=", "overwrite=", "paths.run_dir=")
     words = [word for word in sys.argv[1:] if not word.lstrip("+").startswith(replaced)]
-    place = str(folder)
-    if not re.fullmatch(r"[\w./@~+-]+", place):
-        place = json.dumps(place, ensure_ascii=False)  # as Hydra reads other characters
-    return shlex.join(["msdn", "train", *words, f"paths.run_dir={place}", "ckpt_path=last"])
+    given = [shlex.quote(word) for word in words]
+    place = typed("paths.run_dir", str(folder))
+    return " ".join(["msdn train", *given, place, "ckpt_path=last"])
+
+
+def _check_early(cfg: DictConfig) -> None:
+    """Checks the files, then the GPU, before PyTorch and Lightning are imported for seconds."""
+    from msdn_lit.data.benchmarks.published import find_benchmark
+
+    data, accelerator = cfg.data, cfg.trainer.accelerator
+    benchmark = find_benchmark(data.benchmark, data.folder, data.test_seen)
+    benchmark.check_files(Path(cfg.paths.data_dir))
+    if accelerator in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            problem = f"trainer.accelerator={accelerator}: PyTorch finds no GPU"
+            raise ConfigError(problem, action="Use trainer=cpu.")
 
 
 main = command("train", run, EXAMPLES)

@@ -18,7 +18,7 @@ from msdn_lit.commands._arguments import (
     run_folder,
 )
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError, DataError, print_error
+from msdn_lit.errors import ConfigError, DataError, print_error, some
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
@@ -28,6 +28,7 @@ EXAMPLES = (
     "msdn predict logs/demo a.jpg b.jpg --classes mine.yaml --extend",
 )
 _MAX_ROWS = 30  # images in the table on the terminal
+_MAX_FAILURES = 5  # images that could not be read, one line each
 
 
 def main() -> None:
@@ -50,10 +51,9 @@ def run(words: Sequence[str]) -> None:
         options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
     )
     candidates = _candidates(predictor, options)
-    for first, second in candidates.indistinguishable():
-        problem = (
-            f"{first} and {second} cannot be distinguished: their attributes are nearly equal."
-        )
+    if pairs := candidates.indistinguishable():
+        names = some(" and ".join(pair) for pair in pairs)
+        problem = f"Classes with nearly equal attributes cannot be distinguished: {names}."
         print_error("msdn predict", problem)
     predictions = []
     failures = {}
@@ -61,7 +61,8 @@ def run(words: Sequence[str]) -> None:
     for path, found in zip(images, stream, strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
-            print_error("msdn predict", found)
+            if len(failures) <= _MAX_FAILURES:
+                print_error("msdn predict", found)
         else:
             predictions.append(found)
     folder = _folder(options)
@@ -69,9 +70,11 @@ def run(words: Sequence[str]) -> None:
     _show(predictions, folder)
     if failures:
         problem = (
-            f"{len(failures)} of {len(images)} images could not be read; the others are predicted"
+            f"{len(failures):,} of {len(images):,} images could not be read; "
+            "the others are predicted"
         )
-        raise DataError(problem)
+        action = f"All are listed in {folder / 'predictions.json'}."
+        raise DataError(problem, action=action if len(failures) > _MAX_FAILURES else "")
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

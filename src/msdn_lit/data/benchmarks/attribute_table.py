@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from msdn_lit.data.benchmarks.csv_table import read_cells
 from msdn_lit.data.benchmarks.text_files import read_text
-from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
 
 CSV = "attributes.csv"
 YAML = "attributes.yaml"
@@ -138,7 +138,7 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
         value_of = dict(pairs)
         if len(value_of) < len(pairs) or value_of.keys() != set(attributes):
             once = Counter([*attributes, *(attribute for attribute, _ in pairs)])
-            found = ", ".join(attribute for attribute, count in once.items() if count != 2)
+            found = some(attribute for attribute, count in once.items() if count != 2)
             raise DataError(
                 f"{path}: {name!r} has other attributes",
                 expected=f"those of {classes[0][0]!r}, once each",
@@ -171,9 +171,7 @@ def _check_names(path: Path, kind: str, names: Sequence[str]) -> None:
         if count > 1 or not name or not is_unicode(name)
     ]
     if wrong:
-        raise DataError(
-            f"{path}: wrong {kind} names", expected="each once", found=", ".join(wrong[:5])
-        )
+        raise DataError(f"{path}: wrong {kind} names", expected="each once", found=some(wrong))
 
 
 def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
@@ -214,16 +212,18 @@ def _check_rows(path: Path, table: AttributeTable) -> None:
     if not norms_C1.all():
         raise DataError(
             f"{path}: classes without any attribute",
-            found=", ".join(np.array(table.class_names)[norms_C1[:, 0] == 0][:5]),
+            found=some(np.array(table.class_names)[norms_C1[:, 0] == 0]),
             action="Give each a value other than 0.",
         )
     of_direction: dict[bytes, list[str]] = {}
     directions_CK = (table.values_CK / norms_C1).round(6) + 0  # + 0 turns -0 into 0
     for name, direction_K in zip(table.class_names, directions_CK, strict=True):
         of_direction.setdefault(direction_K.tobytes(), []).append(name)
-    for names in of_direction.values():
-        if len(names) > 1:
-            warnings.warn(
-                f"{path}: no model can distinguish {' and '.join(names)}: equal attributes",
-                stacklevel=3,
-            )
+    equal = [
+        f"{names[0]} and {names[1] if len(names) == 2 else f'{len(names) - 1:,} others'}"
+        for names in of_direction.values()
+        if len(names) > 1
+    ]
+    if equal:
+        problem = f"{path}: no model can distinguish {some(equal)}: equal attributes"
+        warnings.warn(problem, stacklevel=3)

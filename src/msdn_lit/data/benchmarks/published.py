@@ -29,6 +29,9 @@ class Benchmark(Protocol):
     def make(self) -> Callable[[Path], None] | None:
         """Creates the benchmark's files in a data folder; None if they are not created here."""
 
+    def check_files(self, data_dir: Path) -> None:
+        """Raises DataError if split files are missing; nothing is read."""
+
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
         """Reads classes, images and splits; raises DataError if they are missing or wrong."""
 

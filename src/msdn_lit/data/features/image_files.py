@@ -51,7 +51,7 @@ def find_images(named: Sequence[str]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError(f"{path} is missing", action="Give image files or a folder: images=...")
+            raise DataError(f"{path} is missing", action="Name image files or a folder.")
     if not found:
-        raise DataError("No images are given", action="Give image files or a folder: images=...")
+        raise DataError("No images are given", action="Name image files or a folder.")
     return found
