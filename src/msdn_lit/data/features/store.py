@@ -24,6 +24,10 @@ from msdn_lit.errors import READ_ERRORS, DataError, one_line
 FORMAT = 1
 REGIONS = "regions.npy"
 MANIFEST = "manifest.json"
+# Key of a store's source: how the images of the user's own dataset are decoded, as in prediction.
+# Stores of published benchmarks, and of version 0.1, do not have it: their images are not rotated.
+DECODING = "decoding"
+AS_IN_PREDICTION = "rotated by EXIF, transparency on white"
 _MAX_BUFFERS = 4
 _REFERENCES_TO_A_FREE_BUFFER = 3  # the list, the loop's variable, and getrefcount's own argument
 
@@ -34,8 +38,9 @@ class Manifest:
 
     Attributes:
         source: Name, backbone and transform as in the features config, or name and regions if there
-            are no images; a store is only accepted for its own source.
-        images_sha256: Hash of the image list, in order.
+            are no images, and for the user's own dataset how images are decoded; a store is only
+            accepted for its own source.
+        images_sha256: Hash of the list of image names, in order; not of what the files contain.
         shape: (N, R, D).
         grid: (H, W), with H * W = R.
         weights_sha256: Hash of the backbone's weights, or of the class attributes and labels from
@@ -61,7 +66,7 @@ class Manifest:
 
 
 def hash_image_list(relative_paths: Sequence[str]) -> str:
-    """Hashes the image paths below their folder, in order."""
+    """Hashes the image paths below their folder, in order; not what the files contain."""
     return sha256("\n".join(relative_paths).encode()).hexdigest()
 
 
@@ -130,7 +135,7 @@ class FeatureStore:
             )
         if self.manifest.images_sha256 != images_sha256:
             raise DataError(
-                f"{self.folder} was made from another image list than the split file's",
+                f"{self.folder} was made from another image list than that of the dataset now",
                 action=remedy,
             )
 

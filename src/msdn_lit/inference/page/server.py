@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -72,10 +71,8 @@ class Handlers:
         return await run_in_threadpool(self._predict, bytes(received), name)
 
     def _predict(self, received: bytes, name: str) -> Response:
-        from msdn_lit.data.features.images import open_image
-
         try:
-            prediction = self.model.result().predict(open_image(io.BytesIO(received), upright=True))
+            prediction = self.model.result().predict(received)
         except UserError as error:
             return _error(422, f"{name}: {error}")
         return JSONResponse(image_data(prediction) | {"name": name})
