@@ -1,6 +1,7 @@
 """Files that every package may need: where the configs are, and how a file is written."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file, and flushes the copy to the disk; an interrupted copy is incomplete."""
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _umask() -> int:

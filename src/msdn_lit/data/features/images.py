@@ -151,6 +151,18 @@ def image_size(path: Path) -> tuple[int, int]:
         return file.size
 
 
+def is_rotated_or_transparent(path: Path) -> bool:
+    """Returns True if an image looks different without its EXIF orientation and transparency."""
+    try:
+        with _undecoded(path) as file:
+            if _orientation(file) in _TURNS or file.mode in ("I", "F"):
+                return True
+            has_alpha = file.has_transparency_data
+            return has_alpha and file.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+    except (*READ_ERRORS, Image.DecompressionBombError):  # such an image was left out
+        return False
+
+
 @contextmanager
 def _undecoded(source: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Opens an image of one of the formats that are read; the only place that opens images."""
@@ -164,13 +176,18 @@ def _undecoded(source: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Rotates a decoded image by its EXIF orientation; damaged EXIF data are ignored."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except READ_ERRORS:  # as image viewers do
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    """Rotates a decoded image by its EXIF orientation."""
+    turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation; 1, upright, if there is none or the EXIF data are damaged."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except READ_ERRORS:  # as image viewers do
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -6,10 +6,11 @@ atomically, so a folder with a manifest is complete. The rows are contiguous: on
 """
 
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class FeatureStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / REGIONS
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         self._buffers: list[NDArray[np.float16]] = []
         self._regions: Tensor | None = None
         # Maps the file now, so that an error is raised here and not in a loader worker.
@@ -201,7 +202,12 @@ class FeatureStore:
         return self.__dict__ | {"_regions": None, "_buffers": []}
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Reads and checks the manifest of a complete store.
+
+    Raises:
+        DataError: It is missing, damaged, or of an unknown format.
+    """
     path = folder / MANIFEST
     remedy = f"Remove {folder} and run msdn extract again."
     try:
@@ -238,6 +244,28 @@ def _is_sound(manifest: Manifest) -> bool:
         and manifest.grid[0] * manifest.grid[1] == R
         and all(row < N for row in manifest.skipped)
     )
+
+
+def manifest_json(manifest: Manifest) -> bytes:
+    """Returns the content of a manifest's file."""
+    return (json.dumps(asdict(manifest), indent=2) + "\n").encode()
+
+
+def check_room(folder: Path, manifest: Manifest) -> None:
+    """Raises DataError if the disk has no room for a store's features."""
+    needed, free = 2 * int(np.prod(manifest.shape)), shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"Not enough room for {folder}",
+            expected=f"{needed / 1e9:.1f} GB free",
+            found=f"{free / 1e9:.1f} GB",
+            action="Choose a folder on another disk with paths.feature_dir=...",
+        )
+
+
+def hash_regions(folder: Path) -> str:
+    """Hashes a store's features; reads all of them."""
+    return sha256(np.load(folder / REGIONS, mmap_mode="r")).hexdigest()
 
 
 def all_finite(values: NDArray[np.float16]) -> bool:
