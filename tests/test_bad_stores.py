@@ -83,7 +83,7 @@ class TestFeatureStore:
             FeatureStore(store_dir).check(source=wanted, images_sha256=images)
 
     def test_made_from_another_image_list(self, store_dir):
-        with pytest.raises(DataError, match=r"another image list than the split file's"):
+        with pytest.raises(DataError, match=r"another image list than that of the dataset now"):
             FeatureStore(store_dir).check(source=miniature.SOURCE, images_sha256="0")
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -12,7 +12,12 @@ from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.features.extraction import write_store
 from msdn_lit.data.features.image_files import IMAGE_SUFFIXES, find_images
-from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.features.store import (
+    AS_IN_PREDICTION,
+    DECODING,
+    Manifest,
+    hash_image_list,
+)
 from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
@@ -318,9 +323,8 @@ class TestNames:
 def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config):
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)
-    manifest = Manifest(
-        miniature.SOURCE, hash_image_list(split.image_files), regions.shape, (2, 2), "none"
-    )
+    source = miniature.SOURCE | {DECODING: AS_IN_PREDICTION}
+    manifest = Manifest(source, hash_image_list(split.image_files), regions.shape, (2, 2), "none")
     write_store(tmp_path / "store", manifest, miniature.GivenRegions(regions), batch_size=32)
     (tmp_path / "glove.txt").write_text("size 1 2\nstripes 3 4\n")
     cfg = load_config(

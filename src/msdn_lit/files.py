@@ -257,6 +257,13 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file, and flushes the copy to the disk; an interrupted copy is incomplete."""
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _umask() -> int:
     """The process's umask, which the system only tells when it is set."""
     mask = os.umask(0)

@@ -13,7 +13,12 @@ from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
 from msdn_lit.data.features.extraction import BackboneRegions, RegionSource
 from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
-from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.features.store import (
+    AS_IN_PREDICTION,
+    DECODING,
+    Manifest,
+    hash_image_list,
+)
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import RegionBackbone
@@ -28,7 +33,7 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
     drawing.
     """
     features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
-    source = {
+    source: dict[str, Any] = {
         part: {key: value for key, value in features[part].items() if key not in _NO_IDENTITY}
         for part in ("backbone", "transform", "regions")
         if part in features
@@ -36,7 +41,14 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
     if "backbone" in source:
         weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
         source["backbone"]["random_weights"] = not weights
+        if _is_own(cfg):
+            source[DECODING] = AS_IN_PREDICTION
     return {"name": features["name"]} | source
+
+
+def _is_own(cfg: DictConfig) -> bool:
+    """Returns True for a dataset of the user's own, whose images are rotated by EXIF."""
+    return cfg.data.get("folder") is not None
 
 
 def backbone(cfg: DictConfig) -> RegionBackbone:
@@ -125,7 +137,7 @@ def _backbone_regions(
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)
     boxes = benchmark.image_boxes(split, data_dir)
-    images = ImageFiles(paths, transform(cfg), boxes)
+    images = ImageFiles(paths, transform(cfg), boxes, upright=_is_own(cfg))
     return BackboneRegions(
         images=images,
         backbone=backbone(cfg).to(on),

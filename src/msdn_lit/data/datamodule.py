@@ -25,7 +25,7 @@ from msdn_lit.data.feature_cache import (
 )
 from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.data.features.opening import open_regions
-from msdn_lit.data.features.store import hash_image_list
+from msdn_lit.data.features.store import DECODING
 from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
 from msdn_lit.data.splits.holdout import split_images, split_indices
@@ -176,7 +176,7 @@ class ZSLDataModule(lightning.LightningDataModule):
             raise DataError(f"{source['name']} features were not made from images")
         paths = self.benchmark.image_paths(self.split, self.data_dir)
         boxes = self.benchmark.image_boxes(self.split, self.data_dir)
-        image = open_image(paths[row], boxes[row] if boxes else None)
+        image = open_image(paths[row], boxes[row] if boxes else None, upright=DECODING in source)
         pixels = ImageTransform(**source["transform"]).crop(image)
         return np.asarray(pixels, dtype=np.float32) / np.float32(255)
 
@@ -189,8 +189,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         split = self.read_split()
-        images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
-        store = open_regions(self.store_dir, self.source, images_sha256, split)
+        store = open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
         skipped = store.manifest.skipped
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)

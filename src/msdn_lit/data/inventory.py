@@ -7,8 +7,9 @@ from pathlib import Path
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.download.checks import difference, silent
 from msdn_lit.data.download.sources import SOURCES, Source
-from msdn_lit.data.features.store import MANIFEST, FeatureStore
-from msdn_lit.data.features.writer import PLAN, hash_regions
+from msdn_lit.data.features.image_table import find_replaced, open_table, table_paths
+from msdn_lit.data.features.store import MANIFEST, FeatureStore, hash_regions
+from msdn_lit.data.features.writer import PLAN
 from msdn_lit.data.splits.xlsa17 import SPLIT_FILES
 from msdn_lit.errors import DataError
 
@@ -116,6 +117,10 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
     parts = ["complete"]
     if manifest.skipped:
         parts.append(f"{len(manifest.skipped)} images skipped")
+    table = open_table(folder, manifest.shape[0])
+    replaced = [] if table is None else find_replaced(folder, table_paths(table))
+    if replaced:
+        parts.append(f"but {len(replaced)} images were replaced: run msdn extract again")
     if verify and manifest.regions_sha256:
         is_same = hash_regions(folder) == manifest.regions_sha256
         damaged = f"but DAMAGED: remove {folder} and run msdn extract again"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -105,9 +104,7 @@ class Handlers:
 
 
 def _predict(model: Predictor, received: bytearray, name: str) -> Response:
-    from msdn_lit.data.features.images import open_image
-
-    prediction = model.predict(open_image(io.BytesIO(received), upright=True))
+    prediction = model.predict(bytes(received))
     return JSONResponse(image_data(prediction) | {"name": name})
 
 
