@@ -1,38 +1,17 @@
 """Files that every package may need: where configs are, how files are read, written, locked."""
 
-import csv
-import io
 import os
 import shutil
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-import yaml
-
 from msdn_lit.errors import UserError, WriteError
 
 _NAME_IN_PART = 32  # characters of a name in that of its temporary file, which has a limit, too
 PACKAGE = Path(__file__).resolve().parent
-MAX_YAML_DEPTH = 100
-# Also the full-width signs, which some spreadsheets read as the others.
-_BEGINNINGS_OF_FORMULAS = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    "\uff1d",
-    "\uff0b",
-    "\uff0d",
-    "\uff20",
-)
-_YAML_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Variables in which launchers number the processes of one training, as Lightning reads them.
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _locked: set[Path] = set()  # by this process
@@ -90,69 +69,6 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def read_text(path: Path) -> str:
-    """Reads a text in UTF-8. Pipes and devices, which may never end, are refused.
-
-    Raises:
-        OSError: The file is missing, is not a regular file, or cannot be read.
-        UnicodeDecodeError: It is not UTF-8.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("it is not a regular file")
-    return path.read_text(encoding="utf-8")
-
-
-def check_yaml(text: str, *, aliases: bool = True) -> None:
-    """Checks how deep a YAML text is nested, before a loader reads it.
-
-    libyaml's loader is recursive and ends the process at a few thousand levels. Its parser is not.
-
-    Args:
-        text: YAML text.
-        aliases: Whether the text may repeat a part by its name (`*name`). A few lines of repeated
-            repetitions can stand for any size.
-
-    Raises:
-        ValueError: The text is nested too deep, or has an alias.
-        yaml.YAMLError: The text is not YAML.
-    """
-    depth = 0
-    for event in yaml.parse(text, _YAML_PARSER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent) and not aliases:
-            raise ValueError(f"it repeats a part by its name, *{event.anchor}")
-        if depth > MAX_YAML_DEPTH:
-            raise ValueError(f"it is nested deeper than {MAX_YAML_DEPTH} levels")
-
-
-def comma_separated(rows: Iterable[Sequence[object]]) -> str:
-    """Returns rows as CSV whose texts no spreadsheet takes for formulas.
-
-    A text that begins like a formula (= + - @, a tab or a line break) gets an apostrophe in front,
-    which spreadsheets do not show. Numbers stay as they are, also those that are given as texts.
-    """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(_without_formulas, rows))
-    return text.getvalue()
-
-
-def _without_formulas(row: Sequence[object]) -> list[object]:
-    return [f"'{cell}" if _is_like_a_formula(cell) else cell for cell in row]
-
-
-def _is_like_a_formula(cell: object) -> bool:
-    if not isinstance(cell, str) or not cell.startswith(_BEGINNINGS_OF_FORMULAS):
-        return False
-    try:
-        float(cell)
-    except ValueError:
-        return True
-    return "_" in cell  # a number for Python only
 
 
 @contextmanager

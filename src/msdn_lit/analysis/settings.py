@@ -27,6 +27,7 @@ NO_SETTING = (
     "logger",
     "debug",
     "data.data_dir",
+    "data.folder",
     "data.store_dir",
     "data.feature_cache",
     "data.num_workers",

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
-from msdn_lit.errors import DataError
+from msdn_lit.errors import DataError, some
 
 log = logging.getLogger(__name__)
 
 _READABLE = {"seen": "seen classes", "unseen": "unseen classes"}
-_LONGEST = 3  # names in a message
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class ClassesIdentity:
             attributes = _changed(self.attributes, self.attribute_digests, found.attribute_digests)
             classes = _changed(self.classes, self.class_digests, found.class_digests)
             if attributes or classes:
-                yield f"the values of {_some(attributes)} differ for {_some(classes)}"
+                yield f"the values of {some(attributes)} differ for {some(classes)}"
         if self.word_vectors != found.word_vectors:
             yield "the word vectors of the attributes differ"
 
@@ -268,13 +267,8 @@ def _changed(names: Sequence[str], trained: Sequence[str], found: Sequence[str])
 def _changed_names(trained: Sequence[str], found: Sequence[str]) -> str:
     missing = [name for name in trained if name not in set(found)]
     new = [name for name in found if name not in set(trained)]
-    parts = [f"{word}: {_some(names)}" for word, names in (("missing", missing), ("new", new))]
+    parts = [f"{word}: {some(names)}" for word, names in (("missing", missing), ("new", new))]
     return "; ".join(part for part in parts if not part.endswith(": ")) or "another order"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _LONGEST
-    return ", ".join(names[:_LONGEST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _as_tuple(value: object) -> object:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.errors import READ_ERRORS
-from msdn_lit.files import read_text, write_atomically
+from msdn_lit.files import write_atomically
 from msdn_lit.runs.summary import is_number
+from msdn_lit.texts import read_text
 
 FILE = "attention.json"
 CHANCE = "chance"  # the scores of uniform attention

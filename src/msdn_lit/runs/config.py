@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
-from msdn_lit.files import check_yaml, read_text
 from msdn_lit.runs.layout import CONFIG
 from msdn_lit.runs.version_0_1 import translate_config
+from msdn_lit.texts import check_yaml, read_text
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NEEDED = ("paths", "data", "model", "prediction")

@@ -11,9 +11,9 @@ from typing import Any, TypeGuard
 import yaml
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
-from msdn_lit.files import read_text
 from msdn_lit.runs.layout import RESULT, SCORES
 from msdn_lit.runs.version_0_1 import translate_choices
+from msdn_lit.texts import read_text
 
 _NEEDED: Mapping[str, Any] = {
     **dict.fromkeys(("benchmark", "features", "protocol", "stage", "code", "device"), str),

@@ -123,8 +123,9 @@ def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates
 def _write(
     folder: Path, title: str, predictions: Sequence[Prediction], failures: Mapping[str, str]
 ) -> None:
-    from msdn_lit.files import comma_separated, make_folder, write_together
+    from msdn_lit.files import make_folder, write_together
     from msdn_lit.inference.page.page import page
+    from msdn_lit.texts import comma_separated
 
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
     files = {
