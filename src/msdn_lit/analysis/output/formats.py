@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from msdn_lit import texts
 from msdn_lit.analysis.statistics import Interval, Summary
 from msdn_lit.runs.summary import markdown_text, plain_line
+from msdn_lit.texts import comma_separated as csv_text
 
 Cell = str | int | float | Summary | Interval | None
 
@@ -88,7 +88,7 @@ def comma_separated(table: Table) -> str:
     columns: list[list[object]] = []
     for index, name in enumerate(table.header):
         columns += _expand(name, [row[index] for row in table.rows])
-    return texts.comma_separated(zip(*columns, strict=True))
+    return csv_text(zip(*columns, strict=True))
 
 
 def concise(table: Table) -> Table:
