@@ -286,7 +286,7 @@ def test_a_checkpoint_without_its_training_is_refused(mini_config, tmp_path, fau
         with pytest.raises(CheckpointError, match=f"has no state of the {what}: training cannot"):
             find_start("last", **start)
     torch.save({name: intact[name] for name in ("state_dict", "global_step")}, path)
-    with pytest.raises(CheckpointError, match="optimizer and no .* Train from the start"):
+    with pytest.raises(CheckpointError, match=r"optimizer and no .* Train from the start"):
         train.run(mini_config("ckpt_path=last"))
 
 
