@@ -163,9 +163,13 @@ def test_no_text_is_a_formula():
     numbers = ["-0.5", "+1e-3", "-inf", "12"]
     plain = ["a=b", "1-2", "", "'=1", " =1"]
     table = Table("x", "", ["=class", "H"], [[text, -0.5] for text in (*texts, *numbers, *plain)])
-    header, *rows = csv.reader(io.StringIO(comma_separated(table)))
+    header, *rows = csv.reader(io.StringIO(comma_separated(table), newline=""))
     assert header == ["'=class", "H"]
-    assert [row[0] for row in rows] == [*(f"'{text}" for text in texts), *numbers, *plain]
+    assert [row[0] for row in rows] == [
+        *(f"'{text}".replace("\r", " ") for text in texts),
+        *numbers,
+        *plain,
+    ]
     assert {row[1] for row in rows} == {"-0.5"}
 
 
