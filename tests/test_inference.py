@@ -281,6 +281,8 @@ class TestClassFile:
             ("- a\n", "is not a class file: expected class: {attribute: value}, found list"),
             ("!!python/object/apply:os.system ['true']\n", "cannot be read as a class file"),
             ("{[1]: 2}\n", "cannot be read as a class file"),
+            ("{a: " * 30_000, "nested deeper than 100 levels"),
+            ("b: &b [x, x]\nc: &c [*b, *b]\na: [*c, *c]\n", r"repeats a part by its name, \*b"),
         ],
     )
     def test_damaged(self, tmp_path, text, message):

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import re
@@ -144,6 +145,53 @@ def test_class_names_that_do_not_fit(logs, call, tmp_path):
         2,
         "msdn report: The class names do not fit: expected 10 classes, found 1.\n",
     )
+
+
+def test_no_text_is_a_formula():
+    """Texts that a spreadsheet would run get an apostrophe; numbers stay numbers."""
+    texts = [
+        "=HYPERLINK(1)",
+        "+1+1",
+        "-cmd|x",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\uff1d1",
+        "-1_0",
+    ]
+    numbers = ["-0.5", "+1e-3", "-inf", "12"]
+    plain = ["a=b", "1-2", "", "'=1", " =1"]
+    table = Table("x", "", ["=class", "H"], [[text, -0.5] for text in (*texts, *numbers, *plain)])
+    header, *rows = csv.reader(io.StringIO(comma_separated(table), newline=""))
+    assert header == ["'=class", "H"]
+    assert [row[0] for row in rows] == [
+        *(f"'{text}".replace("\r", " ") for text in texts),
+        *numbers,
+        *plain,
+    ]
+    assert {row[1] for row in rows} == {"-0.5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", r"\<script>alert(1)\</script>"),
+        ("<!-- x", r"\<!-- x"),
+        ("![x](https://example.org/x.png)", r"![x]\(https://example.org/x.png)"),
+        ("[x](javascript:alert(1))", r"[x]\(javascript:alert(1))"),
+        ("a|b\nc", r"a\|b c"),
+        ("\x1b[31mred", "?[31mred"),
+        ("[2026-01-02_x](2026-01-02_x)", "[2026-01-02_x](2026-01-02_x)"),
+        ("p < 0.05 <= 1", "p < 0.05 <= 1"),
+    ],
+)
+def test_no_text_is_markup(name, shown):
+    table = Table("x", name, ["class", "H"], [[name, 0.5], ["other", 0.5]], [name])
+    page = markdown([table], name)
+    assert page.splitlines()[0] == f"# {shown}"
+    assert page.count(shown) == 4
+    assert page.count("\n| ") == 4
 
 
 DAMAGES = {

@@ -76,7 +76,9 @@ def comma_separated(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _without_formulas(row: Sequence[object]) -> list[object]:
-    return [f"'{cell}" if _is_like_a_formula(cell) else cell for cell in row]
+    marked = [f"'{cell}" if _is_like_a_formula(cell) else cell for cell in row]
+    # csv does not quote a carriage return before Python 3.13
+    return [cell.replace("\r", " ") if isinstance(cell, str) else cell for cell in marked]
 
 
 def _is_like_a_formula(cell: object) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msdn_lit.errors import ConfigError, LeakError
+from msdn_lit.errors import READ_ERRORS, ConfigError, LeakError, one_line
 
 
 def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(content["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"{path} is no record of msdn select ({error})"
+    except READ_ERRORS as error:
+        problem = f"{path} is no record of msdn select ({one_line(error)})"
         raise ConfigError(problem, action="Write it again.") from error
     benchmark = _lookup(config, "data.benchmark")
     if content.get("benchmark", benchmark) != benchmark:

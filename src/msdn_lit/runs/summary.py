@@ -20,6 +20,7 @@ _NEEDED: Mapping[str, Any] = {
     **dict.fromkeys(("choices", "scores", "data", "versions"), dict),
     **{"seed": int, "wall_time_s": (int, float)},
 }
+_LARGEST = sys.float_info.max
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])\(")
 _LINK_IN_A_RECORD = re.compile(r"\[\w+(?:-\w+)*\]\(\w+(?:-\w+)*\)")  # of the index
 
@@ -46,9 +47,10 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value read from a file is a finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if isinstance(value, bool):
         return False
-    return abs(value) <= sys.float_info.max  # whole numbers may be too large for a float
+    # whole numbers may be too large for a float
+    return isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST
 
 
 def _fault(result: object) -> str:

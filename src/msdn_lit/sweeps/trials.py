@@ -204,7 +204,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     """Returns the content of a JSON file; None if it is missing or incomplete."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

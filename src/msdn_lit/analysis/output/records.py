@@ -20,7 +20,7 @@ from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markd
 from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
 from msdn_lit.files import folder_atomically, make_folder, write_atomically
 from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
@@ -185,8 +185,8 @@ def _groups_of(path: Path) -> list[dict[str, Any]]:
         groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
         shown = [group for group in groups if group.get("in_index", True)]
         complete = all(set(group) >= _NEEDED for group in shown)
-    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged ({error})") from error
+    except READ_ERRORS as error:
+        raise ConfigError(f"{path} is damaged ({one_line(error)})") from error
     if not complete:
         expected = f"groups with {', '.join(sorted(_NEEDED))}"
         raise ConfigError(f"{path} is damaged", expected=expected)

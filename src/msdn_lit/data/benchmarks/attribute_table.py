@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from msdn_lit.data.benchmarks.csv_table import read_cells
 from msdn_lit.data.benchmarks.text_files import read_text
 from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
+from msdn_lit.texts import check_yaml
 
 CSV = "attributes.csv"
 YAML = "attributes.yaml"
@@ -128,6 +129,7 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
     """
     text = read_text(path, EXAMPLE, if_not_utf8=SAVE_AS_UTF8)
     try:
+        check_yaml(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, *READ_ERRORS) as error:
         raise DataError(f"{path} is not a YAML file ({one_line(error)})") from error
