@@ -110,6 +110,15 @@ def test_training_needs_no_temporary_folder(train_in, tmp_path, monkeypatch, see
 
 
 @pytest.mark.fault("disk")
+def test_a_disk_that_is_full_from_the_start(train_in, small_disk):
+    with (small_disk / "ballast").open("wb", buffering=0) as file:
+        file.write(bytes(2**21))
+    code, _, err = train_in(small_disk / "run")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f" cannot be written in {small_disk / 'run'} (No space left on device)" in err
+
+
+@pytest.mark.fault("disk")
 def test_a_run_folder_that_cannot_be_made(train_in, tmp_path):
     (tmp_path / "file").write_text("mine")
     code, _, err = train_in(tmp_path / "file" / "run")
@@ -155,6 +164,14 @@ def test_folders_that_cannot_be_written(commands, tmp_path, faults):
     faults(len(commands) * len(places), len(failed))
     assert failed == []
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.fault("disk")
+def test_no_command_needs_a_temporary_folder(commands, tmp_path, monkeypatch, faults):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    codes = {name: run(tmp_path / "out" / name)[0] for name, run in commands.items()}
+    faults(len(codes), sum(map(bool, codes.values())))
+    assert codes == dict.fromkeys(commands, 0)
 
 
 @pytest.mark.fault("disk")

@@ -106,6 +106,11 @@ class OutputError(UserError):
 _ONLY_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
+def is_of_writing(error: OSError) -> bool:
+    """Returns True if an error says that a file cannot be written, not that one cannot be read."""
+    return isinstance(error, WriteError) or error.errno in _ONLY_OF_WRITING
+
+
 @contextmanager
 def output_errors(folder: object = None, remedy: Callable[[], str] = str) -> Iterator[None]:
     """Turns an error of the system in writing into a user error. Other errors are left.
@@ -120,7 +125,7 @@ def output_errors(folder: object = None, remedy: Callable[[], str] = str) -> Ite
     try:
         yield
     except OSError as error:
-        if isinstance(error, WriteError) or error.errno in _ONLY_OF_WRITING:
+        if is_of_writing(error):
             raise output_error(error, folder, remedy()) from error
         raise
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from msdn_lit.errors import (
     ConfigError,
     Interrupted,
     UserError,
+    is_of_writing,
     output_error,
     output_errors,
     print_error,
@@ -97,7 +99,7 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
-            with _ending_at_signals(program), _errors_before_the_job(started), output_errors():
+            with _ending_at_signals(program), _errors_of_hydra(started):
                 decorate(_job(program, run, started, errors))()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             cause = _cause_for_user(error)
@@ -231,15 +233,20 @@ def _run(run: Job, cfg: DictConfig) -> float | None:
 
 
 @contextmanager
-def _errors_before_the_job(started: Sequence[DictConfig]) -> Iterator[None]:
-    """Turns Hydra's errors in making the run folder and its log into user errors."""
+def _errors_of_hydra(started: Sequence[DictConfig]) -> Iterator[None]:
+    """Turns errors in making the run folder and its log into user errors.
+
+    Before the first job is started, Hydra writes only these.
+    """
     try:
         yield
     except (OSError, ValueError) as error:
         cause = error.__cause__ if isinstance(error, ValueError) else error
-        if started or not isinstance(cause, OSError):
+        if not isinstance(cause, OSError) or (started and not is_of_writing(cause)):
             raise
-        raise output_error(cause) from error
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        folders = [frame.f_locals.get("output_dir") for frame in frames]
+        raise output_error(cause, next(filter(None, folders), None)) from error
 
 
 def _cause_for_user(error: Exception) -> Exception:
