@@ -143,6 +143,44 @@ class TestSplit:
         assert f"tiger/photo{suffix}" in read(folder).image_files
         assert path in find_images([str(folder / "images")])
 
+    @pytest.mark.fault("images")
+    def test_images_that_are_not_read_are_counted_and_named(self, folder, caplog):
+        before = read(folder).image_files
+        assert caplog.text == ""
+        cat = folder / "images" / "cat"
+        for name in ("a.HEIC", "b.heic", "c.jxl", "d.svg", "e.cr2", "f.jpg~"):
+            (cat / name).write_bytes(b"x")
+        (cat / "DSC_0001").write_bytes(b"\xff\xd8\xff\xe0\0")
+        for name in ("README", "notes.txt", "Thumbs.db", "desktop.ini", "._a.jpg", ".DS_Store"):
+            (cat / name).write_text("text")
+        (folder / "images" / "__MACOSX" / "cat").mkdir(parents=True)
+        assert read(folder).image_files == before
+        (line,) = caplog.messages
+        assert line == (
+            f"{folder / 'images'}: 7 of 26 images are not read (2 .heic, 1 without ending, 1 .jxl, "
+            "1 .svg, 1 .cr2, ...), first cat/DSC_0001. Convert them to JPEG or PNG."
+        )
+        caplog.clear()
+        assert len(find_images([str(folder / "images")])) == 19
+        (line,) = caplog.messages
+        assert "7 of 26 images are not read (2 .heic" in line
+
+    @pytest.mark.fault("images")
+    def test_images_in_no_class_folder_are_named(self, folder, caplog):
+        write_image(folder / "images" / "loose.png")
+        (folder / "images" / "other.heic").write_bytes(b"x")
+        (folder / "images" / "README.md").write_text("x")
+        read(folder)
+        assert "2 images are in no class folder, first loose.png. Move them" in caplog.text
+
+    @pytest.mark.fault("images")
+    def test_a_class_of_images_that_are_not_read(self, folder):
+        (folder / "images" / "tiger" / "0.png").rename(folder / "images" / "tiger" / "0.heic")
+        with pytest.raises(DataError, match=r"tiger has no images.*found 1 .heic. Convert them to"):
+            read(folder)
+        with pytest.raises(DataError, match=r"tiger has no images.*found 1 .heic. Convert them to"):
+            find_images([str(folder / "images" / "tiger")])
+
     def test_postscript_is_not_an_image(self, folder):
         (folder / "images" / "tiger" / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
         assert "tiger/drawing.eps" not in read(folder).image_files

@@ -149,7 +149,7 @@ def test_one_image_or_many_in_any_form(trained, tmp_path):
     assert model.predict([]) == []
     with pytest.raises(DataError, match="is missing"):
         model.predict([file, tmp_path / "none.png"])
-    with pytest.raises(DataError, match=r"expected bytes \(H, W, 3\), found float64 \(2, 2\)"):
+    with pytest.raises(DataError, match=r"expected uint8 from 0 to 255, found float64"):
         model.predict(np.zeros((2, 2)))
 
 

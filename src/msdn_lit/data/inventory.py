@@ -117,14 +117,14 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
     parts = ["complete"]
     if manifest.skipped:
         parts.append(f"{len(manifest.skipped)} images skipped")
-    table = open_table(folder, manifest.shape[0])
-    replaced = [] if table is None else find_replaced(folder, table_paths(table))
-    if replaced:
-        parts.append(f"but {len(replaced)} images were replaced: run msdn extract again")
     if verify and manifest.regions_sha256:
         is_same = hash_regions(folder) == manifest.regions_sha256
         damaged = f"but DAMAGED: remove {folder} and run msdn extract again"
         parts.append("verified" if is_same else damaged)
+    table = open_table(folder, manifest.shape[0])
+    replaced = [] if table is None else find_replaced(folder, table_paths(table))
+    if replaced:
+        parts.append(f"but images were replaced ({len(replaced)}): run msdn extract again")
     return StoreState(folder.name, manifest.shape, ", ".join(parts))
 
 
