@@ -67,7 +67,8 @@ def peak_memory_gb() -> dict[str, float]:
     """Returns the peak memory of this process, with its page cache, and of the GPU, in GB."""
     import torch
 
-    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
     if torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in peaks.items()}
