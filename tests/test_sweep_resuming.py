@@ -9,15 +9,13 @@ import time
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.commands.train import train
 from msdn_lit.sweeps.trials import trials_in
-from tests.helpers import add_callback, checkpoint_of
+from tests.helpers import checkpoint_of
 from tests.trial_folders import (
     KILLED,
     Kill,
     assert_same_results,
     same_weights,
-    sweep_options,
     wait_for,
 )
 
@@ -32,24 +30,6 @@ class SendSignal(Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_step == self.step:
             os.kill(os.getpid(), self.number)
-
-
-@pytest.fixture
-def sweep(command, mini_overrides, tmp_path):
-    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
-    options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
-    return lambda *more: command(train, *options, *more)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "logs" / "sweeps" / "trial"
-
-
-@pytest.fixture
-def with_callback(monkeypatch):
-    """Adds a callback to the trainers that are built from now on."""
-    return lambda callback: add_callback(monkeypatch, callback)
 
 
 class FullDisk(Callback):

@@ -62,7 +62,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         sampler: Makes the plan of training batches from the labels of the training images; see
             `samplers`.
         eval_batch_size: Images per evaluation step.
-        feature_cache: Where the features are during training: "disk", "ram" or "gpu"; "auto"
+        feature_cache: Place of the features during training: "disk", "ram" or "gpu"; "auto"
             chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
         allow_unknown_split: Accept split files that are not a known variant of the benchmark's.
@@ -289,7 +289,7 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     @cached_property
     def chosen_cache(self) -> str:
-        """Where the features are, once there is a trainer: "disk", "ram" or "gpu"."""
+        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"."""
         num_bytes = 2 * int(np.prod(self.store.manifest.shape))
         return choose_cache(self.feature_cache, num_bytes, self._device())
 

@@ -1,4 +1,4 @@
-"""Which requests the app answers: those to its own names, from its own page."""
+"""Refuses requests to other host names than the app's, and from pages of other sites."""
 
 from __future__ import annotations
 
