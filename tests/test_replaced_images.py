@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from msdn_lit.build.task import datamodule
 from msdn_lit.commands.data import extract
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
@@ -19,6 +21,7 @@ from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.writer import PARTIAL, PLAN, PROGRESS
 from msdn_lit.data.inventory import inspect_stores
+from msdn_lit.errors import DataError
 from tests.helpers import png
 
 N, BATCH = 20, 6
@@ -248,8 +251,8 @@ class TestInterruptions:
 
 class TestCommands:
     @pytest.fixture
-    def own(self, tmp_path):
-        """A dataset of the user's own, and the words that extract it with a tiny backbone."""
+    def own(self, tmp_path, load_config):
+        """A dataset of the user's own, and the config that extracts it with a tiny backbone."""
         folder = tmp_path / "own"
         rng = np.random.default_rng(0)
         for name in ("cat", "dog", "fox", "owl"):
@@ -265,79 +268,89 @@ class TestCommands:
             *("features.name=tiny", "features.backbone.model_name=test_resnet"),
             *("features.backbone.pretrained=false", "features.backbone.weights_file=null"),
             *("features.transform.image_size=64", "features.num_workers=0"),
-            *("features.device=cpu", f"paths.feature_dir={tmp_path}", "hydra.run.dir=log"),
+            *("features.device=cpu", f"paths.feature_dir={tmp_path}"),
         ]
-        return folder, words, tmp_path / "own_tiny"
+        return folder, load_config(*words, name="extract"), tmp_path / "own_tiny"
 
-    def test_extract_and_doctor_notice_them(self, own, command):
-        folder, words, store = own
-        assert command(extract, *words)[0] == 0
+    def test_extract_and_doctor_notice_them(self, own, caplog):
+        folder, cfg, store = own
+        extract.run(cfg)
         assert json.loads((store / MANIFEST).read_text())["source"]["decoding"]
         first = FeatureStore(store).gather(np.arange(12))
         (folder / "images" / "fox" / "1.png").write_bytes(png(np.zeros((40, 60, 3), np.uint8)))
         (state,) = inspect_stores(store.parent, verify=True)
         note = "complete, verified, but images were replaced (1): run msdn extract again"
         assert state.state == note
-        code, out, _ = command(extract, *words)
+        assert caplog.text == ""
+        datamodule(cfg)
+        assert "1 images have another size or time than at the extraction, first " in caplog.text
+        extract.run(cfg)
         text = "1 of 12 images were replaced since the extraction, first "
-        assert code == 0
-        assert text + f"{folder}/images/fox/1.png. They are extracted again" in out
+        assert text + f"{folder}/images/fox/1.png. They are extracted again" in caplog.text
         second = FeatureStore(store).gather(np.arange(12))
         assert np.flatnonzero((first != second).any(axis=(1, 2))).tolist() == [7]
         assert next(inspect_stores(store.parent, verify=True)).state == "complete, verified"
 
-    def test_a_store_of_version_0_1_is_used_and_its_gap_is_named(self, own, command):
-        _, words, store = own
-        command(extract, *words)
+    def as_of_version_0_1(self, store):
         (store / IMAGES).unlink()
         manifest = json.loads((store / MANIFEST).read_text())
         del manifest["source"]["decoding"]
         (store / MANIFEST).write_text(json.dumps(manifest))
-        code, out, _ = command(extract, *words)
-        assert code == 0
-        assert "has no images.npy, as in version 0.1: replaced images are not noticed" in out
+
+    def test_a_store_of_version_0_1_is_used_and_its_gap_is_named(self, own, caplog):
+        _, cfg, store = own
+        extract.run(cfg)
+        self.as_of_version_0_1(store)
+        extract.run(cfg)
+        text = "has no images.npy, as in version 0.1: replaced images are not noticed"
+        assert text in caplog.text
 
     @pytest.mark.fault("records")
-    def test_a_store_of_version_0_1_that_ignored_exif_is_refused(self, own, command):
-        folder, words, store = own
+    def test_a_store_of_version_0_1_that_ignored_exif_is_refused(self, own):
+        folder, cfg, store = own
         exif = Image.Exif()
         exif[0x0112] = 6
         path = folder / "images" / "dog" / "2.png"
         Image.open(path).save(path, exif=exif)
-        command(extract, *words)
-        manifest = json.loads((store / MANIFEST).read_text())
-        del manifest["source"]["decoding"]
-        (store / MANIFEST).write_text(json.dumps(manifest))
-        code, _, err = command(extract, *words)
-        assert code == 2
-        assert "was made by version 0.1, which ignored EXIF orientation and transparency" in err
-        assert f"found 1 of 12 images with them, first {path}. Remove {store} and run" in err
+        extract.run(cfg)
+        self.as_of_version_0_1(store)
+        text = (
+            "was made by version 0.1, which ignored EXIF orientation and transparency: "
+            f"found 1 of 12 images with them, first {path}. Remove {store} and run"
+        )
+        for refuse in (extract.run, datamodule):
+            with pytest.raises(DataError, match=re.escape(text)):
+                refuse(cfg)
         shutil.rmtree(store)
-        assert command(extract, *words)[0] == 0
+        extract.run(cfg)
 
-    def test_orientation_is_obeyed(self, own, command):
-        folder, words, store = own
-        command(extract, *words)
+    def test_orientation_is_obeyed(self, own):
+        folder, cfg, store = own
+        extract.run(cfg)
         before = FeatureStore(store).gather(np.arange(12))
         path = folder / "images" / "dog" / "2.png"
         exif = Image.Exif()
         exif[0x0112] = 6
         stored = Image.open(path).transpose(Image.Transpose.ROTATE_90)
         stored.save(path, exif=exif)  # the same image, as a camera stores it
-        assert command(extract, *words)[0] == 0
+        extract.run(cfg)
         np.testing.assert_array_equal(FeatureStore(store).gather(np.arange(12)), before)
+        data = datamodule(cfg)
+        upright = data.image(5)
+        data.store.manifest.source.pop("decoding")
+        assert (data.image(5) != upright).any()  # what a backbone of version 0.1 saw
 
     @pytest.mark.fault("records")
     @pytest.mark.parametrize("change", ["added", "removed"])
-    def test_added_and_removed_images_are_refused(self, own, command, change):
-        folder, words, store = own
-        command(extract, *words)
+    def test_added_and_removed_images_are_refused(self, own, change):
+        folder, cfg, store = own
+        extract.run(cfg)
         if change == "added":
             shutil.copy(folder / "images" / "cat" / "0.png", folder / "images" / "cat" / "3.png")
         else:
             (folder / "images" / "cat" / "2.png").unlink()
-        code, _, err = command(extract, *words)
-        assert code == 2
-        assert "was made from another image list than that of the dataset now. Remove" in err
+        text = r"made from another image list than that of the dataset now. Remove .* and run msdn"
+        with pytest.raises(DataError, match=text):
+            extract.run(cfg)
         shutil.rmtree(store)
-        assert command(extract, *words)[0] == 0
+        extract.run(cfg)
