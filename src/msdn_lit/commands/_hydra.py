@@ -242,7 +242,9 @@ def _errors_of_hydra(started: Sequence[DictConfig]) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         cause = error.__cause__ if isinstance(error, ValueError) else error
-        if not isinstance(cause, OSError) or (started and not is_of_writing(cause)):
+        if not isinstance(cause, OSError) or isinstance(cause, HydraException):
+            raise  # HydraException: a config is missing
+        if started and not is_of_writing(cause):
             raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         folders = [frame.f_locals.get("output_dir") for frame in frames]

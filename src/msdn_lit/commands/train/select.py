@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msdn_lit.commands._arguments import Parser, run_command
-from msdn_lit.errors import ConfigError, print_error
+from msdn_lit.errors import ConfigError, print_error, some
 from msdn_lit.files import write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -54,17 +54,18 @@ def run(options: argparse.Namespace) -> None:
 
     scan = find_runs(options.runs)
     found = (scan if options.partial else without_partial(scan)[0]).runs
-    for fault in scan.faults:
-        print_error("msdn select", f"Left out: {fault}")
     groups, _ = group_runs(
         [run for run in found if run.result["stage"] == "val" and _caches(run.folder)]
     )
     if not groups:
-        problem = f"{len(found)} runs, none with scores of protocol=validation"
+        reasons = [f"{len(found)} runs, none with scores of protocol=validation", *scan.faults]
+        problem = some(reasons)
         action = "Train with protocol=validation"
         if found:
             action += f": {_command(found[0], 'validation', {})}"
         raise ConfigError("There is nothing to choose from", found=problem, action=action)
+    for fault in scan.faults:
+        print_error("msdn select", f"Left out: {fault}")
     _check_one_benchmark(groups)
     choices = sorted(
         ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
