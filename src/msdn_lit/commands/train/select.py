@@ -64,12 +64,12 @@ def run(options: argparse.Namespace) -> None:
         if found:
             action += f": {_command(found[0], 'validation', {})}"
         raise ConfigError("There is nothing to choose from", found=problem, action=action)
-    for fault in scan.faults:
-        print_error("msdn select", f"Left out: {fault}")
     _check_one_benchmark(groups)
     choices = sorted(
         ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
     )
+    for fault in scan.faults:
+        print_error("msdn select", f"Left out: {fault}")
     for group, choice in choices:
         print(f"H {100 * choice.harmonic_mean:.1f} (n={len(group.runs)})  {group.name}")
     group, choice = choices[-1]
