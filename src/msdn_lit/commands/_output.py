@@ -82,14 +82,18 @@ def protected_output(program: str, *, is_result: bool = False) -> Iterator[None]
         SystemExit: The output that is the result could not be written.
     """
     protect_output()
+    end = None
     try:
         yield
     except SystemExit as stop:
         if stop.code:
             raise
+        end = stop
     sys.stdout.flush()
     failure = _outlets["stdout"].failure if "stdout" in _outlets else None
     if failure:
         print_error(program, f"Standard output cannot be written ({failure.strerror}).")
         if is_result:
             sys.exit(USER_ERROR_EXIT_CODE)
+    if end:
+        raise end
