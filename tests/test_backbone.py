@@ -137,6 +137,16 @@ def test_sizes_that_torch_refuses(name):
         backbone.feature_map(torch.zeros(1, 3, 96, 96))
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
+def test_a_weights_file_with_the_classifiers_of_timm(name, tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        whole = timm.create_model(name)
+    torch.save(whole.state_dict(), tmp_path / "w.pth")
+    backbone = RegionBackbone(name, weights_file=str(tmp_path / "w.pth"), pretrained=False)
+    assert torch.equal(backbone.model.pos_embed, whole.pos_embed)
+
+
 def test_other_errors_of_torch_keep_their_traceback(monkeypatch):
     backbone = RegionBackbone("test_resnet", pretrained=False)
 

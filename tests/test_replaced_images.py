@@ -64,7 +64,10 @@ def make(folder, paths, *, versions=None, skip=False):
     images = ImageFiles(paths, ImageTransform(8, (0.0,) * 3, (1.0,) * 3))
     regions = BackboneRegions(images, backbone, torch.device("cpu"), "fp32", 0, skip)
     manifest = Manifest({"name": "x"}, "", (N, 1, 3), (1, 1), "means", versions or {})
-    write_store(folder, manifest, regions, BATCH, images=paths)
+    progress = []
+    write_store(folder, manifest, regions, BATCH, progress.append, paths)
+    assert progress == sorted(progress)
+    assert not progress or progress[-1] == N
     return backbone.num_images
 
 

@@ -186,13 +186,12 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
         raise DataError(problem, action=action) from error
     wanted = _weights(model)
     missing = wanted.keys() - weights.keys()
-    ignored = (
-        "num_batches_tracked",
-        "classifier.weight",
-        "classifier.bias",
-        "fc.weight",
-        "fc.bias",
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    heads = [classifier] if isinstance(classifier, str) else classifier  # two if distilled
+    ignored = tuple(
+        f"{name}.{part}" for name in ("classifier", "fc", *heads) for part in ("weight", "bias")
     )
+    ignored += ("num_batches_tracked",)
     foreign = [name for name in weights.keys() - wanted.keys() if not name.endswith(ignored)]
     differing = [
         name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape

@@ -1,8 +1,8 @@
 """Region features on disk: a memory-mapped fp16 array (N, R, D) and a manifest of its origin.
 
-A store is a folder with `regions.npy` and `manifest.json`. The manifest is written last and
-atomically, so a folder with a manifest is complete. The rows are contiguous: one image is one read.
-`writer.py` creates stores.
+A store is a folder with `regions.npy`, `manifest.json` and, if it was made of image files,
+`images.npy` (`image_table.py`). The manifest is written last and atomically, so a folder with a
+manifest is complete. The rows are contiguous: one image is one read. `writer.py` creates stores.
 """
 
 import json

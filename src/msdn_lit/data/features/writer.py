@@ -122,7 +122,8 @@ class FeatureStoreWriter:
     def num_done(self) -> int:
         """Number of images written by all processes."""
         states = self._progress.states()
-        return len(states) - states.count(MISSING) + sum(len(rows) for rows, _ in self._written)
+        written = sum(states[rows.start : rows.stop].count(MISSING) for rows, _ in self._written)
+        return len(states) - states.count(MISSING) + written
 
     def claims(self) -> Iterator[range]:
         """Claims one batch after the other that no process has finished or claimed."""
