@@ -24,7 +24,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - 
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
-            raise ConfigError(f"{config._target_}: invalid config ({cause})") from error
+            raise _invalid(config, cause) from error
         raise
 
 
@@ -37,7 +37,12 @@ def instantiate_partial(config: DictConfig, *arguments: Any) -> Any:  # noqa: AN
     try:
         return instantiate(config)(*arguments)
     except TypeError as error:
-        raise ConfigError(f"{config._target_}: invalid config ({error})") from error
+        raise _invalid(config, error) from error
+
+
+def _invalid(config: DictConfig, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())  # Hydra adds a line with the key
+    return ConfigError(f"{config._target_}: invalid config ({reason})")
 
 
 def _copy(config: DictConfig) -> DictConfig:

@@ -24,6 +24,16 @@ from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import BUNDLE, CONFIG, RESULT
 from msdn_lit.tasks import ZSLTask
 
+# What Python raises for a setting of the wrong type.
+_WRONG_VALUE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 
 class LoadedRun(NamedTuple):
     """A trained run.
@@ -74,7 +84,7 @@ def load(
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
     cfg = load_config(folder, data_dir=data_dir, trust=trust)
-    with _config_errors(folder):
+    with _config_errors(folder, trust=trust):
         loaded = predictor(cfg)
     _check_backbone(loaded, folder)
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
@@ -111,7 +121,7 @@ def load_run(
     if overrides is not None:
         cfg = OmegaConf.merge(cfg, overrides)  # type: ignore[assignment]
     path = find_checkpoint(checkpoint, folder)
-    with _config_errors(folder):
+    with _config_errors(folder, trust=trust):
         data = datamodule(cfg)
         made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
@@ -151,13 +161,23 @@ def load_config(
 
 
 @contextmanager
-def _config_errors(folder: Path) -> Iterator[None]:
-    """Reports what OmegaConf and Hydra find wrong in the config of a run folder."""
+def _config_errors(folder: Path, *, trust: bool) -> Iterator[None]:
+    """Reports in one line that nothing can be built from the config of a run folder.
+
+    A value of the wrong type can fail anywhere. Of a trusted folder the error keeps its traceback,
+    since it may be the user's own code that fails.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         problem = f"{folder / CONFIG} cannot be used ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
+    except _WRONG_VALUE as error:
+        if trust:
+            raise
+        problem = f"{folder / CONFIG} cannot be used ({type(error).__name__}: {one_line(error)})"
+        action = "If the folder is your own, --trust (trust=True) shows the whole error."
+        raise CheckpointError(problem, action=action) from error
 
 
 def _check_backbone(loaded: Predictor, folder: Path) -> None:
