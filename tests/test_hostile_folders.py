@@ -148,6 +148,28 @@ def test_the_environment_stays_private(hostile, command, witness):
     assert not any("password" in path.read_text() for path in Path("again").rglob("*.*"))
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("data", "semantics", 7),
+        ("data", "semantics", {}),
+        ("features", "backbone", []),
+        ("features", "transform", 10**400),
+        ("model", "subnets", 7),
+        ("model", "_partial_", "x"),
+        ("model", "region_dropout", []),
+        ("prediction", "fusion", {"attribute_to_visual": None, "visual_to_attribute": []}),
+        ("prediction", "calibration", "x"),
+        ("paths", "data_dir", []),
+    ],
+)
+def test_values_of_the_wrong_type_end_in_one_line(tiny_run, part, name, value):
+    change(tiny_run, lambda config: config[part].update({name: value}))
+    with pytest.raises(UserError) as caught:
+        msdn_lit.load(tiny_run)
+    assert "\n" not in str(caught.value)
+
+
 def test_pickles_in_the_places_of_weights(tiny_run, witness):
     intact = (tiny_run / "config.yaml").read_text()
     change(tiny_run, lambda c: c["features"]["backbone"].update(weights_file=f"{witness}.pth"))

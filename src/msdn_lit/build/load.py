@@ -25,6 +25,16 @@ from msdn_lit.runs.layout import BUNDLE, CONFIG
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
 
+# What Python raises for a setting of the wrong type.
+_WRONG_VALUE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 
 class LoadedRun(NamedTuple):
     """A trained run.
@@ -74,11 +84,9 @@ def load(
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
-    cfg, trained_with = (
-        load_config(folder, data_dir=data_dir, trust=trust),
-        read_trained_with(folder),
-    )
-    with _config_errors(folder):
+    cfg = load_config(folder, data_dir=data_dir, trust=trust)
+    trained_with = read_trained_with(folder)
+    with _config_errors(folder, trust=trust):
         loaded = predictor(cfg, trained_with)
     if trained_with is not None:
         _check_backbone(loaded, trained_with)
@@ -116,8 +124,9 @@ def load_run(
     if overrides is not None:
         cfg = OmegaConf.merge(cfg, overrides)  # type: ignore[assignment]
     path = find_checkpoint(checkpoint, folder)
-    with _config_errors(folder):
-        data = datamodule(cfg, read_trained_with(folder))
+    trained_with = read_trained_with(folder)
+    with _config_errors(folder, trust=trust):
+        data = datamodule(cfg, trained_with)
         made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
@@ -157,13 +166,23 @@ def load_config(
 
 
 @contextmanager
-def _config_errors(folder: Path) -> Iterator[None]:
-    """Reports what OmegaConf and Hydra find wrong in the config of a run folder."""
+def _config_errors(folder: Path, *, trust: bool) -> Iterator[None]:
+    """Reports in one line that nothing can be built from the config of a run folder.
+
+    A value of the wrong type can fail anywhere. Of a trusted folder the error keeps its traceback,
+    since it may be the user's own code that fails.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         problem = f"{folder / CONFIG} cannot be used ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
+    except _WRONG_VALUE as error:
+        if trust:
+            raise
+        problem = f"{folder / CONFIG} cannot be used ({type(error).__name__}: {one_line(error)})"
+        action = "If the folder is your own, --trust (trust=True) shows the whole error."
+        raise CheckpointError(problem, action=action) from error
 
 
 def _check_backbone(loaded: Predictor, trained_with: TrainingData) -> None:
