@@ -137,5 +137,5 @@ def _overrides(then: Settings, now: Settings, names: list[str]) -> str:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any setting
-    is_word = isinstance(value, str) and re.fullmatch(r"[\w./+-]+", value)
+    is_word = isinstance(value, str) and re.fullmatch(r"[\w./+-]+|\$\{[\w.]+\}", value)
     return value if is_word else json.dumps(value, default=str)
