@@ -72,8 +72,8 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
 
 
 @contextmanager
-def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
-    """Locks a file until the block ends or the process dies. The file stays.
+def locked(path: Path, busy: UserError | None = None, *, temporary: bool = False) -> Iterator[None]:
+    """Locks a file until the block ends or the process dies.
 
     It may be entered again inside itself. Of the processes of one training only the first locks;
     the others work on its behalf.
@@ -81,28 +81,40 @@ def locked(path: Path, busy: UserError | None = None) -> Iterator[None]:
     Args:
         path: File of the lock; it is made if it is missing.
         busy: Error to raise if another process has the lock; None waits for it.
+        temporary: Whether to remove the file at the end.
 
     Raises:
         UserError: Another process has the lock.
     """
-    import fcntl  # POSIX only
-
     path = path.absolute()
     if path in _locked or not is_first_process():
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError:
-            assert busy is not None
-            raise busy from None
+    with _open_locked(path, busy):
         _locked.add(path)
         try:
             yield
         finally:
             _locked.discard(path)
+            if temporary:
+                path.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path, busy: UserError | None) -> IO[str]:
+    import fcntl  # POSIX only
+
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        except BlockingIOError:
+            file.close()
+            assert busy is not None
+            raise busy from None
+        file.close()  # the process that had the lock has removed the file: lock the next one
 
 
 def is_first_process() -> bool:

@@ -27,7 +27,7 @@ _TRAINER_MAY_CHANGE = (
 # Settings that a training may change when it continues: they take effect then, or change no score.
 _MAY_CHANGE = (
     *(name for name in NO_SETTING if name != "seed"),
-    *("passes", "recipe_of", "compile"),
+    *("passes", "recipe_of", "compile", "data.allow_unknown_split"),
     *(f"trainer.{name}" for name in _TRAINER_MAY_CHANGE),
 )
 _ABSENT = object()
@@ -50,9 +50,26 @@ class TrainedWith(Callback):
 
 
 def lasting_settings(cfg: DictConfig) -> Settings:
-    """Returns the settings of a training that must stay the same when it continues."""
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    return {name: value for name, value in flatten(config) if not is_below(name, _MAY_CHANGE)}
+    """Returns the settings of a training that must stay the same when it continues.
+
+    A reference to another of them stays a reference, so that one change is one difference.
+    """
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
+    return {
+        name: value if _refers_to_lasting(value) else _resolved(cfg, name)
+        for name, value in flatten(config)
+        if not is_below(name, _MAY_CHANGE)
+    }
+
+
+def _resolved(cfg: DictConfig, name: str) -> Any:  # noqa: ANN401 - any setting
+    value = OmegaConf.select(cfg, name)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _refers_to_lasting(value: object) -> bool:
+    reference = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return reference is not None and not is_below(reference[1], _MAY_CHANGE)
 
 
 def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> None:
@@ -120,5 +137,5 @@ def _overrides(then: Settings, now: Settings, names: list[str]) -> str:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any setting
-    is_word = isinstance(value, str) and re.fullmatch(r"[\w./+-]+", value)
+    is_word = isinstance(value, str) and re.fullmatch(r"[\w./+-]+|\$\{[\w.]+\}", value)
     return value if is_word else json.dumps(value, default=str)

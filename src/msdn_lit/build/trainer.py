@@ -23,6 +23,7 @@ from msdn_lit.training.checkpoint_io import AtomicCheckpointIO
 _EXPECTED_WARNINGS = (
     r".*does not have many workers",  # a batch is one gather from a memory map
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its folder
+    r"The dirpath has changed from",  # it continues in another folder than its checkpoint's
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
     r"The number of training batches .* is smaller than the logging interval",  # a short run
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12

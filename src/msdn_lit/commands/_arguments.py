@@ -64,6 +64,16 @@ def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> N
         parser.add_argument("--feature-dir", type=Path, metavar="DIR", help=text)
 
 
+def check_is_new(folder: Path) -> None:
+    """Refuses an output folder that holds files, beside which new ones would be mixed.
+
+    Raises:
+        ConfigError: There are files.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"--output {folder} is not empty", action="Name a new folder.")
+
+
 def folder_from_environment(name: str, default: str) -> Path:
     """Returns a folder that an environment variable may name."""
     return Path(os.environ.get(name, default))

@@ -33,7 +33,8 @@ def claimed(folder: Path, *, checkpoint: str | None, overwrite: bool) -> Iterato
         problem = f"ckpt_path={checkpoint} continues the run that overwrite=true removes"
         raise ConfigError(problem, action="Omit one of them.")
     action = "Wait until it ends, or use another paths.run_dir."
-    with locked(folder / LOCK, ConfigError(f"Another process works in {folder}", action=action)):
+    busy = ConfigError(f"Another process works in {folder}", action=action)
+    with locked(folder / LOCK, busy, temporary=True):
         if not continues and not overwrite:
             _check_is_free(folder)
         yield
@@ -49,7 +50,7 @@ def clear(folder: Path, patterns: Sequence[str]) -> None:
     for place in (folder, *folder.glob("seed_*")):
         for pattern in patterns:
             for path in list(place.glob(pattern)):
-                _remove(path, place)
+                _remove(path, folder)
 
 
 def is_inside(checkpoint: str | Path | None, folder: Path) -> bool:
@@ -75,13 +76,13 @@ def _check_is_free(folder: Path) -> None:
             raise ConfigError(problem, action=f"Add {more}{replace}.")
 
 
-def _remove(path: Path, place: Path) -> None:
+def _remove(path: Path, folder: Path) -> None:
     """Removes a file, or a folder with its content, and the folders that are empty without it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    for parent in path.relative_to(place).parents[:-1]:
-        if any((place / parent).iterdir()):
+    for parent in path.relative_to(folder).parents[:-1]:
+        if any((folder / parent).iterdir()):
             return
-        (place / parent).rmdir()
+        (folder / parent).rmdir()

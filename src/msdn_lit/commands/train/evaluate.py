@@ -13,6 +13,7 @@ from msdn_lit.commands._arguments import (
     add_checkpoint,
     add_folders,
     add_trust,
+    check_is_new,
     run_command,
     run_folder,
 )
@@ -62,6 +63,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     retain_freed_memory()
     time = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     folder = options.output or options.run / EVALUATIONS / time
+    check_is_new(folder)
     loaded = load_run(
         options.run,
         checkpoint=options.checkpoint,
