@@ -46,8 +46,6 @@ def run(options: argparse.Namespace) -> None:
 
     scan = find_runs(options.runs)
     found = scan.runs
-    for fault in scan.faults:
-        print_error("msdn select", f"Left out: {fault}")
     groups, _ = group_runs(
         [run for run in found if run.result["stage"] == "val" and _caches(run.folder)]
     )
@@ -72,6 +70,8 @@ def run(options: argparse.Namespace) -> None:
         "runs": sum(len(group.runs) for group in groups),
     }
     write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
+    for fault in scan.faults:
+        print_error("msdn select", f"Left out: {fault}")
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
     print(f"\n{options.output}: {score}. Train with\n")
