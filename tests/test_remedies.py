@@ -35,6 +35,7 @@ COMMAND = re.compile(r"(?<![=\w])msdn ([a-z][a-z-]*)((?: (?!msdn )[^\s`]+)*)")
 VALUE = r"(?:\[[^\]]*\]|\w+\([^)]*\)|\{[^}]*\}|[^\s,;`])+"
 OVERRIDE = re.compile(rf"(?<![\w.{{/=-])([~+]?)([a-z_]+(?:[./][a-z_]+)*)=({VALUE})")
 ARGUMENT = re.compile(r"-|\S+=|[A-Z{]|~\w|\w+/")
+ARGUMENTS = {"trust"}  # of msdn_lit.load; the commands take it as --trust
 FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\.\.\.|\b[A-Z]+\b|\$\*")
 
 
@@ -161,7 +162,7 @@ def advice():
         for name, arguments in commands(text):
             yield place, f"msdn {name} {' '.join(arguments)}", (check_command, name, arguments)
         for found in OVERRIDE.findall(text):
-            if is_action or is_setting(found[1]):
+            if found[1] not in ARGUMENTS and (is_action or is_setting(found[1])):
                 yield place, f"{found[0]}{found[1]}={found[2]}", (check_override, *found)
 
 

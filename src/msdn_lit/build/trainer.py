@@ -147,7 +147,7 @@ def _check_length(config: DictConfig) -> None:
         expected = "a whole number above 0"
         raise ConfigError("trainer.max_steps is wrong", expected=expected, found=steps)
     if config.get("limit_val_batches", 1.0) == 0:
-        problem = "trainer.limit_val_batches=0: nothing would be evaluated"
+        problem = "trainer.limit_val_batches=0 evaluates nothing"
         raise ConfigError(problem, action="Use 1.0 for all batches.")
     if config.get("accumulate_grad_batches", 1) != 1:
         action = "Set sampler.batch_size, not trainer.accumulate_grad_batches."

@@ -69,7 +69,7 @@ def find_start(
     missing = _missing_for_training(load_checkpoint(path, module), module)
     if missing:
         problem = f"{path} has no {' and no '.join(missing)}: training cannot continue exactly"
-        action = "Train from the start, without ckpt_path; msdn evaluate takes it as --checkpoint."
+        action = f"Train from the start, or evaluate it: msdn evaluate {folder} --checkpoint {path}"
         raise CheckpointError(problem, action=action)
     return path
 

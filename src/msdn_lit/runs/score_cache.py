@@ -86,7 +86,7 @@ class ScoreCache:
         Raises:
             CheckpointError: The file is missing or damaged, or its parts do not fit together.
         """
-        action = "msdn evaluate RUN writes a new one into RUN/evaluations."
+        action = "Write a new one: msdn evaluate RUN"
         try:
             cache = cls(**_read(path))
         except READ_ERRORS as error:

@@ -62,8 +62,6 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.runs.reader import find_runs
 
     runs, _, faults = find_runs(options.paths)
-    for fault in faults:
-        print_error("msdn attention", f"Left out: {fault}")
     if not runs:
         action = "Name folders that msdn train wrote."
         raise ConfigError("There is no finished run", action=action)
@@ -80,6 +78,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
             _draw(loaded.task, loaded.data, options.figures)
         write_attention(found.folder, measured)
+    for fault in faults:
+        print_error("msdn attention", f"Left out: {fault}")
     groups, _ = group_runs(runs)
     print(markdown(attention_tables(groups), "Attention"), end="")
 

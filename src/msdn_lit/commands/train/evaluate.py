@@ -72,16 +72,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         overrides=OmegaConf.create({"prediction": _prediction(options)}),
         trust=options.trust,
     )
-    used = evaluation_precision(loaded.cfg.trainer, options.accelerator)
-    loaded.cfg.trainer.precision = used
-    record = RunRecord(
-        folder,
-        describe(
-            loaded.cfg, command=["msdn", "evaluate", *sys.argv[1:]], choices=_choices(options.run)
-        ),
-    )
+    cfg, command = loaded.cfg, ["msdn", "evaluate", *sys.argv[1:]]
+    cfg.trainer.precision = evaluation_precision(cfg.trainer, options.accelerator)
+    record = RunRecord(folder, describe(cfg, command=command, choices=_choices(options.run)))
     name = loaded.checkpoint.stem
-    trainer = evaluator(loaded.cfg, options.accelerator, folder, name)
+    trainer = evaluator(cfg, options.accelerator, folder, name)
     with passing_interrupts():
         trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)
     history = EvaluationHistory.of(trainer)

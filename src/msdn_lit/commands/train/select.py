@@ -68,8 +68,6 @@ def run(options: argparse.Namespace) -> None:
     choices = sorted(
         ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
     )
-    for fault in scan.faults:
-        print_error("msdn select", f"Left out: {fault}")
     for group, choice in choices:
         print(f"H {100 * choice.harmonic_mean:.1f} (n={len(group.runs)})  {group.name}")
     group, choice = choices[-1]
@@ -82,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
         "runs": sum(len(group.runs) for group in groups),
     }
     write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
+    for fault in scan.faults:
+        print_error("msdn select", f"Left out: {fault}")
     score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
     settings = {"protocol.selection": str(options.output.resolve()), **settings}
     print(f"\n{options.output}: {score}. Train with\n")
