@@ -17,6 +17,8 @@ from msdn_lit.runs.config import read_config
 from tests import miniature
 from tests.miniature import D, Exploit, N, R
 
+pytestmark = pytest.mark.fault("data files")
+
 
 class TestFeatureStore:
     def test_absent(self, tmp_path):

@@ -37,6 +37,7 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
     assert "Run msdn extract" in err
 
 
+@pytest.mark.fault("settings")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

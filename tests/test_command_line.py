@@ -10,6 +10,8 @@ from msdn_lit.commands._overrides import check_overrides
 from msdn_lit.commands._words import parse_override, read_words, typed
 from msdn_lit.errors import ConfigError
 
+pytestmark = pytest.mark.fault("settings")
+
 LOGS = "paths.log_dir=logs"
 ODD = "my cönfs, [x]=1"  # a name of a folder with all that Hydra's grammar minds
 

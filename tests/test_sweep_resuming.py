@@ -81,6 +81,7 @@ def test_a_preempted_trial_saves_and_resumes(sweep, folder, with_callback, numbe
 @pytest.mark.parametrize(
     "step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))]
 )
+@pytest.mark.fault("processes")
 def test_a_killed_trial_resumes_from_its_last_checkpoint(sweep, folder, with_callback, step):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")
@@ -95,6 +96,7 @@ def test_a_killed_trial_resumes_from_its_last_checkpoint(sweep, folder, with_cal
 
 
 @pytest.mark.slow
+@pytest.mark.fault("processes")
 def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
     length = ["seed=0", "trainer.max_steps=120", "trainer.val_check_interval=3"]
     sweep(*length, "sweep_name=whole")
@@ -126,6 +128,7 @@ SEARCH = [
     [["seed=0,1,2"], ["seed=0,1,2", "trial_launcher=joblib"], SEARCH],
     ids=["serial", "joblib", "search"],
 )
+@pytest.mark.fault("processes")
 def test_a_sweep_that_is_killed_repeatedly_has_the_results_of_an_undisturbed_one(
     start, tmp_path, arguments
 ):
