@@ -46,6 +46,8 @@ def is_image(path: Path) -> bool:
 def is_unread(path: Path) -> bool:
     """Returns True for a file that may be an image of a format that is not read."""
     suffix = path.suffix.lower()
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        return False
     if suffix:
         return suffix not in IMAGE_SUFFIXES | _TEXT | _DATA | _OF_CAMERAS
     try:

@@ -66,10 +66,10 @@ class Progress:
         self.set(0, states)
         os.fsync(self._file)
 
-    def forget(self, rows: Iterable[int]) -> None:
-        """Marks images as missing."""
+    def mark(self, rows: Iterable[int], state: int) -> None:
+        """Writes the same state of several images."""
         for row in rows:
-            self.set(row, bytes([MISSING]))
+            self.set(row, bytes([state]))
 
     def check_alone(self) -> None:
         """Raises DataError if another process works on the store."""

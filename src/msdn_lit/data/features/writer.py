@@ -154,8 +154,7 @@ class FeatureStoreWriter:
             rows: Rows of the claimed batch.
             regions_BRD: Region features, (B, R, D).
             skipped: Rows whose image was skipped; their regions are zeros.
-            records: Records of the image files, read before they were decoded; None if the
-                features are not of image files.
+            records: Records of the image files, read before they were decoded; None without files.
 
         Raises:
             DataError: A feature is NaN or beyond fp16, or the disk is full.
@@ -238,7 +237,7 @@ class FeatureStoreWriter:
             if (self.folder / MANIFEST).exists():
                 self._open_complete()
             elif self._has_begun():
-                self._progress.forget(self._replaced())
+                self._progress.mark(self._replaced(), MISSING)
             else:
                 self._begin()
             self._table = open_table(self.folder, len(self.images), "r+") if self.images else None
@@ -260,17 +259,17 @@ class FeatureStoreWriter:
             return
         self._progress.check_alone()
         complete = read_manifest(self.folder)
-        plan = replace(complete, skipped=(), regions_sha256="")
-        if manifest_json(plan) != manifest_json(self.manifest):
+        plan = manifest_json(replace(complete, skipped=(), regions_sha256=""))
+        if plan != manifest_json(self.manifest):
             log.warning("%s was made with other versions: it starts again", self.folder)
             self._begin()
             return
         check_room(self.folder, self.manifest)
         copy_file(self.folder / REGIONS, self.folder / PARTIAL)
-        rows = range(complete.shape[0])
-        self._progress.reset(bytes(SKIPPED if row in complete.skipped else DONE for row in rows))
-        self._progress.forget(replaced)
-        write_atomically(self.folder / PLAN, manifest_json(self.manifest))
+        self._progress.reset(bytes([DONE]) * complete.shape[0])
+        self._progress.mark(complete.skipped, SKIPPED)
+        self._progress.mark(replaced, MISSING)
+        write_atomically(self.folder / PLAN, plan)
         (self.folder / MANIFEST).unlink()
 
     def _replaced(self) -> list[int]:
