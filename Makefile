@@ -26,7 +26,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 
 demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)
 	$(BIN)/msdn extract experiment=demo $(ARGS)
-	$(BIN)/msdn train experiment=demo paths.run_dir=$(DEMO) $(ARGS)
+	$(BIN)/msdn train experiment=demo paths.run_dir=$(DEMO) overwrite=true $(ARGS)
 
 app: setup ## a local page to try a model: RUN=..., by default the demo's (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=

@@ -25,6 +25,8 @@ from msdn_lit.data.benchmarks import published
 from msdn_lit.files import config_dir
 from msdn_lit.models import BilinearCompatibility
 from tests import miniature
+from tests.helpers import add_callback
+from tests.trial_folders import sweep_options
 
 pytest_plugins = ["tests.faults"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +125,7 @@ def tiny_run(mini_config, tmp_path):
         weights = {
             f"net.{name}": torch.randn_like(w) for name, w in predictor.net.state_dict().items()
         }
+    OmegaConf.resolve(cfg.paths)  # as the commands do
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     torch.save({"state_dict": weights, "global_step": 3}, folder / "checkpoints" / "last.ckpt")
@@ -202,6 +205,27 @@ def start(mini_overrides, tmp_path):
 @pytest.fixture
 def sweeps(tmp_path):
     return tmp_path / "logs" / "sweeps"
+
+
+@pytest.fixture
+def sweep(command, mini_overrides, tmp_path):
+    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
+    from msdn_lit.commands.train import train  # slow to import
+
+    options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
+    return lambda *more: command(train, *options, *more)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of the sweep that the fixture `sweep` runs."""
+    return tmp_path / "logs" / "sweeps" / "trial"
+
+
+@pytest.fixture
+def with_callback(monkeypatch):
+    """Adds a callback to the trainers that are built from now on."""
+    return lambda callback: add_callback(monkeypatch, callback)
 
 
 @pytest.fixture

@@ -113,6 +113,6 @@ def test_an_older_attention_json_has_no_parts(tmp_path):
     older = scores_of_seed(0)
     del older["parts"]
     write_attention(tmp_path, older)
-    assert read_attention(tmp_path) == {**older, "parts": {}}
+    assert read_attention(tmp_path, {}) == {**older, "parts": {}}
     (tmp_path / "attention.json").write_text("{}")
-    assert read_attention(tmp_path) is None
+    assert read_attention(tmp_path, {}) is None

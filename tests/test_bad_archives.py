@@ -14,6 +14,8 @@ from msdn_lit.data.download.archives import unpack
 from msdn_lit.errors import DataError
 from tests.archive_files import FILES, KINDS, add, pack, refused, tree
 
+pytestmark = pytest.mark.fault("data files")
+
 BAD_NAMES = [
     "/etc/passwd",
     "../up",

@@ -13,6 +13,8 @@ from msdn_lit.errors import DataError
 from tests import miniature
 from tests.miniature import MINI, C, Exploit, K, N, spoil
 
+pytestmark = pytest.mark.fault("data files")
+
 
 class TestSplitFiles:
     def test_missing(self, tmp_path):

@@ -13,6 +13,8 @@ from msdn_lit.data.download.http import download, probe
 from msdn_lit.errors import DataError
 from tests.loopback import DATA, OTHER, SHA256, offer, partial, ranges, serving
 
+pytestmark = pytest.mark.fault("network")
+
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch):

@@ -17,6 +17,8 @@ from msdn_lit.runs.config import read_config
 from tests import miniature
 from tests.miniature import D, Exploit, N, R
 
+pytestmark = pytest.mark.fault("data files")
+
 
 class TestFeatureStore:
     def test_absent(self, tmp_path):
@@ -83,7 +85,7 @@ class TestFeatureStore:
             FeatureStore(store_dir).check(source=wanted, images_sha256=images)
 
     def test_made_from_another_image_list(self, store_dir):
-        with pytest.raises(DataError, match=r"another image list than the split file's"):
+        with pytest.raises(DataError, match=r"another image list than that of the dataset now"):
             FeatureStore(store_dir).check(source=miniature.SOURCE, images_sha256="0")
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

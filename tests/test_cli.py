@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_missing_data_says_what_where_and_what_next(command, module, tmp_path):
     code, out, err = command(module, f"paths.data_dir={tmp_path / 'none'}")
     assert code == 2
-    assert "xlsa17/data/CUB/att_splits.mat is missing. Take xlsa17.zip" in err
+    assert "xlsa17/data/CUB/att_splits.mat is missing. Run msdn fetch cub --data-dir" in err
     assert "Traceback" not in out + err
     assert err.count("\n") == 1
 
@@ -37,6 +37,7 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
     assert "Run msdn extract" in err
 
 
+@pytest.mark.fault("settings")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

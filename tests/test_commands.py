@@ -119,3 +119,27 @@ def test_an_own_dataset_starts_from_a_template(type_msdn, tmp_path):
     assert (folder / "README.txt").is_file()
     code, _, err = type_msdn("init-dataset", str(folder))
     assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.fault("processes")
+def test_windows_is_refused_in_one_line():
+    """Every way to start a command, on a Python that has no modules of POSIX."""
+    code = """
+import importlib, sys
+from msdn_lit.commands import COMMANDS
+modules = ["msdn_lit.__main__", *(command.module_name for command in COMMANDS.values())]
+for name in [name for name in sys.modules if name.startswith("msdn_lit")]:
+    del sys.modules[name]
+sys.modules["resource"] = sys.modules["fcntl"] = None
+sys.platform = "win32"
+for module in modules:
+    try:
+        importlib.import_module(module)
+    except SystemExit as stop:
+        print(stop.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    number = len(COMMANDS) + 1
+    assert done.stdout.split() == ["2"] * number
+    line = "msdn: Windows is not supported. Use the Windows Subsystem for Linux (WSL).\n"
+    assert done.stderr == line * number

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from msdn_lit.build import task as build
 from msdn_lit.build import trainer as build_trainer
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import read_words
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.samplers import ClassBalancedBatches, ShuffledEpochs, UniformBatches
 from msdn_lit.errors import ConfigError
@@ -160,7 +161,7 @@ def test_epoch_sampler_is_a_choice(load_config):
 )
 def test_wrong_overrides_are_refused_with_a_hint(override, message):
     with pytest.raises(ConfigError, match=message):
-        check_overrides("train", [override])
+        check_overrides("train", read_words("msdn train", ["-m", override]))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_wrong_overrides_are_refused_with_a_hint(override, message):
 def test_right_overrides_pass(override):
     parsed = [override] if "{" in override else override.split(" ")
     OverridesParser.create().parse_overrides(parsed)
-    check_overrides("train", parsed)
+    check_overrides("train", read_words("msdn train", ["-m", *parsed]))
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"MINI"}))

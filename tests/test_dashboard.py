@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import read_words
 from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.files import PACKAGE
 from msdn_lit.runs.layout import SCORES
@@ -43,7 +44,7 @@ class TestSearch:
         commands = list(self.commands(sweep))
         assert {tuple(words[:2]) for words in commands} == {("msdn", "train")}
         for words in (commands[0], commands[-1]):
-            check_overrides("train", words[2:])
+            check_overrides("train", read_words("msdn train", words[2:]))
             cfg = load_config(*words[2:])
             assert cfg.logger.wandb.offline is False
             assert (cfg.protocol.name, list(cfg.protocol.eval_splits)) == (

@@ -210,6 +210,7 @@ class TestManyProcesses:
         assert sorted(row for rows in done for row in rows) == list(range(N))  # each image once
         assert content(tmp_path / "store") == reference
 
+    @pytest.mark.fault("processes")
     def test_a_killed_one_is_replaced_by_the_others(self, tmp_path, reference):
         victim = FORK.Process(target=write_in_process, args=(tmp_path / "store", 1000))
         victim.start()
@@ -237,6 +238,7 @@ class TestManyProcesses:
         victim.kill()
         victim.join()
 
+    @pytest.mark.fault("processes")
     def test_kills_at_random_moments(self, tmp_path, reference):
         rng, folder, kills = np.random.default_rng(0), tmp_path / "store", 0
         while not FeatureStore.exists(folder):

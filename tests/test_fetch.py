@@ -234,6 +234,7 @@ def test_the_table_agrees_with_what_the_reader_expects():
 
 
 @pytest.mark.slow
+@pytest.mark.fault("processes")
 def test_killed_at_random_moments():
     command = [sys.executable, "-m", "tests.benchmarks.kill_fetch", "--kills", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -12,7 +12,12 @@ from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.features.extraction import write_store
 from msdn_lit.data.features.image_files import IMAGE_SUFFIXES, find_images
-from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.features.store import (
+    AS_IN_PREDICTION,
+    DECODING,
+    Manifest,
+    hash_image_list,
+)
 from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
@@ -137,6 +142,45 @@ class TestSplit:
         path.with_suffix(".png").rename(path)
         assert f"tiger/photo{suffix}" in read(folder).image_files
         assert path in find_images([str(folder / "images")])
+
+    @pytest.mark.fault("images")
+    def test_images_that_are_not_read_are_counted_and_named(self, folder, caplog):
+        before = read(folder).image_files
+        assert caplog.text == ""
+        cat = folder / "images" / "cat"
+        for name in ("a.HEIC", "b.heic", "c.jxl", "d.svg", "e.cr2", "f.jpg~"):
+            (cat / name).write_bytes(b"x")
+        (cat / "DSC_0001").write_bytes(b"\xff\xd8\xff\xe0\0")
+        for name in ("README", "notes.txt", "Thumbs.db", "desktop.ini", "._a.jpg", ".DS_Store"):
+            (cat / name).write_text("text")
+        (folder / "images" / "__MACOSX" / "cat").mkdir(parents=True)
+        os.mkfifo(cat / "pipe")  # opening it would wait for ever
+        assert read(folder).image_files == before
+        (line,) = caplog.messages
+        assert line == (
+            f"{folder / 'images'}: 7 of 26 images are not read (2 .heic, 1 without ending, 1 .jxl, "
+            "1 .svg, 1 .cr2, ...), first cat/DSC_0001. Convert them to JPEG or PNG."
+        )
+        caplog.clear()
+        assert len(find_images([str(folder / "images")])) == 19
+        (line,) = caplog.messages
+        assert "7 of 26 images are not read (2 .heic" in line
+
+    @pytest.mark.fault("images")
+    def test_images_in_no_class_folder_are_named(self, folder, caplog):
+        write_image(folder / "images" / "loose.png")
+        (folder / "images" / "other.heic").write_bytes(b"x")
+        (folder / "images" / "README.md").write_text("x")
+        read(folder)
+        assert "2 images are in no class folder, first loose.png. Move them" in caplog.text
+
+    @pytest.mark.fault("images")
+    def test_a_class_of_images_that_are_not_read(self, folder):
+        (folder / "images" / "tiger" / "0.png").rename(folder / "images" / "tiger" / "0.heic")
+        with pytest.raises(DataError, match=r"tiger has no images.*found 1 .heic. Convert them to"):
+            read(folder)
+        with pytest.raises(DataError, match=r"tiger has no images.*found 1 .heic. Convert them to"):
+            find_images([str(folder / "images" / "tiger")])
 
     def test_postscript_is_not_an_image(self, folder):
         (folder / "images" / "tiger" / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
@@ -318,9 +362,8 @@ class TestNames:
 def test_training_reads_it_like_any_benchmark(folder, tmp_path, load_config):
     split = read(folder)
     regions = np.zeros((len(split.labels_N), 4, 12), dtype=np.float16)
-    manifest = Manifest(
-        miniature.SOURCE, hash_image_list(split.image_files), regions.shape, (2, 2), "none"
-    )
+    source = miniature.SOURCE | {DECODING: AS_IN_PREDICTION}
+    manifest = Manifest(source, hash_image_list(split.image_files), regions.shape, (2, 2), "none")
     write_store(tmp_path / "store", manifest, miniature.GivenRegions(regions), batch_size=32)
     (tmp_path / "glove.txt").write_text("size 1 2\nstripes 3 4\n")
     cfg = load_config(

@@ -109,11 +109,15 @@ def test_everything_works_for_a_method_of_ones_own(command, repository):
     code, out, _ = command(train, "-m", *own, *sweep)  # resumed: nothing is trained again
     assert (code, out.count(" finished ")) == (0, 2)
 
-    code, _, err = command(evaluate, "logs/mine", "--output", "again", "--accelerator", "cpu")
+    words = ["logs/mine", "--output", "again", "--accelerator", "cpu"]
+    code, _, err = command(evaluate, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "model._target_ is mine.Net, which is no part of msdn-lit. Add --trust " in err
+    code, _, err = command(evaluate, *words, "--trust")
     assert (code, err) == (0, "")
     assert result_of("again")["scores"]["last"] == scores
 
-    code, out, err = command(attention, "logs/mine")
+    code, out, err = command(attention, "logs/mine", "--trust")
     assert (code, err) == (0, "")
     assert "pointing game" in out
 

@@ -1,8 +1,8 @@
 """The page of predictions in a browser: its results equal those of Python; all controls work."""
 
 import shutil
+import socket
 import threading
-import time
 from concurrent.futures import Future
 
 import numpy as np
@@ -238,26 +238,20 @@ def test_on_a_phone_the_image_stays_in_view(model, tab, tmp_path):
 
 def test_clicked_through(model, tab, tmp_path):
     """An upload, a heat map, an edit, a new class, its file, and an image that is too large."""
-    import uvicorn
+    from msdn_lit.inference.page.connections import Limits, make_server
 
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "large.png").write_bytes(png() + b"\0" * prediction_page.UPLOAD_LIMIT)
     done = Future()
     done.set_result(model)
-    running = uvicorn.Server(
-        uvicorn.Config(
-            server.create_app(server.Handlers(done, [tmp_path / "a.png"], "title"), "127.0.0.1"),
-            port=0,
-            log_level="warning",
-        )
-    )
-    thread = threading.Thread(target=running.run)
+    handlers = server.Handlers(done, [tmp_path / "a.png"], "title")
+    running = make_server(server.create_app(handlers, {"127.0.0.1"}), Limits())
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=running.run, args=([listening],))
     thread.start()
     try:
-        while not running.started:
-            time.sleep(0.05)
-        port = running.servers[0].sockets[0].getsockname()[1]
         tab.goto(f"http://127.0.0.1:{port}/")
         tab.wait_for_selector("body[data-ready]")
         use(tab, model, tmp_path)

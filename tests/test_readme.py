@@ -9,8 +9,10 @@ import pytest
 
 from msdn_lit.commands import COMMANDS
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import read_words
 from msdn_lit.commands.data import extract
-from msdn_lit.commands.train import train
+from msdn_lit.commands.results import report
+from msdn_lit.commands.train import evaluate, select, train
 from msdn_lit.commands.use import predict
 from tests import miniature
 
@@ -42,7 +44,7 @@ def test_commands_are_valid(path, tmp_path, monkeypatch):
     for name, words in commands(path):
         assert name in COMMANDS, name
         if name in HYDRA:
-            check_overrides(name, words)
+            check_overrides(name, read_words(name, [word for word in words if word != "..."]))
         else:
             import_module(COMMANDS[name].module_name)._parse(words)
 
@@ -74,6 +76,31 @@ def test_the_library_block_runs(store_dir, data_dir, capsys):
     found = scores["metric"].compute()
     assert found.acc_seen > 2 / miniature.C
     assert str(found) == capsys.readouterr().out.strip()
+
+
+@pytest.mark.fault("remedies")
+def test_the_commands_of_the_readme_follow_one_another(command, mini_overrides, capsys):
+    """Its sweep, its selection, the training that this prints, an evaluation and a report."""
+    lines = {name: words for name, words in commands(ROOT / "README.md") if name != "train"}
+    (sweep,) = [words for name, words in commands(ROOT / "README.md") if "-m" in words]
+    of_data = ("experiment=", "paths.data_dir=")
+    mini = [word for word in mini_overrides if not word.startswith("paths.run_dir=")]
+    sweep = [word for word in sweep if not word.startswith(of_data)]
+    code, out, err = command(train, *mini, *sweep)
+    assert code == 0, out + err
+    code, out, err = command(select, *lines["select"])
+    assert (code, err) == (0, "")
+    program, name, *words = shlex.split(out.splitlines()[-1])
+    assert (program, name) == ("msdn", "train")
+    code, out, err = command(train, *words)
+    assert (code, err) == (0, "")
+    trial = next(Path("logs/sweeps/cal").glob("*/result.json")).parent  # settings may change
+    for module in (evaluate, report):
+        name = module.__name__.rpartition(".")[2]
+        words = [word.replace("logs/train/runs/RUN", str(trial)) for word in lines[name]]
+        words = [word for word in words if word != "--figures"]
+        code, out, err = command(module, *words)
+        assert (code, err) == (0, ""), name
 
 
 @pytest.mark.slow

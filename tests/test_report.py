@@ -131,6 +131,26 @@ class TestGroups:
             "weights=22222222",
         ]
 
+    @pytest.mark.fault("records")
+    def test_other_word_vectors_under_the_same_config(self, make, tmp_path):
+        for name, digest in (("a", "1" * 64), ("b", "2" * 64)):
+            data = {"split": "c5c5", "weights": "79fa", "word_vectors": {"sha256": digest}}
+            make(name, scores={"last": evaluation()}, changes={"data": data})
+        assert [group.name for group in groups(tmp_path)] == [
+            "word_vectors=11111111",
+            "word_vectors=22222222",
+        ]
+
+    @pytest.mark.fault("records")
+    def test_seeds_on_features_that_were_extracted_twice(self, make, tmp_path):
+        for seed, digest in enumerate(("1" * 64, "2" * 64, "2" * 64)):
+            data = {"split": "c5c5", "weights": "79fa", "regions_sha256": digest}
+            scores = {"last": evaluation()}
+            make(f"run{seed}", f"seed={seed}", scores=scores, changes={"data": data})
+        (group,) = groups(tmp_path)
+        (note,) = [note for note in score_table([group]).notes if "CAUTION" in note]
+        assert note.endswith("were trained on 2 extractions of the features.")
+
     def test_a_setting_that_older_code_did_not_have(self, make, tmp_path):
         last = {"last": evaluation()}
         make("old", "seed=0", "~data.val_classes", scores=last, changes={"code": "old"})

@@ -1,7 +1,10 @@
 """msdn report on the command line: notations, figures, damaged folders, wrong commands."""
 
 import csv
+import errno
+import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -144,17 +147,78 @@ def test_class_names_that_do_not_fit(logs, call, tmp_path):
     )
 
 
+def test_no_text_is_a_formula():
+    """Texts that a spreadsheet would run get an apostrophe; numbers stay numbers."""
+    texts = [
+        "=HYPERLINK(1)",
+        "+1+1",
+        "-cmd|x",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\uff1d1",
+        "-1_0",
+    ]
+    numbers = ["-0.5", "+1e-3", "-inf", "12"]
+    plain = ["a=b", "1-2", "", "'=1", " =1"]
+    table = Table("x", "", ["=class", "H"], [[text, -0.5] for text in (*texts, *numbers, *plain)])
+    header, *rows = csv.reader(io.StringIO(comma_separated(table), newline=""))
+    assert header == ["'=class", "H"]
+    assert [row[0] for row in rows] == [
+        *(f"'{text}".replace("\r", " ") for text in texts),
+        *numbers,
+        *plain,
+    ]
+    assert {row[1] for row in rows} == {"-0.5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", r"\<script>alert(1)\</script>"),
+        ("<!-- x", r"\<!-- x"),
+        ("![x](https://example.org/x.png)", r"![x]\(https://example.org/x.png)"),
+        ("[x](javascript:alert(1))", r"[x]\(javascript:alert(1))"),
+        ("a|b\nc", r"a\|b c"),
+        ("\x1b[31mred", "?[31mred"),
+        ("[2026-01-02_x](2026-01-02_x)", "[2026-01-02_x](2026-01-02_x)"),
+        ("p < 0.05 <= 1", "p < 0.05 <= 1"),
+    ],
+)
+def test_no_text_is_markup(name, shown):
+    table = Table("x", name, ["class", "H"], [[name, 0.5], ["other", 0.5]], [name])
+    page = markdown([table], name)
+    assert page.splitlines()[0] == f"# {shown}"
+    assert page.count(shown) == 4
+    assert page.count("\n| ") == 4
+
+
 DAMAGES = {
     "result.json": [
         (b"{", r"result.json is damaged"),
         (b"\xff", r"result.json is damaged"),
         (b"[]", r"result.json is damaged: expected names and values"),
-        (b"{}", r"result.json has no benchmark"),
+        (b"{}", r"result.json is damaged: it has no benchmark"),
         (b"[" * 100_000, r"result.json is damaged"),
+        (b'{"a": "\\ud800"}', r"result.json is damaged \(.*surrogates"),
+    ],
+    "attention.json": [
+        (b"{", r"attention.json is damaged"),
+        (
+            b'{"against": "x", "splits": [], "pairs": 1, "scores": {"chance": 1}}',
+            r"attention.json is damaged",
+        ),
+    ],
+    "scores/classes.txt": [
+        (b"\xff", r"classes.txt cannot be read"),
+        (b"one\n", r"classes.txt does not fit: expected 10 classes, found 1"),
     ],
     "config.yaml": [
         (b"a: [", r"config.yaml is damaged"),
         (b"1", r"config.yaml is damaged: expected a config of msdn train"),
+        (b"[" * 30_000, r"config.yaml is damaged \(it is nested deeper than 100 levels\)"),
+        (b"\xff", r"config.yaml is damaged"),
     ],
     "scores/last.npz": [(b"no zip", r"last.npz cannot be read as scores")],
     "metrics/version_0/metrics.csv": [
@@ -167,6 +231,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.fault("run folders")
 class TestDamage:
     @pytest.mark.parametrize(
         ("file", "content", "says"), [(f, *case) for f, cases in DAMAGES.items() for case in cases]
@@ -177,16 +242,62 @@ class TestDamage:
         assert (code, err) == (0, "")
         assert len(re.findall(rf"\| damaged +\| .*logs/c/.*{says}", out)) == 1
         assert ("lambda_cal=0.4" in out) == (
-            not file.endswith(("json", "yaml"))
+            file not in ("result.json", "config.yaml")
         )  # the scores remain if only another file is damaged
+
+    @pytest.mark.parametrize("file", ["result.json", "config.yaml", "scores/last.npz"])
+    @pytest.mark.parametrize("kind", ["folder", "loop", "pipe", "nowhere"])
+    def test_other_things_in_the_place_of_a_file(self, logs, call, file, kind):
+        path = logs / "c" / file
+        path.unlink()
+        make = {
+            "folder": path.mkdir,
+            "loop": lambda: path.symlink_to(path),
+            "pipe": lambda: os.mkfifo(path),
+            "nowhere": lambda: path.symlink_to("nowhere"),
+        }
+        make[kind]()
+        code, out, err = call(logs)
+        assert (code, err) == (0, "")
+        assert len(re.findall(r"\| damaged +\| .*logs/c", out)) == 1
+
+    def test_a_folder_that_cannot_be_read(self, logs, call, monkeypatch):
+        scandir = os.scandir
+
+        def denied(path):
+            if str(path).endswith("logs/c"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", denied)
+        code, out, err = call(logs)
+        assert (code, err) == (0, "")
+        assert "logs/c cannot be read (Permission denied)." in out
+
+    @pytest.mark.parametrize("notation", ["html", "latex", "csv"])
+    def test_is_a_row_in_every_notation(self, logs, call, notation):
+        (logs / "c" / "config.yaml").write_text("[" * 30_000)
+        (logs / "b" / "scores" / "classes.txt").write_bytes(b"\xff")
+        code, out, err = call(logs, "--format", notation)
+        assert (code, err) == (0, "")
+        assert out.count("nested deeper than 100 levels") == 1
+        assert out.count("classes.txt cannot be read") == 1
+
+    def test_is_a_row_beside_a_record(self, logs, call, tmp_path):
+        (logs / "c" / "config.yaml").write_text("[" * 30_000)
+        record = tmp_path / "2026-01-02_record"
+        code, out, err = call(logs, "--record", record)
+        assert (code, err) == (0, "")
+        assert "is nested deeper than 100 levels" in out
+        assert (record / "README.md").is_file()
 
     def test_scores_that_are_no_numbers(self, logs, call):
         path = logs / "c" / "result.json"
-        for wrong in (float("nan"), None, "0.5", True):
+        for wrong in (float("nan"), None, "0.5", True, -1, 2, 10**400, [], {}):
             result = json.loads(path.read_text())
             result["scores"]["last"]["acc_seen"] = wrong
             path.write_text(json.dumps(result))
-            assert "scores of last are no numbers" in call(logs)[1]
+            assert "scores of last are no fractions" in call(logs)[1]
 
     @pytest.mark.parametrize(
         ("change", "says"),
@@ -194,10 +305,13 @@ class TestDamage:
             ({"step": 12}, "is of another evaluation: expected step 300, found 12"),
             (
                 {"logits_ONC": np.full((2, 120, 10), np.nan, dtype=np.float32)},
-                "holds NaN or infinity",
+                "cannot be used as scores (NaN or infinity among the logits)",
             ),
-            ({"labels_N": np.zeros(3, dtype=np.int64)}, "does not fit together"),
-            ({"unseen": np.array([99])}, "does not fit together"),
+            (
+                {"labels_N": np.zeros(3, dtype=np.int64)},
+                "cannot be used as scores (3 labels of 120",
+            ),
+            ({"unseen": np.array([99])}, "cannot be used as scores (a class is not from 0 to 9)"),
         ],
     )
     def test_score_caches_of_something_else(self, logs, call, change, says):

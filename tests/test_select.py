@@ -77,7 +77,7 @@ def tuned(mini_config, tmp_path):
 
 
 def run_select(folder, output):
-    select.run(argparse.Namespace(runs=[folder], output=output))
+    select.run(argparse.Namespace(runs=[folder], output=output, partial=False))
     return json.loads(output.read_text())
 
 
@@ -100,6 +100,27 @@ def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config):
         LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"
     ):
         train.run(mini_config(*honest, "optimizer.lr=0.5"))
+
+
+@pytest.mark.fault("records")
+@pytest.mark.parametrize("change", [("benchmark", "CUB"), ("split", "0" * 64)])
+def test_runs_of_other_data_are_not_compared(tuned, tmp_path, change):
+    name, value = change
+    path = sorted(tuned.rglob("result.json"))[0]
+    result = json.loads(path.read_text())
+    (result if name in result else result["data"])[name] = value
+    path.write_text(json.dumps(result))
+    with pytest.raises(ConfigError, match="several benchmarks or splits"):
+        run_select(tuned, tmp_path / "chosen.json")
+
+
+@pytest.mark.fault("records")
+def test_a_choice_for_another_benchmark(tmp_path):
+    path = tmp_path / "chosen.json"
+    path.write_text(json.dumps({"benchmark": "CUB", "settings": {}}))
+    assert read_selection(path, {"data": {"benchmark": "CUB"}})
+    with pytest.raises(LeakError, match="was chosen on another benchmark: expected CUB, found SUN"):
+        read_selection(path, {"data": {"benchmark": "SUN"}})
 
 
 def test_nothing_to_choose_from(mini_config, tmp_path):

@@ -9,15 +9,13 @@ import time
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.commands.train import train
 from msdn_lit.sweeps.trials import trials_in
-from tests.helpers import add_callback, checkpoint_of
+from tests.helpers import checkpoint_of
 from tests.trial_folders import (
     KILLED,
     Kill,
     assert_same_results,
     same_weights,
-    sweep_options,
     wait_for,
 )
 
@@ -32,24 +30,6 @@ class SendSignal(Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if pl_module.global_step == self.step:
             os.kill(os.getpid(), self.number)
-
-
-@pytest.fixture
-def sweep(command, mini_overrides, tmp_path):
-    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
-    options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
-    return lambda *more: command(train, *options, *more)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "logs" / "sweeps" / "trial"
-
-
-@pytest.fixture
-def with_callback(monkeypatch):
-    """Adds a callback to the trainers that are built from now on."""
-    return lambda callback: add_callback(monkeypatch, callback)
 
 
 class FullDisk(Callback):
@@ -101,6 +81,7 @@ def test_a_preempted_trial_saves_and_resumes(sweep, folder, with_callback, numbe
 @pytest.mark.parametrize(
     "step", [9, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 11))]
 )
+@pytest.mark.fault("processes")
 def test_a_killed_trial_resumes_from_its_last_checkpoint(sweep, folder, with_callback, step):
     sweep("seed=0", "sweep_name=whole")
     (whole,) = trials_in(folder.parent / "whole")
@@ -115,6 +96,7 @@ def test_a_killed_trial_resumes_from_its_last_checkpoint(sweep, folder, with_cal
 
 
 @pytest.mark.slow
+@pytest.mark.fault("processes")
 def test_twenty_kills_at_random_steps(sweep, folder, with_callback):
     length = ["seed=0", "trainer.max_steps=120", "trainer.val_check_interval=3"]
     sweep(*length, "sweep_name=whole")
@@ -146,6 +128,7 @@ SEARCH = [
     [["seed=0,1,2"], ["seed=0,1,2", "trial_launcher=joblib"], SEARCH],
     ids=["serial", "joblib", "search"],
 )
+@pytest.mark.fault("processes")
 def test_a_sweep_that_is_killed_repeatedly_has_the_results_of_an_undisturbed_one(
     start, tmp_path, arguments
 ):

@@ -12,10 +12,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import task as build
+from msdn_lit.build.load import load_run
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.errors import CheckpointError, ConfigError, DataError, UserError
+from msdn_lit.runs.checkpoint import find_start
 from tests import miniature
 from tests.helpers import PulledPlug, PullPlug, add_callback, checkpoint_of, result_of
 
@@ -214,6 +216,7 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
         train.run(mini_config("optimizer.lr=1e30"))
 
 
+@pytest.mark.fault("settings")
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -228,23 +231,70 @@ def test_diverged_training_is_told_and_not_scored(mini_config):
             "protocol.train_split=test_seen",
             "protocol.train_split is wrong: expected one of trainval, train",
         ),
-        ("optimizer.lr=-1", "The optimizer refuses its config (Invalid learning rate: -1"),
+        (
+            "optimizer.lr=-1",
+            "The optimizer or the scheduler refuses its config (Invalid learning rate: -1",
+        ),
         (
             "trainer.val_check_interval=0",
             "trainer.val_check_interval is wrong: expected a positive number of steps",
         ),
-        ("trainer.precision=foo", "lightning.Trainer: invalid config"),
+        ("+trainer.foo=1", "lightning.Trainer: invalid config"),
+        ("trainer.strategy=foo", "lightning.Trainer: invalid config"),
+        ("+optimizer.betas=3", "torch.optim.RMSprop has no argument optimizer.betas. Add ~optimi"),
+        ("optimizer.eps=null", "The optimizer or the scheduler refuses its config ("),
+        ("+model.foo=1", "msdn_lit.models.MSDN has no argument model.foo. Add ~model.foo"),
+        (
+            "+model.subnets.visual_to_attribute.foo=1",
+            "VisualToAttribute has no argument model.subnets.visual_to_attribute.foo",
+        ),
+        ("+loss.foo=1", "msdn_lit.losses.MSDNLoss has no argument loss.foo"),
+        ("+sampler.foo=1", "msdn_lit.data.UniformBatches has no argument sampler.foo"),
+        ("sampler.batch_size=null", "msdn_lit.data.UniformBatches: invalid config ("),
+        ("+callbacks.history.foo=1", "EvaluationHistory: invalid config ("),
+        ("+logger.csv.foo=1", "CSVLogger: invalid config ("),
+        (
+            "+scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true}",
+            "missing 1 required positional argument: 'step_size'",
+        ),
+        ("trainer=gpu", "PyTorch finds no GPU. Use trainer=cpu."),
         ("+trainer.accumulate_grad_batches=2", "A step is one batch here"),
-        ("trainer.max_steps=-1", "length of training is not set"),
+        ("trainer.max_steps=-1", "trainer.max_steps is wrong: expected a whole number above 0"),
         (
             "ckpt_path=last",
             "last.ckpt is missing. Name the folder of a run (msdn train: paths.run_dir=",
         ),
     ],
 )
-def test_wrong_values_are_refused_before_training(mini_config, override, message):
+def test_wrong_values_are_refused_before_training(mini_config, override, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=re.escape(message)):
         train.run(mini_config(override))
+
+
+@pytest.mark.fault("settings")
+def test_an_optimizer_with_the_keys_of_another_one(command, mini_overrides):
+    adam = "optimizer._target_=torch.optim.Adam"
+    code, _, err = command(train, *mini_overrides, adam)
+    assert (code, err.count("\n")) == (2, 1)
+    remedies = "Use optimizer=adam, or add ~optimizer.alpha ~optimizer.momentum"
+    assert err.rstrip().endswith(remedies)
+    for words in (["optimizer=adam"], ["~optimizer.alpha", "~optimizer.momentum"]):
+        assert command(train, *mini_overrides, adam, *words)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("overrides", [["callbacks=none"], ["callbacks=none", "logger=none"]])
+def test_a_run_with_nothing_but_its_result(load_config, mini_overrides, overrides, tmp_path):
+    left_out = ("~callbacks", "+trainer.enable_progress_bar")
+    base = [word for word in mini_overrides if not word.startswith(left_out)]
+    full, bare = tmp_path / "full", tmp_path / "bare"
+    train.run(load_config(*mini_overrides, f"paths.run_dir={full}"))
+    train.run(load_config(*base, *overrides, "trial_launcher=joblib", f"paths.run_dir={bare}"))
+    assert result_of(bare)["scores"] == result_of(full)["scores"]
+    assert [path.name for path in (bare / "checkpoints").iterdir()] == ["last.ckpt"]
+    names = {path.name for path in bare.iterdir()} - {"metrics"}
+    assert names == {"RESULT.md", "result.json", "config.yaml", "checkpoints", "scores"}
+    assert (bare / "metrics").exists() == ("logger=none" not in overrides)
 
 
 def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
@@ -258,6 +308,40 @@ def test_checkpoint_of_another_model_is_refused(mini_config, tmp_path):
                 f"paths.run_dir={tmp_path / 'other'}",
             )
         )
+
+
+@pytest.mark.fault("run folders")
+def test_a_checkpoint_without_its_training_is_refused(mini_config, tmp_path, faults):
+    train.run(mini_config())
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    intact = torch.load(path, weights_only=True)
+    (optimizer,) = intact["optimizer_states"]
+    cases = [
+        ("optimizer", {"optimizer_states": []}),
+        ("optimizer", {"optimizer_states": None}),
+        ("optimizer", {"optimizer_states": [optimizer | {"state": {}}]}),
+        ("optimizer", {"optimizer_states": [{}]}),
+        ("loops", {"loops": {}}),
+        ("random numbers", {"callbacks": {}}),
+        ("schedule", {"lr_schedulers": None}),
+    ]
+    faults(len(cases))
+    module = load_run(tmp_path / "run").task
+    start = {"folder": tmp_path / "run", "module": module, "allow_test_selection": True}
+    assert find_start("last", **start) == path
+    for what, changed in cases:
+        torch.save(intact | changed, path)
+        with pytest.raises(CheckpointError, match=f"has no state of the {what}: training cannot"):
+            find_start("last", **start)
+    torch.save({name: intact[name] for name in ("state_dict", "global_step")}, path)
+    with pytest.raises(CheckpointError, match=r"optimizer and no .* Train from the start"):
+        train.run(mini_config("ckpt_path=last"))
+
+
+def test_sgd_without_momentum_continues(mini_config):
+    settings = ("optimizer=sgd", "optimizer.momentum=0")
+    train.run(mini_config(*settings, "trainer.max_steps=5"))
+    train.run(mini_config(*settings, "trainer.max_steps=10", "ckpt_path=last"))
 
 
 def test_tensorboard_writes_events(mini_config):

@@ -8,33 +8,13 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from msdn_lit.commands.train import train
 from msdn_lit.files import PACKAGE, config_dir
 from msdn_lit.sweeps import identity, worker
 from msdn_lit.sweeps.identity import trial_id
 from msdn_lit.sweeps.own_code import source_files
 from msdn_lit.sweeps.trials import Trials, trials_in
-from tests.helpers import add_callback
 from tests.mini_train import witnesses
-from tests.trial_folders import KILLED, Kill, by_seed, sweep_options
-
-
-@pytest.fixture
-def sweep(command, mini_overrides, tmp_path):
-    """Runs msdn train -m with sweep_name=trial: (exit code, standard output, standard error)."""
-    options = sweep_options(mini_overrides, tmp_path / "logs", "trial")
-    return lambda *more: command(train, *options, *more)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "logs" / "sweeps" / "trial"
-
-
-@pytest.fixture
-def with_callback(monkeypatch):
-    """Adds a callback to the trainers that are built from now on."""
-    return lambda callback: add_callback(monkeypatch, callback)
+from tests.trial_folders import KILLED, Kill, by_seed
 
 
 class TestIdentity:

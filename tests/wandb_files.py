@@ -51,7 +51,7 @@ class RunFile:
 
 
 def run_files(folder):
-    """Of all runs below a training's folder, the oldest first."""
+    """Files of all W&B runs below a training's folder, the oldest first."""
     return [RunFile(path) for path in sorted(Path(folder).glob("wandb/*run-*/*.wandb"), key=_age)]
 
 

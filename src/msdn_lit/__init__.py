@@ -3,7 +3,6 @@
 The public names below are imported when they are first used.
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from msdn_lit.lazy import lazy_exports
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from msdn_lit.models import MSDN
     from msdn_lit.tasks import ZSLTask
 
-__version__ = version("msdn-lit")
+__version__ = "0.2.0.dev0"
 __all__ = [
     "MSDN",
     "FeatureStore",

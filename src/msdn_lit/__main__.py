@@ -29,8 +29,8 @@ def main() -> None:
             action = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."
             raise ConfigError(f"There is no command {words[0]!r}", action=action)
         del sys.argv[1]
-    # as `python -m MODULE` does: Lightning starts further processes in the same way as this one
-    runpy.run_module(command.module_name, run_name="__main__", alter_sys=True)
+        # as `python -m MODULE` does: Lightning starts further processes in the same way as this one
+        runpy.run_module(command.module_name, run_name="__main__", alter_sys=True)
 
 
 def _overview() -> str:

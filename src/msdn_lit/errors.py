@@ -7,15 +7,19 @@ keeps its traceback.
 import errno
 import os
 import pickle
+import signal
 import struct
 import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 USER_ERROR_EXIT_CODE = 2  # exit code of a command that ends with a user error
+INTERRUPT_EXIT_CODE = 128 + signal.SIGINT  # as in shells
+_MAX_SHOWN = 5  # names in a message
+_MAX_CHARACTERS = 1000  # of a value in a message
 
 
 class UserError(Exception):
@@ -32,12 +36,27 @@ class UserError(Exception):
         self, problem: str, *, expected: object = None, found: object = None, action: str = ""
     ) -> None:
         details = [
-            f"{name} {value}"
+            f"{name} {_shortened(str(value))}"
             for name, value in (("expected", expected), ("found", found))
             if value is not None
         ]
+        problem = _shortened(problem)
         message = problem if not details else f"{problem}: {', '.join(details)}"
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
+
+
+def some(names: Iterable[object], number: int = _MAX_SHOWN) -> str:
+    """Joins names for a message that does not grow with the data: "a, b, c and 9,997 more"."""
+    texts = list(map(str, names))
+    rest = len(texts) - number
+    shown = ", ".join(texts[:number])
+    return f"{shown} and {rest:,} more" if rest > 0 else shown
+
+
+def _shortened(text: str) -> str:
+    """Cuts a long text."""
+    rest = len(text) - _MAX_CHARACTERS
+    return f"{text[:_MAX_CHARACTERS]}... ({rest:,} more characters)" if rest > 0 else text
 
 
 def print_error(program: str, error: object) -> None:
@@ -47,10 +66,13 @@ def print_error(program: str, error: object) -> None:
 
 @contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Ends a command at a user error: one line on standard error, exit code 2."""
+    """Ends a command at a user error, or when it is interrupted: one line on standard error."""
     try:
         with output_errors():
             yield
+    except KeyboardInterrupt:
+        print_error(program, "interrupted")
+        sys.exit(INTERRUPT_EXIT_CODE)
     except UserError as error:
         print_error(program, error)
         sys.exit(USER_ERROR_EXIT_CODE)
@@ -117,6 +139,20 @@ def output_error(error: OSError, folder: object = None, action: str = "") -> Out
     else:
         action = "Choose another folder."
     return OutputError(f"{problem} ({error.strerror})", action=action)
+
+
+class Interrupted(SystemExit):
+    """Ends the program after a signal.
+
+    Args:
+        code: Exit code: 128 and the number of the signal, as in shells.
+        message: What was saved, and how to continue.
+    """
+
+    def __init__(self, code: int, message: str = "interrupted") -> None:
+        super().__init__(code)
+        self.exit_code = code
+        self.message = message
 
 
 class Pruned(Exception):

@@ -1,4 +1,4 @@
-"""Files that every package may need: where the configs are, and how a file is written."""
+"""Files that every package may need: where configs are, how files are read, written, locked."""
 
 import os
 import shutil
@@ -8,10 +8,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-from msdn_lit.errors import WriteError
+from msdn_lit.errors import UserError, WriteError
 
 _NAME_IN_PART = 32  # characters of a name in that of its temporary file, which has a limit, too
 PACKAGE = Path(__file__).resolve().parent
+# Variables in which launchers number the processes of one training, as Lightning reads them.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+_locked: set[Path] = set()  # by this process
 
 
 def config_dir() -> Path:
@@ -66,6 +69,58 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     """Writes a whole file as `open_atomically` does; text as UTF-8."""
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def locked(path: Path, busy: UserError | None = None, *, temporary: bool = False) -> Iterator[None]:
+    """Locks a file until the block ends or the process dies.
+
+    It may be entered again inside itself. Of the processes of one training only the first locks;
+    the others work on its behalf.
+
+    Args:
+        path: File of the lock; it is made if it is missing.
+        busy: Error to raise if another process has the lock; None waits for it.
+        temporary: Whether to remove the file at the end.
+
+    Raises:
+        UserError: Another process has the lock.
+    """
+    path = path.absolute()
+    if path in _locked or not is_first_process():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _open_locked(path, busy):
+        _locked.add(path)
+        try:
+            yield
+        finally:
+            _locked.discard(path)
+            if temporary:
+                path.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path, busy: UserError | None) -> IO[str]:
+    import fcntl  # POSIX only
+
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        except BlockingIOError:
+            file.close()
+            assert busy is not None
+            raise busy from None
+        file.close()  # the process that had the lock has removed the file: lock the next one
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one or the first one of a training."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
 @contextmanager
@@ -128,6 +183,13 @@ def _write_errors(path: Path) -> Iterator[None]:
         if named.absolute().parent != path.absolute().parent:
             raise
         raise WriteError(error.errno, error.strerror, str(path)) from error
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file, and flushes the copy to the disk; an interrupted copy is incomplete."""
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _umask() -> int:

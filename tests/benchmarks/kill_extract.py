@@ -4,7 +4,7 @@
 
 Each round extracts a store of 96 generated images with a small random network. One or two processes
 share the work. They are killed by SIGKILL at random moments and started again until the store is
-complete.
+complete. Every other round starts with a complete store, of which some images are replaced.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import torch
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
+from msdn_lit.data.features.image_table import IMAGES, find_replaced
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.models.backbone import RegionBackbone
@@ -53,14 +54,17 @@ def main():
         manifest = Manifest({}, "", (len(images), H * W, D), (H, W), "")
 
         def make(target):
-            write_store(target, manifest, regions, BATCH_SIZE)
+            write_store(target, manifest, regions, BATCH_SIZE, images=images.paths)
 
         def make_in_group(target):
             os.setpgrp()  # to kill the decoding processes of a killed parent
             make(target)
 
+        make(root / "older")
+        replace_some(images.paths)
         make(root / "truth")
-        truth = {name: (root / "truth" / name).read_bytes() for name in (REGIONS, MANIFEST)}
+        names = (REGIONS, MANIFEST, IMAGES)
+        truth = {name: (root / "truth" / name).read_bytes() for name in names}
         kills = rounds = wrong = 0
         rng, target = np.random.default_rng(args.seed), root / "store"
         while kills < args.kills:
@@ -68,21 +72,37 @@ def main():
                 FORK.Process(target=make_in_group, args=(target,))
                 for _ in range(rng.integers(1, 3))
             ]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join(rng.uniform(0.02, 0.3))
-                kills += worker.is_alive()
-                worker.kill()
-                worker.join()
-            for worker in workers:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(worker.pid, signal.SIGKILL)
-            if FeatureStore.exists(target):
+            kills += start_and_kill(workers, rng)
+            if FeatureStore.exists(target) and find_replaced(target, images.paths) == []:
                 rounds += 1
                 wrong += sum((target / name).read_bytes() != data for name, data in truth.items())
                 shutil.rmtree(target)
+                if rounds % 2:
+                    shutil.copytree(root / "older", target)
     print(f"{kills} kills, {rounds} stores finished, {wrong} files with lost or wrong bytes")
+
+
+def start_and_kill(workers, rng):
+    """Kills processes at random moments; returns how many were still alive."""
+    kills = 0
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(rng.uniform(0.02, 0.3))
+        kills += worker.is_alive()
+        worker.kill()
+        worker.join()
+    for worker in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+    return kills
+
+
+def replace_some(paths):
+    """Gives every seventh image the content of the image after it."""
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths[::7], contents[1::7], strict=False):
+        path.write_bytes(content)
 
 
 if __name__ == "__main__":

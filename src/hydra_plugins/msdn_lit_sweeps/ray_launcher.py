@@ -44,8 +44,15 @@ class RayLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         """Runs a batch and waits for all jobs. A job whose process died too often has no return."""
         import ray
+        from ray._private.node import Node
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster sends no statistics
+        from msdn_lit.training.process import disable_telemetry
+
+        disable_telemetry()
+        if not self.init.get("include_dashboard"):
+            # Without the dashboard, its process has one purpose: usage statistics. It asks the
+            # metadata addresses of clouds, even if the statistics are disabled.
+            setattr(Node, "start_api_server", lambda self, **_: None)  # noqa: B010 - for mypy
         if not ray.is_initialized():
             ray.init(**self.init)
         shipped = ray.put((self.shipped, os.getcwd(), _environment(), Singleton.get_state()))

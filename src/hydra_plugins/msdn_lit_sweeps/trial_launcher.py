@@ -72,6 +72,10 @@ class TrialLauncher(Launcher):
         return configured or len(self.devices) or _PARALLEL_WITHOUT_GPU
 
     @property
+    def _resumes(self) -> bool:
+        return self.config.resume and not self.config.overwrite
+
+    @property
     def base_launcher(self) -> Launcher:
         """The launcher that runs the trials."""
         from msdn_lit.sweeps.worker import TrialJob
@@ -99,9 +103,8 @@ class TrialLauncher(Launcher):
         """
         with self.trials.lock():
             trials = self.trials.identify(job_overrides)
-            skips_finished = self.config.resume
             unfinished = [
-                trial for trial in trials if not (skips_finished and trial.state == "finished")
+                trial for trial in trials if not (self._resumes and trial.state == "finished")
             ]
             self._run(unfinished, initial_job_idx)
             return [_job_return(trial) for trial in trials]
@@ -113,9 +116,12 @@ class TrialLauncher(Launcher):
         jobs = []
         different = {trial.folder: trial for trial in trials}  # equal trials run once
         for trial in different.values():
-            prepare_trial(trial, resume=self.config.resume and trial.state in RESUMABLE)
+            prepare_trial(trial, resume=self._resumes and trial.state in RESUMABLE)
             # quoted: Hydra would read an identity like 6e7681770811 as a number
-            folder, name = json.dumps(str(trial.folder)), json.dumps(trial.folder.name)
+            folder, name = (
+                json.dumps(text, ensure_ascii=False)
+                for text in (str(trial.folder), trial.folder.name)
+            )
             folders = [f"paths.run_dir={folder}", f"hydra.sweep.subdir={name}"]
             jobs.append([*trial.overrides, *folders])
         if not jobs:

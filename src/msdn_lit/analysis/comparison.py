@@ -13,7 +13,7 @@ from msdn_lit.analysis.pairing import (
     over_images,
 )
 from msdn_lit.analysis.statistics import compare_seeds, summarise
-from msdn_lit.errors import CheckpointError, ConfigError
+from msdn_lit.errors import CheckpointError, ConfigError, some
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.reader import Run
 from msdn_lit.runs.summary import evaluation_label
@@ -52,7 +52,7 @@ def comparison_table(first: Group, second: Group) -> Table:
         pairs = _pairs(first, second, evaluation)
         rows += [[label, *cells] for cells in (_cells(pairs, evaluation) if pairs else ())]
     if not rows:
-        seeds = [", ".join(str(run.seed) for run in group.runs) for group in groups]
+        seeds = [some(run.seed for run in group.runs) for group in groups]
         raise ConfigError(
             "The two groups share no seed and evaluation",
             found=" and ".join(f"seeds {of_group}" for of_group in seeds),
@@ -93,7 +93,7 @@ def against_table(base: Group, groups: Sequence[Group]) -> Table:
         else:
             rows += [[*group.context, group.protocol, *row] for row in cells]
     if not rows:
-        found = "; ".join(left_out) or "no other group of its benchmark, features and stage"
+        found = some(left_out) or "no other group of its benchmark, features and stage"
         action = "Train with the same seeds."
         raise ConfigError(f"Nothing pairs with {base.name}", found=found, action=action)
     header = [*CONTEXT, "protocol", "score", "base", "ours", "ours - base", "95 % seeds", "p (t)"]

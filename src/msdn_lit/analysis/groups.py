@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from msdn_lit.analysis.settings import RunSettings, Settings, settings_of, short_names
 from msdn_lit.analysis.statistics import Summary, summarise
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, some
 from msdn_lit.runs.layout import RESULT
-from msdn_lit.runs.reader import Run
+from msdn_lit.runs.reader import Run, RunScan
+from msdn_lit.runs.summary import partial
 
 CONTEXT = ("benchmark", "features", "settings")  # header of `Group.context`
 
@@ -32,9 +33,12 @@ class Group:
 
     @property
     def benchmark(self) -> str:
-        """Name of the benchmark, with a warning for unknown split files."""
+        """Name of the benchmark, with warnings for unknown split files and partial runs."""
         warning = "" if self.is_official else " (UNOFFICIAL SPLIT)"
-        return f"{self.runs[0].result['benchmark']}{warning}"
+        result = self.runs[0].result
+        if reason := partial(result):
+            warning += f" (PARTIAL: {reason})"
+        return f"{result['benchmark']}{warning}"
 
     @property
     def is_official(self) -> bool:
@@ -79,6 +83,16 @@ class Group:
         """Returns a score over the seeds; None if no run has it."""
         runs = self.having(evaluation)
         return summarise([run.scores[evaluation][score] for run in runs]) if runs else None
+
+
+def without_partial(found: RunScan) -> tuple[RunScan, list[Run]]:
+    """Separates partial runs, of fewer batches or images than their settings say, from the others.
+
+    Returns:
+        What was found, without the partial runs; the partial runs.
+    """
+    whole = [run for run in found.runs if not partial(run.result)]
+    return found._replace(runs=whole), [run for run in found.runs if partial(run.result)]
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
@@ -142,7 +156,7 @@ def _check_is_one(members: Sequence[Sequence[RunSettings]], path: str) -> None:
     if len(members) != 1:
         found = [f"{group.runs[0].folder} ({group.name})" for group in _named(members)]
         raise ConfigError(
-            f"The {path} path holds {len(found)} groups: {'; '.join(found) or 'no run'}",
+            f"The {path} path holds {len(found)} groups: {some(found) or 'no run'}",
             action="Name a folder that holds the runs of one group.",
         )
 

@@ -102,7 +102,9 @@ def compare_caches(
         [right_VN[:, one.labels_N == c] for c in np.intersect1d(ids, one.labels_N)]
         for ids in (one.seen, one.unseen)
     )
-    assert all((seen, unseen)), "a domain has no images"
+    if not (seen and unseen):
+        problem = "The seen or the unseen classes have no images"
+        raise CheckpointError(problem, action="Compare runs that were tested on both.")
     rng, shape = np.random.default_rng(_SEED), (-1, 2, 2, len(first))
     domains = (seen, unseen)
     means = [np.mean([r.mean(axis=1) for r in domain], axis=0) for domain in domains]

@@ -6,23 +6,28 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from msdn_lit.runs.reader import Run
+from msdn_lit.runs.summary import partial
 
 Settings = dict[str, Any]
 
 # Settings that change no score, or that belong to a machine or to one run. trainer.devices and
 # trainer.strategy do change scores: with several processes self-calibration differs.
-_NO_SETTING = (
+# Of the data of a run: they stand among its settings, and are no overrides.
+DATA_IDENTITIES = ("split", "weights", "word_vectors")
+NO_SETTING = (
     "seed",
     "paths",
     "ckpt_path",
     "task_name",
     "sweep_name",
     "resume",
+    "overwrite",
     "objective",
     "callbacks",
     "logger",
     "debug",
     "data.data_dir",
+    "data.folder",
     "data.store_dir",
     "data.feature_cache",
     "data.num_workers",
@@ -58,7 +63,8 @@ class RunSettings(NamedTuple):
     @property
     def key(self) -> str:
         """Identity of the settings: equal for runs that differ only in their seed."""
-        parts = [*self.context, self.run.result["protocol"], self.run.result["stage"]]
+        result = self.run.result
+        parts = [*self.context, result["protocol"], result["stage"], partial(result)]
         given = {name: value for name, value in self.settings.items() if value is not None}
         return json.dumps([parts, given], sort_keys=True, default=str)
 
@@ -142,11 +148,15 @@ def _settings(run: Run) -> Settings:
     settings = {
         name: _strip_folder(value)
         for name, value in flatten(run.config)
-        if not _is_below(name, _NO_SETTING)
+        if not is_below(name, NO_SETTING)
     }
     if settings.get("sampler.seed") in (run.seed, "${seed}"):
         del settings["sampler.seed"]
-    return settings | {name: run.result["data"].get(name) for name in ("split", "weights")}
+    data = run.result["data"]
+    word_vectors = data.get("word_vectors")
+    vectors = word_vectors.get("sha256") if isinstance(word_vectors, dict) else None
+    identities = (data.get("split"), data.get("weights"), vectors)
+    return settings | dict(zip(DATA_IDENTITIES, identities, strict=True))
 
 
 def _fill_missing(variant: RunSettings, others: Sequence[RunSettings]) -> Settings:
@@ -179,5 +189,6 @@ def _strip_folder(value: object) -> object:
     return PurePath(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def _is_below(name: str, roots: Sequence[str]) -> bool:
+def is_below(name: str, roots: Sequence[str]) -> bool:
+    """Whether a dotted key is one of some keys, or is inside one of them."""
     return any(name == root or name.startswith(f"{root}.") for root in roots)

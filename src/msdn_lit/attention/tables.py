@@ -51,8 +51,8 @@ def part_table(groups: Sequence[Group]) -> Table:
 
 
 def _attention_of(group: Group) -> list[dict[str, Any]]:
-    """Contents of the attention.json of the group's runs that have one."""
-    contents = [read_attention(run.folder) for run in group.runs]
+    """Contents of the attention.json of the group's runs that have one of a reported model."""
+    contents = [read_attention(run.folder, run.scores) for run in group.runs]
     return [content for content in contents if content]
 
 

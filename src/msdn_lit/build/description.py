@@ -9,6 +9,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from msdn_lit.build.allowed import is_plain
 from msdn_lit.runs.reader import recipe_of
 from msdn_lit.runs.record import RunDescription
 from msdn_lit.runs.selection import read_selection
@@ -41,15 +42,16 @@ def describe(
         seed=cfg.seed,
         command=shlex.join(command) if command else command_line(),
         choices=_choices() if choices is None else choices,
-        config_yaml=OmegaConf.to_yaml(cfg),
+        config_yaml=_config_yaml(cfg, config),
         config=config,
         selection=read_selection(Path(selection), config) if selection else None,
     )
 
 
 def command_line() -> str:
-    """Returns the command of this run; in a sweep, the command of this trial alone."""
-    words = [word for word in _overrides() if not word.startswith("paths.run_dir=")]
+    """Returns the command that repeats this run; in a sweep, that of this trial alone."""
+    of_folder = ("paths.run_dir=", "overwrite=", "ckpt_path=last")
+    words = [word for word in _overrides() if not word.startswith(of_folder)]
     return shlex.join(["msdn", "train", *words])
 
 
@@ -61,6 +63,25 @@ def experiments() -> str:
 def typed_keys() -> set[str]:
     """Returns the keys of the overrides on the command line."""
     return {override.partition("=")[0].lstrip("+~") for override in _overrides()}
+
+
+def _config_yaml(cfg: DictConfig, resolved: Mapping[str, Any]) -> str:
+    """Returns a config as text that can be read without running a resolver.
+
+    References to other settings stay, so that a reader can replace a folder. What other resolvers
+    return, e.g. the time or a variable of the environment, is written in their place.
+    """
+    return OmegaConf.to_yaml(
+        OmegaConf.create(_with_references(OmegaConf.to_container(cfg), resolved))
+    )
+
+
+def _with_references(node: Any, resolved: Any) -> Any:  # noqa: ANN401 - any setting
+    if isinstance(node, dict):
+        return {name: _with_references(value, resolved[name]) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_with_references(*pair) for pair in zip(node, resolved, strict=True)]
+    return node if isinstance(node, str) and is_plain(node) else resolved
 
 
 def _overrides() -> list[str]:

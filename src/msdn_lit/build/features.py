@@ -7,12 +7,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.precision import features_precision
 from msdn_lit.data import AttributeRegions, ImageTransform
 from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
-from msdn_lit.data.features.extraction import PRECISIONS, BackboneRegions, RegionSource
+from msdn_lit.data.features.extraction import BackboneRegions, RegionSource
 from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
-from msdn_lit.data.features.store import Manifest, hash_image_list
+from msdn_lit.data.features.store import (
+    AS_IN_PREDICTION,
+    DECODING,
+    Manifest,
+    hash_image_list,
+)
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import RegionBackbone
@@ -27,7 +33,7 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
     drawing.
     """
     features = cast(dict[str, Any], OmegaConf.to_container(cfg.features, resolve=True))
-    source = {
+    source: dict[str, Any] = {
         part: {key: value for key, value in features[part].items() if key not in _NO_IDENTITY}
         for part in ("backbone", "transform", "regions")
         if part in features
@@ -35,7 +41,14 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
     if "backbone" in source:
         weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
         source["backbone"]["random_weights"] = not weights
+        if _is_own(cfg):
+            source[DECODING] = AS_IN_PREDICTION
     return {"name": features["name"]} | source
+
+
+def _is_own(cfg: DictConfig) -> bool:
+    """Returns True for a dataset of the user's own, whose images are rotated by EXIF."""
+    return cfg.data.get("folder") is not None
 
 
 def backbone(cfg: DictConfig) -> RegionBackbone:
@@ -108,7 +121,7 @@ def extraction(
         versions=versions,
         computation={
             "device": regions.device.type,
-            "precision": features.precision,
+            "precision": regions.precision,
             "batch_size": features.batch_size,
         },
     )
@@ -119,20 +132,17 @@ def _backbone_regions(
     cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit
 ) -> BackboneRegions:
     features = cfg.features
-    if features.precision not in PRECISIONS:
-        expected = "one of " + ", ".join(PRECISIONS)
-        found = features.precision
-        raise ConfigError("features.precision is wrong", expected=expected, found=found)
+    on = device(features.device)
+    precision = features_precision(cfg, on.type)
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)
     boxes = benchmark.image_boxes(split, data_dir)
-    images = ImageFiles(paths, transform(cfg), boxes)
-    on = device(features.device)
+    images = ImageFiles(paths, transform(cfg), boxes, upright=_is_own(cfg))
     return BackboneRegions(
         images=images,
         backbone=backbone(cfg).to(on),
         device=on,
-        precision=features.precision,
+        precision=precision,
         num_workers=features.num_workers,
         skip_undecodable=features.skip_undecodable,
     )

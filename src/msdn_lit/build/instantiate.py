@@ -1,43 +1,127 @@
 """From one config to one object: the only module that calls Hydra's instantiate."""
 
 import copy
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from msdn_lit.errors import ConfigError, UserError
+from msdn_lit.errors import ConfigError, UserError, one_line, some
+from msdn_lit.files import PACKAGE, config_dir
+
+_SETTINGS_OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - any object
     """Makes the object of a config, which is not changed.
 
     Raises:
-        ConfigError: A constructor rejects a value.
+        ConfigError: A constructor rejects a value, or has no such argument.
     """
     try:
-        return hydra_instantiate(_copy(config), **arguments)
+        made = hydra_instantiate(_copy(config), **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
-            raise ConfigError(f"{config._target_}: invalid config ({cause})") from error
+            raise _invalid(config._target_, cause) from error
         raise
+    for partial in _partials(config):
+        _check_arguments(partial)
+    return made
 
 
 def instantiate_partial(config: DictConfig, *arguments: Any) -> Any:  # noqa: ANN401 - any object
     """Makes a partial object and calls it with the arguments.
 
     Raises:
-        ConfigError: A setting does not exist, for example because it belongs to another class.
+        ConfigError: A setting does not exist, for example because it belongs to another class, or
+            the constructor rejects a value.
+    """
+    return call(config._target_, instantiate(config), *arguments)
+
+
+def call(name: str, partial: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - any object
+    """Calls a partial object of a config.
+
+    Args:
+        name: Its `_target_`, for the message.
+        partial: Partial object.
+        arguments: Arguments that the config does not have.
+
+    Raises:
+        ConfigError: The constructor rejects a value.
     """
     try:
-        return instantiate(config)(*arguments)
-    except TypeError as error:
-        raise ConfigError(f"{config._target_}: invalid config ({error})") from error
+        return partial(*arguments)
+    except (TypeError, ValueError) as error:
+        raise _invalid(name, error) from error
+
+
+def _invalid(name: str, error: BaseException) -> ConfigError:
+    """Returns the error of a constructor that rejects its settings; names a line of own code."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    path = Path(last.filename)
+    is_own = "site-packages" not in path.parts and not path.is_relative_to(PACKAGE)
+    place = f", {path.name} line {last.lineno}" if is_own else ""
+    return ConfigError(f"{name}: invalid config ({one_line(error)}{place})")
+
+
+def _partials(config: Any) -> Iterator[DictConfig]:  # noqa: ANN401 - any node
+    """Yields the configs of partial objects, which Hydra does not call, in a config."""
+    if isinstance(config, DictConfig) and config.get("_partial_"):
+        yield config
+    if isinstance(config, DictConfig | ListConfig) and not config._is_none():
+        nodes: Any = config
+        for key in nodes if isinstance(config, DictConfig) else range(len(config)):
+            if not OmegaConf.is_missing(config, key):
+                yield from _partials(nodes[key])
+
+
+def _check_arguments(config: DictConfig) -> None:
+    """Refuses keys that the constructor of a partial object does not take.
+
+    Raises:
+        ConfigError: There are such keys.
+    """
+    try:
+        known = inspect.signature(get_object(config._target_)).parameters.values()
+    except ValueError:  # a built-in function without a signature
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        return
+    unknown = [
+        str(key)
+        for key in config
+        if key not in _SETTINGS_OF_HYDRA and key not in {parameter.name for parameter in known}
+    ]
+    if unknown:
+        key = config._get_full_key(None)
+        problem = f"{config._target_} has no argument {some(f'{key}.{name}' for name in unknown)}"
+        removed = " ".join(f"~{key}.{name}" for name in unknown)
+        fitting = _other_choice(key, config._target_)
+        action = f"Use {key}={fitting}, or add {removed}" if fitting else f"Add {removed}"
+        raise ConfigError(problem, action=action)
+
+
+def _other_choice(group: str, target: str) -> str:
+    """Returns the file of a config group that has a target, if another one was chosen."""
+    if not HydraConfig.initialized():  # not a command
+        return ""
+    chosen = HydraConfig.get().runtime.choices.get(group)
+    files = sorted((config_dir() / group).glob("[!_]*.yaml"))
+    contents: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in files}
+    fitting = [name for name, content in contents.items() if content.get("_target_") == target]
+    return "" if chosen in fitting or not fitting else fitting[0]
 
 
 def _copy(config: DictConfig) -> DictConfig:

@@ -1,23 +1,39 @@
 """Trained models, read from a run folder or a bundle."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from msdn_lit.build.allowed import check_config
 from msdn_lit.build.predictor import predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
-from msdn_lit.errors import CheckpointError, DataError
+from msdn_lit.data.identity import TrainingData
+from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, RESULT
+from msdn_lit.runs.layout import BUNDLE, CONFIG
+from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
+
+# What Python raises for a setting of the wrong type.
+_WRONG_VALUE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 class LoadedRun(NamedTuple):
@@ -39,9 +55,13 @@ class LoadedRun(NamedTuple):
 
 
 def load(
-    path: str | Path, *, checkpoint: str = "last", data_dir: str | Path | None = None
+    path: str | Path,
+    *,
+    checkpoint: str = "last",
+    data_dir: str | Path | None = None,
+    trust: bool = False,
 ) -> Predictor:
-    """Loads the model of a run folder or of a bundle.
+    """Loads the model of a run folder or of a bundle. No code of the folder is run.
 
     Args:
         path: Run folder, or the folder of a bundle, which needs no data.
@@ -49,10 +69,12 @@ def load(
             .pth file of the released code. A bundle has one checkpoint and accepts no other.
         data_dir: Folder of the split files, the word vectors and the backbone's weights, if they
             were moved.
+        trust: Build whatever the config of the run folder names, which can be any code: for your
+            own methods. A bundle never has code.
 
     Raises:
-        CheckpointError: There is no run, its checkpoint does not fit, or another checkpoint of a
-            bundle is asked for.
+        CheckpointError: There is no run, its config names code that is not part of msdn-lit, its
+            checkpoint does not fit, or another checkpoint of a bundle is asked for.
         DataError: Split files or the backbone's weights are missing, or are not those of the
             training.
     """
@@ -62,8 +84,12 @@ def load(
             problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
-    loaded = predictor(load_config(folder, data_dir=data_dir))
-    _check_backbone(loaded, folder)
+    cfg = load_config(folder, data_dir=data_dir, trust=trust)
+    trained_with = read_trained_with(folder)
+    with _config_errors(folder, trust=trust):
+        loaded = predictor(cfg, trained_with)
+    if trained_with is not None:
+        _check_backbone(loaded, trained_with)
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
@@ -77,6 +103,7 @@ def load_run(
     data_dir: str | Path | None = None,
     feature_dir: str | Path | None = None,
     overrides: DictConfig | None = None,
+    trust: bool = False,
 ) -> LoadedRun:
     """Loads a trained task with its data, to evaluate it.
 
@@ -86,50 +113,86 @@ def load_run(
         data_dir: Folder of the data, if it was moved.
         feature_dir: Folder of the feature stores, if it was moved.
         overrides: Settings that replace those of the run.
+        trust: Build whatever the config names, as in `load`.
 
     Raises:
-        CheckpointError: There is no run, or its checkpoint does not fit.
+        CheckpointError: There is no run, its config names code that is not part of msdn-lit, or its
+            checkpoint does not fit.
         DataError: The data or the features are missing or damaged.
     """
-    cfg = load_config(folder, data_dir=data_dir, feature_dir=feature_dir)
+    cfg = load_config(folder, data_dir=data_dir, feature_dir=feature_dir, trust=trust)
     if overrides is not None:
         cfg = OmegaConf.merge(cfg, overrides)  # type: ignore[assignment]
     path = find_checkpoint(checkpoint, folder)
-    data = datamodule(cfg)
-    made = task(cfg, data.semantics, data.visual_dim)
+    trained_with = read_trained_with(folder)
+    with _config_errors(folder, trust=trust):
+        data = datamodule(cfg, trained_with)
+        made = task(cfg, data.semantics, data.visual_dim)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
+    made.loaded_step = content["global_step"]
     return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
 
 
 def load_config(
-    folder: Path, *, data_dir: str | Path | None = None, feature_dir: str | Path | None = None
+    folder: Path,
+    *,
+    data_dir: str | Path | None = None,
+    feature_dir: str | Path | None = None,
+    trust: bool = False,
 ) -> DictConfig:
     """Returns the config of a run folder, with other folders of the data if they were moved.
 
+    Args:
+        folder: Run folder.
+        data_dir: Folder of the data, if it was moved.
+        feature_dir: Folder of the feature stores, if it was moved.
+        trust: Accept any object and any resolver.
+
     Raises:
-        CheckpointError: The folder has no config, or a damaged one.
+        CheckpointError: The folder has no config, a damaged one, or one that names code that is not
+            part of msdn-lit.
     """
-    setup_globals()  # the resolvers of Hydra, for references such as ${now:%Y}
-    cfg = OmegaConf.create(read_config(folder))
+    config = read_config(folder)
+    if trust:
+        setup_globals()  # the resolvers of Hydra
+    else:
+        check_config(config, folder)
+    cfg = OmegaConf.create(config)
     for name, moved in (("data_dir", data_dir), ("feature_dir", feature_dir)):
         if moved is not None:
             cfg.paths[name] = str(Path(moved).expanduser().resolve())
     return cfg
 
 
-def _check_backbone(loaded: Predictor, folder: Path) -> None:
+@contextmanager
+def _config_errors(folder: Path, *, trust: bool) -> Iterator[None]:
+    """Reports in one line that nothing can be built from the config of a run folder.
+
+    A value of the wrong type can fail anywhere. Of a trusted folder the error keeps its traceback,
+    since it may be the user's own code that fails.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        problem = f"{folder / CONFIG} cannot be used ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
+    except _WRONG_VALUE as error:
+        if trust:
+            raise
+        problem = f"{folder / CONFIG} cannot be used ({type(error).__name__}: {one_line(error)})"
+        action = "If the folder is your own, --trust (trust=True) shows the whole error."
+        raise CheckpointError(problem, action=action) from error
+
+
+def _check_backbone(loaded: Predictor, trained_with: TrainingData) -> None:
     """Checks that the net was trained on the features of this backbone.
 
     Raises:
         DataError: The backbone has other weights.
     """
-    try:
-        trained_on = json.loads((folder / RESULT).read_text(encoding="utf-8"))["data"]["weights"]
-    except (OSError, ValueError, LookupError):  # an unfinished training has no result yet
-        return
     found = loaded.backbone.weights_sha256()
-    if found != trained_on:
+    if found != trained_with.backbone:
         problem = "The backbone has other weights"
         action = "Use the weights of the extraction, from the data folder of the run."
-        raise DataError(problem, expected=trained_on, found=found, action=action)
+        raise DataError(problem, expected=trained_with.backbone, found=found, action=action)

@@ -1,6 +1,8 @@
 """From the config of a run, or a bundle, to a predictor of images."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.errors import HydraException
@@ -8,10 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from msdn_lit.build.allowed import foreign_part
 from msdn_lit.build.features import backbone, transform
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.task import fusion, unread_datamodule
 from msdn_lit.data import ImageTransform
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
@@ -19,18 +23,23 @@ from msdn_lit.models import RegionBackbone
 from msdn_lit.tasks.zsl import output_names
 
 
-def predictor(cfg: DictConfig) -> Predictor:
+def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
 
+    Args:
+        cfg: Config of the run.
+        trained_with: Data of the training; None does not compare.
+
     Raises:
-        DataError: Split files, word vectors or the backbone's weights are missing, or the features
-            have no backbone.
+        DataError: Split files, word vectors or the backbone's weights are missing, the features
+            have no backbone, or the classes are not those of the training.
     """
     if "backbone" not in cfg.features:
         problem = f"{cfg.features.name} features are not extracted from images: nothing to predict"
         raise DataError(problem, action="Train on the features of a backbone.")
-    data = unread_datamodule(cfg)
-    semantics = data.read_semantics(data.read_split())
+    data = unread_datamodule(cfg, trained_with)
+    split = data.read_split()
+    semantics = data.read_semantics(split)
     made, images = backbone(cfg), transform(cfg)
     vectors_KE, classes_CK = (
         semantics.initial_attribute_vectors(),
@@ -38,6 +47,8 @@ def predictor(cfg: DictConfig) -> Predictor:
     )
     net = _build_net(made, images, cfg.model, vectors_KE, classes_CK)
     attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
+    if trained_with is not None:
+        trained_with.check_classes(split, semantics, attribute_names)
     names = output_names(net)
     return Predictor(
         backbone=made,
@@ -54,9 +65,11 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     """Returns the predictor of a bundle.
 
     Raises:
-        CheckpointError: The parts of the bundle do not fit together.
+        CheckpointError: The bundle names code that is not one of our models, or its parts do not
+            fit together.
     """
     content, classes = bundle.content, bundle.classes
+    check_bundle(content["model"], content["backbone"], folder)
     images = read_transform(content, folder)
     K = classes.attributes_CK.shape[1]
     try:
@@ -78,6 +91,19 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         fusion=content["fusion"],
         calibration=content["calibration"],
     )
+
+
+def check_bundle(model: Mapping[str, Any], backbone: Mapping[str, Any], folder: Path) -> None:
+    """Checks that the settings of a bundle name our models only.
+
+    Raises:
+        CheckpointError: They name something else.
+    """
+    foreign = foreign_part(model, backbone)
+    if foreign:
+        problem = f"{folder} names code that is not one of our models: {foreign.key} is"
+        action = "A bundle cannot hold code of your own; use the run folder with --trust."
+        raise CheckpointError(f"{problem} {foreign.reason}", action=action)
 
 
 def _build_net(

@@ -1,14 +1,16 @@
 """From a config to the data module and the task with its net, loss, metric and optimizer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
 from msdn_lit.build.features import feature_source
-from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics import ZSLMetric
@@ -16,16 +18,38 @@ from msdn_lit.tasks import ZSLTask
 from msdn_lit.tasks.zsl import LossOfBatch, output_names
 
 
-def datamodule(cfg: DictConfig) -> ZSLDataModule:
-    """Returns the data module, set up: every file that it needs has been checked."""
-    module = unread_datamodule(cfg)
+def datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataModule:
+    """Returns the data module, set up: every file that it needs has been checked.
+
+    Args:
+        cfg: Config of the run.
+        trained_with: Data of the training, if a model is used again.
+
+    Raises:
+        DataError: A file is missing or damaged, or the data are not those of the training.
+    """
+    module = unread_datamodule(cfg, trained_with)
+    if trained_with is not None:  # before the store is compared with the images
+        split = module.read_split()
+        semantics = module.read_semantics(split)
+        K = semantics.class_attributes_CK.shape[1]
+        names = module.benchmark.attribute_names(module.data_dir, K)
+        trained_with.check_classes(split, semantics, names)
     module.setup()
+    if trained_with is not None:
+        trained_with.check_images(module)
     return module
 
 
-def unread_datamodule(cfg: DictConfig) -> ZSLDataModule:
-    """Returns the data module before `setup`: no file has been read."""
+def unread_datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataModule:
+    """Returns the data module before `setup`: no file has been read.
+
+    The attributes of an own dataset are matched by name with those of the training.
+    """
     module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
+    module.sampler = partial(call, cfg.data.sampler._target_, module.sampler)
+    if trained_with is not None:
+        module.benchmark = module.benchmark.in_attribute_order(trained_with.attribute_order)
     return module
 
 

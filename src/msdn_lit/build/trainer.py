@@ -1,5 +1,6 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.description import experiments
@@ -22,10 +23,13 @@ from msdn_lit.training.checkpoint_io import AtomicCheckpointIO
 _EXPECTED_WARNINGS = (
     r".*does not have many workers",  # a batch is one gather from a memory map
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its folder
+    r"The dirpath has changed from",  # it continues in another folder than its checkpoint's
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
     r"The number of training batches .* is smaller than the logging interval",  # a short run
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
 )
+
+_OTHER_LENGTHS = ("max_epochs", "min_epochs", "min_steps", "max_time")
 
 
 def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> Trainer:
@@ -39,6 +43,7 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
         problem = "trainer.strategy=ddp needs the command line, which a worker does not have"
         action = "Use trial_launcher=serial, or give each trial one device."
         raise ConfigError(problem, action=action)
+    _check_length(cfg.trainer)
     every = cfg.trainer.val_check_interval
     if not every > 0:
         problem = "trainer.val_check_interval is wrong"
@@ -48,30 +53,58 @@ def trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Lo
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         plugins=[AtomicCheckpointIO()],
+        **_without_defaults(callbacks),
         default_root_dir=cfg.paths.run_dir,
         val_check_interval=every if cfg.protocol.report_peaks else cfg.trainer.max_steps,
     )
 
 
-def evaluator(cfg: DictConfig, accelerator: str, folder: Path) -> Trainer:
+def check_trainer(cfg: DictConfig) -> None:
+    """Makes a trainer before any data are read, so that a wrong setting is found at once.
+
+    Raises:
+        ConfigError: A setting is not valid.
+    """
+    _make_trainer(
+        cfg.trainer,
+        logger=False,
+        max_steps=1,
+        val_check_interval=1,
+        **_without_defaults([]),
+    )
+
+
+def _without_defaults(callbacks: Sequence[Callback]) -> dict[str, bool]:
+    """Returns arguments so that Lightning adds no callback of its own for one that is left out."""
+    kinds = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
+    return {
+        name: False
+        for name, kind in kinds.items()
+        if not any(isinstance(callback, kind) for callback in callbacks)
+    }
+
+
+def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Trainer:
     """Returns a trainer that evaluates with the precision of the run and writes the score cache.
 
     Args:
         cfg: Config of the run.
         accelerator: Accelerator of Lightning.
         folder: Folder of the evaluation.
+        name: Name of the evaluation.
     """
     arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     arguments |= {"accelerator": accelerator, "devices": 1}
     arguments |= {"logger": False, "enable_checkpointing": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
-    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER))
+    scores = ScoreCacheWriter(str(folder / SCORES_FOLDER), name=name)
     return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
 
 
 def callback_names(cfg: DictConfig) -> list[str]:
     """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
-    names = [str(name) for name in cfg.callbacks]
+    # trial_launcher=joblib sets the rate of a progress bar that callbacks=none leaves out
+    names = [str(name) for name, callback in cfg.callbacks.items() if "_target_" in callback]
     return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
 
 
@@ -82,13 +115,43 @@ def callback(cfg: DictConfig, name: str) -> Callback:
 
 
 def loggers(cfg: DictConfig) -> list[Logger]:
-    """Returns the loggers of the config. The default group of a W&B run is its experiments."""
+    """Returns the loggers of the config, without W&B's if WANDB_MODE is "disabled".
+
+    The default group of a W&B run is its experiments.
+    """
     made = []
     for logger in cfg.logger.values():
         has_no_group = "group" in logger and logger.group is None
         arguments = {"group": experiments() or None} if has_no_group else {}
         made.append(instantiate(logger, **arguments))
+    if os.environ.get("WANDB_MODE") == "disabled":
+        return [logger for logger in made if not isinstance(logger, WandbLogger)]
     return made
+
+
+def _check_length(config: DictConfig) -> None:
+    """Refuses arguments of the trainer that would end a training otherwise than its record says.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in _OTHER_LENGTHS:
+        if config.get(name) not in (None, -1):
+            problem = f"trainer.{name}={config[name]}: a training ends after a number of steps"
+            raise ConfigError(problem, action="Set trainer.max_steps or passes instead.")
+    if config.get("check_val_every_n_epoch") is not None:
+        problem = "trainer.check_val_every_n_epoch: evaluations are counted in steps"
+        raise ConfigError(problem, action="Set trainer.val_check_interval instead.")
+    steps = config.max_steps
+    if not isinstance(steps, int) or steps < 1:
+        expected = "a whole number above 0"
+        raise ConfigError("trainer.max_steps is wrong", expected=expected, found=steps)
+    if config.get("limit_val_batches", 1.0) == 0:
+        problem = "trainer.limit_val_batches=0 evaluates nothing"
+        raise ConfigError(problem, action="Use 1.0 for all batches.")
+    if config.get("accumulate_grad_batches", 1) != 1:
+        action = "Set sampler.batch_size, not trainer.accumulate_grad_batches."
+        raise ConfigError("A step is one batch here", action=action)
 
 
 def _is_in_a_worker() -> bool:

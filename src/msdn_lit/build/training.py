@@ -12,18 +12,21 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from msdn_lit.build.description import describe, typed_keys
-from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.instantiate import instantiate_partial
+from msdn_lit.build.precision import training_precision
+from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
 from msdn_lit.build.task import compiler, datamodule, task
-from msdn_lit.build.trainer import callback, callback_names, loggers, trainer
+from msdn_lit.build.trainer import callback, callback_names, check_trainer, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
 from msdn_lit.callbacks.seed_runs import SeedRecorder, SeedRuns
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import TrainingData
 from msdn_lit.data.samplers import StackedBatches
 from msdn_lit.errors import ConfigError, LeakError
-from msdn_lit.runs.checkpoint import find_start
+from msdn_lit.runs.checkpoint import find_checkpoint, find_start, load_checkpoint
 from msdn_lit.runs.environment import code_version
 from msdn_lit.runs.layout import CHECKPOINTS, seed_folder
-from msdn_lit.runs.record import RunRecord
+from msdn_lit.runs.record import RunRecord, read_trained_with
 from msdn_lit.tasks import StackedTask, ZSLTask
 from msdn_lit.training.fit import SeedRun, Training
 
@@ -43,10 +46,14 @@ def training(cfg: DictConfig) -> Training:
     """
     started, code = time.monotonic(), code_version()  # the code may change while the data are read
     cfg = copy.deepcopy(cfg)
+    replaces, cfg.overwrite = cfg.overwrite, False  # config.yaml does not repeat it
     _check_seed(cfg.seed)
     _check_recipe(cfg)
     objective = _objective(cfg)
-    data = datamodule(cfg)
+    cfg.trainer.precision = training_precision(cfg.trainer)
+    check_trainer(cfg)
+    folder = Path(cfg.paths.run_dir)
+    data = datamodule(cfg, _trained_with(cfg.ckpt_path, folder))
     _set_length(cfg, data)
     configs = _config_of_each_seed(cfg)
     records = [
@@ -57,19 +64,26 @@ def training(cfg: DictConfig) -> Training:
         module, made, runs = _one_model(cfg, tasks[0], records[0])
     else:
         module, made, runs = _several_models(cfg, configs, tasks, records, data)
-    folder = Path(cfg.paths.run_dir)
+    module.configure_optimizers()  # refuses wrong settings before anything is written
     start = find_start(
         cfg.ckpt_path,
         folder,
         module,
         allow_test_selection=cfg.protocol.allow_test_selection,
     )
-    return Training(module, data, made, runs, folder, start, objective)
+    if start:
+        check_resume(start, load_checkpoint(start, module), cfg)
+    return Training(module, data, made, runs, folder, start, objective, replaces)
+
+
+def _trained_with(checkpoint: str | None, folder: Path) -> TrainingData | None:
+    """Returns the data with which a checkpoint was trained, if the training continues from one."""
+    return read_trained_with(find_checkpoint(checkpoint, folder).parents[1]) if checkpoint else None
 
 
 def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:
     callbacks = [callback(cfg, name) for name in callback_names(cfg)]
-    made = trainer(cfg, callbacks, loggers(cfg))
+    made = trainer(cfg, [*callbacks, TrainedWith(lasting_settings(cfg))], loggers(cfg))
     return task, made, [SeedRun(task, record, EvaluationHistory.of(made))]
 
 
@@ -80,14 +94,16 @@ def _several_models(
     records: Sequence[RunRecord],
     data: ZSLDataModule,
 ) -> Parts:
-    samplers = [instantiate(config.sampler) for config in configs]
-    data.sampler = lambda labels: StackedBatches([sampler(labels) for sampler in samplers])
+    data.sampler = lambda labels: StackedBatches(
+        [instantiate_partial(config.sampler, labels) for config in configs]
+    )
     callbacks = [callback(cfg, name) for name in _process_callbacks(cfg)]
     recorders = [
         _recorder(config, task, record)
         for config, task, record in zip(configs, tasks, records, strict=True)
     ]
-    made = trainer(cfg, [*callbacks, SeedRuns(recorders)], [])
+    stored = TrainedWith(lasting_settings(cfg))
+    made = trainer(cfg, [*callbacks, SeedRuns(recorders), stored], [])
     if made.world_size > 1:
         problem = "Seeds in parallel share one device"
         raise ConfigError(problem, expected="trainer.devices=1", found=made.world_size)
@@ -101,7 +117,9 @@ def _several_models(
 def _task(cfg: DictConfig, data: ZSLDataModule) -> ZSLTask:
     """Makes the task of one seed, whose initial weights follow from the seed."""
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    return task(cfg, data.semantics, data.visual_dim)
+    made = task(cfg, data.semantics, data.visual_dim)
+    made.configure_optimizers()  # the optimizer rejects wrong settings now, not in the training
+    return made
 
 
 def _recorder(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> SeedRecorder:

@@ -39,7 +39,7 @@ class AttentionScores(Callback):
         except (ConfigError, DataError) as reason:
             log.info("Attention is not measured: %s", reason)
             return
-        write_attention(self.folder, content)
+        write_attention(self.folder, content | {"step": pl_module.global_step})
         for logger in trainer.loggers:
             logger.log_metrics(flat(content, pl_module.stage), step=pl_module.global_step)
 

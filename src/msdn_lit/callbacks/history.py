@@ -3,12 +3,16 @@
 import logging
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from msdn_lit.data.batches import Batch
+from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError
 
 Scores = dict[str, float]
+EVALUATED = "images evaluated"
 log = logging.getLogger(__name__)
 
 
@@ -20,11 +24,14 @@ class EvaluationHistory(Callback):
 
     Attributes:
         scores_at: Step -> scores as fractions, by name without stage ("harmonic_mean").
+        partial_at: Step -> how many of the images were evaluated, where that is not all of them.
     """
 
     def __init__(self, *, report_peaks: bool) -> None:
         self.report_peaks = report_peaks
         self.scores_at: dict[int, Scores] = {}
+        self.partial_at: dict[int, str] = {}
+        self._num_evaluated = 0  # images of the current evaluation, on this process
 
     @classmethod
     def of(cls, trainer: Trainer) -> "EvaluationHistory":
@@ -41,8 +48,26 @@ class EvaluationHistory(Callback):
             action="Keep it in the config: every result is read from it.",
         )
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts to count the images of an evaluation."""
+        self._num_evaluated = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's own name for whatever a step returns
+        batch: Batch,
+        *_: object,
+        **__: object,
+    ) -> None:
+        """Counts the images of one batch."""
+        self._num_evaluated += len(batch.rows)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the scores of this evaluation. They replace earlier ones of the same step."""
+        if trainer.sanity_checking:
+            return
         prefix = f"{pl_module.stage}/"
         metrics = trainer.callback_metrics.items()
         scores = {
@@ -50,18 +75,33 @@ class EvaluationHistory(Callback):
             for name, value in metrics
             if name.startswith(prefix)
         }
-        self.scores_at[pl_module.global_step] = scores
+        self.record(trainer, pl_module.global_step, scores)
         readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
         if trainer.is_global_zero:
             log.info("step %d: %s", pl_module.global_step, readable)
 
+    def record(self, trainer: Trainer, step: int, scores: Scores) -> None:
+        """Adds the scores of an evaluation, and whether every image was evaluated."""
+        device = trainer.strategy.root_device
+        number = torch.tensor(self._num_evaluated, device=device)
+        number = trainer.strategy.reduce(number, reduce_op="sum")
+        self.scores_at[step] = scores
+        self.partial_at[step] = missing_images(int(number), trainer)
+
+    @property
+    def partial(self) -> str:
+        """How many images were evaluated, if a reported evaluation is not of all; "" otherwise."""
+        found = (self.partial_at.get(int(scores["step"])) for scores in self.summary().values())
+        return next(filter(None, found), "")
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the scores for a checkpoint."""
-        return {"scores_at": self.scores_at}
+        return {"scores_at": self.scores_at, "partial_at": self.partial_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the scores of a checkpoint."""
+        """Restores the scores of a checkpoint; those of version 0.1 do not know partial ones."""
         self.scores_at = dict(state_dict["scores_at"])
+        self.partial_at = dict(state_dict.get("partial_at", {}))
 
     def best(self, name: str) -> float:
         """Returns the reported value of one score: its peak, or the last value without peaks.
@@ -97,3 +137,16 @@ class EvaluationHistory(Callback):
     def reported_at(self, step: int) -> list[str]:
         """Returns the names in `summary` that stand for the evaluation at a step; maybe none."""
         return [name for name, scores in self.summary().items() if scores["step"] == step]
+
+
+def missing_images(number: int, trainer: Trainer) -> str:
+    """Returns how many images were evaluated, if it was not every image once; "" if it was.
+
+    Args:
+        number: Number of images that were evaluated, on all processes.
+        trainer: Trainer of the evaluation, which has the data.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, ZSLDataModule)
+    wanted = sum(len(data.indices[name]) for name in data.eval_splits)
+    return "" if number == wanted else f"{number:,} of {wanted:,} {EVALUATED}"

@@ -6,7 +6,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.data.batches import Batch
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import LeakError
+from msdn_lit.errors import LeakError, some
 
 TEST_SPLITS = ("test_seen", "test_unseen")
 
@@ -93,5 +93,5 @@ class LeakGuard(Callback):
         for first, second in (("val", "test_unseen"), ("train", "val"), ("train", "test_unseen")):
             shared = classes[first] & classes[second]
             if shared:
-                names = ", ".join(data.split.class_names[label] for label in sorted(shared)[:3])
+                names = some(data.split.class_names[label] for label in sorted(shared))
                 raise LeakError(f"{first} and {second} share {len(shared)} classes", found=names)

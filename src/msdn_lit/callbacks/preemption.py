@@ -1,24 +1,30 @@
-"""A callback that saves a checkpoint when a scheduler ends the process."""
+"""A callback that saves a checkpoint when a scheduler or Ctrl+C ends the process."""
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-# Schedulers send one of these signals before they end a job.
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+from msdn_lit.errors import Interrupted
+
+# Schedulers send one of the first three before they end a job; Ctrl+C is the last.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 # submitit's own handler of this signal puts the job back into the queue and ends the program.
 REQUEUE_SIGNAL = signal.SIGUSR2
+_SAVING = b"\nThis step is finished and saved. Ctrl+C again ends the program at once.\n"
 
 
 class Preemption(Callback):
-    """Saves a checkpoint and ends the program after SIGTERM, SIGUSR1 or SIGUSR2.
+    """Saves a checkpoint and ends the program after SIGTERM, SIGUSR1, SIGUSR2 or Ctrl+C (SIGINT).
 
     The checkpoint is saved at the end of the current step. A run with ckpt_path=last, or a trial of
-    a sweep with the same name, continues with the next step.
+    a sweep with the same name, continues with the next step. A second Ctrl+C ends the program at
+    once.
 
     Args:
         checkpoint: Path of the checkpoint.
@@ -38,14 +44,20 @@ class Preemption(Callback):
         """Ends the program after a signal.
 
         Raises:
-            SystemExit: One of the processes received a signal. The exit code is 128 plus the
-                number of the signal, as in shells.
+            Interrupted: One of the processes received a signal.
         """
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             trainer.save_checkpoint(self.checkpoint, weights_only=False)
             if self.received == REQUEUE_SIGNAL and callable(self.earlier[REQUEUE_SIGNAL]):
                 self.earlier[REQUEUE_SIGNAL](REQUEUE_SIGNAL, None)
-            raise SystemExit(128 + (self.received or signal.SIGTERM))
+            message = f"stopped after step {trainer.global_step}, which is saved"
+            raise Interrupted(128 + (self.received or signal.SIGTERM), message)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == self.received == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)  # for a third one, if the program hangs
+            raise Interrupted(128 + number)
         self.received = number
+        if number == signal.SIGINT:
+            with suppress(OSError):  # print could not be entered again inside itself
+                os.write(2, _SAVING)

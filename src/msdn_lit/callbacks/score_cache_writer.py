@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.callbacks.history import EvaluationHistory, missing_images
 from msdn_lit.data.batches import Batch
 from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from msdn_lit.tasks import ZSLTask
@@ -23,11 +23,13 @@ class ScoreCacheWriter(Callback):
     Args:
         folder: Folder of the score caches. The class names are written there, too.
         every: Also write scores/step_*.npz after every evaluation. `msdn select` reads them.
+        name: Name of the only evaluation, without ".npz"; None takes the names that are reported.
     """
 
-    def __init__(self, folder: str, *, every: bool = False) -> None:
+    def __init__(self, folder: str, *, every: bool = False, name: str | None = None) -> None:
         self.folder = Path(folder)
         self.every = every
+        self.name = name
         self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,8 +51,11 @@ class ScoreCacheWriter(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the score cache under each name that is reported for this evaluation."""
         assert isinstance(pl_module, ZSLTask)
+        if trainer.sanity_checking:
+            return
         step = pl_module.global_step
-        self.write(trainer, pl_module, step, EvaluationHistory.of(trainer).reported_at(step))
+        reported = EvaluationHistory.of(trainer).reported_at(step)
+        self.write(trainer, pl_module, step, [self.name] if self.name else reported)
 
     def write(self, trainer: Trainer, task: ZSLTask, step: int, names: Sequence[str]) -> None:
         """Writes the logits of this evaluation.
@@ -75,6 +80,7 @@ class ScoreCacheWriter(Callback):
             calibration=task.calibration,
             stage=task.stage,
             step=step,
+            partial=missing_images(len(rows_N), trainer),
         )
         for name in [*names, f"step_{step:06d}"] if self.every else names:
             cache.save(self.folder / f"{name}.npz")

@@ -69,6 +69,7 @@ class SeedRuns(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Discards the results of an interrupted evaluation."""
         for run in self.runs:
+            run.history.on_validation_start(trainer, run.task)
             run.scores.on_validation_start(trainer, run.task)
             run.task.metric.reset()
 
@@ -82,17 +83,20 @@ class SeedRuns(Callback):
     ) -> None:
         """Keeps the logits of one batch."""
         for run, logits in zip(self.runs, outputs, strict=True):
+            run.history.on_validation_batch_end(trainer, run.task, logits, batch)
             run.scores.on_validation_batch_end(trainer, run.task, logits, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the evaluation of each run."""
+        if trainer.sanity_checking:
+            return
         step = trainer.global_step
         for run in self.runs:
             computed = run.task.metric.compute()._asdict().items()
             scores = {
                 name: float(value.float()) for name, value in computed if not torch.isnan(value)
             }
-            run.history.scores_at[step] = scores
+            run.history.record(trainer, step, scores)
             names = run.history.reported_at(step)
             run.scores.write(trainer, run.task, step, names)
             _save(run, step, names)

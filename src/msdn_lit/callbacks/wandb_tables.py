@@ -76,6 +76,8 @@ class WandbTables(Callback):
             )
             summary = {f"{evaluation}/{name}": value for name, value in {**scores, **area}.items()}
             logger.experiment.summary.update(summary)
+        if history.partial:
+            logger.experiment.summary.update({"partial": history.partial})
         last = self._cache("last")
         if last and last.step == pl_module.global_step:
             self._log_classes(logger, last, _data(trainer).semantics.class_names)

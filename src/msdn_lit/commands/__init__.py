@@ -4,7 +4,14 @@
 the module.
 """
 
+import sys
 from typing import NamedTuple
+
+from msdn_lit.errors import USER_ERROR_EXIT_CODE, print_error
+
+if sys.platform == "win32":  # no file locks of POSIX; before a command imports them
+    print_error("msdn", "Windows is not supported. Use the Windows Subsystem for Linux (WSL).")
+    sys.exit(USER_ERROR_EXIT_CODE)
 
 GROUPS = {
     "data": "Bring data",

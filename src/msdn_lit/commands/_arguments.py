@@ -10,6 +10,7 @@ from typing import NoReturn
 from msdn_lit import __version__
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.training.process import disable_telemetry
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,12 +50,28 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="last", metavar="NAME", help=names)
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds --trust."""
+    text = "build whatever the run's config names: your own code (default: only msdn-lit's)"
+    parser.add_argument("--trust", action="store_true", help=text)
+
+
 def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
     """Adds --data-dir, and --feature-dir where features are read, for data that were moved."""
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder, if it was moved")
     if features:
         text = "folder of the feature stores, if it was moved"
         parser.add_argument("--feature-dir", type=Path, metavar="DIR", help=text)
+
+
+def check_is_new(folder: Path) -> None:
+    """Refuses an output folder that holds files, beside which new ones would be mixed.
+
+    Raises:
+        ConfigError: There are files.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"--output {folder} is not empty", action="Name a new folder.")
 
 
 def folder_from_environment(name: str, default: str) -> Path:
@@ -84,5 +101,7 @@ def run_command(
         is_result: Whether what the command prints is all that it makes.
     """
     import_from_working_directory()
+    disable_telemetry()
+    words = ["--trust" if word == "trust=true" else word for word in sys.argv[1:]]
     with protected_output(program, is_result=is_result), exit_on_user_error(program):
-        run(sys.argv[1:])
+        run(words)

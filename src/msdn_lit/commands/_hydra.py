@@ -1,6 +1,5 @@
 """Commands that compose a config with Hydra: train and extract."""
 
-import json
 import os
 import sys
 import traceback
@@ -19,18 +18,25 @@ from msdn_lit import __version__
 from msdn_lit.commands._arguments import import_from_working_directory
 from msdn_lit.commands._output import protect_output, protected_output
 from msdn_lit.commands._overrides import check_overrides
+from msdn_lit.commands._words import SEARCH_PATH, quoted, read_words, typed
 from msdn_lit.errors import (
+    INTERRUPT_EXIT_CODE,
     USER_ERROR_EXIT_CODE,
     ConfigError,
+    Interrupted,
     UserError,
     is_of_writing,
     output_error,
     output_errors,
     print_error,
 )
-from msdn_lit.files import config_dir
+from msdn_lit.files import config_dir, is_first_process
 from msdn_lit.runs.layout import checkpoint_path
-from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
+from msdn_lit.training.process import (
+    disable_telemetry,
+    limit_openmp_spinning,
+    retain_freed_memory,
+)
 
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 _EXTRAS = {  # package -> the extra that installs it
@@ -83,17 +89,17 @@ def command(config_name: str, run: Job, examples: Sequence[str]) -> Callable[[],
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
         limit_openmp_spinning()
+        disable_telemetry()
         import_from_working_directory()
         errors: list[Exception] = []
         started: list[DictConfig] = []
 
-        words = sys.argv[1:]
         try:
-            check_overrides(config_name, words)
+            _check_command_line(program, config_name)
             decorate = hydra.main(
                 version_base="1.3", config_path=str(config_dir()), config_name=config_name
             )
-            with _errors_of_hydra(started):
+            with _ending_at_signals(program), _errors_of_hydra(started):
                 decorate(_job(program, run, started, errors))()
         except (UserError, HydraException, OmegaConfBaseException, ImportError) as error:
             cause = _cause_for_user(error)
@@ -126,6 +132,14 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
     return job
 
 
+def _check_command_line(program: str, config_name: str) -> None:
+    """Checks the words of the command line, and puts them into the order of Hydra."""
+    words = read_words(program, sys.argv[1:])
+    if not words.completes:
+        check_overrides(config_name, words)
+        sys.argv[1:] = words.for_hydra
+
+
 @contextmanager
 def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
     """Gives a job of a sweep the command line of a single run.
@@ -149,12 +163,28 @@ def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+@contextmanager
+def _ending_at_signals(program: str) -> Iterator[None]:
+    """Ends the program after a signal; the first of several processes tells how to continue."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as stop:
+        code, message = INTERRUPT_EXIT_CODE, "interrupted"
+        if isinstance(stop, Interrupted):
+            code, message = stop.exit_code, stop.message
+        if {"-m", "--multirun"} & {*sys.argv[1:]}:
+            message = "The sweep is interrupted. Repeat the command to continue it."
+        if is_first_process():
+            print_error(program, message)
+        sys.exit(code)
+
+
 def _own_search_path() -> list[str]:
     """Returns the folders of the user's own configs as an override."""
     sources = HydraConfig.get().runtime.config_sources
     ours = ("hydra", "main", "schema")
     own = [f"{each.schema}://{each.path}" for each in sources if each.provider not in ours]
-    return [f"hydra.searchpath={json.dumps(own)}"] if own else []
+    return [f"{SEARCH_PATH}={quoted(own)}"] if own else []
 
 
 def _prints_only(program: str, description: str, examples: Sequence[str]) -> bool:
@@ -194,7 +224,8 @@ def _run(run: Job, cfg: DictConfig) -> float | None:
     def remedy() -> str:
         is_single_run = HydraConfig.get().mode == RunMode.RUN
         if is_single_run and checkpoint_path(folder).is_file():
-            return f"Make room; then add ckpt_path=last paths.run_dir={folder} to the command."
+            place = typed("paths.run_dir", str(folder))
+            return f"Make room; then add ckpt_path=last {place} to the command."
         return ""
 
     with output_errors(folder, remedy):
@@ -211,10 +242,8 @@ def _errors_of_hydra(started: Sequence[DictConfig]) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         cause = error.__cause__ if isinstance(error, ValueError) else error
-        if (
-            not isinstance(cause, OSError) or cause.errno is None
-        ):  # some of Hydra's own are OSErrors
-            raise
+        if not isinstance(cause, OSError) or isinstance(cause, HydraException):
+            raise  # HydraException: a config is missing
         if started and not is_of_writing(cause):
             raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

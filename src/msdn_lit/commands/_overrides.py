@@ -1,23 +1,24 @@
 """Checks of the overrides on the command line, with hints for typing errors."""
 
 import difflib
+import shlex
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 
+from msdn_lit.commands._words import Words, parse_override, quoted
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import config_dir
 
-_SEARCH_PATH = "hydra.searchpath"
+_MAY_BE_NULL = ("trainer.", "hydra.")  # numbers that null sets to a default
+_OPTIONAL = ("scheduler", "compile", "experiment", "debug")  # null in conf/train.yaml
 
 
-def check_overrides(config_name: str, words: Sequence[str]) -> None:
+def check_overrides(config_name: str, words: Words) -> None:
     """Refuses unknown keys, and values of another type than the value that they replace.
 
     Choices of config groups (`model=msdn_paper`), additions (`+key=...`) and deletions (`~key`) are
@@ -25,65 +26,79 @@ def check_overrides(config_name: str, words: Sequence[str]) -> None:
 
     Args:
         config_name: Config of the command.
-        words: Words of the command line; `--config-dir` and `hydra.searchpath` add folders of the
-            user's own configs.
+        words: Words of the command line.
 
     Raises:
         ConfigError: An override is wrong; the message names close keys, or the expected type.
     """
-    typed = [word for word in words if "=" in word and not word.startswith("-")]
-    overrides = OverridesParser.create().parse_overrides(typed)
-    folders = [config_dir(), *_own_folders(words, overrides)]
+    overrides = [parse_override(word) for word in words.overrides]
+    folders = [config_dir(), *words.folders]
     for override in overrides:
+        _check_number_of_values(override, words)
         _check_choice(override, folders)
     values = [override for override in overrides if _replaces_value(override, folders)]
     if values:
-        configs = list(_compose(config_name, overrides, values, folders))
+        configs = list(_compose(config_name, overrides, values, words))
         for override in values:
             _check_key(override.key_or_group, configs)
             for value in _values(override):
                 _check_type(override.key_or_group, value, configs[0])
 
 
-def _own_folders(words: Sequence[str], overrides: Sequence[Override]) -> list[Path]:
-    """Returns the folders of the user's own configs."""
-    found = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    pairs = pairwise(words)
-    found += [folder for word, folder in pairs if word in ("--config-dir", "-cd")]
-    for override in overrides:
-        if override.key_or_group == _SEARCH_PATH:
-            entries = override.value()
-            paths = [str(entry) for entry in entries] if isinstance(entries, list) else []
-            found += [path.removeprefix("file://") for path in paths if "pkg://" not in path]
-    return [Path(folder).expanduser().resolve() for folder in found]
+def _check_number_of_values(override: Override, words: Words) -> None:
+    """Refuses several values without a sweep."""
+    if override.is_sweep_override() and not words.is_multirun:
+        one = f"{override.get_key_element()}={quoted(override.get_value_string())}"
+        action = f"Add -m for a sweep. If it is one value, quote it: {shlex.quote(one)}"
+        raise ConfigError(f"{override.input_line} has several values", action=action)
 
 
 def _check_choice(override: Override, folders: Sequence[Path]) -> None:
     """Refuses choices that Hydra 1.3 would answer with a traceback."""
     group = override.key_or_group
-    if override.is_delete() or not _is_group(group, folders):
+    if not _is_group(group, folders):
+        return
+    if override.is_delete():
+        if (config_dir() / group).is_dir() and group not in _OPTIONAL:
+            problem = f"Every run has settings of the group {group}"
+            raise ConfigError(problem, action=_instead_of_null(group, folders))
         return
     if group == "hydra/launcher" and override.value() != "trials":
-        action = f"Use trial_launcher={override.value()}."
+        launchers = _choices("trial_launcher", folders)
+        name = override.value() if override.value() in launchers else "|".join(launchers)
         problem = f"hydra/launcher={override.value()} would bypass the trials of a sweep"
-        raise ConfigError(problem, action=action)
+        raise ConfigError(problem, action=f"Use trial_launcher={name}.")
     if override.value() is None:
-        action = f"Omit it, or write ~{group}."
-        raise ConfigError(f"{group}=null is not supported by Hydra 1.3", action=action)
+        problem = f"{group}=null is not supported by Hydra 1.3"
+        raise ConfigError(problem, action=_instead_of_null(group, folders))
+
+
+def _instead_of_null(group: str, folders: Sequence[Path]) -> str:
+    """Returns the remedy for `GROUP=null`."""
+    names = _choices(group, folders)
+    if "none" in names:
+        return f"Use {group}=none."
+    if group in _OPTIONAL:
+        return f"Omit it, or write ~{group}."
+    return f"Use {group}={'|'.join(names)}."
+
+
+def _choices(group: str, folders: Sequence[Path]) -> list[str]:
+    """Returns the files of a group."""
+    return sorted(path.stem for folder in folders for path in (folder / group).glob("[!_]*.yaml"))
 
 
 def _compose(
     config_name: str,
     overrides: Sequence[Override],
     values: Sequence[Override],
-    folders: Sequence[Path],
+    words: Words,
 ) -> Iterator[DictConfig]:
     """Composes the config without the values, once for each choice of a group in a sweep."""
-    fixed = [o for o in overrides if o not in values and o.key_or_group != _SEARCH_PATH]
+    fixed = [o for o in overrides if o not in values]
     lines = [o.input_line for o in fixed if o.input_line and not o.is_sweep_override()]
-    own = ",".join(f"file://{folder}" for folder in folders[1:])
-    if own:
-        lines.append(f"{_SEARCH_PATH}=[{own}]")
+    lines += words.search_path_override
+    folders = [config_dir(), *words.folders]
     variants = [
         f"{o.key_or_group}={value}"
         for o in fixed
@@ -104,7 +119,7 @@ def _is_group(name: str, folders: Sequence[Path]) -> bool:
 
 def _replaces_value(override: Override, folders: Sequence[Path]) -> bool:
     name = override.key_or_group
-    is_group = "/" in name or _is_group(name, folders) or name == _SEARCH_PATH
+    is_group = "/" in name or _is_group(name, folders)
     return not (is_group or override.package or override.is_add() or override.is_delete())
 
 
@@ -123,8 +138,8 @@ def _check_key(key: str, configs: Sequence[DictConfig]) -> None:
     parent = key.rpartition(".")[0]
     for config in configs:
         node = OmegaConf.select(config, parent) if parent else None
-        if OmegaConf.is_dict(node) and not node:
-            return  # an empty dictionary is there to be filled
+        if OmegaConf.is_dict(node) and not node:  # there to be filled
+            raise ConfigError(f"{parent} is empty", action=f"Add a key with +{key}=VALUE.")
     same_ending = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     close = same_ending or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     meant = "See all keys with --cfg job; +KEY=VALUE adds a key."
@@ -146,7 +161,8 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
     }
     is_reference = isinstance(value, str) and value.startswith("${")
     is_free = key == "trainer.devices"  # a number, a list, or "auto"
-    if value is None or type(node) not in kinds or is_reference or is_free:
+    may_be_null = type(node) not in (int, float) or key.startswith(_MAY_BE_NULL)
+    if (value is None and may_be_null) or type(node) not in kinds or is_reference or is_free:
         return
     fits = isinstance(value, kinds[type(node)]) and (
         isinstance(node, bool) or not isinstance(value, bool)

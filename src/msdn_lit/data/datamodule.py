@@ -25,7 +25,7 @@ from msdn_lit.data.feature_cache import (
 )
 from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.data.features.opening import open_regions
-from msdn_lit.data.features.store import hash_image_list
+from msdn_lit.data.features.store import DECODING
 from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
 from msdn_lit.data.splits.holdout import split_images, split_indices
@@ -62,7 +62,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         sampler: Makes the plan of training batches from the labels of the training images; see
             `samplers`.
         eval_batch_size: Images per evaluation step.
-        feature_cache: Where the features are during training: "disk", "ram" or "gpu"; "auto"
+        feature_cache: Place of the features during training: "disk", "ram" or "gpu"; "auto"
             chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
         allow_unknown_split: Accept split files that are not a known variant of the benchmark's.
@@ -176,7 +176,7 @@ class ZSLDataModule(lightning.LightningDataModule):
             raise DataError(f"{source['name']} features were not made from images")
         paths = self.benchmark.image_paths(self.split, self.data_dir)
         boxes = self.benchmark.image_boxes(self.split, self.data_dir)
-        image = open_image(paths[row], boxes[row] if boxes else None)
+        image = open_image(paths[row], boxes[row] if boxes else None, upright=DECODING in source)
         pixels = ImageTransform(**source["transform"]).crop(image)
         return np.asarray(pixels, dtype=np.float32) / np.float32(255)
 
@@ -189,8 +189,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         split = self.read_split()
-        images_sha256 = hash_image_list(self.benchmark.relative_paths(split))
-        store = open_regions(self.store_dir, self.source, images_sha256, split)
+        store = open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
         skipped = store.manifest.skipped
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)
@@ -240,8 +239,6 @@ class ZSLDataModule(lightning.LightningDataModule):
         """Batches of the training split from the trainer's current step to its last."""
         dataset = self.dataset(self.train_split)
         assert self.trainer is not None
-        if self.trainer.max_steps < 0:
-            raise ConfigError("The length of training is not set", action="Set trainer.max_steps.")
         if self.trainer.accumulate_grad_batches != 1:
             action = "Set sampler.batch_size, not accumulate_grad_batches."
             raise ConfigError("A step is one batch here", action=action)
@@ -292,7 +289,7 @@ class ZSLDataModule(lightning.LightningDataModule):
 
     @cached_property
     def chosen_cache(self) -> str:
-        """Where the features are, once there is a trainer: "disk", "ram" or "gpu"."""
+        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"."""
         num_bytes = 2 * int(np.prod(self.store.manifest.shape))
         return choose_cache(self.feature_cache, num_bytes, self._device())
 

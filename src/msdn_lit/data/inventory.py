@@ -7,8 +7,10 @@ from pathlib import Path
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.download.checks import difference, silent
 from msdn_lit.data.download.sources import SOURCES, Source
-from msdn_lit.data.features.store import MANIFEST, FeatureStore
-from msdn_lit.data.features.writer import PLAN, hash_regions
+from msdn_lit.data.features.image_table import find_replaced, open_table, table_paths
+from msdn_lit.data.features.store import MANIFEST, FeatureStore, hash_regions
+from msdn_lit.data.features.writer import PLAN
+from msdn_lit.data.splits.xlsa17 import SPLIT_FILES
 from msdn_lit.errors import DataError
 
 # Regions and channels of the configs in conf/features, to estimate the size of future stores.
@@ -31,6 +33,7 @@ class BenchmarkState:
         split: Variant of the split files, or a description of the problem.
         images: Number of images found and expected, e.g. "11,788 of 11,788".
         word_vectors: "as published", "changed", "missing" or "none published".
+        has_split: True if the split files can be read.
         is_complete: True if all files for extracting features exist.
     """
 
@@ -39,6 +42,7 @@ class BenchmarkState:
     split: str
     images: str
     word_vectors: str
+    has_split: bool
     is_complete: bool
 
 
@@ -85,6 +89,7 @@ def inspect_benchmark(name: str, data_dir: Path) -> BenchmarkState:
         split=variant,
         images=f"{found:,} of {wanted:,}",
         word_vectors=_word_vectors(name, data_dir),
+        has_split=has_split,
         is_complete=has_split and all(has >= wants for has, wants in counts),
     )
 
@@ -116,12 +121,15 @@ def _inspect_store(folder: Path, verify: bool) -> StoreState:
         is_same = hash_regions(folder) == manifest.regions_sha256
         damaged = f"but DAMAGED: remove {folder} and run msdn extract again"
         parts.append("verified" if is_same else damaged)
+    table = open_table(folder, manifest.shape[0])
+    replaced = [] if table is None else find_replaced(folder, table_paths(table))
+    if replaced:
+        parts.append(f"but images were replaced ({len(replaced)}): run msdn extract again")
     return StoreState(folder.name, manifest.shape, ", ".join(parts))
 
 
 def _missing_splits(folder: Path) -> str:
-    files = ("att_splits.mat", "res101.mat")
-    missing = [name for name in files if not (folder / name).exists()]
+    missing = [name for name in SPLIT_FILES if not (folder / name).exists()]
     return f"no {' and no '.join(missing)}" if missing else ""
 
 

@@ -3,9 +3,8 @@
 No content of a bundle can run code.
 """
 
-import importlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,6 @@ from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import make_folder, write_together
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
-from msdn_lit.models.attention import over_attributes, over_regions
-from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.models.weights import are_finite
 from msdn_lit.runs.version_0_1 import translate_config
 
@@ -35,7 +32,6 @@ _NEEDED: dict[str, Any] = {
     "backbone": dict,
 }
 _OWN_WEIGHTS_ONLY = {"weights_file": None, "pretrained": False}
-_FILES_OF_TIMM = {"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 class Bundle(NamedTuple):
@@ -128,7 +124,6 @@ def read_bundle(folder: Path) -> Bundle:
     _check_content(folder, content)
     try:
         content = _translated(content)
-        _check_settings(folder, content["model"], content["backbone"])
     except RecursionError as error:
         raise _damaged(folder, "its settings are nested too deep") from error
     if not are_finite(weights.values()):
@@ -201,24 +196,6 @@ def _check_content(folder: Path, content: object) -> None:
         raise _damaged(folder, "fusion or calibration is invalid")
 
 
-def _check_settings(folder: Path, model: Mapping[str, Any], backbone: Mapping[str, Any]) -> None:
-    """Only our nets and our backbone may be built, without files and without interpolations."""
-    foreign = [
-        value
-        for name, value in _settings(model)
-        if name == "_target_" and not _is_net(_model_object(value))
-    ]
-    for name, value in _settings(backbone):
-        is_foreign = name == "_target_" and _model_object(value) is not RegionBackbone
-        if is_foreign or name in _FILES_OF_TIMM:
-            foreign.append(value)
-    if "${" in json.dumps([model, backbone]):  # OmegaConf's resolvers could make a target of a text
-        foreign.append("${...}")
-    if foreign:
-        problem = f"{folder} names code that is not one of our models"
-        raise CheckpointError(problem, found=foreign[0])
-
-
 def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     classes, K = content["classes"], len(content["attribute_names"])
     names, domains = classes.get("names"), classes.get("domains")
@@ -235,34 +212,6 @@ def _check_sizes(folder: Path, content: Mapping[str, Any], weights: Mapping[str,
         raise _damaged(folder, f"classes are {weights['classes'].dtype} instead of {float32}")
     if len(weights.get("net.attribute_vectors_KE", content["attribute_names"])) != K:
         raise _damaged(folder, "its net has other attributes")
-
-
-def _is_net(found: object) -> bool:
-    """Whether an object is a net or a sub-net, or a way to normalise attention."""
-    is_module = isinstance(found, type) and issubclass(found, nn.Module)
-    is_net = is_module and found is not RegionBackbone
-    return is_net or found in (over_regions, over_attributes)
-
-
-def _model_object(target: object) -> object:
-    """The object of a target if it is one of our models, else None."""
-    module, _, name = str(target).rpartition(".")
-    if not f"{module}.".startswith("msdn_lit.models."):
-        return None
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        return None
-    return found if str(getattr(found, "__module__", "")).startswith("msdn_lit.models.") else None
-
-
-def _settings(content: object) -> Iterator[tuple[str, object]]:
-    """Names and values at any depth."""
-    if isinstance(content, Mapping):
-        yield from content.items()
-        content = list(content.values())
-    if isinstance(content, list):
-        yield from (setting for value in content for setting in _settings(value))
 
 
 def _are_numbers(values: Iterable[object]) -> bool:

@@ -88,10 +88,16 @@ class Candidates:
         return self.named([name for name, domain in of_class if domain in domains])
 
     def indistinguishable(self) -> list[tuple[str, str]]:
-        """Returns pairs of classes with (nearly) equal attributes, which no image can separate."""
-        cosines_CC = self.attributes_CK @ self.attributes_CK.T
-        close = np.argwhere(np.triu(cosines_CC > 1 - _INDISTINGUISHABLE**2 / 2, k=1))
-        return [(self.names[a], self.names[b]) for a, b in close.tolist()]
+        """Returns pairs of classes with (nearly) equal attributes, which no image can separate.
+
+        Each class occurs at most once as the second of a pair, after the first class like it.
+        """
+        pairs = []
+        for b, row_K in enumerate(self.attributes_CK):
+            is_close = self.attributes_CK[:b] @ row_K > 1 - _INDISTINGUISHABLE**2 / 2
+            if is_close.any():
+                pairs.append((self.names[int(is_close.argmax())], self.names[b]))
+        return pairs
 
 
 def describe(

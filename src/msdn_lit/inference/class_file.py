@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from msdn_lit.errors import ConfigError, one_line
+from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
+from msdn_lit.texts import check_yaml, read_text
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -28,8 +29,13 @@ def read_class_file(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, is not YAML, or gives a class or an attribute twice.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = read_text(path)
+        check_yaml(text, aliases=False)
+    except (*READ_ERRORS, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as a class file ({one_line(error)})") from error
+    try:
+        content = yaml.load(text, _Loader)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as a class file ({one_line(error)})") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -7,23 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from msdn_lit.data.features.images import ImageTransform, open_image
+from msdn_lit.data.features.images import ImageTransform
 from msdn_lit.errors import DataError
 from msdn_lit.inference.candidates import SEEN, Candidates, describe
 from msdn_lit.inference.class_file import read_class_file
+from msdn_lit.inference.image_input import ImageInput, as_several, name_of, read_input
 from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models.backbone import RegionBackbone
 from msdn_lit.models.msdn import SubNetOutput
 
-ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 Classes = Candidates | str | Path | Sequence[str] | Mapping[str, Any] | None
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -74,7 +73,10 @@ class Predictor:
         """Predicts one image or several.
 
         Args:
-            images: File, PIL image or bytes (H, W, 3); or a list of them.
+            images: One image, or several: a list of them or an array with one more axis. An image
+                is a path, the bytes of an image file, an open file, an image of PIL, or uint8
+                values from 0 to 255, (H, W, 3) or (3, H, W). It is rotated by its EXIF
+                orientation, and what is transparent becomes white.
             classes: Candidate classes: names of known classes; a class file (.yaml) or
                 {class: {attribute: value}} of new classes; or `Candidates`. None takes all known
                 classes.
@@ -84,8 +86,7 @@ class Predictor:
             DataError: An image cannot be read.
             ConfigError: A class or an attribute is unknown, or a value is out of range.
         """
-        is_one = isinstance(images, str | Path | Image.Image | np.ndarray)
-        several = [cast(ImageInput, images)] if is_one else cast(Sequence[ImageInput], images)
+        several, is_one = as_several(images)
         predictions = []
         for result in self.predict_iter(several, classes, top_k):
             if isinstance(result, DataError):
@@ -118,8 +119,7 @@ class Predictor:
                 if isinstance(crop, DataError):
                     yield crop
                 else:
-                    name = str(image) if isinstance(image, str | Path) else ""
-                    yield self._prediction(name, crop, next(outputs), candidates, top_k)
+                    yield self._prediction(name_of(image), crop, next(outputs), candidates, top_k)
 
     def candidates(self, classes: Classes) -> Candidates:
         """Returns the candidate classes for an argument `classes` of `predict`.
@@ -163,13 +163,9 @@ class Predictor:
     def _crop(self, image: ImageInput) -> NDArray[np.uint8] | DataError:
         """Input of the backbone for an image, turned upright: bytes (size, size, 3)."""
         try:
-            if isinstance(image, str | Path):
-                image = open_image(Path(image), upright=True)
-            elif isinstance(image, np.ndarray):
-                image = _from_bytes(image)
+            return np.array(self.transform.crop(read_input(image)))
         except DataError as error:
             return error
-        return np.array(self.transform.crop(image))
 
     def _outputs(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[_ImageOutputs]:
         outputs, grid = self.forward_regions(torch.from_numpy(np.stack(crops)))
@@ -221,10 +217,3 @@ class Predictor:
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.float().cpu().numpy()
     return array
-
-
-def _from_bytes(image: NDArray[np.uint8]) -> Image.Image:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        expected, found = "bytes (H, W, 3)", f"{image.dtype} {image.shape}"
-        raise DataError("The array is not an image", expected=expected, found=found)
-    return Image.fromarray(image)

@@ -2,10 +2,11 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 from msdn_lit.models.weights import are_finite, load_tensors
+
+# What torch says of tensors that do not fit together, here because of the size of the images.
+_OF_SIZES = re.compile("(?i)size|shape|dimension")
 
 
 class RegionBackbone(nn.Module):
@@ -30,7 +34,8 @@ class RegionBackbone(nn.Module):
         model_args: Further arguments of timm.create_model.
 
     Raises:
-        DataError: timm has no such model, or its weights are missing or belong to another model.
+        DataError: timm has no such model or cannot make it with these arguments, or its weights
+            are missing or belong to another model.
     """
 
     def __init__(
@@ -51,23 +56,23 @@ class RegionBackbone(nn.Module):
                 f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
-        shape: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
-        if stage is not None:
-            shape = {"features_only": True, "out_indices": (stage,)}
         local = Path(weights_file) if weights_file else None
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
             raise _no_weights(model_name, f"{local} is missing")
+        self.is_stage = stage is not None
+        arguments = dict(model_args or {}) | {"pretrained": pretrained and not has_local}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                self.model = timm.create_model(
-                    model_name,
-                    pretrained=pretrained and not has_local,
-                    **shape,
-                    **dict(model_args or {}),
-                )
-            except (OSError, RuntimeError) as error:
+                self.model = _create(model_name, stage, arguments)
+            except READ_ERRORS as error:  # timm's checks of its arguments are of many kinds
+                if not (arguments["pretrained"] and _is_of_weights(error)):
+                    raise DataError(
+                        f"timm cannot make {model_name} as a backbone ({one_line(error)})",
+                        action="Choose another model or stage, or change "
+                        "features.backbone.model_args.",
+                    ) from error
                 missing = f"{local} is missing and the" if local else "the"
                 reason = f"{missing} download failed ({one_line(error)})"
                 raise _no_weights(model_name, reason) from error
@@ -89,16 +94,26 @@ class RegionBackbone(nn.Module):
 
     def forward_map(self, images_B3HW: Tensor) -> Tensor:
         """Computes the same outside inference mode, as tracing requires."""
-        features: Callable[[Tensor], Any] = getattr(self.model, "forward_features", self.model)
+        images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         try:
-            result = features(images_B3HW.contiguous(memory_format=torch.channels_last))
-        except AssertionError as error:  # timm asserts the image size
+            return self._forward_map(images_B3HW)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError) as error:  # timm asserts the image size; torch raises
+            if isinstance(error, RuntimeError) and not _OF_SIZES.search(str(error)):
+                raise
             raise DataError(
                 f"The backbone does not accept images of this size ({one_line(error)})",
                 action="Set features.transform.image_size, or "
-                "features.backbone.model_args={img_size: ...}.",
+                "+features.backbone.model_args.img_size=SIZE.",
             ) from error
-        output: Tensor = result[-1] if isinstance(result, list) else result
+
+    def _forward_map(self, images_B3HW: Tensor) -> Tensor:
+        if self.is_stage:
+            return _as_map(self.model(images_B3HW)[-1], self.model)
+        output = cast(Any, self.model).forward_features(images_B3HW)
+        if not _is_map(output, self.model):
+            output = _last_map(self.model, images_B3HW, output)
         return _as_map(output, self.model)
 
     def weights_sha256(self) -> str:
@@ -109,23 +124,57 @@ class RegionBackbone(nn.Module):
         return digest.hexdigest()
 
 
+def _create(model_name: str, stage: int | None, arguments: dict[str, Any]) -> nn.Module:
+    """Makes a timm model without its classifier, or one stage of it."""
+    if stage is not None:
+        return timm.create_model(model_name, features_only=True, out_indices=(stage,), **arguments)
+    try:
+        return timm.create_model(model_name, num_classes=0, global_pool="", **arguments)
+    except AssertionError:  # some models refuse to be without pooling, which is not used here
+        return timm.create_model(model_name, num_classes=0, **arguments)
+
+
+def _is_map(output: object, model: nn.Module) -> bool:
+    """Returns True for a feature map, and for the tokens of a square grid.
+
+    A class token alone is no map.
+    """
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        return False
+    num_tokens = output.shape[1] - getattr(model, "num_prefix_tokens", 0)
+    return output.ndim == 4 or (num_tokens > 1 and math.isqrt(num_tokens) ** 2 == num_tokens)
+
+
 def _as_map(output: Tensor, model: nn.Module) -> Tensor:
     """Converts a timm model's output, in any of its three layouts, to (B, D, H, W)."""
     if output.ndim == 4 and getattr(model, "output_fmt", None) != "NHWC":
         return output
     if output.ndim == 4:
         return output.permute(0, 3, 1, 2)
-    if output.ndim == 3:
-        tokens_BND = output[:, getattr(model, "num_prefix_tokens", 0) :]
-        side = math.isqrt(tokens_BND.shape[1])
-        if side * side == tokens_BND.shape[1]:
-            return tokens_BND.transpose(1, 2).reshape(len(output), -1, side, side)
-    raise DataError(
-        "The backbone's output is not a feature map",
-        expected="(B, D, H, W), (B, H, W, D) or one token for each cell of a square grid",
-        found=tuple(output.shape),
-        action="Choose another timm model.",
-    )
+    tokens_BND = output[:, getattr(model, "num_prefix_tokens", 0) :]
+    side = math.isqrt(tokens_BND.shape[1])
+    return tokens_BND.transpose(1, 2).reshape(len(output), -1, side, side)
+
+
+def _last_map(model: nn.Module, images_B3HW: Tensor, output: object) -> Tensor:
+    """Returns the last map (B, D, H, W) of a model whose output has class tokens or branches.
+
+    Raises:
+        DataError: The model has no feature map.
+    """
+    try:
+        maps: list[Tensor] = cast(Any, model).forward_intermediates(
+            images_B3HW, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )
+    except (AttributeError, AssertionError) as error:
+        found = [output] if isinstance(output, Tensor) else cast(Sequence[Tensor], output)
+        raise DataError(
+            "The backbone's output is not a feature map",
+            expected="(B, D, H, W), (B, H, W, D) or one token for each cell of a square grid",
+            found=" and ".join(str(tuple(each.shape)) for each in found),
+            action="Choose another timm model.",
+        ) from error
+    return maps[-1]
 
 
 def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
@@ -137,13 +186,12 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
         raise DataError(problem, action=action) from error
     wanted = _weights(model)
     missing = wanted.keys() - weights.keys()
-    ignored = (
-        "num_batches_tracked",
-        "classifier.weight",
-        "classifier.bias",
-        "fc.weight",
-        "fc.bias",
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    heads = [classifier] if isinstance(classifier, str) else classifier  # two if distilled
+    ignored = tuple(
+        f"{name}.{part}" for name in ("classifier", "fc", *heads) for part in ("weight", "bias")
     )
+    ignored += ("num_batches_tracked",)
     foreign = [name for name in weights.keys() - wanted.keys() if not name.endswith(ignored)]
     differing = [
         name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape
@@ -165,6 +213,11 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
         for name, value in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def _is_of_weights(error: BaseException) -> bool:
+    """Returns True for an error of timm's download, and not of making the model."""
+    return isinstance(error, OSError | RuntimeError) and "features_only" not in str(error)
 
 
 def _no_weights(model_name: str, reason: str) -> DataError:

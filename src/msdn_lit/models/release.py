@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, some
 
 _WEIGHTS = ("V", "W_1", "W_2", "W_1_1", "W_2_1")
 _UNUSED = {"W_3", "W_3_1"}  # no logit depends on them, so they have no gradient
@@ -30,7 +30,7 @@ def from_release(weights: Mapping[str, Tensor], class_attributes_CK: Tensor) -> 
     missing = sorted({*_WEIGHTS} - weights.keys())
     foreign = sorted(weights.keys() - {*_WEIGHTS} - _UNUSED - _CONSTANTS)
     if missing or foreign:
-        found = f"missing: {', '.join(missing) or 'none'}; foreign: {', '.join(foreign) or 'none'}"
+        found = f"missing: {some(missing) or 'none'}; foreign: {some(foreign) or 'none'}"
         raise CheckpointError(
             "These are not the weights of the released code",
             expected=", ".join(_WEIGHTS),

@@ -2,7 +2,8 @@
 
 It holds what the attention was compared with ("parts", "keypoints" or "boxes"), the evaluated
 splits, the number of pairs of an image and an attribute, and the scores of each output of the net
-and of chance, over all pairs and over the pairs of each part.
+and of chance, over all pairs and over the pairs of each part. "step" is the training step of the
+model; older files lack it.
 """
 
 import json
@@ -12,6 +13,8 @@ from typing import Any
 
 from msdn_lit.errors import READ_ERRORS
 from msdn_lit.files import write_atomically
+from msdn_lit.runs.summary import is_number
+from msdn_lit.texts import read_text
 
 FILE = "attention.json"
 CHANCE = "chance"  # the scores of uniform attention
@@ -23,14 +26,32 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
     write_atomically(folder / FILE, json.dumps(content, indent=2) + "\n")
 
 
-def read_attention(folder: Path) -> dict[str, Any] | None:
-    """Reads attention.json of a run folder; None if it is missing or damaged."""
+def read_attention(
+    folder: Path, scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any] | None:
+    """Reads attention.json of a run folder; None if it is missing, damaged or of another model.
+
+    Args:
+        folder: Run folder.
+        scores: Reported evaluations of the run, with the training steps of their models.
+    """
     try:
-        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        for scores in content["scores"].values():
-            assert all(isinstance(scores[measure], float) for measure in MEASURES)
+        text = read_text(folder / FILE)
+        content: dict[str, Any] = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can hold texts that UTF-8 cannot
         content.setdefault("parts", {})  # older files have none
-        is_complete = {"against", "splits", "pairs"} <= content.keys()
-        return content if is_complete and CHANCE in content["scores"] else None
+        parts = list(content["parts"].values())
+        is_named = isinstance(content["against"], str) and "splits" in content
+        steps = [None, *(of_model["step"] for of_model in scores.values())]
+        is_of_run = is_named and content.get("step") in steps
+        return content if is_of_run and all(map(_has_scores, [content, *parts])) else None
     except READ_ERRORS:
         return None
+
+
+def _has_scores(content: Mapping[str, Any]) -> bool:
+    """Whether a file or one of its parts has the number of pairs, and all scores with chance."""
+    scores = content["scores"]
+    is_complete = CHANCE in scores and isinstance(content["pairs"], int)
+    values = [of_net[measure] for of_net in scores.values() for measure in MEASURES]
+    return is_complete and all(map(is_number, values))

@@ -18,7 +18,7 @@ from msdn_lit.models.weights import (
     load_tensors,
     named_tensors,
 )
-from msdn_lit.runs.layout import checkpoint_path
+from msdn_lit.runs.layout import CONFIG, checkpoint_path
 
 
 def find_checkpoint(name: str, folder: Path) -> Path:
@@ -37,7 +37,9 @@ def find_checkpoint(name: str, folder: Path) -> Path:
     if path.is_file():
         return path
     present = sorted(file.stem for file in inside.parent.glob("*.ckpt"))
-    action = "Name the folder of a run (msdn train: paths.run_dir=...)."
+    action = "Name the folder of a run (msdn train: paths.run_dir=RUN)."
+    if (folder / CONFIG).is_file():
+        action = "The run ended before it saved one. Train again (msdn train: omit ckpt_path)."
     if present:
         action = f"That run has {', '.join(present)}."
     raise CheckpointError(f"{path} is missing", action=action)
@@ -55,7 +57,8 @@ def find_start(
         allow_test_selection: Whether test scores may choose a checkpoint.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it does not fit.
+        CheckpointError: There is no such checkpoint, it does not fit, or it lacks what an exact
+            continuation needs, like a file of the released code.
         LeakError: The checkpoint was chosen by a score that must not choose.
     """
     if not name:
@@ -63,7 +66,11 @@ def find_start(
     path = find_checkpoint(name, folder)
     if path.stem.startswith("peak_") and not allow_test_selection:
         raise LeakError(f"{path} was chosen by its score", action="Continue from last.ckpt.")
-    load_checkpoint(path, module)
+    missing = _missing_for_training(load_checkpoint(path, module), module)
+    if missing:
+        problem = f"{path} has no {' and no '.join(missing)}: training cannot continue exactly"
+        action = f"Train from the start, or evaluate it: msdn evaluate {folder} --checkpoint {path}"
+        raise CheckpointError(problem, action=action)
     return path
 
 
@@ -109,6 +116,30 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
         problem = f"{path} holds NaN or infinity"
         raise CheckpointError(problem, action="Its training has diverged; train again.")
     return content
+
+
+def _missing_for_training(content: dict[str, Any], module: nn.Module) -> list[str]:
+    """Returns what a checkpoint lacks of the state of a training, in words."""
+    is_trained = any(weight.requires_grad for weight in module.parameters())
+    optimizers, callbacks = content.get("optimizer_states"), content.get("callbacks")
+    is_optimized = isinstance(optimizers, list) and all(map(_has_state, optimizers))
+    is_present = {
+        "state of the optimizer": not is_trained or (bool(optimizers) and is_optimized),
+        "state of the loops": isinstance(content.get("loops"), dict)
+        and "fit_loop" in content["loops"],
+        "state of the random numbers": isinstance(callbacks, dict) and "RandomState" in callbacks,
+        "state of the schedule": isinstance(content.get("lr_schedulers"), list),
+    }
+    return [name for name, is_there in is_present.items() if not is_there]
+
+
+def _has_state(optimizer: object) -> bool:
+    """Whether an optimizer has a state; SGD without momentum needs none."""
+    if not isinstance(optimizer, dict) or not optimizer.get("param_groups"):
+        return False
+    groups = optimizer["param_groups"]
+    is_plain_sgd = all("dampening" in group and not group["momentum"] for group in groups)
+    return bool(optimizer.get("state")) or is_plain_sgd
 
 
 def _read_own(path: Path) -> dict[str, Any]:

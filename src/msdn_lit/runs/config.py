@@ -13,9 +13,10 @@ import yaml
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.runs.layout import CONFIG
 from msdn_lit.runs.version_0_1 import translate_config
+from msdn_lit.texts import check_yaml, read_text
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NEEDED = {"paths", "data", "model", "prediction"}
+_NEEDED = ("paths", "data", "model", "prediction")
 _PLACEHOLDERS = {
     "run_dir": "LOGS/RUN",
     "feature_dir": "FEATURES",
@@ -36,17 +37,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        text = read_text(path)
+        check_yaml(text, aliases=False)
+        config = yaml.load(text, _LOADER)
     except FileNotFoundError:
         problem = f"{folder} is no run folder: {CONFIG} is missing"
         raise CheckpointError(problem, action="Name a folder that msdn train wrote.") from None
     except (*READ_ERRORS, yaml.YAMLError) as error:
         problem = f"{path} is damaged ({one_line(error)})"
         raise CheckpointError(problem, action="Train again.") from error
-    if not isinstance(config, dict) or not config.keys() >= _NEEDED:
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(name), dict) for name in _NEEDED
+    ):
         expected = "a config of msdn train"
         raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
-    return translate_config(config)
+    translated = translate_config(config)
+    if str(translated.get("sweep_name")).startswith("${now:"):  # as written until 0.2
+        translated["sweep_name"] = None
+    return translated
 
 
 def without_paths(text: str, paths: object) -> str:

@@ -2,8 +2,10 @@
 
 A run folder (`msdn train`):
 
-    config.yaml             settings of the run, written before the first step: absolute paths,
-                            unresolved references
+    config.yaml             the command and the settings of the run, written before the first step:
+                            absolute paths, unresolved references
+    data.json               what the run was trained with: classes, attributes, digests of their
+                            values, splits, features
     result.json             scores, data, code and time; written last, so a folder that has it is
                             a finished run
     RESULT.md               the same as a page, with the resolved config
@@ -23,14 +25,13 @@ A run folder (`msdn train`):
     evaluations/            one folder for each `msdn evaluate`
     predictions/            one folder for each `msdn predict`
     export/                 bundle/, onnx/, torch/ (`msdn export`)
-    .hydra/                 Hydra's own copy of config and overrides
+    .lock                   locked while a training works in the folder
 
 A trial of a sweep is a run folder that also has:
 
     trial.json              overrides of the trial
     failure.txt             error of a failed trial
     pruned.txt              step at which a search stopped the trial
-    .lock                   locked while a process works on the trial
 
 A sweep folder (`msdn train -m`):
 
@@ -51,6 +52,7 @@ A bundle (`msdn export --format bundle`) is a folder with bundle.json and weight
 from pathlib import Path
 
 CONFIG = "config.yaml"
+DATA = "data.json"
 RESULT = "result.json"
 RESULT_PAGE = "RESULT.md"
 CHECKPOINTS = "checkpoints"
@@ -76,6 +78,29 @@ RECORD_PAGE = "README.md"
 
 BUNDLE = "bundle.json"
 BUNDLE_WEIGHTS = "weights.safetensors"
+
+# What says something about the finished run, as patterns: removed when a training goes on.
+STATEMENTS = (RESULT, RESULT_PAGE, ATTENTION, "figures/scores.png", "figures/attention.png")
+# Losses and scores by step: removed when a training starts again at its first step.
+METRICS = ("metrics/version_*/metrics.csv", "metrics/version_*/hparams.yaml")
+# What a training and the commands for its model write: removed by overwrite=true.
+RUN_FILES = (
+    *STATEMENTS,
+    CONFIG,
+    f"{CHECKPOINTS}/*.ckpt",
+    f"{SCORES_FOLDER}/*.npz",
+    f"{SCORES_FOLDER}/{CLASS_NAMES}",
+    *METRICS,
+    "tensorboard/events.*",
+    "tensorboard/hparams.yaml",
+    WANDB_RUN_ID,
+    *(f"wandb/{name}" for name in ("run-*", "offline-run-*", "latest-run", "debug*.log")),
+    *(f"{EVALUATIONS}/*/{name}" for name in (RESULT, RESULT_PAGE)),
+    *(f"{EVALUATIONS}/*/{SCORES_FOLDER}/{name}" for name in ("*.npz", CLASS_NAMES)),
+    f"{PREDICTIONS}/*/predictions.*",
+    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS)),
+    *(f"{EXPORT}/{name}" for name in ("onnx/model.onnx*", "torch/model.pt2")),
+)
 
 # Scores by their names in files, and as people read them.
 SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean": "H"}

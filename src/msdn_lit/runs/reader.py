@@ -5,21 +5,20 @@ metrics.json is a record (`analysis.output.records`), not a run.
 """
 
 import csv
-import json
-import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
+from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, one_line
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
+from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import (
+    ATTENTION,
     CLASS_NAMES,
     CONFIG,
     RECORD_METRICS,
@@ -28,15 +27,10 @@ from msdn_lit.runs.layout import (
     score_cache_path,
 )
 from msdn_lit.runs.score_cache import ScoreCache, read_class_names
-from msdn_lit.runs.version_0_1 import translate_choices, translate_experiment
+from msdn_lit.runs.summary import read_result
+from msdn_lit.runs.version_0_1 import translate_experiment
 
 Scores = Mapping[str, float]
-
-_NEEDED: Mapping[str, Any] = {
-    **dict.fromkeys(("benchmark", "features", "protocol", "stage", "code", "device"), str),
-    **dict.fromkeys(("choices", "scores", "data", "versions"), dict),
-    **{"seed": int, "wall_time_s": (int, float)},
-}
 
 
 class CurvePoint(NamedTuple):
@@ -65,6 +59,7 @@ class Run:
         history: Scores of every evaluation by training step; empty if metrics/ is missing or
             incomplete.
         losses: The logged training loss and its terms by step.
+        class_names: Names by class id, if the run left them beside its caches.
     """
 
     folder: Path
@@ -73,6 +68,7 @@ class Run:
     curves: Mapping[str, CurvePoint]
     history: Mapping[int, Scores]
     losses: Mapping[int, Scores]
+    class_names: list[str] | None
 
     @property
     def seed(self) -> int:
@@ -90,12 +86,6 @@ class Run:
         """Evaluation -> step and scores as fractions."""
         scores: Mapping[str, Scores] = self.result["scores"]
         return scores
-
-    @property
-    def class_names(self) -> list[str] | None:
-        """Names by class id, if the run left them beside its caches."""
-        path = score_cache_path(self.folder, "last").with_name(CLASS_NAMES)
-        return read_class_names(path) if path.is_file() else None
 
     def cache(self, evaluation: str) -> ScoreCache:
         """The score cache of an evaluation that is among `curves`."""
@@ -130,17 +120,14 @@ def find_runs(paths: Sequence[Path]) -> RunScan:
             raise CheckpointError(
                 f"{path} is no folder", action="Name run folders, or folders that contain some."
             )
-        for folder in _run_folders(path, known):
-            if not (folder / RESULT).exists():
+        for folder in _run_folders(path, known, found.faults):
+            if not os.path.lexists(folder / RESULT):
                 found.unfinished.append(folder)
                 continue
-            try:
+            with _collected(found.faults):
                 run, faults = read_run(folder)
-            except CheckpointError as error:
-                found.faults.append(str(error))
-                continue
-            found.runs.append(run)
-            found.faults.extend(faults)
+                found.runs.append(run)
+                found.faults.extend(faults)
     return found
 
 
@@ -155,28 +142,28 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
         CheckpointError: result.json or config.yaml is missing, damaged, or holds scores that are no
             numbers.
     """
-    result = _load_result(folder / RESULT)
+    result = read_result(folder)
     config = read_config(folder)
-    _check_result(folder / RESULT, result)
+    faults: list[str] = []
     curves: dict[str, CurvePoint] = {}
+    names: list[str] | None = None
     history: Mapping[int, Scores] = {}
     losses: Mapping[int, Scores] = {}
-    faults = []
     for evaluation, scores in result["scores"].items():
-        if score_cache_path(folder, evaluation).exists():
-            try:
-                curves[evaluation] = _read_curve(
-                    score_cache_path(folder, evaluation), scores["step"]
-                )
-            except CheckpointError as error:
-                faults.append(str(error))
-    try:
+        path = score_cache_path(folder, evaluation)
+        if os.path.lexists(path):
+            with _collected(faults):
+                cache = ScoreCache.load(path)
+                curves[evaluation] = _read_curve(path, cache, scores["step"])
+                names = names or _read_names(path.with_name(CLASS_NAMES), cache)
+    with _collected(faults):
         rows = _read_metrics(folder)
         history = _history(rows, f"{result['stage']}/", result["scores"].get("last"))
         losses = {int(row["step"]) + 1: found for row in rows if (found := _losses(row))}
-    except CheckpointError as error:
-        faults.append(str(error))
-    return Run(folder, result, config, curves, history, losses), faults
+    if os.path.lexists(folder / ATTENTION) and read_attention(folder, result["scores"]) is None:
+        problem = f"{folder / ATTENTION} is damaged or of another training"
+        faults.append(f"{problem}. msdn attention {folder} writes it again.")
+    return Run(folder, result, config, curves, history, losses, names), faults
 
 
 def recipe_of(words: Sequence[str]) -> str:
@@ -186,55 +173,37 @@ def recipe_of(words: Sequence[str]) -> str:
     return " + ".join(translate_experiment(name) for name in names)
 
 
-def is_number(value: object) -> bool:
-    """Whether a value read from a file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _run_folders(root: Path, known: set[str]) -> Iterator[Path]:
+def _run_folders(root: Path, known: set[str], faults: list[str]) -> Iterator[Path]:
     """Yields the run folders below a folder. Links are followed; no folder is visited twice."""
-    for place, folders, files in os.walk(root, followlinks=True):
+
+    def report(error: OSError) -> None:
+        faults.append(f"{error.filename} cannot be read ({error.strerror}).")
+
+    for place, folders, files in os.walk(root, onerror=report, followlinks=True):
         if os.path.realpath(place) in known:
             folders.clear()
             continue
         known.add(os.path.realpath(place))
+        present = {*folders, *files}
         folders[:] = sorted(
             name for name in folders if not name.startswith(".")
         )  # .hydra holds a config.yaml, too
-        if CONFIG in files and (RESULT in files or RECORD_METRICS not in files):
+        if CONFIG in present and (RESULT in present or RECORD_METRICS not in present):
             folders.clear()
             yield Path(place)
 
 
-def _load_result(path: Path) -> dict[str, Any]:
+@contextmanager
+def _collected(faults: list[str]) -> Iterator[None]:
+    """Adds what is wrong with a file to a list, so that the rest of the run can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except READ_ERRORS as error:
-        problem = f"{path} is damaged ({one_line(error)})"
-        raise CheckpointError(problem, action="Train again.") from error
-    if not isinstance(content, dict):
-        expected = "names and values"
-        raise CheckpointError(f"{path} is damaged", expected=expected, action="Train again.")
-    if isinstance(content.get("choices"), dict):
-        content["choices"] = translate_choices(content["choices"])
-    return content
+        yield
+    except (CheckpointError, ConfigError) as error:
+        if str(error) not in faults:  # several evaluations share the class names
+            faults.append(str(error))
 
 
-def _check_result(path: Path, result: Mapping[str, Any]) -> None:
-    for name, kind in _NEEDED.items():
-        if not isinstance(result.get(name), kind):
-            raise CheckpointError(f"{path} has no {name}", action="Train again.")
-    for evaluation, scores in result["scores"].items():
-        if not isinstance(scores, dict) or not all(
-            is_number(scores.get(name)) for name in ("step", *SCORES)
-        ):
-            raise CheckpointError(
-                f"{path}: scores of {evaluation} are no numbers", action="Train again."
-            )
-
-
-def _read_curve(path: Path, step: float) -> CurvePoint:
-    cache = ScoreCache.load(path)
+def _read_curve(path: Path, cache: ScoreCache, step: float) -> CurvePoint:
     if cache.step != step:
         raise CheckpointError(
             f"{path} is of another evaluation",
@@ -242,21 +211,21 @@ def _read_curve(path: Path, step: float) -> CurvePoint:
             found=cache.step,
             action="Evaluate again.",
         )
-    C, N = cache.logits_ONC.shape[-1], len(cache.labels_N)
-    ids = (cache.labels_N, cache.seen, cache.unseen)
-    if cache.logits_ONC.shape != (len(cache.fusion), N, C) or any(
-        ((x < 0) | (x >= C)).any() for x in ids
-    ):
-        raise CheckpointError(f"{path} does not fit together", action="Evaluate again.")
-    if not np.isfinite(cache.logits_ONC).all():
-        raise CheckpointError(
-            f"{path} holds NaN or infinity", action="Its training has diverged; train again."
-        )
     curve = cache.curve()
     best = best_point(curve)
     return CurvePoint(
         float(seen_unseen_auc(curve)), float(best.harmonic_mean), float(best.calibration)
     )
+
+
+def _read_names(path: Path, cache: ScoreCache) -> list[str] | None:
+    if not os.path.lexists(path):
+        return None
+    names = read_class_names(path)
+    expected, found = cache.logits_ONC.shape[2], len(names)
+    if found != expected:
+        raise CheckpointError(f"{path} does not fit", expected=f"{expected} classes", found=found)
+    return names
 
 
 def _read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
+from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.environment import code_version, versions
-from msdn_lit.runs.layout import CONFIG, RESULT, RESULT_PAGE
+from msdn_lit.runs.layout import CONFIG, DATA, RESULT, RESULT_PAGE
 from msdn_lit.runs.summary import result_page
 
 Evaluations = Mapping[str, Mapping[str, float]]
@@ -77,13 +79,17 @@ class RunRecord:
     code: str = field(default_factory=code_version)
     started: float = field(default_factory=time.monotonic)
 
-    def write_config(self) -> None:
-        """Writes config.yaml, from which the run can be evaluated and repeated.
+    def write_start(self, data: ZSLDataModule) -> None:
+        """Writes what is needed to use or repeat the run: config.yaml and data.json.
 
-        Paths are absolute. References to them are kept, so that a reader can replace them.
+        Paths are absolute. References to them are kept, so that a reader can replace them. The
+        first line is the command, as a comment.
         """
         make_folder(self.folder)
-        write_atomically(self.folder / CONFIG, self.description.config_yaml)
+        identity = json.dumps(DataIdentity.of(data).to_json(), indent=1, ensure_ascii=False)
+        write_atomically(self.folder / DATA, f"{identity}\n")
+        command = " ".join(self.description.command.splitlines())
+        write_atomically(self.folder / CONFIG, f"# {command}\n{self.description.config_yaml}")
 
     def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
         """Returns what is known before the first step: resolved config, choices, code and data.
@@ -107,6 +113,8 @@ class RunRecord:
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
+        partial: str = "",
+        warning: str = "",
     ) -> dict[str, Any]:
         """Writes RESULT.md and result.json.
 
@@ -115,6 +123,9 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
+            partial: Why the scores are not those of a whole training and all images; "" if they
+                are.
+            warning: What a reader should know of the scores.
 
         Returns:
             Content of result.json.
@@ -131,6 +142,8 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
+            "partial": partial or None,
+            "warning": warning or None,
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
@@ -166,6 +179,7 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
         "train_val": data.split.train_val,
         "images": manifest.images_sha256,
         "weights": manifest.weights_sha256,
+        "regions_sha256": manifest.regions_sha256,
         "word_vectors": data.semantics.word_vectors,
         "features": manifest.computation,
         "skipped_images": len(manifest.skipped),
@@ -173,3 +187,25 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
         "num_train": len(data.indices[data.train_split]),
         "num_trainval": len(data.indices["trainval"]),
     }
+
+
+def read_trained_with(folder: Path) -> TrainingData | None:
+    """Reads the data of a run's training; None for an unfinished run of version 0.1.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / DATA
+    try:
+        if path.is_file():
+            return DataIdentity.from_json(_read_json(path))
+        path = folder / RESULT
+        recorded = _read_json(path)["data"] if path.is_file() else None
+        return recorded and SplitFingerprint(str(recorded["split"]), str(recorded["weights"]))
+    except READ_ERRORS as error:
+        problem = f"{path} is damaged ({one_line(error)})"
+        raise CheckpointError(problem, action="Train again.") from error
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON of any form
+    return json.loads(path.read_text(encoding="utf-8"))

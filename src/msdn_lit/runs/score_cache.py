@@ -3,8 +3,9 @@
 Letters: O outputs of the net (its sub-nets), N images of the evaluated splits, C classes.
 """
 
+import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.errors import CheckpointError, ConfigError
+from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, one_line
 from msdn_lit.files import make_folder, open_atomically, write_atomically
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
@@ -23,6 +24,22 @@ from msdn_lit.metrics.zsl import ZSLScores
 from msdn_lit.runs.layout import CLASS_NAMES
 
 _OLD_NAMES = {"logits_ONC": "logits_SNC"}  # of version 0.1
+_INDICES = ("iu", 1, np.int64)
+# Kinds of types that are accepted, number of axes, and type in memory, by field.
+_FORMS: Mapping[str, tuple[str, int, Any]] = {
+    "logits_ONC": ("f", 3, np.float32),
+    "labels_N": _INDICES,
+    "rows_N": _INDICES,
+    "seen": _INDICES,
+    "unseen": _INDICES,
+    "subnets": ("U", 1, None),
+    "fusion": ("iuf", 1, np.float64),
+    "calibration": ("iuf", 0, np.float64),
+    "stage": ("U", 0, None),
+    "step": ("iu", 0, np.int64),
+    "partial": ("U", 0, None),
+}
+_OPTIONAL = {"partial"}  # older files lack it
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,7 @@ class ScoreCache:
         calibration: Margin of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
+        partial: How many images were evaluated, if not all; "" for all. Older files lack it.
     """
 
     logits_ONC: NDArray[np.float32]
@@ -52,6 +70,7 @@ class ScoreCache:
     calibration: float
     stage: str
     step: int
+    partial: str = ""
 
     def save(self, path: Path) -> None:
         """Writes the cache; it gets its name only when it is complete."""
@@ -65,24 +84,40 @@ class ScoreCache:
         """Reads a cache.
 
         Raises:
-            CheckpointError: The file is missing or damaged.
+            CheckpointError: The file is missing or damaged, or its parts do not fit together.
         """
+        action = "Write a new one: msdn evaluate RUN"
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                names = {
-                    name: name if name in content else _OLD_NAMES.get(name, name)
-                    for name in cls.__dataclass_fields__
-                }
-                values: dict[str, Any] = {name: content[key] for name, key in names.items()}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            action = "msdn evaluate RUN writes it again."
-            problem = f"{path} cannot be read as scores ({reason})"
+            cache = cls(**_read(path))
+        except READ_ERRORS as error:
+            problem = f"{path} cannot be read as scores ({one_line(error)})"
             raise CheckpointError(problem, action=action) from error
-        values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
-        return cls(
-            **values | {name: values[name].item() for name in ("calibration", "stage", "step")}
-        )
+        fault = next((reason for is_fault, reason in cache._faults() if is_fault), None)
+        if fault:
+            raise CheckpointError(f"{path} cannot be used as scores ({fault})", action=action)
+        return cache
+
+    def _faults(self) -> Iterator[tuple[bool, str]]:
+        """Yields whether something makes scores impossible, and what; each may rely on the last."""
+        number, N, C = self.logits_ONC.shape
+        classes = np.concatenate([self.seen, self.unseen])
+        rows_N, fusion = self.rows_N, np.asarray(self.fusion)
+        yield not number * N * C, f"{N} images, {C} classes, {number} sub-nets"
+        yield not np.isfinite(self.logits_ONC).all(), "NaN or infinity among the logits"
+        yield not len(self.seen) or not len(self.unseen), "no seen or no unseen class"
+        yield len(np.unique(classes)) < len(classes), "a class is repeated"
+        yield not _are_below(C, classes), f"a class is not from 0 to {C - 1}"
+        yield len(self.labels_N) != N, f"{len(self.labels_N)} labels of {N} images"
+        yield not np.isin(self.labels_N, classes).all(), "a label is none of the classes"
+        yield len(rows_N) != N or rows_N[0] < 0, f"{N} images need as many rows of the store"
+        yield bool((np.diff(rows_N) <= 0).any()), "the images are not in the order of the store"
+        yield len(self.subnets) != number, f"{len(self.subnets)} names of {number} sub-nets"
+        yield len(set(self.subnets)) != number, "a sub-net is repeated"
+        yield len(fusion) != number, f"{len(fusion)} weights of {number} sub-nets"
+        yield not np.isfinite(fusion).all() or fusion.sum() <= 0, "the weights have no positive sum"
+        yield not np.isfinite(self.calibration), "the calibration is no number"
+        yield self.stage not in ("test", "val"), "it is of no known stage"
+        yield self.step < 0, f"it is of step {self.step}"
 
     def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
         """Returns the fused logits, (N, C).
@@ -113,6 +148,52 @@ class ScoreCache:
         weights = np.asarray(self.fusion if fusion is None else fusion, dtype=np.float64)
         ids = (torch.from_numpy(values) for values in (self.labels_N, self.seen, self.unseen))
         return seen_unseen_curve(self.fused((weights / weights.sum()).tolist()), *ids)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Reads the fields of a cache.
+
+    Raises:
+        One of READ_ERRORS: The file is damaged, or an array has another type or number of axes.
+    """
+    if not path.is_file():
+        raise OSError("there is no such file")
+    values: dict[str, Any] = {}
+    with zipfile.ZipFile(path) as archive:
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        for name, (kinds, ndim, dtype) in _FORMS.items():
+            if name in _OPTIONAL - present:
+                continue
+            array = _member(archive, name if name in present else _OLD_NAMES.get(name, name))
+            if array.dtype.kind not in kinds or array.ndim != ndim:
+                raise ValueError(f"{name} is an array of {array.dtype} with {array.ndim} axes")
+            with np.errstate(over="ignore"):  # becomes infinite, which is refused
+                values[name] = array.astype(dtype) if dtype else array
+    values |= {name: tuple(values[name].tolist()) for name in ("subnets", "fusion")}
+    scalars = {name for name, (_, ndim, _) in _FORMS.items() if ndim == 0} & values.keys()
+    return values | {name: values[name].item() for name in scalars}
+
+
+def _member(archive: zipfile.ZipFile, field: str) -> NDArray[Any]:
+    """Reads an array of np.savez. No more memory is used than the file has bytes.
+
+    NumPy's reader would allocate whatever size the header states.
+    """
+    info = archive.getinfo(f"{field}.npy")
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{field} is compressed, which np.savez never does")
+    with archive.open(info) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{field} is of another version")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        content = file.read()
+    if dtype.hasobject or len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{field} does not have the size that it states")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _are_below(C: int, classes: NDArray[np.int64]) -> bool:
+    return bool(((classes >= 0) & (classes < C)).all())
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msdn_lit.errors import ConfigError, LeakError
+from msdn_lit.errors import READ_ERRORS, ConfigError, LeakError, one_line
 
 
 def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,14 +20,18 @@ def read_selection(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ConfigError: The file is missing or damaged.
-        LeakError: A setting is not the chosen one.
+        LeakError: The settings were chosen on another benchmark, or one is not the chosen one.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(content["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"{path} is no record of msdn select ({error})"
+    except READ_ERRORS as error:
+        problem = f"{path} is no record of msdn select ({one_line(error)})"
         raise ConfigError(problem, action="Write it again.") from error
+    benchmark = _lookup(config, "data.benchmark")
+    if content.get("benchmark", benchmark) != benchmark:
+        problem = f"{path} was chosen on another benchmark"
+        raise LeakError(problem, expected=content["benchmark"], found=benchmark)
     for key, chosen in settings.items():
         found = _lookup(config, key)
         if found != chosen:

@@ -57,7 +57,7 @@ class SweepCallback(Callback):
         trials = sorted(trials_in(folder), key=lambda trial: trial.overrides)
         terminal().print(_table(trials, config.objective))
         terminal().print(str(folder), style="bold", soft_wrap=True)
-        if any(trial.state not in ("finished", "pruned") for trial in trials):
+        if any(trial.state not in ("finished", "partial", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
 
 
@@ -75,7 +75,8 @@ def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
     common: set[str] = set()
     if len(trials) > 1:
         common = set.intersection(*(set(trial.settings) for trial in trials))
-    scored = [trial for trial in trials if trial.objective is not None]
+    whole = [trial for trial in trials if trial.state == "finished"]
+    scored = [trial for trial in whole if trial.objective is not None]
     best = max(scored, key=lambda trial: trial.objective or 0.0, default=None)
     table = Table(title=f"{len(trials)} trials (%)", title_justify="left")
     for name in ("trial", "settings", "state"):

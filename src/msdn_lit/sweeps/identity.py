@@ -27,6 +27,7 @@ WITHOUT_EFFECT = (
     "task_name",
     "sweep_name",
     "resume",
+    "overwrite",
     "recipe_of",
     "callbacks",
     "logger",

@@ -3,7 +3,6 @@
 The folder of a trial is named after its identity (see identity.py), inside the folder of its sweep.
 """
 
-import fcntl
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from msdn_lit.errors import ConfigError
-from msdn_lit.files import make_folder, write_atomically
+from msdn_lit.errors import ConfigError, some
+from msdn_lit.files import locked, make_folder, write_atomically
 from msdn_lit.runs.layout import (
+    CONFIG,
     FAILURE,
     KNOWN_IDENTITIES,
     LOCK,
@@ -50,9 +50,9 @@ class Trial(NamedTuple):
 
     @property
     def state(self) -> str:
-        """The state: finished, pruned (stopped by a search), failed, interrupted or new."""
+        """The state: finished, partial, pruned (by a search), failed, interrupted or new."""
         if self.result is not None:
-            return "finished"
+            return "partial" if self.result.get("partial") else "finished"
         if (self.folder / PRUNED).is_file():
             return "pruned"
         if (self.folder / FAILURE).is_file():
@@ -102,7 +102,6 @@ class Trials:
         self.compose = compose
         self.config_folders = config_folders
         self._known: dict[str, dict[str, Any]] = _read_json(folder / KNOWN_IDENTITIES) or {}
-        self._is_locked = False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -114,21 +113,11 @@ class Trials:
         Raises:
             ConfigError: Another sweep works in the folder, or it is not the folder of a sweep.
         """
-        if self._is_locked:
-            yield
-            return
         _make_folder(self.folder)
-        with (self.folder / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                action = "Wait until it ends, or use another sweep_name."
-                raise ConfigError(f"Another sweep works in {self.folder}", action=action) from None
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
+        problem = f"Another sweep works in {self.folder}"
+        action = "Wait until it ends, or use another sweep_name."
+        with locked(self.folder / LOCK, ConfigError(problem, action=action)):
+            yield
 
     def identify(self, all_overrides: Sequence[Sequence[str]]) -> list[Trial]:
         """Returns the trials of several lists of overrides.
@@ -173,8 +162,7 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
 def lock_trial(trial: Trial) -> Iterator[None]:
     """Waits until no other process works on a trial; workers of a killed sweep may still run."""
     make_folder(trial.folder)
-    with (trial.folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(trial.folder / LOCK):
         yield
 
 
@@ -205,8 +193,9 @@ def _make_folder(folder: Path) -> None:
         problem = f"{folder} is a file"
         raise ConfigError(problem, expected="the folder of a sweep, or nothing", action=action)
     foreign = sorted({path.name for path in folder.glob("*")} - {_MULTIRUN})
-    if foreign and not (folder / LOCK).exists():
-        problem = f"{folder} is not the folder of a sweep: it contains {', '.join(foreign[:3])}"
+    is_sweep = (folder / LOCK).exists() and not (folder / CONFIG).exists()  # a run has both
+    if foreign and not is_sweep:
+        problem = f"{folder} is not the folder of a sweep: it contains {some(foreign)}"
         raise ConfigError(problem, action=action)
     make_folder(folder)
 
@@ -215,7 +204,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     """Returns the content of a JSON file; None if it is missing or incomplete."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -52,6 +52,7 @@ class TrialJob:
                 return trial.objective
             if checkpoint_path(trial.folder).is_file():
                 cfg.ckpt_path = LAST
+            cfg.overwrite = cfg.ckpt_path is None  # what a failed or repeated trial left
             return self.task(cfg)
 
 

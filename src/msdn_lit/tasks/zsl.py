@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
 
@@ -64,6 +64,7 @@ class ZSLTask(lightning.LightningModule):
         self.calibration = calibration
         self.stage = stage
         self.scheduler = scheduler
+        self.loaded_step = 0  # training steps of weights that were loaded to be evaluated
         self.loss_of_batch: LossOfBatch = (
             compile(self._loss_of_batch) if compile else self._loss_of_batch
         )
@@ -73,21 +74,28 @@ class ZSLTask(lightning.LightningModule):
         """Names of the net's outputs."""
         return output_names(self.net)
 
+    @property
+    def global_step(self) -> int:
+        """Training steps of the weights: the trainer's, or those of a loaded checkpoint."""
+        return super().global_step or self.loaded_step
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Every parameter of the net in one group, and the schedule of its learning rate.
 
         Raises:
-            ConfigError: The optimizer refuses its settings.
+            ConfigError: The optimizer or the scheduler refuses its settings.
         """
         try:
             optimizer = self.optimizer(self.net.parameters())
-        except ValueError as error:
-            raise ConfigError(f"The optimizer refuses its config ({error})") from error
-        if self.scheduler is None:
+            scheduler = self.scheduler(optimizer) if self.scheduler else None
+        except (TypeError, ValueError) as error:
+            problem = f"The optimizer or the scheduler refuses its config ({one_line(error)})"
+            raise ConfigError(problem) from error
+        if scheduler is None:
             return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def on_fit_start(self) -> None:

@@ -13,11 +13,13 @@ from lightning import Trainer
 from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.files import write_atomically
-from msdn_lit.runs.layout import RESULT, checkpoint_path
+from msdn_lit.runs.layout import METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
 from msdn_lit.runs.record import Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
+from msdn_lit.training.checks import cross_entropy, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, open_loggers
-from msdn_lit.training.process import peak_memory_gb
+from msdn_lit.training.process import passing_interrupts, peak_memory_gb
+from msdn_lit.training.run_folder import clear, is_inside
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Training:
         folder: Run folder; the folders of several seeds are inside it.
         checkpoint: Checkpoint from which the training continues; None starts from the first step.
         objective: Name of the score that a sweep maximises; "" for none.
+        replaces: Whether it replaces the run that the folder holds.
     """
 
     module: ZSLTask
@@ -50,6 +53,7 @@ class Training:
     folder: Path
     checkpoint: Path | None = None
     objective: str = ""
+    replaces: bool = False
 
 
 class Outcome(NamedTuple):
@@ -72,42 +76,67 @@ def fit(training: Training) -> Outcome:
     """
     trainer = training.trainer
     if trainer.is_global_zero:
+        clear(training.folder, _outdated(training))
         for run in training.runs:
-            run.record.write_config()
-    with closing_loggers(trainer):
+            run.record.write_start(training.data)
+    with closing_loggers(trainer), passing_interrupts():
         open_loggers(trainer, training.runs[0].record.metadata(training.data))
-        _fit(training)
+        loss = _fit(training)
     objectives = [
         run.history.best(training.objective) for run in training.runs if training.objective
     ]
-    results = _write_results(training, objectives) if trainer.is_global_zero else []
+    results = _write_results(training, objectives, loss) if trainer.is_global_zero else []
     return Outcome(results, statistics.mean(objectives) if objectives else None)
 
 
-def _fit(training: Training) -> None:
+def _fit(training: Training) -> float:
+    """Trains, evaluates and saves; returns the last cross-entropy."""
     trainer, module, data = training.trainer, training.module, training.data
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     trainer.fit(module, data, ckpt_path=training.checkpoint, weights_only=True)
+    loss = cross_entropy(trainer)
     if any(trainer.global_step not in run.history.scores_at for run in training.runs):
         trainer.validate(module, data, verbose=False, weights_only=True)
     trainer.save_checkpoint(checkpoint_path(training.folder), weights_only=False)  # to resume
+    return loss
 
 
-def _write_results(training: Training, objectives: Sequence[float]) -> list[dict[str, Any]]:
+def _outdated(training: Training) -> Sequence[str]:
+    """Returns the files of an earlier run that would stand beside those of this training."""
+    if is_inside(training.checkpoint, training.folder):
+        return STATEMENTS
+    return RUN_FILES if training.replaces else METRICS
+
+
+def _write_results(
+    training: Training, objectives: Sequence[float], loss: float
+) -> list[dict[str, Any]]:
     resources = used_resources(training.trainer)
-    results = [
-        run.record.write_result(
+    results = []
+    for index, run in enumerate(training.runs):
+        scores = run.history.summary()
+        result = run.record.write_result(
             training.data,
-            run.history.summary(),
+            scores,
             resources,
             objectives[index] if objectives else None,
+            partial=_partial(training, run),
+            warning=warning(scores["last"], training.data, run.task, loss),
         )
-        for index, run in enumerate(training.runs)
-    ]
+        results.append(result)
     if len(results) > 1:
         _write_means(training.folder / RESULT, results)
     return results
+
+
+def _partial(training: Training, run: SeedRun) -> str:
+    about = run.record.description
+    debug = about.choices.get("debug")
+    max_steps = about.config["trainer"]["max_steps"]
+    limited = limited_training(training.trainer, training.module, max_steps)
+    reasons = (f"debug={debug}" if debug else "", limited, run.history.partial)
+    return "; ".join(filter(None, reasons))
 
 
 def used_resources(trainer: Trainer) -> Resources:
@@ -124,6 +153,7 @@ def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> None:
     objectives = [result["objective"] for result in results if result["objective"] is not None]
     content = {
         "seeds": [result["seed"] for result in results],
+        "partial": results[0]["partial"],
         "scores": {"last": {name: statistics.mean(one[name] for one in last) for name in last[0]}},
         "objective": statistics.mean(objectives) if objectives else None,
     }

@@ -1,12 +1,27 @@
-"""Settings of a process: OpenMP threads, freed memory; and the memory that it uses."""
+"""Settings of a process: OpenMP threads, memory, telemetry; and the memory that it uses."""
 
 import ctypes
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _TWO_GB, _ONE_GB = 2**31 - 1, 2**30
+
+
+_NO_TELEMETRY = {  # read by the libraries when they are imported or first used
+    "WANDB_ERROR_REPORTING": "false",  # W&B connects for error reports, also offline
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def disable_telemetry() -> None:
+    """Keeps libraries from sending reports to their makers, unless the environment asks for it."""
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
 
 
 def limit_openmp_spinning() -> None:
@@ -37,11 +52,23 @@ def retain_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GB) and mallopt(_M_TRIM_THRESHOLD, _TWO_GB))
 
 
+@contextmanager
+def passing_interrupts() -> Iterator[None]:
+    """Lets Ctrl+C pass through a trainer, which would make exit code 1 of it."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
+
+
 def peak_memory_gb() -> dict[str, float]:
     """Returns the peak memory of this process, with its page cache, and of the GPU, in GB."""
     import torch
 
-    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
     if torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in peaks.items()}

@@ -13,6 +13,7 @@ from wandb.errors import Error as WandbError
 from msdn_lit.errors import one_line, print_error
 from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.layout import WANDB_RUN_ID
+from msdn_lit.training.process import disable_telemetry
 
 
 class ResumableWandbLogger(WandbLogger):
@@ -38,6 +39,7 @@ class ResumableWandbLogger(WandbLogger):
         offline: bool = False,
         **settings: Any,  # noqa: ANN401 - W&B's
     ) -> None:
+        disable_telemetry()
         self.id_file = Path(run_dir) / WANDB_RUN_ID
         run_id = self._saved_id() if continued else None
         # an agent of `wandb sweep` chooses the id

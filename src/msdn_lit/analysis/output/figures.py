@@ -21,8 +21,8 @@ from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at
 from msdn_lit.runs.layout import SCORES
-from msdn_lit.runs.reader import is_number
 from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.runs.summary import is_number
 
 NamedFigures = Iterator[tuple[str, Figure]]  # file name without its ending, and figure
 

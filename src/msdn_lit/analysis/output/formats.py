@@ -1,13 +1,13 @@
 """Tables as Markdown, LaTeX and CSV (HTML: `page`)."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
 from msdn_lit.analysis.statistics import Interval, Summary
+from msdn_lit.runs.summary import markdown_text, plain_line
+from msdn_lit.texts import comma_separated as csv_text
 
 Cell = str | int | float | Summary | Interval | None
 
@@ -46,10 +46,10 @@ class Table(NamedTuple):
 
 def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
     """Returns a Markdown page that is readable as plain text, too."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {markdown_text(title)}", ""]
     for table in map(concise, tables):
-        lines += [f"## {table.title}", "", *markdown_lines(table), ""]
-        lines += [f"- {note}" for note in table.notes]
+        lines += [f"## {markdown_text(table.title)}", "", *markdown_lines(table), ""]
+        lines += [f"- {markdown_text(note)}" for note in table.notes]
         lines += [""] if table.notes else []
     lines += [f"![{name}]({name})\n" for name in figures]
     return "\n".join(lines).rstrip() + "\n"
@@ -57,7 +57,7 @@ def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -
 
 def markdown_lines(table: Table) -> list[str]:
     """Returns the lines of a Markdown table with aligned columns."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *texts(table))]
+    rows = [[markdown_text(cell) for cell in row] for row in (table.header, *texts(table))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust if is_text else str.rjust for is_text in text_columns(table)]
     rule = [
@@ -88,9 +88,7 @@ def comma_separated(table: Table) -> str:
     columns: list[list[object]] = []
     for index, name in enumerate(table.header):
         columns += _expand(name, [row[index] for row in table.rows])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
-    return text.getvalue()
+    return csv_text(zip(*columns, strict=True))
 
 
 def concise(table: Table) -> Table:
@@ -125,7 +123,7 @@ def _text(cell: Cell) -> str:
         return " to ".join(f"{100 * bound:.1f}" for bound in cell)
     if isinstance(cell, Share):
         return f"{100 * cell:.1f}"
-    return f"{cell:.2g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.2g}" if isinstance(cell, float) else plain_line(str(cell))
 
 
 def _latex_lines(table: Table) -> list[str]:
@@ -149,7 +147,7 @@ def _latex_lines(table: Table) -> list[str]:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in plain_line(text))
 
 
 def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:

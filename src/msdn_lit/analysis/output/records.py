@@ -20,13 +20,14 @@ from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markd
 from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
 from msdn_lit.files import folder_atomically, make_folder, write_atomically
 from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
 from msdn_lit.runs.layout import RECORD_METRICS as RECORD
 from msdn_lit.runs.reader import Run
+from msdn_lit.runs.summary import markdown_text
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
@@ -102,7 +103,7 @@ def write_index(experiments: Path) -> None:
 def _content(group: Group) -> dict[str, Any]:
     """Entry of a group in metrics.json; scores are fractions."""
     results = [run.result for run in group.runs]
-    attention = {str(run.seed): read_attention(run.folder) for run in group.runs}
+    attention = {str(run.seed): read_attention(run.folder, run.scores) for run in group.runs}
     return {
         "benchmark": group.runs[0].result["benchmark"],
         "features": group.features,
@@ -126,13 +127,13 @@ def _evaluations(run: Run) -> dict[str, dict[str, float]]:
 
 def _instructions(groups: Sequence[Group]) -> str:
     """Commands and versions to repeat the runs."""
-    lines = [f"- {group.name}: `{_command(group)}`" for group in groups]
+    lines = [f"- {markdown_text(group.name)}: `{_command(group)}`" for group in groups]
     versions = {
         ", ".join(f"{name} {version}" for name, version in run.result["versions"].items())
         for group in groups
         for run in group.runs
     }
-    lines += [f"- Versions: {text}" for text in sorted(versions)]
+    lines += [f"- Versions: {markdown_text(text)}" for text in sorted(versions)]
     config_of = f"{groups[0].name}, seed {groups[0].runs[0].seed}"
     lines += [
         f"- Files: `{RECORD}` (every seed's scores, as fractions), `{CONFIG}` ({config_of}). "
@@ -184,8 +185,8 @@ def _groups_of(path: Path) -> list[dict[str, Any]]:
         groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
         shown = [group for group in groups if group.get("in_index", True)]
         complete = all(set(group) >= _NEEDED for group in shown)
-    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged ({error})") from error
+    except READ_ERRORS as error:
+        raise ConfigError(f"{path} is damaged ({one_line(error)})") from error
     if not complete:
         expected = f"groups with {', '.join(sorted(_NEEDED))}"
         raise ConfigError(f"{path} is damaged", expected=expected)

@@ -1,6 +1,6 @@
 """The tables of a report: scores of groups of runs, beside published numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msdn_lit.analysis.groups import CONTEXT, Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table
@@ -49,12 +49,20 @@ def score_table(groups: Sequence[Group]) -> Table:
             "oracle gamma (mean over the runs), which is chosen on the evaluated images: an upper "
             "bound and no result."
         )
-    for group in groups:
-        code = {run.result["code"] for run in group.runs}
-        if len(code) > 1:
-            versions = f"{len(code)} versions of the code"
-            notes.append(f"CAUTION: the seeds of {group} were run by {versions}.")
+    notes += [caution for group in groups for caution in _cautions(group)]
     return Table("scores", "Scores", header, rows, notes)
+
+
+def _cautions(group: Group) -> Iterator[str]:
+    """Yields a sentence for everything in which the seeds of a group should not differ."""
+    results = [run.result for run in group.runs]
+    code = {result["code"] for result in results}
+    if len(code) > 1:
+        yield f"CAUTION: the seeds of {group} were run by {len(code)} versions of the code."
+    features = {result["data"].get("regions_sha256") for result in results} - {None}
+    if len(features) > 1:
+        extractions = f"{len(features)} extractions of the features"
+        yield f"CAUTION: the seeds of {group} were trained on {extractions}."
 
 
 def protocol_table(groups: Sequence[Group]) -> Table:

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -97,9 +98,21 @@ def _machine(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         yield "", f"{name}: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
     if not torch.cuda.is_available():
         yield "", "no GPU that torch can use: everything runs on the CPU"
+    yield "", f"fast precisions: {', '.join(_fast_precisions())}"
     for name, folder in (("data", options.data_dir), ("features", options.feature_dir)):
         disk_free = shutil.disk_usage(_existing(folder)).free
         yield "", f"{disk_free / 1e9:.1f} GB of disk free for {name} in {folder}"
+
+
+def _fast_precisions() -> list[str]:
+    """Returns the precisions that the device of a training does not emulate."""
+    import torch
+
+    from msdn_lit.build.precision import is_fast
+    from msdn_lit.data.features.extraction import PRECISIONS
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return [name for name in PRECISIONS if is_fast(name, device)]
 
 
 def _benchmark_table(benchmarks: "list[BenchmarkState]") -> "Table":
@@ -178,17 +191,19 @@ def _need_table(benchmarks: "list[BenchmarkState]", features: str, feature_dir: 
 def _next_command(
     state: "BenchmarkState", stores: "list[StoreState]", features: str, options: argparse.Namespace
 ) -> str:
-    name, where = (
-        state.name.lower(),
-        f"paths.data_dir={options.data_dir} paths.feature_dir={options.feature_dir}",
-    )
+    from msdn_lit.commands._words import typed
+
+    name, data_dir = state.name.lower(), str(options.data_dir)
+    where = typed("paths.data_dir", data_dir)
+    where += f" {typed('paths.feature_dir', str(options.feature_dir))}"
     made = [
         s.name.removeprefix(f"{state.name}_")
         for s in stores
         if s.shape and s.name.startswith(f"{state.name}_")
     ]
-    if not (state.is_complete or made):
-        return f"msdn fetch {name} --data-dir {options.data_dir}"
+    lacks_tables = not state.has_split or state.word_vectors == "missing"
+    if lacks_tables or not (state.is_complete or made):
+        return f"msdn fetch {name} --data-dir {shlex.quote(data_dir)}"
     if not made:
         return f"msdn extract data={name} features={features} {where}"
     experiment = f"experiment={name}_gzsl" if state.name in TRAINING else f"data={name}"

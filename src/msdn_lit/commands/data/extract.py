@@ -1,11 +1,21 @@
 """msdn extract: computes region features of images."""
 
+from __future__ import annotations
+
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from msdn_lit.commands._hydra import command
 
+if TYPE_CHECKING:
+    from msdn_lit.data.benchmarks.published import Benchmark
+    from msdn_lit.data.features.store import FeatureStore
+    from msdn_lit.data.splits.xlsa17 import ProposedSplit
+
+log = logging.getLogger(__name__)
 EXAMPLES = (
     "msdn extract data=cub features=resnet101_448 paths.data_dir=DATA",
     "msdn extract data=folder data.folder=DIR data.benchmark=NAME",
@@ -15,9 +25,70 @@ EXAMPLES = (
 def run(cfg: DictConfig) -> None:
     """Computes the region features of one dataset with one backbone.
 
-    Features that exist are kept and an interrupted run is resumed. Several processes with the same
-    command, for example on one GPU each, share the work.
+    Features that exist are kept and an interrupted run is resumed. Images that were replaced since
+    are extracted again. Several processes with the same command, for example on one GPU each, share
+    the work.
     """
+    from msdn_lit.analysis.output.tables import terminal
+    from msdn_lit.build.features import benchmark
+    from msdn_lit.data.features.store import FeatureStore
+
+    dataset = benchmark(cfg)
+    data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
+    if dataset.make is not None:
+        dataset.make(data_dir)
+    split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
+    if not FeatureStore.exists(folder) or _count_replaced(cfg, dataset, split):
+        _extract(cfg, dataset, split)
+    store = _checked_store(cfg, dataset, split)
+    N, R, D = store.manifest.shape
+    text = f"{folder}: {N:,} images x {R} regions x {D} channels, fp16."
+    if store.manifest.skipped:
+        text += f" Left out: {len(store.manifest.skipped)} that did not decode."
+    terminal().print(text, soft_wrap=True)
+
+
+def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:
+    from msdn_lit.build.features import feature_source
+    from msdn_lit.data.features.opening import check_store
+    from msdn_lit.data.features.store import FeatureStore
+
+    store = FeatureStore(Path(cfg.data.store_dir))
+    check_store(store, feature_source(cfg), split, dataset, Path(cfg.paths.data_dir))
+    return store
+
+
+def _count_replaced(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> int:
+    """Counts the images that were replaced since a complete store was made, and says so."""
+    from msdn_lit.data.features.image_table import find_replaced
+    from msdn_lit.errors import DataError
+
+    store = _checked_store(cfg, dataset, split)
+    if "backbone" not in store.manifest.source or "published_hdf5" in store.manifest.computation:
+        return 0  # not made of images
+    try:
+        paths = dataset.image_paths(split, Path(cfg.paths.data_dir))
+    except DataError:  # features need no images any more
+        return 0
+    replaced = find_replaced(store.folder, paths, record_times=True)
+    if replaced is None:
+        log.warning(
+            "%s has no images.npy, as in version 0.1: replaced images are not noticed. To record "
+            "the images, remove the folder and run msdn extract again.",
+            store.folder,
+        )
+    elif replaced:
+        log.warning(
+            "%s of %s images were replaced since the extraction, first %s. They are extracted "
+            "again.",
+            len(replaced),
+            len(paths),
+            paths[replaced[0]],
+        )
+    return len(replaced or ())
+
+
+def _extract(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> None:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -26,41 +97,26 @@ def run(cfg: DictConfig) -> None:
         TimeRemainingColumn,
     )
 
-    from msdn_lit.analysis.output.tables import terminal
-    from msdn_lit.build.features import benchmark, extraction, feature_source
-    from msdn_lit.data.features.extraction import write_store
-    from msdn_lit.data.features.store import FeatureStore, hash_image_list
+    from msdn_lit.build.features import extraction
+    from msdn_lit.data.features.extraction import BackboneRegions, write_store
     from msdn_lit.runs.environment import versions
 
-    dataset = benchmark(cfg)
-    data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
-    if dataset.make is not None:
-        dataset.make(data_dir)
-    split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
-    names = dataset.relative_paths(split)
-    if not FeatureStore.exists(folder):
-        regions, manifest, batch_size = extraction(cfg, dataset, split, versions())
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, speed_estimate_period=60) as progress:
-            title = f"{cfg.data.benchmark}, {cfg.features.name}, images"
-            task = progress.add_task(title, total=len(names))
+    regions, manifest, batch_size = extraction(cfg, dataset, split, versions())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    images = regions.images.paths if isinstance(regions, BackboneRegions) else ()
+    with Progress(*columns, speed_estimate_period=60) as progress:
+        title = f"{cfg.data.benchmark}, {cfg.features.name}, images"
+        task = progress.add_task(title, total=manifest.shape[0])
 
-            def show(num_done: int) -> None:
-                progress.update(task, completed=num_done)
+        def show(num_done: int) -> None:
+            progress.update(task, completed=num_done)
 
-            write_store(folder, manifest, regions, batch_size, show)
-    store = FeatureStore(folder)
-    store.check(source=feature_source(cfg), images_sha256=hash_image_list(names))
-    N, R, D = store.manifest.shape
-    text = f"{folder}: {N:,} images x {R} regions x {D} channels, fp16."
-    if store.manifest.skipped:
-        text += f" Left out: {len(store.manifest.skipped)} that did not decode."
-    terminal().print(text, soft_wrap=True)
+        write_store(Path(cfg.data.store_dir), manifest, regions, batch_size, show, images)
 
 
 main = command("extract", run, EXAMPLES)

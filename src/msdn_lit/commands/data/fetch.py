@@ -19,6 +19,7 @@ from msdn_lit.errors import (
     UserError,
     exit_on_user_error,
     print_error,
+    some,
 )
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -137,6 +138,8 @@ def _fetch(
     sources: list[Source], benchmarks: Sequence[str], fetcher: "Fetcher", console: "Console"
 ) -> int:
     """Fetches every source, also after errors, and prints which benchmarks are complete."""
+    from msdn_lit.commands._words import typed
+
     code = 0
     for source in sources:
         try:
@@ -148,7 +151,8 @@ def _fetch(
             code = USER_ERROR_EXIT_CODE
     for benchmark in benchmarks:
         if all(map(fetcher.is_complete, SOURCES[benchmark])):
-            command = f"msdn extract data={benchmark} paths.data_dir={fetcher.data_dir}"
+            where = typed("paths.data_dir", str(fetcher.data_dir))
+            command = f"msdn extract data={benchmark} {where}"
             console.print(f"{benchmark} is complete in {fetcher.data_dir}. Next: {command}")
     return code
 
@@ -223,7 +227,7 @@ def _check_urls(sources: Sequence[Source], console: "Console") -> None:
     _print_table(rows, console)
     if dead:
         action = "Name a mirror with --mirror URL, or copies of the files with --archive PATH."
-        raise DataError("No URL offers " + ", ".join(dead), action=action)
+        raise DataError("No URL offers " + some(dead), action=action)
 
 
 def _print_table(rows: Sequence[Sequence[str]], console: "Console") -> None:

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import Parser, add_checkpoint, add_folders, run_command
-from msdn_lit.errors import ConfigError
+from msdn_lit.commands._arguments import (
+    Parser,
+    add_checkpoint,
+    add_folders,
+    add_trust,
+    run_command,
+)
+from msdn_lit.errors import ConfigError, print_error
 from msdn_lit.files import make_folder
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("paths", nargs="+", type=Path, metavar="RUN", help=text)
     add_checkpoint(parser)
     add_folders(parser, features=True)
+    add_trust(parser)
     text = "draw attention maps and t-SNE of the first run there"
     option("--figures", type=Path, metavar="DIR", help=text)
     return parser.parse_args(words)
@@ -54,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.runs.attention_file import write_attention
     from msdn_lit.runs.reader import find_runs
 
-    runs = find_runs(options.paths).runs
+    runs, _, faults = find_runs(options.paths)
     if not runs:
         action = "Name folders that msdn train wrote."
         raise ConfigError("There is no finished run", action=action)
@@ -64,12 +71,15 @@ def run(options: argparse.Namespace) -> None:
             checkpoint=options.checkpoint,
             data_dir=options.data_dir,
             feature_dir=options.feature_dir,
+            trust=options.trust,
         )
-        measured = measure_attention(loaded.task, loaded.data)
+        measured = measure_attention(loaded.task, loaded.data) | {"step": loaded.step}
         if options.figures and number == 0:
             print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
             _draw(loaded.task, loaded.data, options.figures)
         write_attention(found.folder, measured)
+    for fault in faults:
+        print_error("msdn attention", f"Left out: {fault}")
     groups, _ = group_runs(runs)
     print(markdown(attention_tables(groups), "Attention"), end="")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, run_command
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, some
 from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help is instant
 
     from msdn_lit.analysis.groups import Group
     from msdn_lit.analysis.output.formats import Table
-    from msdn_lit.runs.reader import RunScan
+    from msdn_lit.runs.reader import Run, RunScan
 
 EXAMPLES = (
     "msdn report logs",
@@ -54,6 +54,10 @@ def run(words: Sequence[str]) -> None:
     write_record(options.record, groups, tables, _figures(groups, options))
     index = f"msdn report --index {options.record.parent} adds it to the index."
     print(f"{options.record} is written; {index}")
+    if left_out:
+        from msdn_lit.analysis.output import formats
+
+        print("\n".join(["", *formats.markdown_lines(left_out[0])]))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -68,6 +72,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     text = "output format; html is one page with all figures (default: %(default)s)"
     option("--format", choices=list(_ENDINGS), default="md", help=text)
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
+    text = "also report runs of fewer batches or images than their settings say"
+    option("--partial", action="store_true", help=text)
     option("--figures", action="store_true", help="also draw figures; needs --output")
     text = "class names for the figures, one a line, by class id"
     option("--class-names", type=Path, metavar="FILE", help=text)
@@ -87,6 +93,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--compare takes two paths, not {len(options.paths)}")
     if options.record and options.output:
         parser.error("--record and --output are two commands")
+    if options.record and options.partial:
+        parser.error("--record takes no partial runs")
     if options.figures and not options.output:
         parser.error("--figures needs --output DIR")
     return options
@@ -99,20 +107,30 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         UserError: There is no finished run, or those to compare do not compare.
     """
     from msdn_lit.analysis.comparison import against_table, comparison_table
-    from msdn_lit.analysis.groups import group_runs, groups_with_base, pair_of_groups
+    from msdn_lit.analysis.groups import (
+        group_runs,
+        groups_with_base,
+        pair_of_groups,
+        without_partial,
+    )
     from msdn_lit.analysis.output.report import report_tables
     from msdn_lit.attention.tables import attention_tables
     from msdn_lit.runs.reader import find_runs
 
     base = [options.against] if options.against else []
-    found = (
-        [find_runs([path]) for path in options.paths]
-        if options.compare
-        else [find_runs([*base, *options.paths])]
-    )
+    scans = [[path] for path in options.paths] if options.compare else [[*base, *options.paths]]
+    found = [find_runs(paths) for paths in scans]
+    partial: list[Run] = []
+    if not options.partial:
+        separated = [without_partial(scan) for scan in found]
+        found = [whole for whole, _ in separated]
+        partial = [run for _, runs in separated for run in runs]
     if not any(part.runs for part in found):
         faults = [fault for part in found for fault in part.faults]
-        reason = "; ".join([f"{sum(len(part.unfinished) for part in found)} unfinished", *faults])
+        reasons = [f"{sum(len(part.unfinished) for part in found)} unfinished"]
+        if partial:
+            reasons.append(f"{len(partial)} partial (--partial reports them)")
+        reason = some([*reasons, *faults])
         raise CheckpointError(
             "There is no finished run", found=reason, action="Name folders that msdn train wrote."
         )
@@ -122,19 +140,23 @@ def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[
         groups = list(pair_of_groups(found[0].runs, found[1].runs))
         compared = [comparison_table(*groups)]
     elif base:
-        size = len(find_runs(base).runs)  # they come first
+        in_base = find_runs(base)  # they come first
+        size = len((in_base if options.partial else without_partial(in_base)[0]).runs)
         first, groups, repeated = groups_with_base(found[0].runs[:size], found[0].runs[size:])
         compared = [against_table(first, groups)]
     else:
         groups, repeated = group_runs(found[0].runs)
     tables = [*compared, *report_tables(groups), *attention_tables(groups)]
-    return groups, tables, _left_out(found, repeated)
+    return groups, tables, _left_out(found, partial, repeated)
 
 
-def _left_out(found: "Iterable[RunScan]", repeated: Iterable[str]) -> "list[Table]":
+def _left_out(
+    found: "Iterable[RunScan]", partial: "Iterable[Run]", repeated: Iterable[str]
+) -> "list[Table]":
     from msdn_lit.analysis.output.formats import Table
 
     rows = [["unfinished", str(folder)] for part in found for folder in part.unfinished]
+    rows += [["partial", f"{run.folder} ({run.result['partial']})"] for run in partial]
     rows += [["damaged", fault] for part in found for fault in part.faults]
     rows += [["repeated", sentence] for sentence in repeated]
     return [Table("left_out", "Left out", ["why", "what"], rows)] if rows else []

@@ -1,6 +1,7 @@
 """msdn rescore: scores at any fusion and calibration, from score caches alone."""
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,11 +43,15 @@ def run(options: argparse.Namespace) -> None:
     from msdn_lit.analysis.predictions import Predictions, cache_table
     from msdn_lit.runs.score_cache import ScoreCache
 
+    if not math.isfinite(options.calibration or 0):
+        found = options.calibration
+        raise ConfigError("--calibration is wrong", expected="a finite number", found=found)
     judged = {}
     for name, path in _caches(options.paths):
         cache = ScoreCache.load(path)
         _check_fusion(options.fusion, cache.subnets)
-        judged[name] = Predictions(cache, options.fusion, options.calibration)
+        label = f"{name} (PARTIAL: {cache.partial})" if cache.partial else name
+        judged[label] = Predictions(cache, options.fusion, options.calibration)
     print(markdown([cache_table(judged)], "Scores"), end="")
     for name, evaluation in judged.items() if options.classes else ():
         worst = list(evaluation.accuracies().items())[: options.classes]
@@ -73,7 +78,7 @@ def _caches(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _check_fusion(fusion: Sequence[float] | None, subnets: Sequence[str]) -> None:
-    if fusion is not None and (len(fusion) != len(subnets) or sum(fusion) <= 0):
+    if fusion is not None and (len(fusion) != len(subnets) or not 0 < sum(fusion) < math.inf):
         expected = f"{len(subnets)} numbers with a positive sum, for {', '.join(subnets)}"
         raise ConfigError("--fusion is wrong", expected=expected, found=fusion)
 

@@ -12,6 +12,8 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
+    check_is_new,
     run_command,
     run_folder,
 )
@@ -45,34 +47,46 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
     from msdn_lit.build.description import describe
     from msdn_lit.build.load import load_run
+    from msdn_lit.build.precision import evaluation_precision
     from msdn_lit.build.trainer import evaluator
+    from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.runs.layout import EVALUATIONS
     from msdn_lit.runs.record import RunRecord
     from msdn_lit.training.fit import used_resources
-    from msdn_lit.training.process import limit_openmp_spinning, retain_freed_memory
+    from msdn_lit.training.process import (
+        limit_openmp_spinning,
+        passing_interrupts,
+        retain_freed_memory,
+    )
 
     limit_openmp_spinning()
     retain_freed_memory()
     time = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     folder = options.output or options.run / EVALUATIONS / time
+    check_is_new(folder)
     loaded = load_run(
         options.run,
         checkpoint=options.checkpoint,
         data_dir=options.data_dir,
         feature_dir=options.feature_dir,
         overrides=OmegaConf.create({"prediction": _prediction(options)}),
+        trust=options.trust,
     )
-    record = RunRecord(
-        folder,
-        describe(
-            loaded.cfg, command=["msdn", "evaluate", *sys.argv[1:]], choices=_choices(options.run)
-        ),
+    cfg, command = loaded.cfg, ["msdn", "evaluate", *sys.argv[1:]]
+    cfg.trainer.precision = evaluation_precision(cfg.trainer, options.accelerator)
+    record = RunRecord(folder, describe(cfg, command=command, choices=_choices(options.run)))
+    name = loaded.checkpoint.stem
+    trainer = evaluator(cfg, options.accelerator, folder, name)
+    with passing_interrupts():
+        trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)
+    history = EvaluationHistory.of(trainer)
+    reasons = [*_partial_training(options.run), history.partial]
+    return record.write_result(
+        loaded.data,
+        {name: history.summary()["last"]},
+        used_resources(trainer),
+        partial="; ".join(filter(None, reasons)),
     )
-    trainer = evaluator(loaded.cfg, options.accelerator, folder)
-    logged = trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)[0]
-    scores = {name.partition("/")[2]: value for name, value in logged.items()}
-    evaluations = {loaded.checkpoint.stem: {"step": loaded.step, **scores}}
-    return record.write_result(loaded.data, evaluations, used_resources(trainer))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -86,6 +100,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
     option("--output", type=Path, metavar="DIR", help="default: RUN/evaluations/TIME")
     add_folders(parser, features=True)
+    add_trust(parser)
     return parser.parse_args(words)
 
 
@@ -110,16 +125,32 @@ def _prediction(options: argparse.Namespace) -> dict[str, Any]:
     return changed
 
 
+def _partial_training(folder: Path) -> list[str]:
+    """Returns in which ways the training of a run was partial."""
+    from msdn_lit.callbacks.history import EVALUATED
+
+    reasons = str(_result(folder).get("partial") or "").split("; ")
+    return [reason for reason in reasons if not reason.endswith(EVALUATED)]
+
+
 def _choices(folder: Path) -> dict[str, Any]:
     """Returns the config choices of the run, which name its model in the title of the result."""
-    from msdn_lit.runs.layout import RESULT
     from msdn_lit.runs.version_0_1 import translate_choices
+
+    choices = _result(folder).get("choices")
+    return translate_choices(choices) if isinstance(choices, dict) else {}
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """Returns the result of the run; an unfinished run has none."""
+    from msdn_lit.errors import READ_ERRORS
+    from msdn_lit.runs.layout import RESULT
 
     try:
         content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return translate_choices(content["choices"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}  # an unfinished run has no result
+    except READ_ERRORS:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 if __name__ == "__main__":

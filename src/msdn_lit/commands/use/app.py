@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, one_line, print_error
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
@@ -42,8 +44,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
     add_checkpoint(parser)
     add_folders(parser)
+    add_trust(parser)
     option("--samples", type=Path, metavar="DIR", help="images to choose from")
     option("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
+    allow = "another host name that the page may be opened under; can be repeated"
+    option("--allow-host", action="append", default=[], metavar="NAME", help=allow)
     option("--port", type=int, default=8000, help="port, 0 for any free one (default: 8000)")
     return parser.parse_args(words)
 
@@ -52,14 +57,14 @@ def run(options: argparse.Namespace) -> None:
     """Serves the page at once, and loads the model behind it.
 
     Raises:
-        ConfigError: The package for serving is not installed, the port is taken, or there are no
-            samples.
+        ConfigError: The package for serving is not installed, the port is taken, a host name is
+            wrong, or there are no samples.
         UserError: The model cannot be loaded.
     """
     try:
-        import uvicorn
-
-        from msdn_lit.inference.page.server import Handlers, bracket_ipv6, create_app
+        from msdn_lit.inference.page.connections import Limits, make_server
+        from msdn_lit.inference.page.guard import is_loopback
+        from msdn_lit.inference.page.server import Handlers, create_app
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed", action='pip install "msdn-lit[app]"'
@@ -68,21 +73,35 @@ def run(options: argparse.Namespace) -> None:
     samples = find_images([str(options.samples)]) if options.samples else []
     step = max(1, len(samples) // _NUM_SAMPLES)
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
+        address, port, *_ = listening.getsockname()
+        names = _names(options, address)
         model = thread.submit(_load, options)
-        handlers = Handlers(
-            model, samples[::step][:_NUM_SAMPLES], f"Predictions of {options.run.name}"
-        )
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(handlers, options.host), log_level="warning")
-        )
+        title = f"Predictions of {options.run.name}"
+        handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], title)
+        server = make_server(create_app(handlers, names), Limits())
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
-        print(
-            f"http://{bracket_ipv6(options.host)}:{listening.getsockname()[1]}  (Ctrl+C ends it)",
-            flush=True,
-        )
+        if not is_loopback(address):
+            print_error("msdn app", "Everyone who can reach this machine can use the page.")
+        print(f"http://{_bracket_ipv6(options.host)}:{port}  (Ctrl+C ends it)", flush=True)
         server.run([listening])
         if model.done():
             model.result()  # why it ended, if the model could not be loaded
+
+
+def _names(options: argparse.Namespace, address: str) -> set[str]:
+    """Returns the host names that the page may be opened under."""
+    from msdn_lit.inference.page.guard import is_host_name, own_names
+
+    for name in options.allow_host:
+        if not is_host_name(name):
+            expected = "a name or an address, without http:// and port"
+            raise ConfigError("--allow-host is wrong", expected=expected, found=name)
+    return {*options.allow_host, *own_names(options.host, address)}
+
+
+def _bracket_ipv6(host: str) -> str:
+    """Returns a host as in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -92,17 +111,20 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host is no name
+        reason = getattr(error, "strerror", None) or one_line(error)
         action = "Name another with --port; 0 takes one that is free."
-        raise ConfigError(
-            f"{host}:{port} cannot be served ({error.strerror})", action=action
-        ) from error
+        if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
+            action = "Name an address of this machine with --host."
+        raise ConfigError(f"{host}:{port} cannot be served ({reason})", action=action) from error
 
 
 def _load(options: argparse.Namespace) -> Predictor:
     from msdn_lit.build.load import load
 
-    return load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    return load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import READ_ERRORS, ConfigError
 from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def run(words: Sequence[str]) -> None:
     from msdn_lit.build.load import load
     from msdn_lit.runs.layout import EXPORT
 
-    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    predictor = load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
     folder = options.output or options.run / EXPORT / options.format
     make_folder(folder)
     write = {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[options.format]
@@ -76,6 +79,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--output", type=Path, metavar="DIR", help="folder (default: RUN/export/FORMAT)")
     add_checkpoint(parser)
     add_folders(parser)
+    add_trust(parser)
     return parser.parse_args(words)
 
 
@@ -83,17 +87,19 @@ def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> 
     from omegaconf import OmegaConf
 
     from msdn_lit.build.load import load_config
+    from msdn_lit.build.predictor import check_bundle
     from msdn_lit.inference.bundle import write_bundle
     from msdn_lit.runs.layout import BUNDLE
 
     if (options.run / BUNDLE).is_file():
         problem = f"{options.run} is a bundle already"
         raise ConfigError(problem, action="Copy it, or choose --format onnx or --format torch.")
-    run_cfg = load_config(options.run)
+    run_cfg = load_config(options.run, trust=options.trust)
     made_of = {"model": run_cfg.model, "backbone": run_cfg.features.backbone}
     settings: dict[str, Any] = {
         name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()
     }
+    check_bundle(**settings, folder=options.run)
     write_bundle(folder, predictor, **settings, origin=_origin(options.run, options.checkpoint))
 
 
@@ -101,9 +107,10 @@ def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     """Returns facts of a run and its checkpoint; only those of the data for other checkpoints."""
     try:
         result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        result = {}
-    scores, known = result.get("scores", {}), ["benchmark", "features"]
+        scores = dict(result.get("scores", {}))
+    except READ_ERRORS:
+        result, scores = {}, {}
+    known = ["benchmark", "features"]
     if checkpoint in scores:
         result["scores"] = scores[checkpoint]
         known += ["protocol", "seed", "scores", "code", "versions"]

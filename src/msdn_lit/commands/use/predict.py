@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +13,12 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_trust,
     run_command,
     run_folder,
 )
 from msdn_lit.data.features.image_files import find_images
-from msdn_lit.errors import ConfigError, DataError, print_error
+from msdn_lit.errors import ConfigError, DataError, print_error, some
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
@@ -29,6 +28,7 @@ EXAMPLES = (
     "msdn predict logs/demo a.jpg b.jpg --classes mine.yaml --extend",
 )
 _MAX_ROWS = 30  # images in the table on the terminal
+_MAX_FAILURES = 5  # images that could not be read, one line each
 
 
 def main() -> None:
@@ -47,12 +47,13 @@ def run(words: Sequence[str]) -> None:
     images = find_images(options.images)
     from msdn_lit.build.load import load
 
-    predictor = load(options.run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    predictor = load(
+        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+    )
     candidates = _candidates(predictor, options)
-    for first, second in candidates.indistinguishable():
-        problem = (
-            f"{first} and {second} cannot be distinguished: their attributes are nearly equal."
-        )
+    if pairs := candidates.indistinguishable():
+        names = some(" and ".join(pair) for pair in pairs)
+        problem = f"Classes with nearly equal attributes cannot be distinguished: {names}."
         print_error("msdn predict", problem)
     predictions = []
     failures = {}
@@ -60,7 +61,8 @@ def run(words: Sequence[str]) -> None:
     for path, found in zip(images, stream, strict=True):
         if isinstance(found, DataError):
             failures[str(path)] = str(found)
-            print_error("msdn predict", found)
+            if len(failures) <= _MAX_FAILURES:
+                print_error("msdn predict", found)
         else:
             predictions.append(found)
     folder = _folder(options)
@@ -68,9 +70,11 @@ def run(words: Sequence[str]) -> None:
     _show(predictions, folder)
     if failures:
         problem = (
-            f"{len(failures)} of {len(images)} images could not be read; the others are predicted"
+            f"{len(failures):,} of {len(images):,} images could not be read; "
+            "the others are predicted"
         )
-        raise DataError(problem)
+        action = f"All are listed in {folder / 'predictions.json'}."
+        raise DataError(problem, action=action if len(failures) > _MAX_FAILURES else "")
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -89,6 +93,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--top-k", type=int, default=5, metavar="N", help="classes per image (default: 5)")
     option("--output", type=Path, metavar="DIR", help="default: RUN/predictions/TIME")
     add_folders(parser)
+    add_trust(parser)
     options = parser.parse_args(words)
     if options.top_k < 1:
         found = options.top_k
@@ -120,25 +125,23 @@ def _write(
 ) -> None:
     from msdn_lit.files import make_folder, write_together
     from msdn_lit.inference.page.page import page
+    from msdn_lit.texts import comma_separated
 
     content = {"predictions": [found.to_dict() for found in predictions], "failures": failures}
     files = {
         "predictions.html": page(predictions, title, failures),
-        "predictions.csv": _comma_separated(predictions),
+        "predictions.csv": comma_separated(_rows(predictions)),
         "predictions.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
     }
     make_folder(folder)
     write_together({folder / name: text.encode() for name, text in files.items()})
 
 
-def _comma_separated(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "domain", "score"])
+def _rows(predictions: Sequence[Prediction]) -> Iterator[list[object]]:
+    yield ["image", "rank", "class", "domain", "score"]
     for found in predictions:
         for rank, scored in enumerate(found.classes, 1):
-            table.writerow([found.image, rank, scored.name, scored.domain, scored.score])
-    return text.getvalue()
+            yield [found.image, rank, scored.name, scored.domain, scored.score]
 
 
 def _show(predictions: Sequence[Prediction], folder: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from msdn_lit.data.benchmarks.csv_table import read_cells
 from msdn_lit.data.benchmarks.text_files import read_text
-from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
+from msdn_lit.texts import check_yaml
 
 CSV = "attributes.csv"
 YAML = "attributes.yaml"
@@ -39,6 +40,13 @@ class AttributeTable:
     class_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
     values_CK: NDArray[np.float32]
+
+    def in_order(self, names: Sequence[str]) -> "AttributeTable":
+        """Returns the table with its attributes in this order, if these are their names."""
+        if sorted(names) != sorted(self.attribute_names):
+            return self
+        columns = [self.attribute_names.index(name) for name in names]
+        return AttributeTable(self.class_names, tuple(names), self.values_CK[:, columns])
 
 
 def read_attribute_table(folder: Path) -> AttributeTable:
@@ -121,6 +129,7 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
     """
     text = read_text(path, EXAMPLE, if_not_utf8=SAVE_AS_UTF8)
     try:
+        check_yaml(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, *READ_ERRORS) as error:
         raise DataError(f"{path} is not a YAML file ({one_line(error)})") from error
@@ -131,7 +140,7 @@ def _read_yaml(path: Path) -> tuple[tuple[str, ...], Rows]:
         value_of = dict(pairs)
         if len(value_of) < len(pairs) or value_of.keys() != set(attributes):
             once = Counter([*attributes, *(attribute for attribute, _ in pairs)])
-            found = ", ".join(attribute for attribute, count in once.items() if count != 2)
+            found = some(attribute for attribute, count in once.items() if count != 2)
             raise DataError(
                 f"{path}: {name!r} has other attributes",
                 expected=f"those of {classes[0][0]!r}, once each",
@@ -164,9 +173,7 @@ def _check_names(path: Path, kind: str, names: Sequence[str]) -> None:
         if count > 1 or not name or not is_unicode(name)
     ]
     if wrong:
-        raise DataError(
-            f"{path}: wrong {kind} names", expected="each once", found=", ".join(wrong[:5])
-        )
+        raise DataError(f"{path}: wrong {kind} names", expected="each once", found=some(wrong))
 
 
 def _number(path: Path, class_name: str, attribute: str, text: str) -> float:
@@ -207,16 +214,18 @@ def _check_rows(path: Path, table: AttributeTable) -> None:
     if not norms_C1.all():
         raise DataError(
             f"{path}: classes without any attribute",
-            found=", ".join(np.array(table.class_names)[norms_C1[:, 0] == 0][:5]),
+            found=some(np.array(table.class_names)[norms_C1[:, 0] == 0]),
             action="Give each a value other than 0.",
         )
     of_direction: dict[bytes, list[str]] = {}
     directions_CK = (table.values_CK / norms_C1).round(6) + 0  # + 0 turns -0 into 0
     for name, direction_K in zip(table.class_names, directions_CK, strict=True):
         of_direction.setdefault(direction_K.tobytes(), []).append(name)
-    for names in of_direction.values():
-        if len(names) > 1:
-            warnings.warn(
-                f"{path}: no model can distinguish {' and '.join(names)}: equal attributes",
-                stacklevel=3,
-            )
+    equal = [
+        f"{names[0]} and {names[1] if len(names) == 2 else f'{len(names) - 1:,} others'}"
+        for names in of_direction.values()
+        if len(names) > 1
+    ]
+    if equal:
+        problem = f"{path}: no model can distinguish {some(equal)}: equal attributes"
+        warnings.warn(problem, stacklevel=3)

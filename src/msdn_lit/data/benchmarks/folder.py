@@ -1,6 +1,6 @@
 """The user's own dataset: class folders of images, a table of attributes, a list of unseen classes.
 
-    images/<class>/*.jpg    images (also png, webp, bmp, ...)
+    images/<class>/*.jpg    images (also png, webp, bmp, ...; FORMATS in features/image_files.py)
     attributes.csv          first column: class; header: attribute names; or attributes.yaml
     unseen.txt              one unseen class per line
 
@@ -8,8 +8,9 @@ Everything is sorted by name, so every machine has the same images in the same o
 """
 
 import difflib
+import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,19 @@ from msdn_lit.data.benchmarks.attribute_table import (
 )
 from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.data.benchmarks.text_files import read_text
-from msdn_lit.data.features.image_files import IMAGE_SUFFIXES
+from msdn_lit.data.features.image_files import (
+    is_hidden,
+    is_image,
+    is_unread,
+    no_images,
+    warn_of_unread,
+)
 from msdn_lit.data.splits.holdout import split_images
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.data.words.attributes import Words, plain_words
 from msdn_lit.errors import DataError
 
+log = logging.getLogger(__name__)
 IMAGES = "images"
 UNSEEN = "unseen.txt"
 
@@ -44,13 +52,19 @@ class FolderBenchmark:
         fraction: Fraction of each seen class's images that become test_seen; at least one image,
             and at least one remains for training.
         seed: Seed of the choice of test_seen.
+        attribute_order: Names of the attributes in the order in which they are read; a table with
+            other names is read in its own order. Empty for the order of the table.
     """
 
     name: str
     folder: Path
     fraction: float
     seed: int
+    attribute_order: tuple[str, ...] = ()
     make: Callable[[Path], None] | None = field(default=None, init=False)
+
+    def check_files(self, data_dir: Path) -> None:
+        """Checks nothing: `read_split` reads this small folder in a moment."""
 
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
         """Reads the folder and chooses test_seen; the arguments are for published benchmarks.
@@ -59,8 +73,9 @@ class FolderBenchmark:
             DataError: Images, table or list are missing or wrong, or do not fit together.
             ConfigError: The fraction is not between 0 and 1.
         """
-        table = read_attribute_table(self.folder)
+        table = self._table()
         images = list_images(self.folder / IMAGES)
+        _warn_of_left_out(self.folder / IMAGES, sum(map(len, images.values())))
         _check_same_classes(self.folder, table, images)
         unseen = _read_unseen(self.folder / UNSEEN, table.class_names)
         labels_N = np.repeat(
@@ -119,11 +134,18 @@ class FolderBenchmark:
 
     def attribute_names(self, data_dir: Path, num_attributes: int) -> tuple[str, ...]:
         """Returns the names of the attributes, in order."""
-        return read_attribute_table(self.folder).attribute_names
+        return self._table().attribute_names
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
         """Returns the words of each attribute's name."""
         return tuple(map(plain_words, self.attribute_names(data_dir, num_attributes)))
+
+    def in_attribute_order(self, names: Sequence[str]) -> "FolderBenchmark":
+        """Returns the same dataset with its attributes in another order."""
+        return replace(self, attribute_order=tuple(names))
+
+    def _table(self) -> AttributeTable:
+        return read_attribute_table(self.folder).in_order(self.attribute_order)
 
 
 def list_images(folder: Path) -> dict[str, list[str]]:
@@ -156,7 +178,7 @@ def list_images(folder: Path) -> dict[str, list[str]]:
 def _entries(folder: Path) -> list[Path]:
     """Returns the entries of a folder that are not hidden, sorted by name."""
     try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     except OSError as error:
         raise DataError(
             f"{folder} is not a readable folder ({error.strerror})", action=EXAMPLE
@@ -171,22 +193,40 @@ def _entries(folder: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     images = []
-    for entry in _entries(folder):
+    entries = _entries(folder)
+    for entry in entries:
         if entry.is_dir():
             raise DataError(
                 f"{entry} is a folder inside a class folder",
                 expected="images",
                 action="Move its images up.",
             )
-        if entry.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(entry):
             if not entry.is_file():
                 kind = "not a file" if entry.exists() else "a broken link"
                 raise DataError(f"{entry} is {kind}")
             images.append(entry)
     if not images:
-        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{folder} has no images", expected=f"files {suffixes}")
+        raise no_images(folder, [entry for entry in entries if is_unread(entry)])
     return images
+
+
+def _warn_of_left_out(folder: Path, num_read: int) -> None:
+    """Logs how many images are of formats that are not read, or in no class folder."""
+    entries = _entries(folder)
+    inside = [file for entry in entries if entry.is_dir() for file in _entries(entry)]
+    warn_of_unread(folder, [file for file in inside if is_unread(file)], num_read)
+    loose = [
+        file.name for file in entries if not file.is_dir() and (is_image(file) or is_unread(file))
+    ]
+    if loose:
+        log.warning(
+            "%s: %s images are in no class folder, first %s. Move them into the folders of their "
+            "classes.",
+            folder,
+            len(loose),
+            loose[0],
+        )
 
 
 def _check_same_classes(folder: Path, table: AttributeTable, images: Collection[str]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from msdn_lit.data.benchmarks.text_files import read_numbers, read_rows
+from msdn_lit.data.features.images import image_size
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 PartBox = tuple[float, float, float, float]  # left, upper, right, lower
@@ -81,8 +81,7 @@ class PartBoxes:
             DataError: The image file is missing or damaged.
         """
         try:
-            with Image.open(path) as image:
-                size = self.sizes.get(name) or _original_size(image.size)
+            size = self.sizes.get(name) or _original_size(image_size(path))
         except READ_ERRORS as error:
             raise DataError(
                 f"{path} cannot be read ({one_line(error)})", action="Unpack the image archive."

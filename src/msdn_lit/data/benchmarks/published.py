@@ -4,7 +4,7 @@ Sources: Xian et al., "Zero-shot learning - a comprehensive evaluation", Table 1
 Split files. The fingerprints were computed on the official att_splits.mat and res101.mat.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,9 @@ class Benchmark(Protocol):
     def make(self) -> Callable[[Path], None] | None:
         """Creates the benchmark's files in a data folder; None if they are not created here."""
 
+    def check_files(self, data_dir: Path) -> None:
+        """Raises DataError if split files are missing; nothing is read."""
+
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
         """Reads classes, images and splits; raises DataError if they are missing or wrong."""
 
@@ -46,6 +49,9 @@ class Benchmark(Protocol):
 
     def attribute_words(self, data_dir: Path, num_attributes: int) -> tuple[Words, ...]:
         """Returns the words of each attribute, whose vectors are summed."""
+
+    def in_attribute_order(self, names: Sequence[str]) -> "Benchmark":
+        """Returns the benchmark with its attributes in this order, if their order is free."""
 
 
 BENCHMARKS = {

@@ -1,7 +1,8 @@
 """Benchmarks in the form of xlsa17: split files, image folders and attribute names on disk."""
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from msdn_lit.data.benchmarks.boxes import PixelBox, read_boxes
 from msdn_lit.data.splits.variants import SplitFingerprints, find_differences, name_variant
 from msdn_lit.data.splits.xlsa17 import (
     SOURCE,
+    SPLIT_FILES,
     ProposedSplit,
     read_attribute_names,
     read_proposed_split,
@@ -51,6 +53,29 @@ class XlsaBenchmark:
     word_vectors: str | None = None
     clamp_negative: bool = False
 
+    def check_files(self, data_dir: Path) -> None:
+        """Checks that the split files exist. Nothing is read.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        folder = data_dir / "xlsa17" / "data" / self.name
+        if self.make is not None and not folder.exists():
+            raise DataError(
+                f"{self.name} is missing in {data_dir}",
+                action="Run msdn extract with the same overrides to create it.",
+            )
+        remedy = SOURCE
+        if self.official:
+            where = shlex.quote(str(data_dir))
+            remedy = (
+                f"Run msdn fetch {self.name.lower()} --data-dir {where}, or try "
+                "msdn extract experiment=demo and msdn train experiment=demo, which need no files."
+            )
+        for name in SPLIT_FILES:
+            if not (folder / name).exists():
+                raise DataError(f"{folder / name} is missing", action=remedy)
+
     def read_split(self, data_dir: Path, *, allow_unknown: bool = False) -> ProposedSplit:
         """Reads the Proposed Split files and compares them with the known facts.
 
@@ -62,12 +87,8 @@ class XlsaBenchmark:
         Raises:
             DataError: A file is missing or damaged, or is not a known variant of this benchmark.
         """
+        self.check_files(data_dir)
         folder = data_dir / "xlsa17" / "data" / self.name
-        if self.make is not None and not folder.exists():
-            raise DataError(
-                f"{self.name} is missing in {data_dir}",
-                action="Run msdn extract with the same overrides to create it.",
-            )
         split = read_proposed_split(folder)
         remedy = (
             f"{SOURCE} Or accept them as they are with data.allow_unknown_split=true; "
@@ -148,6 +169,10 @@ class XlsaBenchmark:
                 found=len(names),
             )
         return tuple(map(self.words_of, names))
+
+    def in_attribute_order(self, names: Sequence[str]) -> "XlsaBenchmark":
+        """Returns the same benchmark: the split file has an order and no names."""
+        return self
 
     def _listed_attributes(self, data_dir: Path) -> tuple[str, ...]:
         path = next(

@@ -1,10 +1,10 @@
 """Extraction: from image files to a feature store."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from msdn_lit.data.features.image_table import Records, read_records
 from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.features.store import Manifest
 from msdn_lit.data.features.writer import FeatureStoreWriter
@@ -40,11 +41,13 @@ class RegionBatch:
         rows: Rows of the store.
         regions_BRD: Region features, fp16, (B, R, D).
         skipped: Rows whose image was skipped; their regions are zeros.
+        records: Records of the image files; None if the features are not of image files.
     """
 
     rows: range
     regions_BRD: NDArray[np.float16]
     skipped: tuple[int, ...] = ()
+    records: Records | None = None
 
 
 class RegionSource(Protocol):
@@ -60,6 +63,7 @@ def write_store(
     source: RegionSource,
     batch_size: int,
     on_progress: Callable[[int], None] = lambda num_done: None,
+    images: Sequence[Path] = (),
 ) -> None:
     """Creates or completes a store; other processes may work on the same store.
 
@@ -69,17 +73,18 @@ def write_store(
         source: Source of the features.
         batch_size: Images per batch.
         on_progress: Callback for the number of finished images.
+        images: Image file of each row; the store notices later that one was replaced.
 
     Raises:
         DataError: An image does not decode, a feature does not fit fp16, or the disk is full. The
             finished batches are kept.
     """
-    with FeatureStoreWriter(folder, manifest, batch_size) as store:
+    with FeatureStoreWriter(folder, manifest, batch_size, images) as store:
         while not store.publish():
             num_before = store.num_done
             on_progress(num_before)
             for batch in source.batches(store.claims()):
-                store.write(batch.rows, batch.regions_BRD, batch.skipped)
+                store.write(batch.rows, batch.regions_BRD, batch.skipped, batch.records)
                 on_progress(store.num_done)
             if store.num_done == num_before:
                 time.sleep(POLL_SECONDS)
@@ -127,20 +132,18 @@ class BackboneRegions:
             pin_memory=self.device.type == "cuda",
         )
         running: Callable[[], RegionBatch] | None = None
-        for rows, pixels_BHW3, failures in loader:
-            if failures and not self.skip_undecodable:
-                raise _undecodable(failures)
-            before, running = running, self._start(rows, pixels_BHW3, tuple(failures))
+        for batch in loader:
+            if batch.failures and not self.skip_undecodable:
+                raise _undecodable(batch.failures)
+            before, running = running, self._start(batch)
             if before:
                 yield before()  # written while a GPU computes the next batch
         if running:
             yield running()
 
-    def _start(
-        self, rows: range, pixels_BHW3: Tensor, failures: tuple[int, ...]
-    ) -> Callable[[], RegionBatch]:
+    def _start(self, batch: "_DecodedBatch") -> Callable[[], RegionBatch]:
         """Starts one batch; returns a function that waits for a GPU and returns the batch."""
-        maps_BDHW = self._feature_map(pixels_BHW3)
+        maps_BDHW = self._feature_map(batch.pixels_BHW3)
         regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to(torch.float16).contiguous()
         regions_BRD = regions_BRD.to("cpu", non_blocking=True)
         is_gpu = self.device.type == "cuda"
@@ -149,9 +152,10 @@ class BackboneRegions:
         def finish() -> RegionBatch:
             if copied:
                 copied.synchronize()
-            for row in failures:
-                regions_BRD[row - rows.start] = 0
-            return RegionBatch(rows, regions_BRD.numpy(), failures)
+            for row in batch.failures:
+                regions_BRD[row - batch.rows.start] = 0
+            skipped = tuple(batch.failures)
+            return RegionBatch(batch.rows, regions_BRD.numpy(), skipped, batch.records)
 
         return finish
 
@@ -164,15 +168,33 @@ class BackboneRegions:
             return self.backbone.feature_map(images_B3HW)
 
 
-class _DecodedBatches(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
-    """Batches of images: rows, bytes (B, H, W, 3), and errors by row; bytes of errors are zeros."""
+class _DecodedBatch(NamedTuple):
+    """Images of a batch.
+
+    Attributes:
+        rows: Rows of the store.
+        pixels_BHW3: Bytes, (B, H, W, 3); zeros for an image that does not decode.
+        failures: Errors by row.
+        records: Records of the files.
+    """
+
+    rows: range
+    pixels_BHW3: Tensor
+    failures: dict[int, DataError]
+    records: Records
+
+
+class _DecodedBatches(Dataset[_DecodedBatch]):
+    """Batches of images."""
 
     def __init__(self, images: ImageFiles) -> None:
         self.images = images
 
-    def __getitems__(self, rows: range) -> tuple[range, Tensor, dict[int, DataError]]:
+    def __getitems__(self, rows: range) -> _DecodedBatch:
         size = self.images.transform.image_size
         pixels_BHW3 = torch.zeros(len(rows), size, size, 3, dtype=torch.uint8)
+        # Before the images are decoded: one that is replaced meanwhile is noticed the next time.
+        records = read_records([self.images.paths[row] for row in rows])
         failures = {}
         for position, row in enumerate(rows):
             image = self.images[row]
@@ -180,12 +202,10 @@ class _DecodedBatches(Dataset[tuple[range, Tensor, dict[int, DataError]]]):
                 failures[row] = image
             else:
                 pixels_BHW3[position] = image
-        return rows, pixels_BHW3, failures
+        return _DecodedBatch(rows, pixels_BHW3, failures, records)
 
 
-def _identity(
-    batch: tuple[range, Tensor, dict[int, DataError]],
-) -> tuple[range, Tensor, dict[int, DataError]]:
+def _identity(batch: _DecodedBatch) -> _DecodedBatch:
     return batch
 
 

@@ -1,18 +1,20 @@
 """Image files and the transform that a backbone applies to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
 from msdn_lit.data.benchmarks.boxes import PixelBox
+from msdn_lit.data.features.image_files import FORMATS
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 
 # The largest photos of phones have 108 million; PIL would only warn, and needs 8 bytes for each.
@@ -20,10 +22,17 @@ _MAX_PIXELS = 120_000_000
 # Long side divided by short side: resizing a narrower image to the backbone's short side would
 # fill the memory.
 _MAX_ASPECT_RATIO = 100
-# All formats but EPS, because PIL starts Ghostscript for an EPS file with any suffix.
-Image.preinit()
 Image.init()
-_FORMATS = [name for name in Image.ID if name != "EPS"]
+_FORMATS = [name for name in FORMATS if name in Image.OPEN]  # a build of PIL may lack AVIF
+_TURNS = {  # EXIF orientation -> what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -56,14 +65,6 @@ class ImageTransform:
         )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):  # PIL would clip every value above 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
-
-
 class ImageFiles(Dataset[Tensor | DataError]):
     """Dataset of image files, decoded on access.
 
@@ -72,6 +73,7 @@ class ImageFiles(Dataset[Tensor | DataError]):
         transform: Transform, of which only the crop is applied.
         boxes: Part of each file that is the image, (left, upper, right, lower) in pixels; None if
             an image is a whole file.
+        upright: If True, images are rotated by their EXIF orientation, as in prediction.
     """
 
     def __init__(
@@ -79,10 +81,13 @@ class ImageFiles(Dataset[Tensor | DataError]):
         paths: Sequence[Path],
         transform: ImageTransform,
         boxes: Sequence[PixelBox] | None = None,
+        *,
+        upright: bool = False,
     ) -> None:
         self.paths = paths
         self.transform = transform
         self.boxes = boxes
+        self.upright = upright
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -92,43 +97,117 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
         A data loader would add the traceback of its process to an exception's message.
         """
+        box = self.boxes[index] if self.boxes else None
         try:
-            image = open_image(self.paths[index], self.boxes[index] if self.boxes else None)
+            image = open_image(self.paths[index], box, upright=self.upright)
         except DataError as error:
             return error
         return torch.from_numpy(np.array(self.transform.crop(image)))
 
 
 def open_image(
-    path: Path | BinaryIO, box: PixelBox | None = None, *, upright: bool = False
+    source: Path | BinaryIO | Image.Image, box: PixelBox | None = None, *, upright: bool = False
 ) -> Image.Image:
-    """Decodes an image file to RGB; the first frame of an animation.
+    """Decodes an image to RGB; the first frame of an animation, transparency on white.
 
     Args:
-        path: Image file, or an open file.
+        source: Image file, an open file, or an image of PIL, which may not be decoded yet.
         box: Part of the file that is the image, in pixels of the file; None for the whole file.
-        upright: If True, the image is rotated by its EXIF orientation. The benchmarks' features are
-            extracted without rotation.
+        upright: If True, the image is rotated by its EXIF orientation. The features of the
+            published benchmarks are extracted without rotation.
 
     Raises:
-        DataError: The file is missing, does not decode, is too large, or is more than a hundred
-            times as long as wide.
+        DataError: The file is missing, does not decode, is of a format that is not read, is too
+            large, or is more than a hundred times as long as wide.
     """
-    name = path if isinstance(path, Path) else "The image"
+    name = source if isinstance(source, Path) else "The image"
     try:
-        with Image.open(path, formats=_FORMATS) as file:
+        with _undecoded(source) as file:
             if file.width * file.height > _MAX_PIXELS:
                 raise ValueError(f"it has {file.width} x {file.height} pixels")
             file.load()
-            if upright:
-                ImageOps.exif_transpose(file, in_place=True)
-            image = _to_rgb(file.crop(box) if box else file)
+            image = _upright(file) if upright else file
+            image = _to_rgb(image.crop(box) if box else image)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing", action="Unpack the image archive again.") from None
+        raise DataError(f"{source} is missing", action="Check the path.") from None
+    except UnidentifiedImageError as error:
+        action = f"Convert it to JPEG or PNG; {', '.join(FORMATS)} are read."
+        raise DataError(f"{name} does not decode (unknown format)", action=action) from error
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
-        is_unknown = isinstance(error, UnidentifiedImageError)
-        reason = "unknown format" if is_unknown else one_line(error)
+        reason = one_line(error)
         raise DataError(f"{name} does not decode ({reason})", action="Replace the file.") from error
     if max(image.size) > _MAX_ASPECT_RATIO * min(image.size):
         raise DataError(f"{name} is too narrow", found=image.size, action="Replace the file.")
     return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Returns width and height of an image file without decoding it.
+
+    Raises:
+        OSError, ValueError, and others of READ_ERRORS: The file cannot be read.
+    """
+    with _undecoded(path) as file:
+        return file.size
+
+
+def is_rotated_or_transparent(path: Path) -> bool:
+    """Returns True if an image looks different without its EXIF orientation and transparency."""
+    try:
+        with _undecoded(path) as file:
+            if _orientation(file) in _TURNS or file.mode in ("I", "F"):
+                return True
+            has_alpha = file.has_transparency_data
+            return has_alpha and file.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+    except (*READ_ERRORS, Image.DecompressionBombError):  # such an image was left out
+        return False
+
+
+@contextmanager
+def _undecoded(source: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+    """Opens an image of one of the formats that are read; the only place that opens images."""
+    if not isinstance(source, Image.Image):
+        with Image.open(source, formats=_FORMATS) as file:
+            yield file
+    elif source.format in (None, "MPO", *_FORMATS):  # MPO: a JPEG with more than one image
+        yield source
+    else:  # the user's own Image.open knows all formats, and decodes later
+        raise UnidentifiedImageError(source.format)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Rotates a decoded image by its EXIF orientation."""
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation; 1, upright, if there is none or the EXIF data are damaged."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except READ_ERRORS:  # as image viewers do
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Converts an image of any mode to RGB; what is transparent becomes white."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        image = _eight_bits(image)
+    if image.mode in ("I", "F"):  # their range of values is not known; PIL would clip them
+        raise ValueError("it has 32 bits per pixel and channel instead of 8 or 16")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Converts 16 to 8 bits by dividing; PIL would clip every value above 255."""
+    values_HW = np.asarray(image)
+    grey = Image.fromarray((values_HW >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        opaque_HW = (values_HW != transparent).astype(np.uint8) * 255
+        grey.putalpha(Image.fromarray(opaque_HW))
+    return grey

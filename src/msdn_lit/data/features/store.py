@@ -1,17 +1,18 @@
 """Region features on disk: a memory-mapped fp16 array (N, R, D) and a manifest of its origin.
 
-A store is a folder with `regions.npy` and `manifest.json`. The manifest is written last and
-atomically, so a folder with a manifest is complete. The rows are contiguous: one image is one read.
-`writer.py` creates stores.
+A store is a folder with `regions.npy`, `manifest.json` and, if it was made of image files,
+`images.npy` (`image_table.py`). The manifest is written last and atomically, so a folder with a
+manifest is complete. The rows are contiguous: one image is one read. `writer.py` creates stores.
 """
 
 import json
 import os
+import shutil
 import sys
 import warnings
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from msdn_lit.errors import READ_ERRORS, DataError, one_line
 FORMAT = 1
 REGIONS = "regions.npy"
 MANIFEST = "manifest.json"
+# Key of a store's source: how the images of the user's own dataset are decoded, as in prediction.
+# Stores of published benchmarks, and of version 0.1, do not have it: their images are not rotated.
+DECODING = "decoding"
+AS_IN_PREDICTION = "rotated by EXIF, transparency on white"
 _MAX_BUFFERS = 4
 _REFERENCES_TO_A_FREE_BUFFER = 3  # the list, the loop's variable, and getrefcount's own argument
 
@@ -36,8 +41,9 @@ class Manifest:
 
     Attributes:
         source: Name, backbone and transform as in the features config, or name and regions if there
-            are no images; a store is only accepted for its own source.
-        images_sha256: Hash of the image list, in order.
+            are no images, and for the user's own dataset how images are decoded; a store is only
+            accepted for its own source.
+        images_sha256: Hash of the list of image names, in order; not of what the files contain.
         shape: (N, R, D).
         grid: (H, W), with H * W = R.
         weights_sha256: Hash of the backbone's weights, or of the class attributes and labels from
@@ -63,7 +69,7 @@ class Manifest:
 
 
 def hash_image_list(relative_paths: Sequence[str]) -> str:
-    """Hashes the image paths below their folder, in order."""
+    """Hashes the image paths below their folder, in order; not what the files contain."""
     return sha256("\n".join(relative_paths).encode()).hexdigest()
 
 
@@ -87,7 +93,7 @@ class FeatureStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / REGIONS
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         self._buffers: list[NDArray[np.float16]] = []
         self._regions: Tensor | None = None
         self._file: int | None = None  # descriptor of the mapped file, to ask for its size
@@ -134,7 +140,7 @@ class FeatureStore:
             )
         if self.manifest.images_sha256 != images_sha256:
             raise DataError(
-                f"{self.folder} was made from another image list than the split file's",
+                f"{self.folder} was made from another image list than that of the dataset now",
                 action=remedy,
             )
 
@@ -222,7 +228,12 @@ class FeatureStore:
         return self.__dict__ | {"_regions": None, "_file": None, "_buffers": []}
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Reads and checks the manifest of a complete store.
+
+    Raises:
+        DataError: It is missing, damaged, or of an unknown format.
+    """
     path = folder / MANIFEST
     remedy = f"Remove {folder} and run msdn extract again."
     try:
@@ -259,6 +270,28 @@ def _is_sound(manifest: Manifest) -> bool:
         and manifest.grid[0] * manifest.grid[1] == R
         and all(row < N for row in manifest.skipped)
     )
+
+
+def manifest_json(manifest: Manifest) -> bytes:
+    """Returns the content of a manifest's file."""
+    return (json.dumps(asdict(manifest), indent=2) + "\n").encode()
+
+
+def check_room(folder: Path, manifest: Manifest) -> None:
+    """Raises DataError if the disk has no room for a store's features."""
+    needed, free = 2 * int(np.prod(manifest.shape)), shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"Not enough room for {folder}",
+            expected=f"{needed / 1e9:.1f} GB free",
+            found=f"{free / 1e9:.1f} GB",
+            action="Choose a folder on another disk with paths.feature_dir=...",
+        )
+
+
+def hash_regions(folder: Path) -> str:
+    """Hashes a store's features; reads all of them."""
+    return sha256(np.load(folder / REGIONS, mmap_mode="r")).hexdigest()
 
 
 def all_finite(values: NDArray[np.float16]) -> bool:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
 
 IntArray = NDArray[np.int64]
 SOURCE = (
     "Take xlsa17.zip from datasets.d2.mpi-inf.mpg.de/xian, unpack it into the data folder and "
     "run the command again; paths.data_dir=... (make: DATA_DIR=...) chooses another folder."
 )
+SPLIT_FILES = ("att_splits.mat", "res101.mat")
 TEST_SPLITS = ("test_seen", "test_unseen")
 # Values of ProposedSplit.train_val; run records contain them.
 LEAKING = "of the split file, less its test_seen images"
@@ -135,7 +136,7 @@ def _load(path: Path, keys: Sequence[str], source: str = SOURCE) -> dict[str, An
         raise DataError(
             f"{path} lacks {', '.join(missing)}",
             expected=list(keys),
-            found=sorted(key for key in content if not key.startswith("__")),
+            found=some(sorted(key for key in content if not key.startswith("__"))),
             action=source,
         )
     return content
@@ -249,7 +250,7 @@ def _check_splits(split: ProposedSplit) -> None:
         split.classes_of("trainval", "test_seen"), split.classes_of("test_unseen")
     )
     if len(leaked):
-        names = ", ".join(split.class_names[c] for c in leaked[:5])
+        names = some(split.class_names[c] for c in leaked)
         raise DataError(
             f"{path}: classes both seen and unseen",
             expected="none",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.errors import DataError
+from msdn_lit.errors import DataError, some
 
 Words = tuple[str, ...]
 WordRule = Callable[[str], Words]
@@ -94,7 +94,7 @@ def sum_of_words(
         raise DataError(
             f"{source} lacks most words of the attribute names",
             expected=f"at least half of {len(words)} words",
-            found=f"{len(words) - len(unknown)} (unknown, for example: {', '.join(unknown[:5])})",
+            found=f"{len(words) - len(unknown)} (unknown: {some(unknown)})",
             action="Use word vectors in the language of the names, such as GloVe or Google News.",
         )
     E = len(next(iter(vector_of.values())))

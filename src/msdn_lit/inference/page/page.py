@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # they import torch, which is slow; the app shows its page be
 MAX_IMAGES = 50  # of a page; an image with 312 attributes and 14 x 14 regions takes 0.2 MB
 UPLOAD_LIMIT = 30_000_000  # bytes
 _FOLDER = Path(__file__).parent
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+)
 _MAP_NOTE = "Each heat map is scaled from its own minimum to its own maximum, in 256 steps. "
 _SCORE_NOTE = (
     "A class's score is the sum of its attributes' contributions and its margin. Classes are "
@@ -54,6 +58,12 @@ def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, s
 def app_page(title: str) -> str:
     """Makes the page of the app, which requests /model and /predict."""
     return _render(title, {"model": None, "limit": UPLOAD_LIMIT}, {}, _MAP_NOTE + _SCORE_NOTE)
+
+
+def content_security_policy() -> str:
+    """Returns the Content-Security-Policy of a page, which allows its own script and no other."""
+    digest = hashlib.sha256(_script().encode()).digest()
+    return _POLICY.format(digest=_base64(digest))
 
 
 def model_data(
@@ -104,18 +114,21 @@ def _base64(content: bytes) -> str:
 
 
 def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str], note: str) -> str:
-    script = "".join(map(_read, ("class_scores.js", "drawing.js", "page.js")))
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no tag ends the script
     template = jinja2.Environment(autoescape=True).from_string(_read("page.html"))
     return template.render(
         title=title,
         style=_read("page.css"),
         data=data,
-        script=script,
-        digest=_base64(hashlib.sha256(script.encode()).digest()),  # the only script that may run
+        script=_script(),
+        policy=content_security_policy(),
         failures=failures,
         note=note,
     )
+
+
+def _script() -> str:
+    return "".join(map(_read, ("class_scores.js", "drawing.js", "page.js")))
 
 
 def _read(name: str) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from msdn_lit.errors import UserError
-from msdn_lit.inference.page.page import UPLOAD_LIMIT, app_page, image_data, model_data
+from msdn_lit.inference.page.connections import Limits
+from msdn_lit.inference.page.guard import Guard, error_response
+from msdn_lit.inference.page.page import app_page, image_data, model_data
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
@@ -31,80 +32,93 @@ class Handlers:
         model: Future of the model.
         samples: Sample images to choose from.
         title: Page title.
+        limits: Limits of uploads.
     """
 
-    def __init__(self, model: Future[Predictor], samples: Sequence[Path], title: str) -> None:
+    def __init__(
+        self,
+        model: Future[Predictor],
+        samples: Sequence[Path],
+        title: str,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
         self.model = model
-        self.samples = samples
+        self.samples = {str(index): path for index, path in enumerate(samples)}
         self.page = app_page(title)
+        self.limits = limits
+        self.bytes_in_memory = 0  # of uploads
+        self.turn = asyncio.Lock()  # one image is decoded and predicted at a time
 
-    def show(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """/: the page."""
         return HTMLResponse(self.page)
 
-    def describe(self, request: Request) -> Response:
+    async def describe(self, request: Request) -> Response:
         """/model: classes and attributes, once the model is loaded."""
         try:
-            loaded = self.model.result()
+            loaded = await asyncio.wrap_future(self.model)
         except UserError as error:
-            return _error(503, str(error))
+            return error_response(503, str(error))
         content = model_data(loaded.classes, loaded.attribute_names, loaded.margins(loaded.classes))
-        return JSONResponse(content | {"samples": [path.name for path in self.samples]})
+        return JSONResponse(content | {"samples": [path.name for path in self.samples.values()]})
 
-    def sample(self, request: Request) -> Response:
+    async def sample(self, request: Request) -> Response:
         """/samples/0: a sample image."""
-        index: int = request.path_params["index"]
-        if index >= len(self.samples):
-            return _error(404, "There is no such sample.")
-        return FileResponse(self.samples[index])
+        path = self.samples.get(request.path_params["index"])
+        if path is None or not path.is_file():
+            return error_response(404, "There is no such sample.")
+        return FileResponse(path)
 
     async def predict(self, request: Request) -> Response:
-        """/predict: the prediction for an uploaded image; pages of other sites are refused."""
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers["Host"]:
-            return _error(403, "Requests from pages of other sites are refused.")
+        """/predict: the prediction for an uploaded image."""
         received = bytearray()
+        try:
+            return await self._receive(request, received) or await self._answer(request, received)
+        except ClientDisconnect:
+            return Response()  # to nobody
+        finally:
+            self.bytes_in_memory -= len(received)
+
+    async def _receive(self, request: Request, received: bytearray) -> Response | None:
+        """Receives an upload, or returns the answer that refuses it."""
         async for part in request.stream():
             received += part
-            if len(received) > UPLOAD_LIMIT:
-                return _error(413, f"The image is larger than {UPLOAD_LIMIT // 1_000_000} MB.")
+            self.bytes_in_memory += len(part)
+            if len(received) > self.limits.upload:
+                megabytes = self.limits.upload // 1_000_000
+                return error_response(413, f"The image is larger than {megabytes} MB.")
+            if self.bytes_in_memory > self.limits.all_uploads:
+                return error_response(503, "The app is busy with other images. Try again later.")
+        return None
+
+    async def _answer(self, request: Request, received: bytearray) -> Response:
         name = unquote(request.headers.get("X-Name", "image"))
-        return await run_in_threadpool(self._predict, bytes(received), name)
-
-    def _predict(self, received: bytes, name: str) -> Response:
-        from msdn_lit.data.features.images import open_image
-
         try:
-            prediction = self.model.result().predict(open_image(io.BytesIO(received), upright=True))
+            model = await asyncio.wrap_future(self.model)
+            async with self.turn:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                return await run_in_threadpool(_predict, model, received, name)
         except UserError as error:
-            return _error(422, f"{name}: {error}")
-        return JSONResponse(image_data(prediction) | {"name": name})
+            return error_response(422, f"{name}: {error}")
 
 
-def create_app(handlers: Handlers, host: str) -> Starlette:
-    """Makes the app, which only answers to its own host name.
+def _predict(model: Predictor, received: bytearray, name: str) -> Response:
+    prediction = model.predict(bytes(received))
+    return JSONResponse(image_data(prediction) | {"name": name})
 
-    So no page of another site can read its answers.
+
+def create_app(handlers: Handlers, names: Iterable[str]) -> Starlette:
+    """Makes the app.
 
     Args:
         handlers: Request handlers.
-        host: Host name or address of the server; "0.0.0.0" and "::" answer to any host name.
+        names: Host names and addresses that the app answers to.
     """
     routes = [
         Route("/", handlers.show),
         Route("/model", handlers.describe),
-        Route("/samples/{index:int}", handlers.sample),
+        Route("/samples/{index}", handlers.sample),
         Route("/predict", handlers.predict, methods=["POST"]),
     ]
-    hosts = ["*"] if host in ("0.0.0.0", "::") else [bracket_ipv6(host), "localhost", "127.0.0.1"]
-    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    return Starlette(routes=routes, middleware=[trusted])
-
-
-def bracket_ipv6(host: str) -> str:
-    """Returns a host as in a URL: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+    return Starlette(routes=routes, middleware=[Middleware(Guard, names=names)])
