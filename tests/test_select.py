@@ -77,7 +77,7 @@ def tuned(mini_config, tmp_path):
 
 
 def run_select(folder, output):
-    select.run(argparse.Namespace(runs=[folder], output=output))
+    select.run(argparse.Namespace(runs=[folder], output=output, partial=False))
     return json.loads(output.read_text())
 
 

@@ -25,13 +25,13 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_attention(
-    folder: Path, scores: Mapping[str, Mapping[str, float]]
+    folder: Path, evaluations: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any] | None:
     """Reads attention.json of a run folder; None if it is missing, damaged or of another model.
 
     Args:
         folder: Run folder.
-        scores: Reported evaluations of the run, with the training steps of their models.
+        evaluations: Reported evaluations of the run, with the training steps of their models.
     """
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -39,8 +39,8 @@ def read_attention(
             assert all(isinstance(scores[measure], float) for measure in MEASURES)
         content.setdefault("parts", {})  # older files have none
         is_complete = {"against", "splits", "pairs"} <= content.keys()
-        steps = [None, *(of_model["step"] for of_model in scores.values())]
-        is_of_run = content.get("step") in steps
-        return content if is_complete and is_of_run and CHANCE in content["scores"] else None
+        is_complete = is_complete and CHANCE in content["scores"]
     except READ_ERRORS:
         return None
+    steps = [None, *(scores["step"] for scores in evaluations.values())]
+    return content if is_complete and content.get("step") in steps else None
