@@ -114,5 +114,8 @@ def test_an_older_attention_json_has_no_parts(tmp_path):
     del older["parts"]
     write_attention(tmp_path, older)
     assert read_attention(tmp_path, {}) == {**older, "parts": {}}
+    write_attention(tmp_path, {**older, "step": 3})
+    assert read_attention(tmp_path, {"last": {"step": 3}}) is not None
+    assert read_attention(tmp_path, {"last": {"step": 4}}) is None  # of an earlier model
     (tmp_path / "attention.json").write_text("{}")
     assert read_attention(tmp_path, {}) is None

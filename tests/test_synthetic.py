@@ -229,7 +229,7 @@ def test_the_demo_learns(tmp_path):
     ]
     for command in ("extract", "train"):
         subprocess.run(
-            [sys.executable, "-m", f"msdn_lit.{command}", "experiment=demo", *paths],
+            [sys.executable, "-m", "msdn_lit", command, "experiment=demo", *paths],
             check=True,
             timeout=600,
         )

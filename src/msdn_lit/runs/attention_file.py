@@ -27,13 +27,13 @@ def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_attention(
-    folder: Path, scores: Mapping[str, Mapping[str, float]]
+    folder: Path, evaluations: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any] | None:
     """Reads attention.json of a run folder; None if it is missing, damaged or of another model.
 
     Args:
         folder: Run folder.
-        scores: Reported evaluations of the run, with the training steps of their models.
+        evaluations: Reported evaluations of the run, with the training steps of their models.
     """
     try:
         text = read_text(folder / FILE)
@@ -42,11 +42,11 @@ def read_attention(
         content.setdefault("parts", {})  # older files have none
         parts = list(content["parts"].values())
         is_named = isinstance(content["against"], str) and "splits" in content
-        steps = [None, *(of_model["step"] for of_model in scores.values())]
-        is_of_run = is_named and content.get("step") in steps
-        return content if is_of_run and all(map(_has_scores, [content, *parts])) else None
+        is_complete = is_named and all(map(_has_scores, [content, *parts]))
     except READ_ERRORS:
         return None
+    steps = [None, *(scores["step"] for scores in evaluations.values())]
+    return content if is_complete and content.get("step") in steps else None
 
 
 def _has_scores(content: Mapping[str, Any]) -> bool:

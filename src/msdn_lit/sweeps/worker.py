@@ -52,7 +52,8 @@ class TrialJob:
                 return trial.objective
             if checkpoint_path(trial.folder).is_file():
                 cfg.ckpt_path = LAST
-            cfg.overwrite = cfg.ckpt_path is None  # what a failed or repeated trial left
+            else:
+                cfg.overwrite = True  # what a failed or repeated trial left
             return self.task(cfg)
 
 
