@@ -86,7 +86,7 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
     """
     step, end = content["global_step"], cfg.trainer.max_steps
     folder = Path(cfg.paths.run_dir)
-    is_unfinished = is_inside(path, folder) and not (folder / RESULT).exists()
+    is_unfinished = is_inside(path, folder) and not _has_result(folder)
     if step > end or (step == end and not is_unfinished):
         problem = f"{path} is at step {step}, and trainer.max_steps is {end}: no step is left"
         raise ConfigError(problem, action="Set a larger trainer.max_steps.")
@@ -99,6 +99,15 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
             found=_values(now, changed),
             action=f"Use {_overrides(then, now, changed)}, or train anew without ckpt_path.",
         )
+
+
+def _has_result(folder: Path) -> bool:
+    """Whether a run folder has a result that was written to its end."""
+    try:
+        json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _settings_of(path: Path, content: Mapping[str, Any]) -> Settings:
