@@ -116,7 +116,7 @@ def _settings_of(path: Path, content: Mapping[str, Any]) -> Settings:
     if stored is not None:
         settings: Settings = stored["settings"]
         return settings
-    folder = path.absolute().parents[1]
+    folder = path.absolute().parent.parent
     if not (folder / CONFIG).is_file():
         problem = f"{path} does not say with which settings it was trained"
         raise CheckpointError(problem, action="Continue from last.ckpt of a run folder.")
