@@ -234,6 +234,7 @@ def test_what_can_change_is_changed_and_recorded(type_train, folder):
     (folder / "attention.json").write_text("{}")
     assert type_train("ckpt_path=last", "trainer.val_check_interval=4")[0] == 0
     assert result_of(folder)["scores"]["last"]["step"] == 12
+    assert "s from step 5 on; peak memory" in (folder / "RESULT.md").read_text()
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["trainer"]["max_steps"] == 12
     assert not (folder / "attention.json").exists()  # it was of step 5

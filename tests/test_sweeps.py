@@ -10,8 +10,9 @@ from msdn_lit.sweeps.trials import Trials, trials_in
 from tests.trial_folders import KILLED, Kill, by_seed
 
 
-def test_two_sweeps_in_one_folder(sweep, mini_config, folder):
-    with Trials(folder, mini_config, [config_dir()]).lock():
+def test_two_sweeps_in_one_folder(sweep, mini_config, folder, monkeypatch):
+    with Trials(folder, mini_config, [config_dir()]).lock(), monkeypatch.context() as patch:
+        patch.setattr("msdn_lit.files._locked", set())  # as in another process
         code, _, err = sweep("seed=0")
         assert (code, err.count("\n")) == (2, 1)
         assert "Another sweep works in" in err

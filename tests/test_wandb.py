@@ -207,12 +207,14 @@ def test_a_resumed_trial_goes_on_with_its_run(mini_overrides, command, tmp_path,
 
 
 def test_a_training_that_begins_anew_has_a_new_run(mini_config, folder, monkeypatch):
+    ids = []
     for _ in range(2):
-        train.run(mini_config("logger=wandb", "trainer.max_steps=2"))
-    first, second = run_files(folder)
-    assert first.run.run_id != second.run.run_id
+        train.run(mini_config("logger=wandb", "trainer.max_steps=2", "overwrite=true"))
+        (found,) = run_files(folder)
+        ids.append(found.run.run_id)
+    assert ids[0] != ids[1]
     monkeypatch.setenv("WANDB_RUN_ID", "agent123")  # as an agent of `wandb sweep` sets it
-    train.run(mini_config("logger=wandb", "trainer.max_steps=2"))
+    train.run(mini_config("logger=wandb", "trainer.max_steps=2", "overwrite=true"))
     assert run_files(folder)[-1].run.run_id == "agent123"
 
 
@@ -300,8 +302,8 @@ class TestWithoutWandb:
         self._check(folder, capsys.readouterr().err)
 
     def _check(self, folder, err):
-        (line,) = [line for line in err.splitlines() if line.startswith("msdn train:")]
-        assert "This run is not sent to W&B" in line
+        (line,) = [line for line in err.splitlines() if "This run is not sent to W&B" in line]
+        assert line.startswith("msdn train:")
         assert f"wandb sync {folder}" in line
         run = run_files(folder)[-1]
         assert (run.exit_code, run.run.run_id) == (

@@ -86,7 +86,7 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
     """
     step, end = content["global_step"], cfg.trainer.max_steps
     folder = Path(cfg.paths.run_dir)
-    is_unfinished = is_inside(path, folder) and not (folder / RESULT).exists()
+    is_unfinished = is_inside(path, folder) and not _has_result(folder)
     if step > end or (step == end and not is_unfinished):
         problem = f"{path} is at step {step}, and trainer.max_steps is {end}: no step is left"
         raise ConfigError(problem, action="Set a larger trainer.max_steps.")
@@ -101,13 +101,22 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
         )
 
 
+def _has_result(folder: Path) -> bool:
+    """Whether a run folder has a result that was written to its end."""
+    try:
+        json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _settings_of(path: Path, content: Mapping[str, Any]) -> Settings:
     """Returns the settings in a checkpoint; in an older one, those of its run folder."""
     stored = content.get("callbacks", {}).get(TrainedWith.__qualname__)
     if stored is not None:
         settings: Settings = stored["settings"]
         return settings
-    folder = path.absolute().parents[1]
+    folder = path.absolute().parent.parent
     if not (folder / CONFIG).is_file():
         problem = f"{path} does not say with which settings it was trained"
         raise CheckpointError(problem, action="Continue from last.ckpt of a run folder.")

@@ -71,9 +71,12 @@ def training(cfg: DictConfig) -> Training:
         module,
         allow_test_selection=cfg.protocol.allow_test_selection,
     )
+    first_step = 0
     if start:
-        check_resume(start, load_checkpoint(start, module), cfg)
-    return Training(module, data, made, runs, folder, start, objective, replaces)
+        content = load_checkpoint(start, module)
+        check_resume(start, content, cfg)
+        first_step = content["global_step"]
+    return Training(module, data, made, runs, folder, start, objective, first_step, replaces)
 
 
 def _trained_with(checkpoint: str | None, folder: Path) -> TrainingData | None:

@@ -25,13 +25,14 @@ A run folder (`msdn train`):
     evaluations/            one folder for each `msdn evaluate`
     predictions/            one folder for each `msdn predict`
     export/                 bundle/, onnx/, torch/ (`msdn export`)
-    .lock                   locked while a training works in the folder
+    .lock                   while a training works in the folder
 
 A trial of a sweep is a run folder that also has:
 
     trial.json              overrides of the trial
     failure.txt             error of a failed trial
     pruned.txt              step at which a search stopped the trial
+    .lock                   locked while a process works on the trial
 
 A sweep folder (`msdn train -m`):
 

@@ -113,6 +113,7 @@ class RunRecord:
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
+        first_step: int = 0,
         partial: str = "",
         warning: str = "",
     ) -> dict[str, Any]:
@@ -123,6 +124,7 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
+            first_step: Step from which the training continued; the time is that of the rest.
             partial: Why the scores are not those of a whole training and all images; "" if they
                 are.
             warning: What a reader should know of the scores.
@@ -150,6 +152,7 @@ class RunRecord:
             "code": self.code,
             "versions": versions(),
             "device": resources.device,
+            "first_step": first_step,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }

@@ -144,7 +144,8 @@ def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     lines += [f"- command: `{result['command']}`", f"- code: {result['code']}"]
     lines += [f"- device: {result['device']}"]
     memory = _pairs(result["peak_memory_gb"])
-    lines += [f"- wall time: {result['wall_time_s']} s; peak memory (GB): {memory}"]
+    since = f" from step {first} on" if (first := result.get("first_step")) else ""
+    lines += [f"- wall time: {result['wall_time_s']} s{since}; peak memory (GB): {memory}"]
     lines += [f"- data: {_pairs(result['data'])}", f"- versions: {_pairs(result['versions'])}"]
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()
     return "\n".join([*lines, "", "```yaml", text, "```", ""])

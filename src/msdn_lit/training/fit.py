@@ -43,6 +43,7 @@ class Training:
         folder: Run folder; the folders of several seeds are inside it.
         checkpoint: Checkpoint from which the training continues; None starts from the first step.
         objective: Name of the score that a sweep maximises; "" for none.
+        first_step: Training steps of the checkpoint.
         replaces: Whether it replaces the run that the folder holds.
     """
 
@@ -53,6 +54,7 @@ class Training:
     folder: Path
     checkpoint: Path | None = None
     objective: str = ""
+    first_step: int = 0
     replaces: bool = False
 
 
@@ -121,6 +123,7 @@ def _write_results(
             scores,
             resources,
             objectives[index] if objectives else None,
+            first_step=training.first_step,
             partial=_partial(training, run),
             warning=warning(scores["last"], training.data, run.task, loss),
         )
