@@ -62,6 +62,21 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """What a reader of the scores should know.
+
+    Attributes:
+        partial: Why they are not those of a whole training and all images; "" if they are.
+        warning: Why the model may be useless; "" for nothing.
+        first_step: Step from which the training continued; the recorded time is that of the rest.
+    """
+
+    partial: str = ""
+    warning: str = ""
+    first_step: int = 0
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The record of one run.
 
@@ -113,9 +128,7 @@ class RunRecord:
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
-        first_step: int = 0,
-        partial: str = "",
-        warning: str = "",
+        remarks: Remarks = Remarks(),
     ) -> dict[str, Any]:
         """Writes RESULT.md and result.json.
 
@@ -124,10 +137,7 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
-            first_step: Step from which the training continued; the time is that of the rest.
-            partial: Why the scores are not those of a whole training and all images; "" if they
-                are.
-            warning: What a reader should know of the scores.
+            remarks: What a reader of the scores should know.
 
         Returns:
             Content of result.json.
@@ -144,15 +154,15 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
-            "partial": partial or None,
-            "warning": warning or None,
+            "partial": remarks.partial or None,
+            "warning": remarks.warning or None,
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
             "code": self.code,
             "versions": versions(),
             "device": resources.device,
-            "first_step": first_step,
+            "first_step": remarks.first_step,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }

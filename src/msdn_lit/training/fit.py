@@ -14,7 +14,7 @@ from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
-from msdn_lit.runs.record import Resources, RunRecord
+from msdn_lit.runs.record import Remarks, Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.training.checks import cross_entropy, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, open_loggers
@@ -123,9 +123,11 @@ def _write_results(
             scores,
             resources,
             objectives[index] if objectives else None,
-            first_step=training.first_step,
-            partial=_partial(training, run),
-            warning=warning(scores["last"], training.data, run.task, loss),
+            Remarks(
+                partial=_partial(training, run),
+                warning=warning(scores["last"], training.data, run.task, loss),
+                first_step=training.first_step,
+            ),
         )
         results.append(result)
     if len(results) > 1:

@@ -51,7 +51,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     from msdn_lit.build.trainer import evaluator
     from msdn_lit.callbacks import EvaluationHistory
     from msdn_lit.runs.layout import EVALUATIONS
-    from msdn_lit.runs.record import RunRecord
+    from msdn_lit.runs.record import Remarks, RunRecord
     from msdn_lit.training.fit import used_resources
     from msdn_lit.training.process import (
         limit_openmp_spinning,
@@ -85,7 +85,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         loaded.data,
         {name: history.summary()["last"]},
         used_resources(trainer),
-        partial="; ".join(filter(None, reasons)),
+        remarks=Remarks(partial="; ".join(filter(None, reasons))),
     )
 
 
