@@ -167,6 +167,7 @@ def options(run, **others):
         "host": "127.0.0.1",
         "allow_host": [],
         "port": 0,
+        "trust": False,
     }
     return argparse.Namespace(**known | others)
 

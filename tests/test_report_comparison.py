@@ -99,7 +99,7 @@ class TestTwoGroups:
         make("both/a", 0.1, {0: 0.5})
         make("both/b", 0.2, {0: 0.5})
         with pytest.raises(
-            ConfigError, match=r"first path holds 2 groups: .*lambda_cal=0.1\); .*lambda_cal=0.2\)"
+            ConfigError, match=r"first path holds 2 groups: .*lambda_cal=0.1\), .*lambda_cal=0.2\)"
         ):
             compared(tmp_path / "both", make("c", 0.3, {0: 0.5}))
 
@@ -260,11 +260,11 @@ class TestAgainst:
         [
             (
                 "a",
-                r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\); "
+                r"Nothing pairs with .*: found loss.lambda_cal=0.2 \(no common seed\), "
                 r"loss.lambda_cal=0.3 \(no com",
             ),
             ("sun", "found no other group of its benchmark, features and stage"),
-            ("two", r"--against path holds 2 groups: .*lambda_cal=0.2\); .*lambda_cal=0.3\)"),
+            ("two", r"--against path holds 2 groups: .*lambda_cal=0.2\), .*lambda_cal=0.3\)"),
             ("empty", "--against path holds 0 groups: no run"),
         ],
     )

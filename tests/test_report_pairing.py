@@ -283,7 +283,7 @@ def test_a_method_that_is_always_right_beats_one_that_never_is(resample):
 
 
 def test_a_domain_without_images_is_refused():
-    with pytest.raises(AssertionError, match="no images"):
+    with pytest.raises(CheckpointError, match="have no images"):
         compare(np.array([True]), np.array([True]), np.array([0]))
 
 

@@ -34,12 +34,12 @@ EXAMPLES = ("msdn fetch cub --data-dir DATA", "msdn fetch all --data-dir DATA --
 
 def main() -> None:
     """Fetches benchmarks."""
-    try:
-        with protected_output("msdn fetch"), exit_on_user_error("msdn fetch"):
+    with protected_output("msdn fetch"), exit_on_user_error("msdn fetch"):
+        try:
             sys.exit(run(sys.argv[1:]))
-    except KeyboardInterrupt:
-        print_error("msdn fetch", "Interrupted; repeat the command to resume.")
-        sys.exit(INTERRUPTED)
+        except KeyboardInterrupt:
+            print_error("msdn fetch", "Interrupted; repeat the command to resume.")
+            sys.exit(INTERRUPTED)
 
 
 def run(words: Sequence[str]) -> int:
