@@ -40,7 +40,8 @@ class SlowModel:
         self.active = self.most = self.total = 0
         self.lock = threading.Lock()
 
-    def predict(self, image):
+    def predict(self, content):
+        image = images.open_image(io.BytesIO(content), upright=True)
         with self.lock:
             self.active += 1
             self.total += 1

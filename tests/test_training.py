@@ -280,7 +280,8 @@ def test_an_optimizer_with_the_keys_of_another_one(command, mini_overrides):
     remedies = "Use optimizer=adam, or add ~optimizer.alpha ~optimizer.momentum"
     assert err.rstrip().endswith(remedies)
     for words in (["optimizer=adam"], ["~optimizer.alpha", "~optimizer.momentum"]):
-        assert command(train, *mini_overrides, adam, *words)[::2] == (0, "")
+        again = "overwrite=true"
+        assert command(train, *mini_overrides, adam, *words, again)[0] == 0
 
 
 @pytest.mark.parametrize("overrides", [["callbacks=none"], ["callbacks=none", "logger=none"]])
@@ -293,7 +294,8 @@ def test_a_run_with_nothing_but_its_result(load_config, mini_overrides, override
     assert result_of(bare)["scores"] == result_of(full)["scores"]
     assert [path.name for path in (bare / "checkpoints").iterdir()] == ["last.ckpt"]
     names = {path.name for path in bare.iterdir()} - {"metrics"}
-    assert names == {"RESULT.md", "result.json", "config.yaml", "checkpoints", "scores"}
+    always = {"RESULT.md", "result.json", "config.yaml", "data.json"}
+    assert names == always | {"checkpoints", "scores"}
     assert (bare / "metrics").exists() == ("logger=none" not in overrides)
 
 
