@@ -47,10 +47,11 @@ def _quiet_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(published.BENCHMARKS, "MINI", miniature.MINI)
     yield
-    for handler in [
-        found for found in logging.root.handlers if type(found) is logging.StreamHandler
-    ]:
-        logging.root.removeHandler(handler)  # a command's, to a stream that pytest closes
+    of_commands = (logging.StreamHandler, logging.FileHandler)  # and not pytest's subclasses
+    for handler in [found for found in logging.root.handlers if type(found) in of_commands]:
+        logging.root.removeHandler(handler)
+        if isinstance(handler, logging.FileHandler):
+            handler.close()  # the other's stream is pytest's
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ ODD = "my cönfs, [x]=1"  # a name of a folder with all that Hydra's grammar min
 @pytest.fixture
 def own(tmp_path):
     """Folders of own configs in the working directory: an experiment that chooses an own model."""
-    for name in ("conf", ODD, "package/conf"):
+    for name in ("conf", ODD, "own_package/conf"):
         for group in ("experiment", "model", "mine"):
             (tmp_path / name / group).mkdir(parents=True)
         recipe = "# @package _global_\ndefaults:\n  - override /model: mine\ntags: [own]\n"
         (tmp_path / name / "experiment" / "mine.yaml").write_text(recipe)
         (tmp_path / name / "model" / "mine.yaml").write_text("_target_: mine.Net\nwidth: 16\n")
         (tmp_path / name / "mine" / "fast.yaml").write_text("speed: 3\n")
-    for name in ("package", "package/conf"):
+    for name in ("own_package", "own_package/conf"):
         (tmp_path / name / "__init__.py").touch()
     return tmp_path
 
@@ -59,7 +59,7 @@ FORMS = [
     ["experiment=mine", "hydra.searchpath=[conf]", "seed=3"],
     ["experiment=mine", "hydra.searchpath=[file://conf]", "seed=3"],
     ["experiment=mine", 'hydra.searchpath=["file://~/conf"]', "seed=3"],
-    ["experiment=mine", "hydra.searchpath=[pkg://package.conf]", "seed=3"],
+    ["experiment=mine", "hydra.searchpath=[pkg://own_package.conf]", "seed=3"],
 ]
 
 
