@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.commands.results import report, rescore
 from msdn_lit.commands.train import evaluate, select, train
@@ -25,6 +24,7 @@ from msdn_lit.data import ZSLDataModule
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.score_cache import ScoreCache
 from tests.helpers import add_callback, checkpoint_of, result_of, weights_of
+from tests.trial_folders import SendSignal, sweep_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -359,7 +359,6 @@ def test_debug_runs_have_a_folder_of_their_own(load_config):
 
 def test_a_partial_trial_is_not_finished(command, mini_overrides, tmp_path):
     from msdn_lit.sweeps.trials import trials_in
-    from tests.trial_folders import sweep_options
 
     options = sweep_options(mini_overrides, tmp_path, "limited")
     words = ["data.eval_batch_size=2", "trainer.limit_val_batches=1", "seed=1"]
@@ -409,18 +408,6 @@ def test_a_model_at_chance_is_told(type_train, folder):
 # Signals
 
 
-class Send(Callback):
-    """Sends this process a signal during a step."""
-
-    def __init__(self, step, number):
-        self.step = step
-        self.number = number
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if pl_module.global_step == self.step:
-            os.kill(os.getpid(), self.number)
-
-
 @pytest.mark.fault("processes")
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGINT, "with, a comma"), (signal.SIGTERM, "plain")]
@@ -432,7 +419,7 @@ def test_a_signal_saves_and_tells_the_command_that_continues(
     assert type_train(f"paths.run_dir={whole}")[0] == 0
     place = f"paths.run_dir={json.dumps(str(folder))}"
     with monkeypatch.context() as patch:
-        add_callback(patch, Send(7, number))
+        add_callback(patch, SendSignal(7, number))
         code, _, err = type_train(place)
     assert code == 128 + number
     assert "Traceback" not in err
@@ -448,7 +435,7 @@ def test_a_signal_saves_and_tells_the_command_that_continues(
 
 @pytest.mark.fault("processes")
 def test_a_second_interrupt_ends_at_once(type_train, folder, monkeypatch):
-    class Twice(Send):
+    class Twice(SendSignal):
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             for _ in range(2):
                 super().on_before_optimizer_step(trainer, pl_module, optimizer)
@@ -488,11 +475,10 @@ def test_an_interrupted_sweep_is_continued_by_its_command(
     command, mini_overrides, tmp_path, monkeypatch
 ):
     from msdn_lit.sweeps.trials import trials_in
-    from tests.trial_folders import sweep_options
 
     options = [*sweep_options(mini_overrides, tmp_path, "stopped"), "seed=1,2"]
     with monkeypatch.context() as patch:
-        add_callback(patch, Send(7, signal.SIGINT))
+        add_callback(patch, SendSignal(7, signal.SIGINT))
         code, _, err = command(train, *options)
     assert code == 130
     assert "The sweep is interrupted. Repeat the command to continue it." in err

@@ -14,22 +14,11 @@ from tests.helpers import checkpoint_of
 from tests.trial_folders import (
     KILLED,
     Kill,
+    SendSignal,
     assert_same_results,
     same_weights,
     wait_for,
 )
-
-
-class SendSignal(Callback):
-    """Sends this process a signal during a step; None: never."""
-
-    def __init__(self, step, number):
-        self.step = step
-        self.number = number
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if pl_module.global_step == self.step:
-            os.kill(os.getpid(), self.number)
 
 
 class FullDisk(Callback):

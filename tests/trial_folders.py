@@ -1,8 +1,10 @@
 """Helpers for tests of sweeps: options, kills, trial folders, waiting."""
 
+import os
 import time
 
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.sweeps.trials import trials_in
 from tests.helpers import PullPlug, weights_of
@@ -15,6 +17,18 @@ class Kill(PullPlug):
 
     def __init__(self, step):
         super().__init__(step, SystemExit(KILLED))
+
+
+class SendSignal(Callback):
+    """Sends this process a signal during a step; None: never."""
+
+    def __init__(self, step, number):
+        self.step = step
+        self.number = number
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if pl_module.global_step == self.step:
+            os.kill(os.getpid(), self.number)
 
 
 def sweep_options(mini_overrides, logs, name):

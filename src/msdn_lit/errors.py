@@ -146,7 +146,7 @@ class Interrupted(SystemExit):
 
     Args:
         code: Exit code: 128 and the number of the signal, as in shells.
-        message: What was saved, and how to continue.
+        message: Description of what was saved, and the way to continue.
     """
 
     def __init__(self, code: int, message: str = "interrupted") -> None:

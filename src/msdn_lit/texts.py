@@ -1,10 +1,12 @@
-"""Texts in files: reading them safely, YAML that is not too deep, CSV without formulas."""
+"""Texts in files: reading them safely, JSON, YAML that is not too deep, CSV without formulas."""
 
 import csv
 import io
+import json
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,6 +38,15 @@ def read_text(path: Path) -> str:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("it is not a regular file")
     return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Reads names and values from JSON; None if the file is missing, damaged or has none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def check_yaml(text: str, *, aliases: bool = True) -> None:

@@ -157,7 +157,7 @@ def _differences(seen: Means, unseen: Means) -> dict[str, Means]:
 
     Args:
         seen: Mean accuracies of the seen classes, (Z, task, method, seed).
-        unseen: Those of the unseen classes.
+        unseen: Mean accuracies of the unseen classes, of the same shape.
     """
     T1, U, S = unseen[:, 0], unseen[:, 1], seen[:, 1]
     total = U + S

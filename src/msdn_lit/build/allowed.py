@@ -77,7 +77,7 @@ class Foreign(NamedTuple):
 
     Attributes:
         key: Dotted key.
-        reason: What it is, and why that is not allowed.
+        reason: Description of the part, and the reason against it.
     """
 
     key: str

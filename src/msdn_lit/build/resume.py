@@ -14,6 +14,7 @@ from msdn_lit.analysis.settings import NO_SETTING, flatten, is_below
 from msdn_lit.build.load import load_config
 from msdn_lit.errors import CheckpointError, ConfigError
 from msdn_lit.runs.layout import CONFIG, RESULT
+from msdn_lit.texts import read_json
 from msdn_lit.training.run_folder import is_inside
 
 Settings = dict[str, Any]  # by dotted key
@@ -38,7 +39,7 @@ class TrainedWith(Callback):
     """Stores the settings of a training in its checkpoints.
 
     Args:
-        settings: Those that must stay the same when the training continues.
+        settings: Settings that must stay the same when the training continues.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -86,7 +87,7 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
     """
     step, end = content["global_step"], cfg.trainer.max_steps
     folder = Path(cfg.paths.run_dir)
-    is_unfinished = is_inside(path, folder) and not _has_result(folder)
+    is_unfinished = is_inside(path, folder) and read_json(folder / RESULT) is None
     if step > end or (step == end and not is_unfinished):
         problem = f"{path} is at step {step}, and trainer.max_steps is {end}: no step is left"
         raise ConfigError(problem, action="Set a larger trainer.max_steps.")
@@ -99,15 +100,6 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
             found=_values(now, changed),
             action=f"Use {_overrides(then, now, changed)}, or train anew without ckpt_path.",
         )
-
-
-def _has_result(folder: Path) -> bool:
-    """Whether a run folder has a result that was written to its end."""
-    try:
-        json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _settings_of(path: Path, content: Mapping[str, Any]) -> Settings:

@@ -66,8 +66,9 @@ class Remarks:
     """What a reader of the scores should know.
 
     Attributes:
-        partial: Why they are not those of a whole training and all images; "" if they are.
-        warning: Why the model may be useless; "" for nothing.
+        partial: Reason why the scores are not those of a whole training and all images; "" if they
+            are.
+        warning: Reason why the model may be useless; "" for none.
         first_step: Step from which the training continued; the recorded time is that of the rest.
     """
 
@@ -137,7 +138,7 @@ class RunRecord:
             scores: Evaluations to report, by name; scores are fractions.
             resources: What the run took.
             objective: Score that a sweep maximises.
-            remarks: What a reader of the scores should know.
+            remarks: Remarks for a reader of the scores.
 
         Returns:
             Content of result.json.

@@ -57,7 +57,7 @@ class ScoreCache:
         calibration: Margin of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
-        partial: How many images were evaluated, if not all; "" for all. Older files lack it.
+        partial: Number of evaluated images, as a text, if not all; "" for all. Older files lack it.
     """
 
     logits_ONC: NDArray[np.float32]

@@ -32,6 +32,7 @@ from msdn_lit.sweeps.identity import (
     stamp,
     trial_id,
 )
+from msdn_lit.texts import read_json
 
 RESUMABLE = ("interrupted", "pruned")  # states of a trial that resumes from its last checkpoint
 _MULTIRUN = "multirun.yaml"  # Hydra writes it before the sweep is locked
@@ -62,7 +63,7 @@ class Trial(NamedTuple):
     @property
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None if it is missing or incomplete."""
-        return _read_json(self.folder / RESULT)
+        return read_json(self.folder / RESULT)
 
     @property
     def objective(self) -> float | None:
@@ -101,7 +102,7 @@ class Trials:
         self.folder = folder
         self.compose = compose
         self.config_folders = config_folders
-        self._known: dict[str, dict[str, Any]] = _read_json(folder / KNOWN_IDENTITIES) or {}
+        self._known: dict[str, dict[str, Any]] = read_json(folder / KNOWN_IDENTITIES) or {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -168,7 +169,7 @@ def lock_trial(trial: Trial) -> Iterator[None]:
 
 def trials_in(folder: Path) -> list[Trial]:
     """Returns all trials that were started in the folder of a sweep."""
-    found = [(path.parent, _read_json(path)) for path in sorted(folder.glob(f"*/{TRIAL}"))]
+    found = [(path.parent, read_json(path)) for path in sorted(folder.glob(f"*/{TRIAL}"))]
     return [Trial(parent, tuple(content["overrides"])) for parent, content in found if content]
 
 
@@ -198,15 +199,6 @@ def _make_folder(folder: Path) -> None:
         problem = f"{folder} is not the folder of a sweep: it contains {some(foreign)}"
         raise ConfigError(problem, action=action)
     make_folder(folder)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Returns the content of a JSON file; None if it is missing or incomplete."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -1,7 +1,6 @@
 """msdn evaluate: evaluates a checkpoint of a run again."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -143,14 +142,10 @@ def _choices(folder: Path) -> dict[str, Any]:
 
 def _result(folder: Path) -> dict[str, Any]:
     """Returns the result of the run; an unfinished run has none."""
-    from msdn_lit.errors import READ_ERRORS
     from msdn_lit.runs.layout import RESULT
+    from msdn_lit.texts import read_json
 
-    try:
-        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except READ_ERRORS:
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_json(folder / RESULT) or {}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from msdn_lit.commands._arguments import (
     run_command,
     run_folder,
 )
-from msdn_lit.errors import READ_ERRORS, ConfigError
+from msdn_lit.errors import ConfigError
 from msdn_lit.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -105,10 +105,12 @@ def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> 
 
 def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     """Returns facts of a run and its checkpoint; only those of the data for other checkpoints."""
-    try:
-        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
-        scores = dict(result.get("scores", {}))
-    except READ_ERRORS:
+    from msdn_lit.runs.layout import RESULT
+    from msdn_lit.texts import read_json
+
+    result = read_json(run_dir / RESULT) or {}
+    scores = result.get("scores", {})
+    if not isinstance(scores, dict):
         result, scores = {}, {}
     known = ["benchmark", "features"]
     if checkpoint in scores:

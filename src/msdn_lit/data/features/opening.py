@@ -27,7 +27,7 @@ def open_regions(
 
     Args:
         path: Folder of a store, or a published feature file (.hdf5).
-        source: How the features must have been made; None accepts any way.
+        source: Source of the features that is accepted; None accepts any source.
         split: Split of the images.
         benchmark: Benchmark of the images.
         data_dir: Data folder.
