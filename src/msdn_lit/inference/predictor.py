@@ -20,8 +20,8 @@ from msdn_lit.inference.candidates import SEEN, Candidates, describe
 from msdn_lit.inference.class_file import read_class_file
 from msdn_lit.inference.image_input import ImageInput, as_several, name_of, read_input
 from msdn_lit.inference.results import ClassScore, Prediction
+from msdn_lit.models import SubNetOutput
 from msdn_lit.models.backbone import RegionBackbone
-from msdn_lit.models.msdn import SubNetOutput
 
 Classes = Candidates | str | Path | Sequence[str] | Mapping[str, Any] | None
 Arrays = dict[str, NDArray[np.float32]]

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output
 from msdn_lit.losses.functional import (
     cross_entropy_release,
     distillation_release,
     self_calibration_release,
 )
-
-ClassIds = Tensor | Sequence[int]
 
 
 class LossTerms(NamedTuple):
@@ -28,19 +27,7 @@ class LossTerms(NamedTuple):
     distillation: Tensor
 
 
-class Output(Protocol):
-    """The part of a net's output that losses use."""
-
-    @property
-    def logits_BC(self) -> Tensor:
-        """Class logits without calibration margin, (B, C)."""
-
-    @property
-    def attribute_scores_BK(self) -> Tensor:
-        """Attribute scores, (B, K)."""
-
-
-class MSDNLoss(nn.Module):
+class MSDNLoss(DomainLoss):
     """loss = cross-entropy + lambda_cal * self-calibration + lambda_distill * distillation.
 
     The default terms and weights are the release's for GZSL on CUB.
@@ -56,9 +43,6 @@ class MSDNLoss(nn.Module):
         calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
     """
 
-    seen: Tensor
-    unseen: Tensor
-
     def __init__(
         self,
         seen: ClassIds,
@@ -71,15 +55,12 @@ class MSDNLoss(nn.Module):
         lambda_distill: float = 0.001,
         calibration: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
-        self.register_buffer("unseen", torch.as_tensor(unseen), persistent=False)
+        super().__init__(seen, unseen, calibration=calibration)
         self.cross_entropy = cross_entropy
         self.self_calibration = self_calibration
         self.distillation = distillation
         self.lambda_cal = lambda_cal
         self.lambda_distill = lambda_distill
-        self.calibration = calibration
 
     def forward(self, outputs: Sequence[Output], labels_B: Tensor) -> LossTerms:
         """Computes the loss.
@@ -88,9 +69,9 @@ class MSDNLoss(nn.Module):
             outputs: Outputs of the sub-nets, as from `MSDN.forward`.
             labels_B: Class ids, (B,).
         """
-        domains = self.seen, self.unseen
+        domains = self.domains
         logits = [output.logits_BC for output in outputs]
-        calibrated = [self._with_margin(logits_BC) for logits_BC in logits]
+        calibrated = [self.with_margin(logits_BC) for logits_BC in logits]
         cross_entropy = torch.stack(
             [self.cross_entropy(logits_BC, labels_B, *domains) for logits_BC in logits]
         ).sum()
@@ -103,9 +84,3 @@ class MSDNLoss(nn.Module):
             cross_entropy + self.lambda_cal * self_calibration + self.lambda_distill * distillation
         )
         return LossTerms(loss, cross_entropy, self_calibration, distillation)
-
-    def _with_margin(self, logits_BC: Tensor) -> Tensor:
-        margin_C = torch.zeros(logits_BC.shape[1], device=logits_BC.device)
-        margin_C[self.seen] = -self.calibration
-        margin_C[self.unseen] = self.calibration
-        return logits_BC.float() + margin_C

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from msdn_lit.losses.msdn import ClassIds, Output
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output
 
 Ranking = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -62,7 +62,7 @@ class RankingTerms(NamedTuple):
     loss: Tensor
 
 
-class RankingLoss(nn.Module):
+class RankingLoss(DomainLoss):
     """A ranking loss, summed over the outputs of a net.
 
     Args:
@@ -71,11 +71,8 @@ class RankingLoss(nn.Module):
         ranking: Function of (logits, labels, seen): `ale`, `sje` or `devise` with a margin.
     """
 
-    seen: Tensor
-
     def __init__(self, seen: ClassIds, unseen: ClassIds, *, ranking: Ranking) -> None:
-        super().__init__()
-        self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
+        super().__init__(seen, unseen)
         self.ranking = ranking
 
     def forward(self, outputs: Sequence[Output], labels_B: Tensor) -> RankingTerms:

@@ -9,48 +9,19 @@ Letters: B batch, R regions, D visual channels, K attributes, E word-vector size
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from msdn_lit.dtypes import at_least_float32
 from msdn_lit.errors import ConfigError
 from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
+from msdn_lit.models.base import AttributeNet, SubNetOutput
 
 Attend = Callable[[Tensor], Tensor]
 _MOST_REGIONS = 1e6  # more than any image has
-
-
-class SubNetOutput(NamedTuple):
-    """Output of a sub-net for a batch.
-
-    Attributes:
-        logits_BC: Class logits without calibration margin, scores @ class_attributes^T, (B, C).
-        attribute_scores_BK: Attribute scores, (B, K).
-        attention_BKR: Attention between attributes and regions, (B, K, R); None for nets without
-            attention.
-    """
-
-    logits_BC: Tensor
-    attribute_scores_BK: Tensor
-    attention_BKR: Tensor | None = None
-
-
-class Dataset(Protocol):
-    """What a net needs of a dataset; `msdn_lit.open_dataset` returns one."""
-
-    @property
-    def attribute_vectors(self) -> Tensor:
-        """Word vectors of the attributes, (K, E)."""
-
-    @property
-    def class_attributes(self) -> Tensor:
-        """Class semantic vectors, (C, K)."""
-
-    @property
-    def visual_dim(self) -> int:
-        """D, the number of channels of a region."""
 
 
 class SubNet(nn.Module):
@@ -81,6 +52,14 @@ class SubNet(nn.Module):
         """
         raise NotImplementedError
 
+    def values(self, maps: Sequence[Tensor]) -> Tensor | None:
+        """Returns what attention weights, (K, B, R); None if the scores are not linear in it.
+
+        Args:
+            maps: As of `attend`.
+        """
+        return None
+
 
 class AttributeToVisual(SubNet):
     """Attribute -> visual sub-net, eq. 1-3: each attribute attends to regions.
@@ -103,6 +82,10 @@ class AttributeToVisual(SubNet):
         values_KBR, compatibility_KBR = maps
         beta_KBR = self.attention(compatibility_KBR)
         return (beta_KBR * values_KBR).sum(dim=2).T, beta_KBR
+
+    def values(self, maps: Sequence[Tensor]) -> Tensor:
+        """Returns the map a_k^T W_1 v_r."""
+        return maps[0]
 
 
 class VisualToAttribute(SubNet):
@@ -133,9 +116,14 @@ class VisualToAttribute(SubNet):
         values_KBR, compatibility_KBR = maps
         gamma_KBR = over_attributes(compatibility_KBR)
         scores_BK = (gamma_KBR * values_KBR).sum(dim=2).T
-        if self.region_scale is not None:
-            scores_BK = scores_BK * (self.region_scale / values_KBR.shape[2])
-        return scores_BK, gamma_KBR
+        return self._scaled(scores_BK, values_KBR.shape[2]), gamma_KBR
+
+    def values(self, maps: Sequence[Tensor]) -> Tensor:
+        """Returns the map v_r^T W_3 a_k, scaled as the scores are."""
+        return self._scaled(maps[0], maps[0].shape[2])
+
+    def _scaled(self, sums: Tensor, num_regions: int) -> Tensor:
+        return sums if self.region_scale is None else sums * (self.region_scale / num_regions)
 
 
 class VisualToAttributePaper(SubNet):
@@ -197,7 +185,7 @@ RELEASED_SUBNETS: Mapping[str, Callable[[int, int], SubNet]] = {
 }
 
 
-class MSDN(nn.Module):
+class MSDN(AttributeNet):
     """Sub-nets that share trainable attribute vectors: both directions for MSDN, one for ablations.
 
     Args:
@@ -210,8 +198,6 @@ class MSDN(nn.Module):
         region_dropout: Share of each image's regions that is dropped in training (release: none).
     """
 
-    class_attributes_CK: Tensor
-
     def __init__(
         self,
         attribute_vectors_KE: Tensor,
@@ -222,26 +208,12 @@ class MSDN(nn.Module):
         renormalize: bool = False,
         region_dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(attribute_vectors_KE, class_attributes_CK, renormalize=renormalize)
         word_dim = attribute_vectors_KE.shape[1]
-        class_attributes_CK = normalize(class_attributes_CK, dim=1)
-        self.attribute_vectors_KE = nn.Parameter(normalize(attribute_vectors_KE, dim=1))
-        self.register_buffer("class_attributes_CK", class_attributes_CK, persistent=False)
         self.subnets = nn.ModuleDict(
             {name: make(word_dim, visual_dim) for name, make in subnets.items()}
         )
-        self.renormalize = renormalize
         self.region_dropout = RegionDropout(region_dropout)
-
-    @classmethod
-    def for_dataset(cls, data: Dataset, **settings: Any) -> "MSDN":  # noqa: ANN401 - those of __init__
-        """Makes a net for the sizes and semantics of a dataset.
-
-        Args:
-            data: Dataset, e.g. from `msdn_lit.open_dataset`.
-            **settings: Keyword arguments of the class.
-        """
-        return cls(data.attribute_vectors, data.class_attributes, data.visual_dim, **settings)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -257,22 +229,17 @@ class MSDN(nn.Module):
         Returns:
             Outputs of the sub-nets, in the order of `subnets`.
         """
-        a_KE = (
-            normalize(self.attribute_vectors_KE, dim=1)
-            if self.renormalize
-            else self.attribute_vectors_KE
-        )
-        v_BRD = normalize(self.region_dropout(regions_BRD).float(), dim=2)
+        v_BRD = normalize(at_least_float32(self.region_dropout(regions_BRD)), dim=2)
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
         # divided once: each further division would copy the gradient
-        maps = iter(bilinear_maps(a_KE, torch.cat(weights), v_BRD).unbind())
+        maps = iter(bilinear_maps(self.vectors(), torch.cat(weights), v_BRD).unbind())
         return tuple(
             self._output(subnet, list(islice(maps, len(subnet.weights_MED)))) for subnet in subnets
         )
 
     def _output(self, subnet: SubNet, maps: Sequence[Tensor]) -> SubNetOutput:
         scores_BK, attention_KBR = subnet.attend(maps)
-        return SubNetOutput(
-            scores_BK @ self.class_attributes_CK.T, scores_BK, attention_KBR.transpose(0, 1)
-        )
+        values_KBR = subnet.values(maps)
+        values_BKR = None if values_KBR is None else values_KBR.transpose(0, 1)
+        return self.output(scores_BK, attention_KBR.transpose(0, 1), values_BKR)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from msdn_lit.models.msdn import SubNetOutput
+from msdn_lit.models.base import ClassNet, SubNetOutput
 
 
 def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
@@ -17,7 +17,7 @@ def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
     return normalize(pooled_BD, dim=1) if unit_length else pooled_BD
 
 
-class BilinearCompatibility(nn.Module):
+class BilinearCompatibility(ClassNet):
     """A linear map from the pooled image to attribute scores.
 
     Args:
@@ -27,8 +27,6 @@ class BilinearCompatibility(nn.Module):
         unit_length: Scale pooled images to length one.
     """
 
-    class_attributes_CK: Tensor
-
     def __init__(
         self,
         attribute_vectors_KE: Tensor,
@@ -37,10 +35,7 @@ class BilinearCompatibility(nn.Module):
         *,
         unit_length: bool,
     ) -> None:
-        super().__init__()
-        self.register_buffer(
-            "class_attributes_CK", normalize(class_attributes_CK, dim=1), persistent=False
-        )
+        super().__init__(class_attributes_CK)
         self.weights_DK = nn.Parameter(
             torch.randn(visual_dim, class_attributes_CK.shape[1]) / visual_dim**0.5
         )
@@ -53,4 +48,4 @@ class BilinearCompatibility(nn.Module):
             regions_BRD: Region features of any precision, (B, R, D).
         """
         scores_BK = pool_regions(regions_BRD, unit_length=self.unit_length) @ self.weights_DK
-        return (SubNetOutput(scores_BK @ self.class_attributes_CK.T, scores_BK),)
+        return (self.output(scores_BK),)
