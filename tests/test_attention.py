@@ -215,11 +215,13 @@ def test_a_pooled_net_has_no_attention(mini_config, data_dir, monkeypatch):
     """Nothing is measured or drawn; its points are pooled features and its only scores."""
     miniature.write_images(data_dir)
     data = build.datamodule(mini_config())
-    task = build.task(mini_config("model=pooled"), data.semantics, data.visual_dim).eval()
+    task = build.task(
+        mini_config("model=pooled"), data.semantics, data.visual_dim, data.grid
+    ).eval()
     regions_BRD = data.dataset("test_seen").__getitems__([0, 1])[0]
     assert not has_attention(task.net(regions_BRD))
     assert has_attention(
-        build.task(mini_config(), data.semantics, data.visual_dim).net(regions_BRD)
+        build.task(mini_config(), data.semantics, data.visual_dim, data.grid).net(regions_BRD)
     )
     with pytest.raises(ConfigError, match="The model has no attention"):
         attention_rows(task, data, num_images=2, num_attributes=2)

@@ -279,7 +279,9 @@ def test_eszsl_refuses_ridges_that_are_not_positive(ridges):
     ],
 )
 def test_baselines_are_built_and_trained_from_configs(load_config, model, loss):
-    task = build.task(load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6)
+    task = build.task(
+        load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6, grid=(2, 2)
+    )
     terms = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2]))
     terms.loss.backward()
     task.configure_optimizers().step()

@@ -38,6 +38,7 @@ CHOICES = [
     for g in (*GROUPS, "debug", "trial_launcher", "hparams_search", "compile", "scheduler")
     for p in sorted((config_dir() / g).glob("[!_]*.yaml"))
 ]
+ATTRIBUTES = {"CUB": 312, "SUN": 102, "AWA2": 85}
 MODELS = [
     "msdn",
     "msdn_paper",
@@ -76,7 +77,8 @@ def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp
     cfg.trainer.val_check_interval = cfg.trainer.val_check_interval or 141  # null: one pass
     cfg.trainer.max_steps = cfg.trainer.max_steps or 4234  # null: `passes`
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    task = build.task(cfg, semantics(), visual_dim=6)
+    data = semantics(K=ATTRIBUTES[cfg.recipe_of] if "groups" in cfg.model else 5)
+    task = build.task(cfg, data, visual_dim=6, grid=(2, 2))
     loss = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2])).loss
     loss.backward()
     configured = task.configure_optimizers()
@@ -99,7 +101,9 @@ def test_every_choice_of_every_group_composes(load_config, group, choice):
     list(itertools.product(MODELS, ["msdn", "msdn_paper", "ale", "sje", "devise"])),
 )
 def test_every_model_goes_with_every_loss(load_config, model, loss):
-    task = build.task(load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6)
+    task = build.task(
+        load_config(f"model={model}", f"loss={loss}"), semantics(), visual_dim=6, grid=(2, 2)
+    )
     terms = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2]))
     assert torch.isfinite(torch.stack(terms)).all()
 
@@ -127,7 +131,7 @@ def test_experiments_have_the_settings_of_the_release(load_config, experiment):
         == ["attribute_to_visual", "visual_to_attribute"]
     )
     assert cfg.model.renormalize is renorm
-    optimizer = build.task(cfg, semantics(), visual_dim=6).configure_optimizers()
+    optimizer = build.task(cfg, semantics(), visual_dim=6, grid=(2, 2)).configure_optimizers()
     assert isinstance(optimizer, torch.optim.RMSprop)
     expected = dict(
         lr=1e-4, weight_decay=1e-4, momentum=momentum, alpha=0.99, eps=1e-8, centered=False

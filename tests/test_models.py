@@ -124,7 +124,7 @@ def reference_outputs(form, net, regions_BRD):
 
 def assert_outputs_close(actual, expected):
     for ours, theirs in zip(actual, expected, strict=True):
-        for tensor, other in zip(ours[:3], theirs, strict=True):  # without values_BKR
+        for tensor, other in zip(ours[:3], theirs[:3], strict=True):  # not the values
             close(tensor, torch.as_tensor(other, dtype=torch.float32))
 
 

@@ -28,7 +28,7 @@ def make_net(mini_config):
         torch.manual_seed(seed)
         cfg = mini_config(*overrides)
         module = build.datamodule(cfg)
-        net = build.task(cfg, module.semantics, module.visual_dim).net
+        net = build.task(cfg, module.semantics, module.visual_dim, module.grid).net
         for parameter in net.parameters():
             parameter.data = torch.randn_like(parameter)
         return net

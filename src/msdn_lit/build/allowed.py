@@ -29,11 +29,13 @@ _ALLOWED: Mapping[str, Mapping[str, str]] = {
         "msdn_lit.models": "RegionBackbone",
     },
     "model": {
-        "msdn_lit.models": "AttributeToVisual BilinearCompatibility DAZLE ESZSL MSDN "
-        "VisualToAttribute VisualToAttributePaper over_attributes over_regions"
+        "msdn_lit.models": "AttributeToVisual AttributeToVisualTransformer "
+        "BilinearCompatibility DAZLE DEDN ESZSL MSDN TransZero VisualToAttribute "
+        "VisualToAttributePaper VisualToAttributeTransformer over_attributes over_regions"
     },
     "loss": {
-        "msdn_lit.losses": "MSDNLoss RankingLoss ale cross_entropy_paper cross_entropy_release "
+        "msdn_lit.losses": "CounterfactualLoss DEDNLoss MSDNLoss RankingLoss TransZeroLoss "
+        "ale cross_entropy_paper cross_entropy_release "
         "devise distillation_paper distillation_release self_calibration_paper "
         "self_calibration_release sje"
     },

@@ -40,29 +40,38 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - 
     return made
 
 
-def instantiate_partial(config: DictConfig, *arguments: Any) -> Any:  # noqa: ANN401 - any object
+def instantiate_partial(config: DictConfig, *arguments: Any, **offers: Any) -> Any:  # noqa: ANN401
     """Makes a partial object and calls it with the arguments.
+
+    Args:
+        config: Config of the partial object.
+        *arguments: Positional arguments.
+        **offers: Facts of the data; the object gets those that its signature names.
 
     Raises:
         ConfigError: A setting does not exist, for example because it belongs to another class, or
             the constructor rejects a value.
     """
-    return call(config._target_, instantiate(config), *arguments)
+    partial = instantiate(config)
+    names = inspect.signature(partial).parameters if offers else ()
+    known = {name: value for name, value in offers.items() if name in names}
+    return call(config._target_, partial, *arguments, **known)
 
 
-def call(name: str, partial: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - any object
+def call(name: str, partial: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
     """Calls a partial object of a config.
 
     Args:
         name: Its `_target_`, for the message.
         partial: Partial object.
-        arguments: Arguments that the config does not have.
+        *arguments: Positional arguments that the config does not have.
+        **named: Keyword arguments that the config does not have.
 
     Raises:
         ConfigError: The constructor rejects a value.
     """
     try:
-        return partial(*arguments)
+        return partial(*arguments, **named)
     except (TypeError, ValueError) as error:
         raise _invalid(name, error) from error
 

@@ -127,7 +127,7 @@ def load_run(
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
         data = datamodule(cfg, trained_with)
-        made = task(cfg, data.semantics, data.visual_dim)
+        made = task(cfg, data.semantics, data.visual_dim, data.grid)
     content = load_checkpoint(path, made)
     made.load_state_dict(content["state_dict"])
     made.loaded_step = content["global_step"]

@@ -115,6 +115,6 @@ def _build_net(
 ) -> nn.Module:
     """Returns an untrained net for the features of a backbone."""
     blank = torch.zeros(1, 3, images.image_size, images.image_size)
-    D = backbone.feature_map(blank).shape[1]
-    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, D)
+    _, D, *grid = backbone.feature_map(blank).shape
+    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, D, grid=tuple(grid))
     return net.eval()

@@ -53,22 +53,33 @@ def unread_datamodule(cfg: DictConfig, trained_with: TrainingData | None = None)
     return module
 
 
-def net(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> nn.Module:
-    """Returns the net with its initial weights, for the sizes of the data."""
+def net(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int, int]) -> nn.Module:
+    """Returns the net with its initial weights, for the sizes of the data.
+
+    Args:
+        cfg: Config of the run.
+        semantics: Class and attribute vectors.
+        visual_dim: Number of visual channels D.
+        grid: Rows and columns of regions, for nets with such an argument.
+    """
     vectors_KE = semantics.initial_attribute_vectors()
     made: nn.Module = instantiate_partial(
-        cfg.model, vectors_KE, semantics.class_attributes_tensor, visual_dim
+        cfg.model, vectors_KE, semantics.class_attributes_tensor, visual_dim, grid=grid
     )
     return made
 
 
-def task(cfg: DictConfig, semantics: Semantics, visual_dim: int) -> ZSLTask:
-    """Returns net, loss, metric and optimizer for the sizes of the data."""
-    made = net(cfg, semantics, visual_dim)
+def task(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int, int]) -> ZSLTask:
+    """Returns net, loss, metric and optimizer; arguments as of `net`.
+
+    A loss with an argument `class_attributes` gets the class vectors.
+    """
+    made = net(cfg, semantics, visual_dim, grid)
     seen, unseen = semantics.seen_tensor, semantics.unseen_tensor
+    class_attributes = semantics.class_attributes_tensor
     return ZSLTask(
         made,
-        instantiate_partial(cfg.loss, seen, unseen),
+        instantiate_partial(cfg.loss, seen, unseen, class_attributes=class_attributes),
         ZSLMetric(seen, unseen),
         instantiate(cfg.optimizer),
         fusion=fusion(cfg, output_names(made)),

@@ -120,7 +120,7 @@ def _several_models(
 def _task(cfg: DictConfig, data: ZSLDataModule) -> ZSLTask:
     """Makes the task of one seed, whose initial weights follow from the seed."""
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    made = task(cfg, data.semantics, data.visual_dim)
+    made = task(cfg, data.semantics, data.visual_dim, data.grid)
     made.configure_optimizers()  # the optimizer rejects wrong settings now, not in the training
     return made
 

@@ -1,7 +1,4 @@
-"""The Lightning data module of every benchmark, and the library's way to open one.
-
-A benchmark is data, not a subclass: the same class serves all of them.
-"""
+"""The Lightning data module of every benchmark: a benchmark is data, not a subclass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -138,6 +135,11 @@ class ZSLDataModule(lightning.LightningDataModule):
     def visual_dim(self) -> int:
         """D, the number of channels of a region."""
         return self.store.manifest.shape[2]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the regions."""
+        return self.store.manifest.grid
 
     @property
     def seen(self) -> Tensor:
