@@ -1,6 +1,8 @@
 """A user's own method, in a folder outside the repository, with all commands."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +151,43 @@ def test_search_path_on_the_command_line(command, repository):
     code, out, err = command(train, folder, *SHORT, "model=mine", "model.width=8", "--cfg", "job")
     assert (code, err) == (0, "")
     assert "width: 8" in out
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
+BLOCKS = dict(re.findall(r'```\w+ title="(.*?)"\n(.*?)```', PAGE, re.DOTALL))
+
+
+@pytest.fixture
+def of_the_page(tmp_path, monkeypatch):
+    """The folder that docs/add_a_method.md describes, which is the working directory."""
+    for name, text in BLOCKS.items():
+        path = tmp_path / "apn" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path / "apn")
+    path = list(sys.path)
+    yield tmp_path / "apn"
+    sys.path[:] = path
+    sys.modules.pop("apn", None)
+
+
+def test_the_method_of_the_page_works_as_it_stands(command, of_the_page):
+    assert set(BLOCKS) == {
+        "apn.py",
+        *(f"conf/{g}/apn.yaml" for g in ("model", "loss", "experiment")),
+    }
+    assert len(BLOCKS["apn.py"].splitlines()) < 60
+    assert command(extract, *SHORT[:2])[0] == 0
+    settings = [word for word in SHORT if not word.startswith("optimizer")]
+    words = ["--config-dir", "conf", *settings, "experiment=apn", "paths.run_dir=logs/apn"]
+    code, _, err = command(train, *words)
+    assert (code, err) == (0, "")
+    scores, chance = result_of("logs/apn")["scores"]["last"], result_of("logs/apn")["chance"]
+    assert scores["acc_czsl"] > 2 * chance["acc_czsl"]
+    code, out, err = command(attention, "logs/apn", "--trust")
+    assert (code, err) == (0, "")
+    assert "prototypes" in out
+    words = ["-m", *words[:-1], "loss.lambda_reg=0.1,1", "sweep_name=apn"]
+    code, out, err = command(train, *words)
+    assert (code, out.count(" finished "), err) == (0, 2, "")
