@@ -110,5 +110,7 @@ def fusion(cfg: DictConfig, names: tuple[str, ...]) -> list[float]:
     missing = [name for name in names if name not in weights]
     if missing:
         problem = f"prediction.fusion has no weight for {', '.join(missing)}"
-        raise ConfigError(problem, action=f"Add +prediction.fusion.{missing[0]}=WEIGHT.")
+        equal = round(1 / len(names), 4)
+        words = " ".join(f"+prediction.fusion.{name}={equal}" for name in missing)
+        raise ConfigError(problem, action=f"Add {words}, or other weights.")
     return [float(weights[name]) for name in names]
