@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from msdn_lit.models import MSDN
 from tests.benchmarks.speed import __main__ as speed
 from tests.benchmarks.speed import workload
 from tests.benchmarks.speed.growth import Point, draw_growth, exponents
+from tests.benchmarks.speed.methods import METHODS, TransZeroOrder, make_method, method_step
 from tests.benchmarks.speed.release import ReleaseOrder
 from tests.benchmarks.speed.timing import Comparison, TimedProcess, compare, interleave
 from tests.benchmarks.speed.training import products, trainer_steps, training_step
@@ -30,6 +32,33 @@ SECONDS = {"net": 1, "loss": 2, "backward": 4, "optimizer": 8, "loading": 16}
 quiet_trainer = pytest.mark.filterwarnings(
     "ignore:You defined a `validation_step`", "ignore:The number of training batches"
 )
+
+
+def test_the_order_of_transzero_computes_the_same_outputs_and_gradients():
+    torch.manual_seed(0)
+    shape = replace(SMALL, R=9)
+    (net, loss), (regions_BRD, labels_B) = make_method("transzero", shape), make_batch(shape)
+    net.eval()
+    gradients = []
+    for made, inputs in (
+        (net, regions_BRD),
+        (TransZeroOrder(net, (3, 3)).eval(), regions_BRD.float().transpose(1, 2)),
+    ):
+        net.zero_grad()
+        (output,) = made(inputs)
+        loss((output,), labels_B).loss.backward()
+        gradients.append([output[:3], *(weight.grad.clone() for weight in net.parameters())])
+    scale = max(float(gradient.abs().max()) for gradient in gradients[0][1:])
+    torch.testing.assert_close(gradients[0][0], gradients[1][0], rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(gradients[0][1:], gradients[1][1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_of_every_method_is_measured(name):
+    result = next(method_step(name, replace(SMALL, R=9), CPU))
+    assert result["step"] > 0
+    assert result["gb"] > 0
 
 
 def test_the_release_order_computes_the_same_outputs_and_gradients():

@@ -18,7 +18,7 @@ import torch
 from msdn_lit.errors import ConfigError, exit_on_user_error
 from msdn_lit.runs.environment import code_version, versions
 from msdn_lit.training.process import limit_openmp_spinning
-from tests.benchmarks.speed import evaluation, features, growth, startup, training
+from tests.benchmarks.speed import evaluation, features, growth, methods, startup, training
 from tests.benchmarks.speed.workload import Shape
 
 PROGRAM = "python -m tests.benchmarks.speed"
@@ -26,6 +26,7 @@ SECTIONS = {
     "step": training.step,
     "trainer": training.trainer,
     "seeds": training.seeds,
+    "methods": methods.methods,
     "evaluation": evaluation.evaluation,
     "loading": features.loading,
     "extraction": features.extraction,
