@@ -15,20 +15,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.losses.base import ClassIds
+from msdn_lit.losses.base import ClassIds, Output
 from msdn_lit.losses.msdn import MSDNLoss
 
 
-class AttentiveOutput(Protocol):
+class AttentiveOutput(Output, Protocol):
     """The part of a net's output that this loss uses."""
-
-    @property
-    def logits_BC(self) -> Tensor:
-        """Class logits without calibration margin, (B, C)."""
-
-    @property
-    def attribute_scores_BK(self) -> Tensor:
-        """Attribute scores, (B, K)."""
 
     @property
     def attention_BKR(self) -> Tensor | None:

@@ -1,8 +1,7 @@
 """DEDN, the Dual Expert Distillation Network (Rao et al., IJCAI 2024, arXiv 2404.16348).
 
-Two experts score all attributes, each from regions and from channels: `coarse` with one set of
-matrices, `fine` with one set per group of attributes. The loss (losses/dedn.py) lets them teach
-each other. Equation numbers are those of docs/methods.md.
+Equation numbers are those of docs/methods.md. The loss, in losses/dedn.py, lets the experts teach
+each other.
 
 Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, J groups, h inner
 size.
@@ -122,13 +121,12 @@ class DEDN(ClassNet):
         region_4KD = torch.stack([q for each in experts for q in each.region_queries()])
         channel_4KR = torch.stack([q for each in experts for q in each.channel_queries()])
         values_2BKR, attention_2BKR = _region_maps(region_4KD, unit_BRD)
+        region_2BK = (attention_2BKR * values_2BKR).sum(dim=3)
+        channel_2BK = _channel_scores(channel_4KR, unit_BRD)
         outputs = []
-        for values_BKR, attention_BKR, channel_BK in zip(
-            values_2BKR, attention_2BKR, _channel_scores(channel_4KR, unit_BRD), strict=True
-        ):
-            scores_BK = (attention_BKR * values_BKR).sum(dim=2)
-            outputs += [self.output(scores_BK, attention_BKR, values_BKR)]
-            outputs += [self.output(channel_BK, attention_BKR)]
+        for e in range(2):
+            outputs.append(self.output(region_2BK[e], attention_2BKR[e], values_2BKR[e]))
+            outputs.append(self.output(channel_2BK[e], attention_2BKR[e]))
         return tuple(outputs)
 
 
@@ -136,10 +134,8 @@ def _region_maps(queries_4KD: Tensor, unit_BRD: Tensor) -> tuple[Tensor, Tensor]
     """Returns values a_k^T W_1 v_r and softmax_r(a_k^T W_2 v_r) of both experts, (2, B, K, R)."""
     B, R, D = unit_BRD.shape
     maps_QN = queries_4KD.flatten(0, 1) @ unit_BRD.reshape(-1, D).T
-    maps_22KBR = maps_QN.reshape(2, 2, -1, B, R)
-    values_2KBR, compatibility_2KBR = maps_22KBR.unbind(dim=1)
-    attention_2KBR = compatibility_2KBR.softmax(dim=3)
-    return values_2KBR.transpose(1, 2), attention_2KBR.transpose(1, 2)
+    values_2KBR, compatibility_2KBR = maps_QN.reshape(2, 2, -1, B, R).unbind(dim=1)
+    return values_2KBR.transpose(1, 2), compatibility_2KBR.softmax(dim=3).transpose(1, 2)
 
 
 def _channel_scores(queries_4KR: Tensor, unit_BRD: Tensor) -> Tensor:

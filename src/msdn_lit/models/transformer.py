@@ -99,10 +99,6 @@ class FeedForward(nn.Module):
         self.ffn_2 = nn.Linear(hidden_dim, dim)
         self.hidden_dropout = nn.Dropout(dropout)
         self.output_dropout = nn.Dropout(dropout)
-        for layer in (self.ffn_1, self.ffn_2):
-            bound = layer.in_features**-0.5
-            nn.init.uniform_(layer.weight, -bound, bound)
-            nn.init.uniform_(layer.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the layers for (..., d)."""

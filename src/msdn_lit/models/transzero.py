@@ -1,8 +1,7 @@
 """TransZero (Chen et al., AAAI 2022, arXiv 2112.01683), as released.
 
-One encoder over the regions subtracts what their geometry explains. In one decoder, attributes
-attend to regions. A bilinear form turns each attribute's token into its score. The second sub-net
-of TransZero++ is in transzero_pp.py. Equation numbers are those of docs/methods.md.
+Equation numbers are those of docs/methods.md. The second sub-net of TransZero++ is in
+transzero_pp.py.
 
 Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, C classes,
 d common width, P size of the geometry code.
@@ -38,8 +37,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.register_buffer("geometry_RRP", geometry_code(*grid), persistent=False)
         self.geometry = nn.Linear(self.geometry_RRP.shape[2], 1)
-        nn.init.uniform_(self.geometry.weight, -1 / 8, 1 / 8)
-        nn.init.uniform_(self.geometry.bias, -1 / 8, 1 / 8)
         self.attention = Attention(dim, ENCODER_ATTENTION_DROPOUT, stacked=False)
         self.output_dropout = nn.Dropout(dropout)
         self.residual_dropout = nn.Dropout(dropout)
@@ -94,10 +91,7 @@ class TransformerSubNet(nn.Module):
 
 
 class AttributeToVisualTransformer(TransformerSubNet):
-    """Attribute -> visual sub-net, eq. 1.1-1.8: attributes attend to encoded regions.
-
-    Arguments as of `TransformerSubNet`.
-    """
+    """Attribute -> visual sub-net, eq. 1.1-1.8: attributes attend to encoded regions."""
 
     def __init__(self, word_dim: int, visual_dim: int, grid: tuple[int, int], **sizes: Any) -> None:  # noqa: ANN401 - of the base class
         super().__init__(word_dim, visual_dim, grid, **sizes)
@@ -106,9 +100,8 @@ class AttributeToVisualTransformer(TransformerSubNet):
     def forward(self, regions_BRD: Tensor, vectors_KE: Tensor) -> tuple[Tensor, Tensor]:
         """Computes s_k = a_k^T W_s O'_k with the decoded attributes O'."""
         memory_BRd = self.encoder(self.region_projection(regions_BRD))
-        decoded_BKd, attention_BKR = self.decoder(
-            self.attribute_projection(vectors_KE)[None], memory_BRd
-        )
+        tokens_1Kd = self.attribute_projection(vectors_KE)[None]
+        decoded_BKd, attention_BKR = self.decoder(tokens_1Kd, memory_BRd)
         return (decoded_BKd * (vectors_KE @ self.weights_Ed)).sum(dim=2), attention_BKR
 
 
