@@ -170,9 +170,8 @@ class TestTransformers:
         for b in range(2):
             for q in range(3):
                 query = layer.query(queries[b, q])
-                products = [
-                    float(query @ layer.key(tokens[b, t])) / 2 - float(bias[q, t]) for t in range(5)
-                ]
+                keys = [layer.key(tokens[b, t]) for t in range(5)]
+                products = [(query @ keys[t] / 2 - bias[q, t]).item() for t in range(5)]
                 weights = torch.tensor(products).softmax(dim=0)
                 mixed = sum(weights[t] * layer.value(tokens[b, t]) for t in range(5))
                 close(attention[b, q], weights)

@@ -63,10 +63,7 @@ def reversed(attention_BKR: Tensor) -> Tensor:
 
 
 INTERVENTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "uniform": uniform,
-    "random": random,
-    "shuffled": shuffled,
-    "reversed": reversed,
+    function.__name__: function for function in (uniform, random, shuffled, reversed)
 }
 
 
@@ -122,15 +119,13 @@ class CounterfactualLoss(MSDNLoss):
             ConfigError: No output has scores that are sums weighted by attention.
         """
         terms = super().forward(outputs, labels_B)
-        effects = [
-            self.cross_entropy(effect_BK @ self.class_attributes_CK.T, labels_B, *self.domains)
-            for effect_BK in map(self._effect, outputs)
-            if effect_BK is not None
-        ]
+        effects = [effect for effect in map(self._effect, outputs) if effect is not None]
         if not effects:
             problem = "This loss does not fit the net: no scores are sums weighted by attention"
             raise ConfigError(problem, expected="model=msdn or model=dedn")
-        effect = torch.stack(effects).sum()
+        logits = [effect_BK @ self.class_attributes_CK.T for effect_BK in effects]
+        classified = [self.cross_entropy(each, labels_B, *self.domains) for each in logits]
+        effect = torch.stack(classified).sum()
         return CounterfactualTerms(terms.loss + self.lambda_causal * effect, *terms[1:], effect)
 
     def _effect(self, output: AttentiveOutput) -> Tensor | None:

@@ -3,8 +3,7 @@
 Equation numbers are those of docs/methods.md. The loss, in losses/dedn.py, lets the experts teach
 each other.
 
-Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, J groups, h inner
-size.
+Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, J groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,8 +102,8 @@ class DEDN(ClassNet):
         inner_dim: int | None = None,
     ) -> None:
         super().__init__(class_attributes_CK)
-        vectors_KE, R = normalize(attribute_vectors_KE, dim=1), grid[0] * grid[1]
-        K = len(vectors_KE)
+        vectors_KE = normalize(attribute_vectors_KE, dim=1)
+        K, R = len(vectors_KE), grid[0] * grid[1]
         coarse, fine = [range(K)], attribute_groups(groups or {"all": "rest"}, K)
         self.experts = nn.ModuleList(
             Expert(vectors_KE, each, visual_dim, R, inner_dim) for each in (coarse, fine)
@@ -141,13 +140,11 @@ def _region_maps(queries_4KD: Tensor, unit_BRD: Tensor) -> tuple[Tensor, Tensor]
 def _channel_scores(queries_4KR: Tensor, unit_BRD: Tensor) -> Tensor:
     """Returns sum_d softmax_d(a_k^T U_2 x_d) (a_k^T U_1 x_d) of both experts, (2, B, K).
 
-    By linearity it is a_k^T U_1 times the attended channel, so that PyTorch's attention computes it
-    without a tensor of the size (B, K, D).
+    It is a_k^T U_1 times the attended channel, which needs no tensor of the size (B, K, D).
     """
     K, R = queries_4KR.shape[1:]
     values_2KR, keys_2KR = queries_4KR.reshape(2, 2, K, R).unbind(dim=1)
-    x_B2DR = unit_BRD.transpose(1, 2).contiguous()[:, None].expand(-1, 2, -1, -1)
+    x_B2DR = unit_BRD.mT.contiguous()[:, None].expand(-1, 2, -1, -1)
     keys_B2KR = keys_2KR.expand(len(unit_BRD), -1, -1, -1)
     attended_B2KR = scaled_dot_product_attention(keys_B2KR, x_B2DR, x_B2DR, scale=1.0)
-    scores_2BK: Tensor = (attended_B2KR * values_2KR).sum(dim=3).transpose(0, 1)
-    return scores_2BK
+    return (attended_B2KR * values_2KR).sum(dim=3).mT  # type: ignore[no-any-return]
