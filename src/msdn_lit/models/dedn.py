@@ -147,4 +147,4 @@ def _channel_scores(queries_4KR: Tensor, unit_BRD: Tensor) -> Tensor:
     x_B2DR = unit_BRD.mT.contiguous()[:, None].expand(-1, 2, -1, -1)
     keys_B2KR = keys_2KR.expand(len(unit_BRD), -1, -1, -1)
     attended_B2KR = scaled_dot_product_attention(keys_B2KR, x_B2DR, x_B2DR, scale=1.0)
-    return (attended_B2KR * values_2KR).sum(dim=3).mT  # type: ignore[no-any-return]
+    return (attended_B2KR * values_2KR).sum(dim=3).transpose(0, 1)
