@@ -67,7 +67,7 @@ def _names(override: Override) -> Iterator[str]:
     value = override.value()
     if override.is_sweep_override():
         is_choice = override.is_choice_sweep() and not isinstance(value, Glob)
-        found = list(override.sweep_string_iterator()) if is_choice else []
+        found: list[object] = [*override.sweep_string_iterator()] if is_choice else []
     else:
         found = [*value] if isinstance(value, list) else [value]
     for name in found:

@@ -81,11 +81,13 @@ def _check_early(cfg: DictConfig) -> None:
     data, accelerator = cfg.data, cfg.trainer.accelerator
     benchmark = find_benchmark(data.benchmark, data.folder, data.test_seen)
     benchmark.check_files(Path(cfg.paths.data_dir))
-    if accelerator in ("gpu", "cuda"):
+    if accelerator in ("gpu", "cuda", "mps"):
         import torch
 
-        if not torch.cuda.is_available():
-            problem = f"trainer.accelerator={accelerator}: PyTorch finds no GPU"
+        backend = torch.backends.mps if accelerator == "mps" else torch.cuda
+        if not backend.is_available():
+            kind = "GPU of an Apple computer" if accelerator == "mps" else "GPU"
+            problem = f"trainer.accelerator={accelerator}: PyTorch finds no {kind}"
             raise ConfigError(problem, action="Use trainer=cpu.")
 
 
