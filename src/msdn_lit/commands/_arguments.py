@@ -13,6 +13,20 @@ from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 from msdn_lit.training.process import disable_telemetry
 
+ASK = "--ask-for-the-parser"
+
+
+class Asked(Exception):
+    """Answers the completion of a command line with the parser of a command.
+
+    Attributes:
+        parser: The parser.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
+
 
 class Parser(argparse.ArgumentParser):
     """Parser whose errors are user errors: one line on standard error and exit code 2.
@@ -41,7 +55,10 @@ class Parser(argparse.ArgumentParser):
 
         Raises:
             ConfigError: A word is wrong; the message names the option that is meant.
+            Asked: The only word is `ASK`.
         """
+        if list(words) == [ASK]:
+            raise Asked(self)
         known = [name for name in self._option_string_actions if name.startswith("--")]
         previous = ""
         for word, following in zip(words, [*words[1:], "-"], strict=True):

@@ -1,5 +1,6 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
+    _check_number_of_processes(cfg)
     _check_early(cfg)
     from msdn_lit.analysis.output.tables import result_table, terminal
 
@@ -72,6 +74,14 @@ def _command_that_continues(folder: Path) -> str:
     given = [shlex.quote(word) for word in words]
     place = typed("paths.run_dir", str(folder))
     return " ".join(["msdn train", *given, place, "ckpt_path=last"])
+
+
+def _check_number_of_processes(cfg: DictConfig) -> None:
+    """Refuses several processes of torchrun that would each train alone, in the same folder."""
+    number, trainer = int(os.environ.get("WORLD_SIZE", 1)), cfg.trainer
+    if number > 1 and trainer.strategy == "auto" and trainer.devices == 1:
+        problem = f"{number} processes were started, and each would train alone"
+        raise ConfigError(problem, action=f"Add trainer=ddp trainer.devices={number}.")
 
 
 def _check_early(cfg: DictConfig) -> None:
