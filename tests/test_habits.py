@@ -49,8 +49,8 @@ def type_words(monkeypatch, capsys, tmp_path):
                 sys.argv = ["msdn train", *words[1:]]
                 cli.command("train", jobs.append, ())()
             else:
-                module = COMMANDS[words[0]].module_name if words[0] in COMMANDS else ""
-                monkeypatch.delitem(sys.modules, module, raising=False)  # runs as __main__
+                for known in COMMANDS.values():  # one of them runs as __main__
+                    monkeypatch.delitem(sys.modules, known.module_name, raising=False)
                 msdn.main()
             code = 0
         except SystemExit as stop:
@@ -100,20 +100,18 @@ def test_what_a_habit_is_answered_can_be_typed(type_words, command, happens):
     for name, value in PLACEHOLDERS.items():
         advised = re.sub(rf"\b{name}\b", value, advised)
     words = words_of(advised)
-    if advised.startswith("--d") or advised.startswith("--calibration"):
+    if advised.startswith(("--data-dir", "--calibration")):
         words = ["evaluate", "RUN", *words]
     elif not advised.startswith("msdn"):
         words = ["train", *words]
     if words == ["train", "-m"]:
-        words += ["seed=0,1"]
-    if words == ["train", "scheduler"]:
-        return
+        words.append("seed=0,1")
     code, jobs, err = type_words(*words)
     if words[0] == "train":
         assert jobs or "--help" in words, err
     else:
         assert code in (0, 2)
-        assert not err or re.search(r"RUN is no run folder|is missing|no such|There is no", err)
+        assert not err or re.search("is no (run )?folder|is missing", err)
 
 
 HINTS = {  # further members of the kinds
@@ -258,7 +256,7 @@ def test_bash_completes(tmp_path):
     program.chmod(0o755)
     script = f"""
         eval "$({program} completion bash)"
-        compopt() {{ echo "compopt $*"; }}
+        compopt() {{ printf '%s %s\n' compopt "$2"; }}
         complete -p msdn
         COMP_LINE="{program} train trainer=ddp_"; COMP_POINT=${{#COMP_LINE}}
         COMP_WORDS=({program} train trainer = ddp_); _msdn; printf '%s\\n' "${{COMPREPLY[@]}}"
@@ -272,7 +270,7 @@ def test_bash_completes(tmp_path):
     assert done.stderr == ""
     complete, *found = done.stdout.splitlines()
     assert "-F _msdn" in complete
-    assert found == ["ddp_sim", "compopt -o nospace", "optimizer.lr="]
+    assert found == ["ddp_sim", "compopt nospace", "optimizer.lr="]
 
 
 def test_the_answer_of_the_completion_is_light():

@@ -104,7 +104,7 @@ _SETTINGS = {
 }
 _SETTING = {name: remedy for remedy, names in _SETTINGS.items() for name in names.split()}
 _COUNTS = ("gpus", "num_gpus", "ngpu", "ngpus", "nproc_per_node", "tpu_cores")  # of devices
-_NUMBERS = ("gpu", "gpu_id", "gpu_ids", "device", "cuda")  # which devices
+NUMBERS = ("gpu", "gpu_id", "gpu_ids", "device", "cuda")  # which devices
 # Arguments of Lightning's trainer that are in no config, and that a training accepts.
 _OF_LIGHTNING = (
     *("limit_train_batches", "limit_test_batches"),
@@ -191,7 +191,7 @@ def setting(key: str, value: str | None) -> str:
     parent, _, name = key.lower().replace("-", "_").rpartition(".")
     if parent == "trainer" and name in _OF_LIGHTNING:
         return Remedy(f"+{key}={{}}").action(value)
-    if name in (*_COUNTS, *_NUMBERS):
+    if name in (*_COUNTS, *NUMBERS):
         return _device(value or "", is_count=name in _COUNTS).action()
     if name in ("resume", "resume_from_checkpoint", "ckpt") and str(value).endswith(".ckpt"):
         return Remedy("ckpt_path={}").action(value)

@@ -93,6 +93,10 @@ def _check_has_effect(override: Override) -> None:
 def _check_number_of_values(override: Override, words: Words) -> None:
     """Refuses several values without a sweep."""
     if override.is_sweep_override() and not words.is_multirun:
+        key = override.key_or_group
+        if key in habits.NUMBERS:
+            action = habits.setting(key, override.get_value_string())
+            raise ConfigError(f"There is no config key {key!r}", action=action)
         one = f"{override.get_key_element()}={quoted(override.get_value_string())}"
         action = f"Add -m for a sweep. If it is one value, quote it: {shlex.quote(one)}"
         raise ConfigError(f"{override.input_line} has several values", action=action)
