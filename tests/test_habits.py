@@ -173,7 +173,7 @@ class TestTrainings:
         result = result_of(tmp_path / "run")
         assert (result["name"], result["tags"]) == ("x", ["a"])
         config = (tmp_path / "run" / "config.yaml").read_text()
-        assert "preemption" not in config
+        assert "callbacks.Preemption" not in config
         assert "print_config: false" in config
 
     def test_print_config_prints_what_trains(self, command, mini_overrides):
