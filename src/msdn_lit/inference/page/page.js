@@ -3,6 +3,7 @@
 /** Draws everything that depends on the state. */
 function draw() {
   const image = currentImage();
+  showResult();
   drawClasses();
   if (!image) return;
   drawReasons(image);

@@ -86,6 +86,11 @@ function progress(text, original = null) {
   $("coming").hidden = !original;
   if (original) $("coming").src = original.source;
   $("result").setAttribute("aria-busy", isBusy);
-  $("result").hidden = !isBusy && !currentImage();
+  showResult();
+}
+
+/** The result is there with an image, or, empty, while one is coming. */
+function showResult() {
+  $("result").hidden = $("progress").hidden && !currentImage();
   $("result").classList.toggle("empty", !currentImage());
 }
