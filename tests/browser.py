@@ -1,6 +1,7 @@
 """Fixtures of the tests that click in headless Chromium."""
 
 import shutil
+import time
 
 import pytest
 
@@ -45,3 +46,11 @@ def _is_fault(text):
 @pytest.fixture
 def tab(new_tab):
     return new_tab()
+
+
+def until(tab, expression, seconds=20):
+    """Waits until an expression is true; Playwright's own function needs eval, which CSP forbids."""
+    end = time.monotonic() + seconds
+    while not tab.evaluate(expression):
+        assert time.monotonic() < end, f"not true after {seconds} s: {expression}"
+        tab.wait_for_timeout(20)

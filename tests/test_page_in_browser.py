@@ -13,6 +13,7 @@ from msdn_lit.inference.candidates import describe
 from msdn_lit.inference.page import page as prediction_page
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
+from tests.browser import until  # noqa: E402
 from tests.helpers import IMAGES, png  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -286,12 +287,11 @@ def use(tab, model, folder):
         made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3
     )
     tab.set_input_files("#file", folder / "large.png")
-    tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
+    until(tab, "$('message').textContent === 'large.png is larger than 30 MB.'")
     tab.set_input_files(
         "#file", [folder / "text.png", folder / "a.png"]
     )  # the second image keeps the message of the first
     tab.wait_for_selector("#images button:nth-child(2)")
-    tab.wait_for_function(
-        "$('message').textContent.startsWith('text.png: The image does not decode')"
+    until(tab, "$('message').textContent.startsWith('text.png: The image does not decode')"
     )
     assert torch.is_inference_mode_enabled() is False
