@@ -127,7 +127,7 @@ class TestServer:
         answer = client.post("/predict", content=b"x" * 1_000_001)
         assert (answer.status_code, answer.json()) == (
             413,
-            {"error": "The image is larger than 1 MB."},
+            {"error": "The upload is larger than 1 MB."},
         )
 
     def test_nothing_else(self, client):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from msdn_lit.inference.candidates import Candidates
 from msdn_lit.inference.counterfactual import Counterfactual, counterfactuals
+from msdn_lit.inference.reference import Reference
 
 Array = NDArray[np.float32]
 
@@ -51,8 +52,15 @@ class Prediction:
         attention: Attention over the regions by name of the sub-net, (K, H, W); empty for a model
             without attention.
         pixels: Input of the backbone, bytes, (size, size, 3).
+        crop: Part of the image that this is, turned upright: left, top, right and bottom as shares
+            of its width and height.
         candidates: All classes that were compared.
         margins_C: Margin of each candidate, (C,).
+        fusion: Weight of each sub-net by name.
+        reference: Scores, leads and images of the model's run, as far as they are known; without
+            leads if not all known classes were compared.
+        likeness: Share of the run's test images that are less like the training images than this
+            one; near 0, the image is like none of them. None if it is not known.
     """
 
     image: str
@@ -62,8 +70,12 @@ class Prediction:
     subnet_scores: Mapping[str, Array]
     attention: Mapping[str, Array]
     pixels: NDArray[np.uint8]
+    crop: tuple[float, float, float, float]
     candidates: Candidates
     margins_C: Array
+    fusion: Mapping[str, float]
+    reference: Reference
+    likeness: float | None
 
     @property
     def best(self) -> ClassScore:
