@@ -49,7 +49,7 @@ def tab(new_tab):
 
 
 def until(tab, expression, seconds=20):
-    """Waits until an expression is true; Playwright's own function needs eval, which CSP forbids."""
+    """Waits until an expression is true; Playwright's own way needs eval, which CSP forbids."""
     end = time.monotonic() + seconds
     while not tab.evaluate(expression):
         assert time.monotonic() < end, f"not true after {seconds} s: {expression}"

@@ -12,9 +12,7 @@ from msdn_lit.inference.page import page as prediction_page
 
 ADDRESS = "https://app.test/"  # a secure address, where a page may write to the clipboard
 PARTS, COLOURS = ("bill shape", "wing color", "belly color", "crown color"), 15
-ATTRIBUTES = [
-    f"has_{part.replace(' ', '_')}::colour_{c}" for part in PARTS for c in range(COLOURS)
-]
+ATTRIBUTES = [f"has_{part.replace(' ', '_')}::colour_{c}" for part in PARTS for c in range(COLOURS)]
 CLASSES = [f"{c:03d}.Bird_{c}" for c in range(1, 31)]
 GRID = (4, 5)
 ABOUT = {

@@ -292,6 +292,5 @@ def use(tab, model, folder):
         "#file", [folder / "text.png", folder / "a.png"]
     )  # the second image keeps the message of the first
     tab.wait_for_selector("#images button:nth-child(2)")
-    until(tab, "$('message').textContent.startsWith('text.png: The image does not decode')"
-    )
+    until(tab, "$('message').textContent.startsWith('text.png: The image does not decode')")
     assert torch.is_inference_mode_enabled() is False

@@ -54,17 +54,19 @@ function drawAnswer(image, [best, second]) {
 function certainty(lead) {
   const { leads } = state.model;
   if (!leads) return "";
-  const share = shareBelow(lead, leads),
-    percentage = (value) => `${Math.round(100 * value)} %`;
+  const where = `right answers on ${evaluatedImages()}`,
+    share = shareBelow(lead, leads),
+    percentage = (value) => `${Math.floor(100 * value + 1e-9)} %`;
   return share < 0.5
-    ? `, closer than ${percentage(1 - share)} of the right answers on test images`
-    : `, a larger lead than in ${percentage(share)} of the right answers on test images`;
+    ? `, closer than ${percentage(1 - share)} of the ${where}`
+    : `, a larger lead than in ${percentage(share)} of the ${where}`;
 }
 
 function drawMeter(lead) {
   const { leads } = state.model;
   $("meter").hidden = !leads || lead === null;
-  if (!$("meter").hidden) $("meter").firstElementChild.style.width = `${100 * shareBelow(lead, leads)}%`;
+  if ($("meter").hidden) return;
+  $("meter").firstElementChild.style.width = `${100 * shareBelow(lead, leads)}%`;
 }
 
 function offerComparison(best, second) {
@@ -80,7 +82,7 @@ function offerComparison(best, second) {
 function drawRanking(ranked) {
   const typed = $("find").value,
     fitting = ranked.filter(({ c }) => fits(nameOf(c), typed)),
-    shown = fitting.slice(0, 10);
+    shown = fitting.slice(0, ROWS);
   if (!shown.some(({ c }) => c === state.selected))
     shown.push(ranked.find(({ c }) => c === state.selected));
   const low = Math.min(0, ...shown.map(({ score }) => score)),
@@ -119,6 +121,8 @@ function drawCounterfactuals(image) {
 function sentence(image, { rival, lead, attribute, change }) {
   const name = readable(state.model.attributes[attribute]),
     direction = change > 0 ? "rose" : "fell";
-  const winner = `${nameOf(rival)} (behind by ${number(lead)})`;
-  return `${winner} would win if the score of “${name}”, now ${number(image.psi[attribute])}, ${direction} by ${number(Math.abs(change))}.`;
+  const winner = `${nameOf(rival)} (behind by ${number(lead)})`,
+    now = `now ${number(image.psi[attribute])}`,
+    size = number(Math.abs(change));
+  return `${winner} would win if the score of “${name}”, ${now}, ${direction} by ${size}.`;
 }

@@ -63,8 +63,8 @@ async function onAdd(event) {
   const sentence = $("description").value.trim(),
     name = $("name").value.trim() || sentence.slice(0, 60);
   if (!name || isNameTaken(name)) {
-    const needed = isServed() ? "Describe the class, or give it a name." : "The class needs a name.";
-    say(name ? `There is a class “${name}” already.` : needed, "class-message");
+    const need = isServed() ? "Describe the class, or give it a name." : "The class needs a name.";
+    say(name ? `There is a class “${name}” already.` : need, "class-message");
     return;
   }
   await addDescribed(name, sentence).catch((fault) => say(fault.message, "class-message"));
@@ -78,11 +78,15 @@ async function addDescribed(name, sentence) {
     ? await request("describe", { method: "POST", body: sentence })
     : { values: {}, phrases: [] };
   for (const [k, value] of Object.entries(found.values)) values[k] = value;
+  if (!start && sentence && !found.phrases.some(isKnown)) throw Error(NOTHING_KNOWN);
   addClass(name, values, { like, phrases: found.phrases });
   $("name").value = $("description").value = "";
   say(values.some((v) => v > 0) ? "" : "Give it attributes: set their values.", "class-message");
   choose(state.classes.length - 1);
 }
+
+const NOTHING_KNOWN = "No word of the description is in the model's attributes.";
+const isKnown = ({ attributes, nearest }) => attributes.length + nearest.length > 0;
 
 function choose(c) {
   Object.assign(state, { selected: c, rival: null, attribute: null });
@@ -101,21 +105,21 @@ function drawPhrases() {
   );
 }
 
-function phraseElement({ text, attributes, nearest }, p) {
+function phraseElement({ text, attributes, nearest, value }, p) {
   const offered = [...new Set([...attributes, ...nearest.slice(0, MAX_NEAREST)])];
   const head = element("span", { className: "phrase", textContent: text });
   if (!attributes.length)
     head.append(element("small", { textContent: offered.length ? " nearest:" : " not known" }));
   const group = element("div", { className: "row", ariaLabel: text }, head);
   group.setAttribute("role", "group");
-  group.append(...offered.map((k) => chip(k, `${p} ${k}`)));
+  group.append(...offered.map((k) => chip(k, `${p} ${k}`, value ?? 100)));
   return group;
 }
 
-function chip(k, key) {
+function chip(k, key, value) {
   const isOn = valuesOf(selectedClass())[k] > 0;
   const toggle = () => {
-    setValue(selectedClass(), k, isOn ? 0 : 100);
+    setValue(selectedClass(), k, isOn ? 0 : value);
     state.attribute = k;
     draw();
   };

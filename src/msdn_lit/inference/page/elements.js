@@ -112,12 +112,14 @@ function openList(box, typed) {
   const found = box.choices().filter(({ text }) => fits(text, typed));
   box.list.replaceChildren(
     ...found.map(({ value, text }, i) => {
-      const option = element("li", { id: `${box.list.id}-${i}`, role: "option", textContent: text });
+      const id = `${box.list.id}-${i}`,
+        option = element("li", { id, role: "option", textContent: text });
       option.dataset.value = value;
       return option;
     }),
   );
-  if (!found.length) box.list.append(element("li", { role: "option", ariaDisabled: "true" }, "None"));
+  const none = element("li", { role: "option", ariaDisabled: "true" }, "None");
+  if (!found.length) box.list.append(none);
   box.list.hidden = false;
   box.input.setAttribute("aria-expanded", "true");
   activate(box, typed && found.length ? 0 : -1);

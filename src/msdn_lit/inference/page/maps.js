@@ -46,7 +46,8 @@ function paint(canvas, image, map) {
 function stack(image, map) {
   const canvas = element("canvas", { ariaHidden: "true" });
   paint(canvas, image, map);
-  return element("div", { className: "stack" }, element("img", { src: image.image, alt: "" }), canvas);
+  const picture = element("img", { src: image.image, alt: "" });
+  return element("div", { className: "stack" }, picture, canvas);
 }
 
 // ---- files ----------------------------------------------------------------------------------

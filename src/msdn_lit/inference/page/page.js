@@ -15,9 +15,9 @@ function draw() {
 // ---- what the page is -----------------------------------------------------------------------
 
 const PROTOCOLS = {
-  honest: "evaluated once, after the last step",
-  paper: "the best of many evaluations on the test images, as in papers",
-  validation: "on validation classes",
+  honest: "the test images chose nothing",
+  paper: "the test images may choose the step, as in papers",
+  validation: "no test image was used",
 };
 const SCORES = {
   T1: "accuracy on unseen classes, among unseen classes only",
@@ -46,13 +46,21 @@ function drawAbout() {
 function aboutParts({ model, benchmark, features, protocol, step, scores, images }) {
   const how = PROTOCOLS[protocol] ? `${protocol}: ${PROTOCOLS[protocol]}` : protocol,
     trained = [`${benchmark} with ${features} features`, step ? `step ${count(step)}` : ""];
-  const parts = [element("b", {}, model), ` trained on ${trained.filter(Boolean).join(", ")}. `];
-  for (const [name, value] of Object.entries(scores || {}))
-    parts.push(element("abbr", { title: SCORES[name] ?? "" }, name), ` ${value.toFixed(1)}  `);
-  if (scores) parts.push(`% on ${images ? `${count(images)} ` : ""}test images`);
-  if (how) parts.push(` (protocol ${how}).`);
-  return parts;
+  return [
+    element("b", {}, model || "A model"),
+    ` trained on ${trained.filter(Boolean).join(", ")}. `,
+    ...scoreParts(Object.entries(scores || {}), images),
+    how ? `Protocol ${how}.` : "",
+  ];
 }
+
+const scoreParts = (scores, images) => [
+  ...scores.flatMap(([name, value]) => [
+    element("abbr", { title: SCORES[name] ?? "" }, name),
+    ` ${value.toFixed(1)}  `,
+  ]),
+  scores.length ? `% on ${images ? `${count(images)} ` : ""}${evaluatedImages()}. ` : "",
+];
 
 const scoresNote = (scores) =>
   `${Object.keys(scores)
@@ -187,7 +195,7 @@ function setActions() {
   $("copy").onclick = copyLink;
   $("find").oninput = drawClasses;
   $("more").onclick = () => showReasons({ more: state.more + 20 });
-  $("filter").oninput = () => showReasons({ more: 10 });
+  $("filter").oninput = () => showReasons({ more: ROWS });
   $("grouped").onclick = () => showReasons({ isGrouped: !state.isGrouped });
   for (const one of document.querySelectorAll("[data-served]")) one.hidden = !isServed();
   $("attributes").addEventListener("keydown", onReasonKey);

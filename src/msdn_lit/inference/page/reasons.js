@@ -11,11 +11,11 @@ function planRows(amounts) {
     isFlat = !state.isGrouped || typed !== "";
   const units = (isFlat ? attributeRows() : groupRows()).sort(bySize(amounts)),
     fitting = units.filter(({ label }) => fits(label, typed)),
-    top = fitting.slice(0, state.more),
+    top = fitting.slice(0, typed ? state.more : numberShown(fitting, amounts)),
     shown = new Set(top.flatMap(({ ks }) => ks));
   const rest = { kind: "others", label: othersLabel(units.length - top.length, isFlat) };
   rest.ks = Array.from(amounts.keys()).filter((k) => !shown.has(k));
-  $("more").hidden = fitting.length <= state.more;
+  $("more").hidden = fitting.length <= top.length;
   return [
     ...top.flatMap((row) => [row, ...membersOf(row, amounts)]),
     ...(rest.ks.length ? [rest] : []),
@@ -24,8 +24,17 @@ function planRows(amounts) {
   ];
 }
 
-const othersLabel = (left, isFlat) =>
-  isFlat ? `${left} ${left === 1 ? "other" : "others"}` : `${left} other group${left === 1 ? "" : "s"}`;
+/** Rows of amount zero are among the others at first, unless all are zero. */
+function numberShown(rows, amounts) {
+  const isZero = ({ ks }) => ks.every((k) => amounts[k] === 0),
+    used = rows.filter((row) => !isZero(row)).length;
+  return state.more > ROWS ? state.more : Math.min(ROWS, used || ROWS);
+}
+
+const othersLabel = (left, isFlat) => {
+  const plural = left === 1 ? "" : "s";
+  return isFlat ? `${left} other${plural}` : `${left} other group${plural}`;
+};
 
 const bySize = (amounts) => (a, b) =>
   Math.abs(sum(b.ks.map((k) => amounts[k]))) - Math.abs(sum(a.ks.map((k) => amounts[k])));

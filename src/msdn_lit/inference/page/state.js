@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
+const ROWS = 10; // of the explanation at first, and of the ranking
 const state = {
   model: null,
   images: [],
@@ -13,7 +14,7 @@ const state = {
   subnet: null,
   isGrouped: false,
   open: new Set(), // names of groups that are open
-  more: 10, // rows of the explanation
+  more: ROWS, // rows of the explanation
 };
 
 const readable = (name) => name.replace(/^has_/, "").replace(/::/g, ": ").replace(/_/g, " ");
@@ -31,6 +32,9 @@ const selectedClass = () => state.classes[state.selected];
 const rivalClass = () => (state.rival === null ? null : state.classes[state.rival]);
 const nameOf = (c) => short(state.classes[c].name);
 const valuesOf = (one) => one.values || percent(one.row);
+/** The images of which scores and leads are known. */
+const evaluatedImages = () =>
+  state.model.about?.stage === "val" ? "validation images" : "test images";
 const isServed = () => Boolean(data.limit);
 
 function setModel(model) {

@@ -20,7 +20,7 @@ function drawImage(image) {
 
 function drawSubnets(image, names) {
   $("subnets").hidden = !names.length;
-  fillList("subnets", (names.length ? [...names, IMAGE_ONLY] : []).map((name) => subnetButton(name)));
+  fillList("subnets", (names.length ? [...names, IMAGE_ONLY] : []).map(subnetButton));
 }
 
 function subnetButton(name) {
