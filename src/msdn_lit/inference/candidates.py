@@ -26,7 +26,7 @@ LIKE = "like"  # in a description: the known class from which it starts
 _INDISTINGUISHABLE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidates:
     """Classes with their attributes.
 
@@ -51,6 +51,14 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Candidates: {self.summary()}>"
+
+    def summary(self) -> str:
+        """Returns the number of classes of each domain, "150 seen and 50 unseen classes"."""
+        counts = {name: self.domains.count(name) for name in (SEEN, UNSEEN, NEW)}
+        return " and ".join(f"{n} {name}" for name, n in counts.items() if n) + " classes"
 
     def __add__(self, other: Candidates) -> Candidates:
         """Concatenates two sets of candidates.

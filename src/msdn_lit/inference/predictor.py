@@ -19,6 +19,7 @@ from msdn_lit.errors import DataError
 from msdn_lit.inference.candidates import SEEN, Candidates, describe
 from msdn_lit.inference.class_file import read_class_file
 from msdn_lit.inference.image_input import ImageInput, as_several, name_of, read_input
+from msdn_lit.inference.predictions import Predictions
 from msdn_lit.inference.reference import Reference
 from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models.backbone import RegionBackbone
@@ -48,7 +49,7 @@ class _Crop(NamedTuple):
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
     """A trained model with everything it needs to predict images.
 
@@ -73,6 +74,17 @@ class Predictor:
     calibration: float
     reference: Reference = field(default_factory=Reference)
 
+    def __repr__(self) -> str:
+        about = self.reference.about
+        model = "model" if about is None else f"{about.model} on {about.benchmark}"
+        return f"<Predictor: {model}, {self.classes.summary()}>"
+
+    def __str__(self) -> str:
+        fusion = ", ".join(f"{name} {weight:g}" for name, weight in self.fusion.items())
+        classes = f"{self.classes.summary()}, {len(self.attribute_names)} attributes"
+        lines = [f"{classes}; sub-nets and weights: {fusion}"]
+        return "\n".join([str(self.reference.about)] * bool(self.reference.about) + lines)
+
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence of paths
         self, images: ImageInput, classes: Classes = None, top_k: int = 5
@@ -80,10 +92,10 @@ class Predictor:
     @overload
     def predict(
         self, images: Sequence[ImageInput], classes: Classes = None, top_k: int = 5
-    ) -> list[Prediction]: ...
+    ) -> Predictions: ...
     def predict(
         self, images: ImageInput | Sequence[ImageInput], classes: Classes = None, top_k: int = 5
-    ) -> Prediction | list[Prediction]:
+    ) -> Prediction | Predictions:
         """Predicts one image or several.
 
         Args:
@@ -92,8 +104,8 @@ class Predictor:
                 values from 0 to 255, (H, W, 3) or (3, H, W). It is rotated by its EXIF
                 orientation, and what is transparent becomes white.
             classes: Candidate classes: names of known classes; a class file (.yaml) or
-                {class: {attribute: value}} of new classes; or `Candidates`. None takes all known
-                classes.
+                {class: {attribute: value}} of new classes, or {class: "red belly, blue wings"}; or
+                `Candidates`. None takes all known classes.
             top_k: Number of classes to return for each image.
 
         Raises:
@@ -101,7 +113,7 @@ class Predictor:
             ConfigError: A class or an attribute is unknown, or a value is out of range.
         """
         several, is_one = as_several(images)
-        predictions = []
+        predictions = Predictions()
         for result in self.predict_iter(several, classes, top_k):
             if isinstance(result, DataError):
                 raise result

@@ -152,8 +152,8 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     table = Table("image", "class", "domain", "score", "lead", "main attributes")
     for found in predictions[:_MAX_ROWS]:
-        names = [found.attribute_names[k] for k in found.top_attributes(2)]
-        why = ", ".join(map(readable_attribute, names))
+        reasons = [one.name for one in found.top_attributes(2) if one.contribution > 0]
+        why = ", ".join(map(readable_attribute, reasons))
         best = found.best
         has_rival = len(found.classes) > 1
         lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
