@@ -30,9 +30,9 @@ function drawImages() {
 }
 
 const DOMAINS = {
-  seen: "Seen class: the model was trained on images of it.",
-  unseen: "Unseen class: the model never saw an image of it, only its attributes.",
-  new: "New class: known only by the attributes that you gave.",
+  seen: "Seen class: the model was trained on it.",
+  unseen: "Unseen class: known only by its attributes.",
+  new: "New class: known only by the attributes that you gave it.",
 };
 
 const UNLIKE = 0.01; // share of the test images that are less like the training images

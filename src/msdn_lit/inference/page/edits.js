@@ -93,7 +93,7 @@ function choose(c) {
   draw();
 }
 
-const MAX_NEAREST = 5;
+const NEAREST = { known: 3, unknown: 6 }; // attributes offered beside those of a phrase
 
 /** Shows the phrases of the chosen class with their attributes, to be added and removed. */
 function drawPhrases() {
@@ -106,7 +106,9 @@ function drawPhrases() {
 }
 
 function phraseElement({ text, attributes, nearest, value }, p) {
-  const offered = [...new Set([...attributes, ...nearest.slice(0, MAX_NEAREST)])];
+  const number = attributes.length ? NEAREST.known : NEAREST.unknown,
+    others = nearest.filter((k) => !attributes.includes(k)),
+    offered = [...attributes, ...others.slice(0, number)];
   const head = element("span", { className: "phrase", textContent: text });
   if (!attributes.length)
     head.append(element("small", { textContent: offered.length ? " nearest:" : " not known" }));
