@@ -163,12 +163,16 @@ def test_the_waterfall_adds_up(page, app):
         shown = rows(page, "attribute")
         assert len(shown) == 10
         assert [exact[label] for label, _ in shown] == pytest.approx(
-            [amount for _, amount in shown], abs=0.01
+            [amount for _, amount in shown], abs=0.005
         )
         assert {abs(exact[label]) for label, _ in shown} == set(
             sorted(map(abs, exact.values()))[-10:]
         )
         assert rows(page, "others")[0][0] == f"{len(ATTRIBUTES) - 10} others"
+        assert rows(page, "others")[0][1] == pytest.approx(
+            sum(exact.values()) - sum(exact[label] for label, _ in shown), abs=0.07
+        )
+        assert rows(page, "margin") == [("calibration", -0.5 if int(name[5:]) <= 20 else 0.5)]
         assert rows(page)[-1] == ("score", scores(page)[name])
         assert adds_up(page)
     page.locator("#attributes input").first.fill("3")
@@ -191,6 +195,8 @@ def test_two_classes_are_compared(page, app):
     total = round(scores(page)[first] - round(app.scores_C[rival], 2), 2)
     assert rows(page)[-1] == ("difference of the scores", pytest.approx(total))
     assert adds_up(page)
+    margins = app.margins_C[order[0]] - app.margins_C[rival]
+    assert rows(page, "margin") == [("calibration", margins)]
     difference_K = (app.rows_CK[order[0]].astype(float) - app.rows_CK[rival]) * app.psi_K
     assert [amount for _, amount in rows(page, "attribute")] == pytest.approx(
         difference_K[np.argsort(-abs(difference_K))[:10]], abs=0.01

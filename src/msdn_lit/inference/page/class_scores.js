@@ -41,11 +41,12 @@ function shownTotal(psi, one, rival) {
   return score(one) - (rival ? score(rival) : 0);
 }
 
-/** Rounds amounts to hundredths such that the rounded amounts add up to the total. */
+/** Rounds amounts, not all zero, to hundredths that add up to the total; zero stays zero. */
 function roundedTo(total, amounts) {
   const cents = amounts.map((value) => Math.floor(100 * value)),
     fraction = (i) => 100 * amounts[i] - Math.floor(100 * amounts[i]);
-  const order = amounts.map((_, i) => i).sort((a, b) => fraction(b) - fraction(a));
+  const order = [...amounts.keys()].filter((i) => amounts[i] !== 0);
+  order.sort((a, b) => fraction(b) - fraction(a));
   let missing = Math.round(100 * total) - sum(cents);
   for (let i = 0; missing !== 0 && order.length; i = (i + 1) % order.length) {
     const step = Math.sign(missing);

@@ -89,12 +89,21 @@ function stackUp(rows, amounts, total) {
 
 function place(rows, amounts, total, start) {
   const exact = rows.map((row) => amountOf(row, amounts)),
-    shown = roundedTo(total, exact);
+    shown = shownAmounts(rows, exact, total);
   let at = start;
   rows.forEach((row, i) => {
     Object.assign(row, { from: at, to: at + exact[i], shown: shown[i] });
     at = row.to;
   });
+}
+
+/** Rounded amounts that add up; "others" takes what the rounding of the rest leaves. */
+function shownAmounts(rows, exact, total) {
+  const rest = rows.findIndex(({ kind }) => kind === "others");
+  if (rest < 0 || exact[rest] === 0) return roundedTo(total, exact);
+  const shown = exact.map(hundredths);
+  shown[rest] = hundredths(total - (sum(shown) - shown[rest]));
+  return shown;
 }
 
 // ---- drawing --------------------------------------------------------------------------------
