@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.description import experiments
 from msdn_lit.build.instantiate import instantiate
-from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
+from msdn_lit.callbacks import EvaluationHistory, Progress, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.layout import SCORES_FOLDER
 from msdn_lit.training.checkpoint_io import AtomicCheckpointIO
@@ -95,16 +95,18 @@ def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Tra
     """
     arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     arguments |= {"accelerator": accelerator, "devices": 1}
-    arguments |= {"logger": False, "enable_checkpointing": False}
+    arguments |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
     scores = ScoreCacheWriter(str(folder / SCORES_FOLDER), name=name)
-    return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
+    callbacks = [EvaluationHistory(report_peaks=False), scores, Progress()]
+    return _make_trainer(config, callbacks=callbacks)
 
 
 def callback_names(cfg: DictConfig) -> list[str]:
     """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
-    # trial_launcher=joblib sets the rate of a progress bar that callbacks=none leaves out
-    names = [str(name) for name, callback in cfg.callbacks.items() if "_target_" in callback]
+    names = [str(name) for name in cfg.callbacks]
+    if cfg.trainer.get("enable_progress_bar") is False and "progress" in names:
+        names.remove("progress")
     return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
 
 

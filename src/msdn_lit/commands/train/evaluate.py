@@ -35,9 +35,9 @@ def run(words: Sequence[str]) -> None:
         UserError: There is no such run or checkpoint, or its data are missing.
     """
     options = _parse(words)
-    from msdn_lit.analysis.output.tables import result_table, terminal
+    from msdn_lit.analysis.output.tables import print_result
 
-    terminal().print(result_table(evaluate(options)))
+    print_result(evaluate(options))
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
