@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LINES = 60.0
 _SHORTEST_WINDOW = 30.0  # seconds over which the speed is measured
 _SEPARATOR = "  "
 
-Details = Callable[[], Sequence[str]]  # computed only when they are shown
+Details = Callable[[], Iterable[str]]  # computed only when they are shown
 Clock = Callable[[], float]
 
 
@@ -64,7 +64,8 @@ class Surroundings:
     has_terminal: bool = True
 
 
-_surroundings: ContextVar[Surroundings] = ContextVar("surroundings", default=Surroundings())
+_ALONE = Surroundings()
+_surroundings: ContextVar[Surroundings] = ContextVar("surroundings", default=_ALONE)
 
 
 @contextmanager
@@ -272,6 +273,7 @@ class ConsoleHandler(logging.StreamHandler[Any]):
 
     def __init__(self, stream: object = None) -> None:
         super().__init__(sys.stdout)
+        self.addFilter(lambda record: not getattr(record, "only_in_file", False))
 
     @property
     def stream(self) -> Any:  # noqa: ANN401 - rich replaces it while a line is live
@@ -281,10 +283,6 @@ class ConsoleHandler(logging.StreamHandler[Any]):
     @stream.setter
     def stream(self, value: object) -> None:
         """Ignores the stream that the base class sets."""
-
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
-        """Leaves out the lines that were printed in another way."""
-        return False if getattr(record, "only_in_file", False) else super().filter(record)
 
 
 def only_in_file(logger: logging.Logger, text: str) -> None:

@@ -154,9 +154,9 @@ def evaluation_line(histories: Sequence[EvaluationHistory], step: int) -> str:
     """
     parts = [f"step {step}", *scores_text(histories, step)]
     first = histories[0]
-    values = [[s.get(first.leading_score) for s in h.scores_at.values()] for h in histories]
-    best = [max((v for v in of_one if v is not None), default=None) for of_one in values]
-    if first.report_peaks and None not in best:
+    name = first.leading_score
+    if first.report_peaks and name in first.scores_at[step]:
+        best = [max(s.get(name, 0.0) for s in h.scores_at.values()) for h in histories]
         parts.append(f"best {_percent(best)}")
     return "  ".join(parts)
 

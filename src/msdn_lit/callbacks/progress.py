@@ -109,9 +109,7 @@ class Progress(Callback):
         self._line, self._of_evaluation, self._loss = None, False, None
 
     def _details(self, trainer: Trainer, module: LightningModule) -> Iterator[str]:
-        """Yields the loss, which waits for a GPU, and the last scores; the leading one alone in a
-        terminal.
-        """
+        """Yields the loss, which waits for a GPU, and the last scores: one alone in a terminal."""
         assert self._line is not None
         loss = self._loss["loss"] if isinstance(self._loss, dict) else self._loss
         num_models = len(getattr(module, "tasks", (module,)))
