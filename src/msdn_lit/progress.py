@@ -91,6 +91,11 @@ def print_line(text: str) -> None:
     print(text, flush=True)
 
 
+def print_status(text: str) -> None:
+    """Prints a line at once on standard error, of a command whose output is its result."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class ProgressLine:
     """Shows how far a piece of work is; a context manager, which removes the line at its end.
 
@@ -147,7 +152,8 @@ class ProgressLine:
             details: Returns more parts of the line, the most important first.
         """
         now = self.clock()
-        if now < self._due:
+        is_last_refresh = self.is_live and done == self.total
+        if now < self._due and not is_last_refresh:
             return
         self._speed.add(now, done)
         parts = [*self._parts(done), *details()]

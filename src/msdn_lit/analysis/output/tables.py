@@ -51,9 +51,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
 def print_result(result: Mapping[str, Any]) -> None:
     """Prints the title and the table of a result."""
     console = terminal()
-    console.print(
-        f"{result_title(result)} (%)"
-    )  # a title of the table would be as narrow as the table
+    # a title of the table would be wrapped at the width of the table
+    console.print(f"{result_title(result)} (%)")
     console.print(result_table(result))
 
 
