@@ -1,5 +1,6 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -27,6 +28,13 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
     r"The number of training batches .* is smaller than the logging interval",  # a short run
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
+)
+# Loggers whose informations are devices, ranks and tips; the header has what matters of them.
+_TELL_OF_DEVICES = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
 )
 
 _OTHER_LENGTHS = ("max_epochs", "min_epochs", "min_steps", "max_time")
@@ -164,6 +172,8 @@ def _is_in_a_worker() -> bool:
 
 
 def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - Lightning's
+    for name in _TELL_OF_DEVICES:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     return cast(Trainer, instantiate(config, **arguments))

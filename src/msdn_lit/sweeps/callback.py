@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from msdn_lit.errors import OutputError, Pruned, UserError, print_error
 from msdn_lit.files import short_path, write_atomically
-from msdn_lit.runs.layout import CONFIG, FAILURE, PRUNED, SCORES
+from msdn_lit.runs.layout import CONFIG, FAILURE, PRUNED, SCORES, WANDB, offline_wandb_runs
 from msdn_lit.sweeps.lines import common_overrides
 from msdn_lit.sweeps.trials import Trial, trials_in
 
@@ -52,7 +52,7 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
-        from msdn_lit.analysis.output.tables import print_next, terminal
+        from msdn_lit.analysis.output.tables import print_command, print_next, terminal
 
         folder = Path(str(config.hydra.sweep.dir)).expanduser().absolute()
         trials = sorted(trials_in(folder), key=_rank)
@@ -60,6 +60,9 @@ class SweepCallback(Callback):
         terminal().print(str(folder), style="bold", soft_wrap=True)
         if trials and trials[0].state == "finished":
             print_next(*_next_commands(folder, trials[0], config))
+        offline = [trial.folder / WANDB for trial in trials if offline_wandb_runs(trial.folder)]
+        if offline:
+            print_command("Send to W&B with:", ["wandb", "sync", *map(short_path, offline)])
         if any(trial.state not in ("finished", "partial", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
 

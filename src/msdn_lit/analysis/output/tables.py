@@ -63,5 +63,9 @@ def print_next(*commands: Sequence[str]) -> None:
         commands: Words of each command.
     """
     for number, words in enumerate(commands):
-        line = ("      " if number else "Next: ") + shlex.join(words)
-        terminal().print(line, soft_wrap=True)
+        print_command("     " if number else "Next:", words)
+
+
+def print_command(label: str, words: Sequence[str]) -> None:
+    """Prints a command after a label, quoted for the shell."""
+    terminal().print(f"{label} {shlex.join(words)}", soft_wrap=True)

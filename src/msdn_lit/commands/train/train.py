@@ -15,7 +15,7 @@ from msdn_lit.commands._words import typed
 from msdn_lit.errors import INTERRUPT_EXIT_CODE, ConfigError, Interrupted, print_error
 from msdn_lit.files import is_first_process, short_path
 from msdn_lit.progress import only_in_file, print_line
-from msdn_lit.runs.layout import checkpoint_path, seed_folder
+from msdn_lit.runs.layout import WANDB, checkpoint_path, offline_wandb_runs, seed_folder
 from msdn_lit.training.run_folder import claimed
 
 if TYPE_CHECKING:
@@ -51,13 +51,16 @@ def run(cfg: DictConfig) -> float | None:
 
 def _show(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Prints the tables of all seeds, and what to do next."""
-    from msdn_lit.analysis.output.tables import print_next, print_result, terminal
+    from msdn_lit.analysis.output.tables import print_command, print_next, print_result, terminal
 
     for result in results:
         print_result(result)
     terminal().print(str(folder), style="bold", soft_wrap=True)
     first = folder if len(results) == 1 else seed_folder(folder, results[0]["seed"])
     print_next(["msdn", "report", short_path(folder)], ["msdn", "evaluate", short_path(first)])
+    if offline_wandb_runs(folder):
+        # a folder of several runs: a resumed one has one for each part
+        print_command("Send to W&B with:", ["wandb", "sync", short_path(folder / WANDB)])
 
 
 def _train(cfg: DictConfig, opening: str) -> "Outcome":
