@@ -1,5 +1,6 @@
 """Hydra's callback of a sweep: records failures, lets the other trials run, prints a table."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
-        from msdn_lit.analysis.output.tables import print_command, print_next, terminal
+        from msdn_lit.analysis.output.tables import print_next, terminal
 
         folder = Path(str(config.hydra.sweep.dir)).expanduser().absolute()
         trials = sorted(trials_in(folder), key=_rank)
@@ -60,9 +61,9 @@ class SweepCallback(Callback):
         terminal().print(str(folder), style="bold", soft_wrap=True)
         if trials and trials[0].state == "finished":
             print_next(*_next_commands(folder, trials[0], config))
-        offline = [trial.folder / WANDB for trial in trials if offline_wandb_runs(trial.folder)]
-        if offline:
-            print_command("Send to W&B with:", ["wandb", "sync", *map(short_path, offline)])
+        if any(offline_wandb_runs(trial.folder) for trial in trials):
+            runs = f"{shlex.quote(short_path(folder))}/*/{WANDB}"
+            terminal().print(f"Send to W&B with: wandb sync {runs}", soft_wrap=True)
         if any(trial.state not in ("finished", "partial", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,16 @@ class ResumableWandbLogger(WandbLogger):
             try:
                 return super().experiment
             except (WandbError, TimeoutError) as error:
-                problem = f"W&B cannot be reached ({one_line(error)}). The run is logged offline."
+                how = f"it is logged offline; send it later with: {self._sync_command()}"
+                problem = f"This run is not sent to W&B ({one_line(error)}): {how}"
                 print_error("msdn train", problem)
                 wandb.teardown()  # releases the id
                 self._wandb_init["mode"] = "offline"
                 _hide_banner()
         return super().experiment
+
+    def _sync_command(self) -> str:
+        return shlex.join(["wandb", "sync", str(self.id_file.parent)])
 
     def _is_offline(self) -> bool:
         mode = self._wandb_init["mode"] or os.environ.get("WANDB_MODE")
