@@ -61,7 +61,8 @@ LAST = "last"  # the checkpoint and the evaluation of the last step
 SCORES_FOLDER = "scores"
 CLASS_NAMES = "classes.txt"
 ATTENTION = "attention.json"
-WANDB_RUN_ID = "wandb/run_id"
+WANDB = "wandb"
+WANDB_RUN_ID = f"{WANDB}/run_id"
 EVALUATIONS = "evaluations"
 PREDICTIONS = "predictions"
 EXPORT = "export"
@@ -110,6 +111,12 @@ SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean":
 def checkpoint_path(folder: Path, name: str = LAST) -> Path:
     """Returns the file of a run's checkpoint: "last", "peak_harmonic_mean" or "peak_acc_czsl"."""
     return folder / CHECKPOINTS / f"{name}.ckpt"
+
+
+def offline_wandb_runs(folder: Path) -> list[Path]:
+    """Returns the W&B runs of a run folder that were logged offline and not sent yet."""
+    runs = sorted(folder.glob(f"{WANDB}/offline-run-*"))
+    return [run for run in runs if any(run.glob("*.wandb")) and not any(run.glob("*.synced"))]
 
 
 def score_cache_path(folder: Path, evaluation: str) -> Path:

@@ -19,6 +19,7 @@ from msdn_lit.commands._arguments import (
 )
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, DataError, print_error, some
+from msdn_lit.progress import IMAGES, ProgressLine
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
@@ -58,13 +59,15 @@ def run(words: Sequence[str]) -> None:
     predictions = []
     failures = {}
     stream = predictor.predict_iter(images, candidates, options.top_k)
-    for path, found in zip(images, stream, strict=True):
-        if isinstance(found, DataError):
-            failures[str(path)] = str(found)
-            if len(failures) <= _MAX_FAILURES:
-                print_error("msdn predict", found)
-        else:
-            predictions.append(found)
+    with ProgressLine(IMAGES, len(images)) as line:
+        for path, found in zip(images, stream, strict=True):
+            if isinstance(found, DataError):
+                failures[str(path)] = str(found)
+                if len(failures) <= _MAX_FAILURES:
+                    print_error("msdn predict", found)
+            else:
+                predictions.append(found)
+            line.update(len(predictions) + len(failures))
     folder = _folder(options)
     _write(folder, f"Predictions of {options.run.resolve().name}", predictions, failures)
     _show(predictions, folder)
