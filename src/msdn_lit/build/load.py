@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -13,19 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from msdn_lit.build.allowed import check_config
-from msdn_lit.build.predictor import predictor, predictor_from_bundle
+from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
-from msdn_lit.inference.bundle import read_bundle
+from msdn_lit.inference.bundle import read_bundle, write_bundle
 from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, CONFIG
+from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST, RESULT
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
+from msdn_lit.texts import read_json
 
 # What Python raises for a setting of the wrong type.
 _WRONG_VALUE = (
@@ -103,6 +104,32 @@ def load(
         calibration=loaded.calibration,
     )
     return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
+
+
+def write_bundle_of_run(run: Path, folder: Path, *, trust: bool = False) -> None:
+    """Writes the bundle of the last checkpoint of a finished run.
+
+    Args:
+        run: Run folder.
+        folder: Folder of the bundle.
+        trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
+
+    Raises:
+        CheckpointError: The run names a model that is not ours.
+        DataError: The features have no backbone, or its weights are missing.
+    """
+    model = load(run, trust=trust)
+    cfg = load_config(run, trust=trust)
+    settings = {"model": cfg.model, "backbone": cfg.features.backbone}
+    plain: dict[str, Any] = {
+        name: OmegaConf.to_container(part, resolve=True) for name, part in settings.items()
+    }
+    check_bundle(**plain, folder=run)
+    result = read_json(run / RESULT) or {}
+    known = ("benchmark", "features", "protocol", "seed", "code", "versions")
+    origin = {name: result[name] for name in known if name in result}
+    scores = result.get("scores", {}).get(LAST)
+    write_bundle(folder, model, **plain, origin=origin | {"checkpoint": LAST, "scores": scores})
 
 
 def load_run(

@@ -43,6 +43,7 @@ COMMANDS = {
     "evaluate": Command("train", "evaluate", "evaluate a checkpoint of a run again"),
     "select": Command("train", "select", "choose settings on validation scores"),
     "list": Command("results", "list_configs", "list datasets, models, experiments, ..."),
+    "completion": Command("results", "completion", "complete words with the tab key of a shell"),
     "report": Command("results", "report", "tables, figures, comparisons and records of runs"),
     "rescore": Command("results", "rescore", "scores at another fusion or calibration"),
     "attention": Command("results", "attention", "attention localisation scores; t-SNE"),
