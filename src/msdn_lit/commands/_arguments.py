@@ -10,6 +10,7 @@ from typing import NoReturn
 from msdn_lit import __version__
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.inference.publish.address import HubAddress, hub_address
 from msdn_lit.training.process import disable_telemetry
 
 
@@ -41,7 +42,26 @@ def run_folder(text: str) -> Path:
     if text.startswith("run_dir="):
         problem = f"{text} is the spelling of version 0.1"
         raise ConfigError(problem, action=f"Name the folder alone: {text.partition('=')[2]}")
+    if address := hub_address(text):
+        problem = f"{address} is a bundle, and this command needs a run folder"
+        raise ConfigError(problem, action="msdn predict, msdn app and msdn export accept a bundle.")
     return Path(text).expanduser()
+
+
+def run_or_bundle(text: str) -> Path | HubAddress:
+    """Type of an argument that names a run folder or a bundle, also one on the Hub."""
+    return hub_address(text) or run_folder(text)
+
+
+def add_run_or_bundle(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument RUN of the commands that use a trained model."""
+    text = "run folder, bundle, or bundle on the Hugging Face Hub: hf://USER/NAME"
+    parser.add_argument("run", type=run_or_bundle, metavar="RUN", help=text)
+
+
+def results_folder(run: Path | HubAddress) -> Path:
+    """Returns the folder of what is made with a model: its own, or NAME for one of the Hub."""
+    return Path(run.name) if isinstance(run, HubAddress) else run
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -108,12 +108,13 @@ def _predict(model: Predictor, received: bytearray, name: str) -> Response:
     return JSONResponse(image_data(prediction) | {"name": name})
 
 
-def create_app(handlers: Handlers, names: Iterable[str]) -> Starlette:
+def create_app(handlers: Handlers, names: Iterable[str], frames: Sequence[str] = ()) -> Starlette:
     """Makes the app.
 
     Args:
         handlers: Request handlers.
         names: Host names and addresses that the app answers to.
+        frames: Sites whose pages may show the page in a frame.
     """
     routes = [
         Route("/", handlers.show),
@@ -121,4 +122,5 @@ def create_app(handlers: Handlers, names: Iterable[str]) -> Starlette:
         Route("/samples/{index}", handlers.sample),
         Route("/predict", handlers.predict, methods=["POST"]),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, names=names)])
+    guard = Middleware(Guard, names=names, in_frames=bool(frames))
+    return Starlette(routes=routes, middleware=[guard])
