@@ -13,7 +13,7 @@ from msdn_lit.texts import read_json
 _OF_THE_DATA = ("benchmark", "features")
 _OF_THE_CHECKPOINT = ("protocol", "stage", "seed", "partial", "warning", "chance")
 _OF_THE_RUN = ("choices", "device", "wall_time_s", "code", "versions")
-_SETTINGS = ("model", "loss", "optimizer", "sampler")
+_SETTINGS = ("model", "loss", "optimizer", "scheduler", "sampler")
 
 
 def origin(folder: Path, checkpoint: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,10 +36,11 @@ def origin(folder: Path, checkpoint: str, config: Mapping[str, Any]) -> dict[str
         return facts
     facts |= _known(result, (*_OF_THE_CHECKPOINT, *_OF_THE_RUN))
     facts["scores"] = evaluations[checkpoint]
-    facts["images"] = _numbers_of_images(folder, checkpoint, result)
+    if numbers := _numbers_of_images(folder, checkpoint, result):
+        facts["images"] = numbers
     if "command" in result:
         facts["command"] = without_paths(str(result["command"]), config.get("paths"))
-    facts["settings"] = {name: _described(config[name]) for name in _SETTINGS if name in config}
+    facts["settings"] = {name: _described(config[name]) for name in _SETTINGS if config.get(name)}
     return facts
 
 

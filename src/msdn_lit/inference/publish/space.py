@@ -1,12 +1,13 @@
 """A folder with all that the page of one model needs: a Hugging Face Space, or a container."""
 
-import json
 import re
 import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import yaml
 
 from msdn_lit.files import copy_file, make_folder, write_atomically
 from msdn_lit.inference.bundle import read_bundle
@@ -55,7 +56,8 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         CARD: _page(name, facts),
     }
     copies = {f"samples/{number:02}{path.suffix}": path for number, path in enumerate(samples, 1)}
-    make_folder(folder / "samples") if copies else None
+    if copies:
+        make_folder(folder / "samples")
     for target, path in copies.items():
         copy_file(path, folder / target)
     for target, content in files.items():
@@ -78,11 +80,19 @@ def _dockerfile(name: str, *, has_samples: bool) -> str:
 
 
 def _page(name: str, facts: Facts) -> str:
-    title = f"{facts.model} on {facts.benchmark}"[:_TITLE_LENGTH]
-    known = licence(facts)
-    return template("space.md").render(
-        name=name, port=PORT, facts=facts, title=json.dumps(title), licence=known
-    )
+    """Returns README.md, whose front matter is the Space's configuration."""
+    settings = {
+        "title": f"{facts.model}: {facts.benchmark}"[:_TITLE_LENGTH],
+        "emoji": "🔎",
+        "colorFrom": "blue",
+        "colorTo": "green",
+        "sdk": "docker",
+        "app_port": PORT,
+        "short_description": "Classify images and see why",
+        **licence(facts),
+    }
+    front_matter = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    return template("space.md").render(name=name, port=PORT, facts=facts, front_matter=front_matter)
 
 
 def _requirements() -> str:
