@@ -276,7 +276,9 @@ class TestBundle:
 def test_unknown_format(command, tiny_run):
     code, _, err = command(export, f"{tiny_run}", "--format=caffe")
     assert (code, err.count("\n")) == (2, 1)
-    assert "--format: invalid choice: 'caffe' (choose from 'bundle', 'space', 'onnx', 'torch')" in err
+    assert (
+        "--format: invalid choice: 'caffe' (choose from 'bundle', 'space', 'onnx', 'torch')" in err
+    )
 
 
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):

@@ -16,7 +16,7 @@ from msdn_lit.inference.publish.address import HubAddress
 from msdn_lit.inference.publish.facts import Facts
 from msdn_lit.inference.publish.front_matter import front_matter, licence_sentence
 from msdn_lit.runs.layout import CARD
-from msdn_lit.runs.summary import markdown_text
+from msdn_lit.runs.summary import is_number, markdown_text
 
 _PROTOCOLS = {
     "paper": ": trained on trainval and evaluated on the test images during the training",
@@ -127,8 +127,8 @@ def _training(facts: Facts) -> list[tuple[str, str]]:
     known = {name: str(value) for name, value in facts.mapping("settings").items()}
     known["features"] = facts.text("features")
     known["steps"] = "" if facts.step is None else f"{facts.step:,}"
-    seconds = facts.text("wall_time_s")
-    known["time"] = f"{float(seconds):,.0f} s on {facts.text('device')}" if seconds else ""
+    seconds = facts.origin.get("wall_time_s")
+    known["time"] = f"{seconds:,.0f} s on {facts.text('device')}" if is_number(seconds) else ""
     known["code of msdn-lit"] = facts.text("code")
     versions = facts.mapping("versions")
     known["versions"] = ", ".join(f"{name} {value}" for name, value in versions.items())
