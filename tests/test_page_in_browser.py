@@ -69,9 +69,10 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
         [c.score for c in found.classes], abs=1e-4
     )
     computed = tab.evaluate("counterfactuals(state.images[0].psi, state.classes)")
-    assert [one["rival"] for one in computed] == [one.rival for one in found.counterfactuals]
+    rivals = [model.classes.names[one["rival"]] for one in computed]
+    assert rivals == [one.rival for one in found.counterfactuals]
     for ours, theirs in zip(found.counterfactuals, computed, strict=True):
-        assert (theirs["attribute"], theirs["change"]) == (
+        assert (model.attribute_names[theirs["attribute"]], theirs["change"]) == (
             ours.attribute,
             pytest.approx(ours.change, rel=1e-4),
         )

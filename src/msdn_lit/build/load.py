@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle
 from msdn_lit.inference.publish.address import hub_address
 from msdn_lit.inference.publish.hub import pull
+from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import BUNDLE, CONFIG
@@ -101,7 +103,14 @@ def load(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
-    return loaded
+    found = read_reference(
+        folder,
+        checkpoint,
+        domains=loaded.classes.domains,
+        fusion=loaded.fusion,
+        calibration=loaded.calibration,
+    )
+    return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
 
 
 def load_run(

@@ -161,17 +161,19 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     table = Table("image", "class", "domain", "score", "lead", "main attributes")
     for found in predictions[:_MAX_ROWS]:
-        names = [found.attribute_names[k] for k in found.top_attributes(2)]
-        why = ", ".join(map(readable_attribute, names))
+        reasons = [one.name for one in found.top_attributes(2) if one.contribution > 0]
+        why = ", ".join(map(readable_attribute, reasons))
         best = found.best
-        has_rival = len(found.classes) > 1
-        lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
+        lead = "" if found.lead is None else f"{found.lead:.2f}"
         image = Path(found.image).name
         table.add_row(image, best.name, best.domain, f"{best.score:.2f}", lead, why)
     console = terminal()
     console.print(table)
     if len(predictions) > _MAX_ROWS:
         console.print(f"The first {_MAX_ROWS} of {len(predictions)} images.")
+    unlike = [Path(found.image).name for found in predictions if found.is_unlike_training]
+    if unlike:
+        console.print(f"Like none of the training images: {some(unlike)}.", soft_wrap=True)
     console.print(f"Files: {folder}", soft_wrap=True)
 
 

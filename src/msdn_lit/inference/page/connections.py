@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from msdn_lit.inference.page.guard import security_headers
-from msdn_lit.inference.page.page import UPLOAD_LIMIT
+from msdn_lit.inference.page.page import TEXT_LIMIT, UPLOAD_LIMIT
 
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)  # states of a client whose request is not complete
 
@@ -25,7 +25,8 @@ class Limits(NamedTuple):
     """Limits of the app.
 
     Attributes:
-        upload: Bytes of one upload.
+        upload: Bytes of one image.
+        text: Bytes of one description or class file.
         all_uploads: Bytes of all uploads in memory.
         seconds: Time for a request to arrive, and time for which a client may read nothing.
         connections: Number of connections; a new one then replaces the oldest one that waits for
@@ -33,6 +34,7 @@ class Limits(NamedTuple):
     """
 
     upload: int = UPLOAD_LIMIT
+    text: int = TEXT_LIMIT
     all_uploads: int = 10 * UPLOAD_LIMIT
     seconds: float = 30.0
     connections: int = 100
