@@ -49,7 +49,7 @@ _ALLOWED: Mapping[str, Mapping[str, str]] = {
     "trainer": {"lightning": "Trainer", "lightning.pytorch": "Trainer"},
     "callbacks": {
         "msdn_lit.callbacks": "AttentionScores EvaluationHistory Figures LeakGuard LoggedFigures "
-        "Preemption RandomState ScoreCacheWriter WandbTables",
+        "Preemption Progress RandomState ScoreCacheWriter WandbTables",
         "msdn_lit.sweeps": "Pruning",
         "lightning.pytorch.callbacks": "EarlyStopping LearningRateMonitor ModelCheckpoint "
         "ModelSummary RichModelSummary RichProgressBar TQDMProgressBar",

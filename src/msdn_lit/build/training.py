@@ -12,7 +12,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, open_dict
 
-from msdn_lit.build.description import describe, typed_keys
+from msdn_lit.build.description import RECIPES, describe, typed_keys
 from msdn_lit.build.instantiate import instantiate_partial
 from msdn_lit.build.load import write_bundle_of_run
 from msdn_lit.build.precision import training_precision
@@ -35,7 +35,6 @@ from msdn_lit.training.fit import SeedRun, Training
 log = logging.getLogger(__name__)
 Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one run for each seed
 
-_RECIPES = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
 _OF_ONE_MODEL = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns has them
 _OF_ONE_LOGGER = ("logged_figures",)  # several seeds show no figures while they train
 _LONGEST_TAG = 64  # characters, of W&B
@@ -240,9 +239,9 @@ def _check_seed(seed: object) -> None:
 def _check_recipe(cfg: DictConfig) -> None:
     """Refuses to train a published benchmark with the settings of another one."""
     recipe, benchmark = cfg.get("recipe_of"), cfg.data.benchmark
-    if recipe in (None, benchmark) or cfg.data.folder or benchmark not in _RECIPES:
+    if recipe in (None, benchmark) or cfg.data.folder or benchmark not in RECIPES:
         return
-    other = f"Use experiment={_RECIPES[benchmark]}"
+    other = f"Use experiment={RECIPES[benchmark]}"
     raise ConfigError(
         f"data.benchmark={benchmark} with the settings for {recipe}",
         action=f"{other}, or add recipe_of=null to train with these settings.",

@@ -6,6 +6,7 @@ from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.leak_guard import LeakGuard
 from msdn_lit.callbacks.logged_figures import LoggedFigures
 from msdn_lit.callbacks.preemption import Preemption
+from msdn_lit.callbacks.progress import Progress
 from msdn_lit.callbacks.random_state import RandomState
 from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.callbacks.wandb_tables import WandbTables
@@ -17,6 +18,7 @@ __all__ = [
     "LeakGuard",
     "LoggedFigures",
     "Preemption",
+    "Progress",
     "RandomState",
     "ScoreCacheWriter",
     "WandbTables",

@@ -50,5 +50,5 @@ COMMANDS = {
     "wandb-workspace": Command("results", "wandb_workspace", "make a W&B workspace"),
     "predict": Command("use", "predict", "predict the classes of images"),
     "app": Command("use", "app", "open a local page to try a model"),
-    "export": Command("use", "export", "write a model as bundle, ONNX or torch.export"),
+    "export": Command("use", "export", "write or publish a model: bundle, Space, ONNX, torch"),
 }

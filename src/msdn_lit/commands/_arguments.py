@@ -11,6 +11,7 @@ from msdn_lit import __version__
 from msdn_lit.commands import _habits as habits
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.inference.publish.address import HubAddress, hub_address
 from msdn_lit.training.process import disable_telemetry
 
 ASK = "--ask-for-the-parser"
@@ -92,11 +93,30 @@ def run_folder(text: str) -> Path:
     name, equals, folder = text.partition("=")
     if equals and name in ("run_dir", "run", "paths.run_dir"):
         raise ConfigError(f"{text} is an override", action=f"Name the folder alone: {folder}")
+    if address := hub_address(text):
+        problem = f"{address} is a bundle, and this command needs a run folder"
+        raise ConfigError(problem, action="msdn predict, msdn app and msdn export accept a bundle.")
     run = habits.run_of(text)
     if run:
         action = f"Type {run[0]} --checkpoint {run[1]}."
         raise ConfigError(f"{text} is a checkpoint and no run folder", action=action)
     return Path(text).expanduser()
+
+
+def run_or_bundle(text: str) -> Path | HubAddress:
+    """Type of an argument that names a run folder or a bundle, also one on the Hub."""
+    return hub_address(text) or run_folder(text)
+
+
+def add_run_or_bundle(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument RUN of the commands that use a trained model."""
+    text = "run folder, bundle, or bundle on the Hugging Face Hub: hf://USER/NAME"
+    parser.add_argument("run", type=run_or_bundle, metavar="RUN", help=text)
+
+
+def results_folder(run: Path | HubAddress) -> Path:
+    """Returns the folder of what is made with a model: its own, or NAME for one of the Hub."""
+    return Path(run.name) if isinstance(run, HubAddress) else run
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -121,7 +121,7 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
         retain_freed_memory()
         _resolve_paths(cfg)
         _print_config(cfg)
-        if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
+        if "sweep_name" in cfg and is_multirun():
             return _run(run, cfg)  # SweepCallback handles user errors
         try:
             return _run(run, cfg)
@@ -131,6 +131,11 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
             return None
 
     return job
+
+
+def is_multirun() -> bool:
+    """Returns True in a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _check_command_line(program: str, config_name: str) -> None:
@@ -150,7 +155,7 @@ def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
     """
     argv = sys.argv
     unset = [name for name in _SET_BY_LIGHTNING if name not in os.environ]
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if is_multirun():
         task = HydraConfig.get().overrides.task
         words = [override for override in task if not override.startswith("ckpt_path=")]
         # a worker has set where the trial continues

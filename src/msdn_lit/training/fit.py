@@ -172,6 +172,7 @@ def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> None:
     content = {
         "seeds": [result["seed"] for result in results],
         "partial": results[0]["partial"],
+        "wall_time_s": results[0]["wall_time_s"],
         "scores": {"last": {name: statistics.mean(one[name] for one in last) for name in last[0]}},
         "objective": statistics.mean(objectives) if objectives else None,
     }

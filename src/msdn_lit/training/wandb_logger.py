@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class ResumableWandbLogger(WandbLogger):
         # Lightning's `offline` sets an environment variable, which W&B reads only once in a process
         mode = "offline" if offline else None
         super().__init__(save_dir=run_dir, id=run_id, mode=mode, **settings)
+        # Lightning passes None, and W&B warns of an argument without effect
+        self._wandb_init.pop("anonymous", None)
 
     @property
     @rank_zero_experiment
@@ -62,15 +65,25 @@ class ResumableWandbLogger(WandbLogger):
         if self._experiment is None:
             make_folder(self.id_file.parent)
             write_atomically(self.id_file, f"{self._id}\n")
+            if self._is_offline():
+                _hide_banner()
             try:
                 return super().experiment
             except (WandbError, TimeoutError) as error:
-                how = f"it is logged offline; send it later with: wandb sync {self.id_file.parent}"
+                how = f"it is logged offline; send it later with: {self._sync_command()}"
                 problem = f"This run is not sent to W&B ({one_line(error)}): {how}"
                 print_error("msdn train", problem)
                 wandb.teardown()  # releases the id
                 self._wandb_init["mode"] = "offline"
+                _hide_banner()
         return super().experiment
+
+    def _sync_command(self) -> str:
+        return shlex.join(["wandb", "sync", str(self.id_file.parent)])
+
+    def _is_offline(self) -> bool:
+        mode = self._wandb_init["mode"] or os.environ.get("WANDB_MODE")
+        return mode in ("offline", "dryrun")
 
     def log_files(self, kind: str, texts: Mapping[str, str], folder: Path | None = None) -> None:
         """Logs an artifact.
@@ -90,3 +103,11 @@ class ResumableWandbLogger(WandbLogger):
 
     def _saved_id(self) -> str | None:
         return self.id_file.read_text(encoding="utf-8").strip() if self.id_file.is_file() else None
+
+
+def _hide_banner() -> None:
+    """Keeps W&B from printing the folder of an offline run and hints; warnings are printed.
+
+    The command prints how to send the run, at its end.
+    """
+    wandb.setup(wandb.Settings(show_info=False))
