@@ -55,12 +55,15 @@ def parse_options(words: Sequence[str]) -> argparse.Namespace:
     add_checkpoint(parser)
     add_folders(parser)
     add_trust(parser)
-    options = parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
-    _check(options)
-    return options
+    return parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
 
 
-def _check(options: argparse.Namespace) -> None:
+def check_options(options: argparse.Namespace) -> None:
+    """Checks that the options fit together, and that there is a token for an upload.
+
+    Raises:
+        ConfigError: They do not, or there is none.
+    """
     if options.private and not options.hub:
         raise ConfigError("--private needs --hub", action="Add --hub USER/NAME.")
     if options.samples and options.format != "space":

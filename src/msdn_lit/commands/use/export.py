@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import results_folder, run_command
-from msdn_lit.commands._export_options import is_bundle, parse_options
+from msdn_lit.commands._export_options import check_options, is_bundle
+from msdn_lit.commands._export_options import parse_options as _parse
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.files import copy_file, make_folder
 from msdn_lit.inference.publish.address import HubAddress
@@ -33,7 +34,8 @@ def run(words: Sequence[str]) -> None:
         UserError: There is no such run or checkpoint, the folder cannot be made, a package is
             missing, a bundle is to become a bundle, or the upload fails.
     """
-    options = parse_options(words)
+    options = _parse(words)
+    check_options(options)
     from msdn_lit.analysis.output.tables import terminal
 
     write = {"bundle": _bundle, "space": _space, "onnx": _onnx, "torch": _torch}[options.format]
