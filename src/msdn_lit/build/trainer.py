@@ -127,12 +127,15 @@ def callback(cfg: DictConfig, name: str) -> Callback:
 def loggers(cfg: DictConfig) -> list[Logger]:
     """Returns the loggers of the config, without W&B's if WANDB_MODE is "disabled".
 
-    The default group of a W&B run is its experiments.
+    The default group of a W&B run is its experiments. Its tags are also those of the run.
     """
     made = []
     for logger in cfg.logger.values():
-        has_no_group = "group" in logger and logger.group is None
-        arguments = {"group": experiments() or None} if has_no_group else {}
+        arguments: dict[str, Any] = {}
+        if "group" in logger and logger.group is None:
+            arguments["group"] = experiments() or None
+        if "tags" in logger:
+            arguments["tags"] = list(dict.fromkeys(map(str, [*logger.tags, *cfg.tags])))
         made.append(instantiate(logger, **arguments))
     if os.environ.get("WANDB_MODE") == "disabled":
         return [logger for logger in made if not isinstance(logger, WandbLogger)]

@@ -4,6 +4,7 @@ from msdn_lit.callbacks.attention_scores import AttentionScores
 from msdn_lit.callbacks.figures import Figures
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.leak_guard import LeakGuard
+from msdn_lit.callbacks.logged_figures import LoggedFigures
 from msdn_lit.callbacks.preemption import Preemption
 from msdn_lit.callbacks.progress import Progress
 from msdn_lit.callbacks.random_state import RandomState
@@ -15,6 +16,7 @@ __all__ = [
     "EvaluationHistory",
     "Figures",
     "LeakGuard",
+    "LoggedFigures",
     "Preemption",
     "Progress",
     "RandomState",

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit import __version__
@@ -120,6 +120,7 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
         protect_output()
         retain_freed_memory()
         _resolve_paths(cfg)
+        _print_config(cfg)
         if "sweep_name" in cfg and is_multirun():
             return _run(run, cfg)  # SweepCallback handles user errors
         try:
@@ -273,6 +274,13 @@ def _cause_for_user(error: Exception) -> Exception:
     if isinstance(error, InstantiationException | ImportError):
         raise error
     return error
+
+
+def _print_config(cfg: DictConfig) -> None:
+    """Prints the composed config, if that is asked for."""
+    if cfg.print_config and is_first_process():
+        print(OmegaConf.to_yaml(cfg, resolve=True))
+    cfg.print_config = False  # config.yaml does not repeat it
 
 
 def _resolve_paths(cfg: DictConfig) -> None:

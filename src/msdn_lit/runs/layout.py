@@ -24,7 +24,7 @@ A run folder (`msdn train`):
                             above has the means
     evaluations/            one folder for each `msdn evaluate`
     predictions/            one folder for each `msdn predict`
-    export/                 bundle/, onnx/, torch/ (`msdn export`)
+    export/                 bundle/, onnx/, torch/, space/ (`msdn export`)
     .lock                   while a training works in the folder
 
 A trial of a sweep is a run folder that also has:
@@ -47,7 +47,8 @@ A sweep folder (`msdn train -m`):
 A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json,
 config.yaml and figures/.
 
-A bundle (`msdn export --format bundle`) is a folder with bundle.json and weights.safetensors.
+A bundle (`msdn export --format bundle`) is a folder with bundle.json, weights.safetensors and
+README.md, its model card. A Space (`msdn export --format space`) has a bundle in bundle/NAME/.
 """
 
 from pathlib import Path
@@ -80,6 +81,17 @@ RECORD_PAGE = "README.md"
 
 BUNDLE = "bundle.json"
 BUNDLE_WEIGHTS = "weights.safetensors"
+CARD = "README.md"
+
+# Files of a Space, as patterns.
+SPACE_FILES = (
+    CARD,
+    "Dockerfile",
+    "requirements.txt",
+    "msdn_lit-*.whl",
+    *(f"bundle/*/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
+    "samples/*",
+)
 
 # What says something about the finished run, as patterns: removed when a training goes on.
 STATEMENTS = (RESULT, RESULT_PAGE, ATTENTION, "figures/scores.png", "figures/attention.png")
@@ -100,8 +112,9 @@ RUN_FILES = (
     *(f"{EVALUATIONS}/*/{name}" for name in (RESULT, RESULT_PAGE)),
     *(f"{EVALUATIONS}/*/{SCORES_FOLDER}/{name}" for name in ("*.npz", CLASS_NAMES)),
     f"{PREDICTIONS}/*/predictions.*",
-    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS)),
+    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
     *(f"{EXPORT}/{name}" for name in ("onnx/model.onnx*", "torch/model.pt2")),
+    *(f"{EXPORT}/space/{name}" for name in SPACE_FILES),
 )
 
 # Scores by their names in files, and as people read them.

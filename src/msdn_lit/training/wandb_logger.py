@@ -3,6 +3,7 @@
 import os
 import secrets
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class ResumableWandbLogger(WandbLogger):
         continued: Checkpoint from which the training continues; the W&B run of the folder is then
             resumed.
         offline: Send nothing; `wandb sync` sends the run later.
+        log_result: Log result.json and RESULT.md as an artifact at the end, without folders.
+        log_bundle: Log the bundle as an artifact at the end; its folder is export/bundle.
         settings: Further arguments of `WandbLogger` and `wandb.init`.
     """
 
@@ -38,9 +41,13 @@ class ResumableWandbLogger(WandbLogger):
         *,
         continued: str | None = None,
         offline: bool = False,
+        log_result: bool = True,
+        log_bundle: bool = False,
         **settings: Any,  # noqa: ANN401 - W&B's
     ) -> None:
         disable_telemetry()
+        self.log_result = log_result
+        self.log_bundle = log_bundle
         self.id_file = Path(run_dir) / WANDB_RUN_ID
         run_id = self._saved_id() if continued else None
         # an agent of `wandb sweep` chooses the id
@@ -77,6 +84,22 @@ class ResumableWandbLogger(WandbLogger):
     def _is_offline(self) -> bool:
         mode = self._wandb_init["mode"] or os.environ.get("WANDB_MODE")
         return mode in ("offline", "dryrun")
+
+    def log_files(self, kind: str, texts: Mapping[str, str], folder: Path | None = None) -> None:
+        """Logs an artifact.
+
+        Args:
+            kind: Type of the artifact; its name is the type and the id of the run.
+            texts: Content of files by name.
+            folder: Folder whose files are added.
+        """
+        artifact = wandb.Artifact(f"{kind}-{self._id}", type=kind)
+        for name, text in texts.items():
+            with artifact.new_file(name, encoding="utf-8") as file:
+                file.write(text)
+        if folder is not None:
+            artifact.add_dir(str(folder))
+        self.experiment.log_artifact(artifact)
 
     def _saved_id(self) -> str | None:
         return self.id_file.read_text(encoding="utf-8").strip() if self.id_file.is_file() else None

@@ -1,6 +1,7 @@
 """msdn train: trains a model, evaluates it, records the result."""
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         The score that a sweep maximises, if the config names one.
     """
+    _check_number_of_processes(cfg)
     _check_early(cfg)
     folder = Path(cfg.paths.run_dir)
     with claimed(folder, checkpoint=cfg.ckpt_path, overwrite=cfg.overwrite):
@@ -103,6 +105,14 @@ def _command_that_continues(folder: Path) -> str:
     return " ".join(["msdn train", *given, place, "ckpt_path=last"])
 
 
+def _check_number_of_processes(cfg: DictConfig) -> None:
+    """Refuses several processes of torchrun that would each train alone, in the same folder."""
+    number, trainer = int(os.environ.get("WORLD_SIZE", 1)), cfg.trainer
+    if number > 1 and trainer.strategy == "auto" and trainer.devices == 1:
+        problem = f"{number} processes were started, and each would train alone"
+        raise ConfigError(problem, action=f"Add trainer=ddp trainer.devices={number}.")
+
+
 def _check_early(cfg: DictConfig) -> None:
     """Checks the files, then the GPU, before PyTorch and Lightning are imported for seconds."""
     from msdn_lit.data.benchmarks.published import find_benchmark
@@ -110,11 +120,13 @@ def _check_early(cfg: DictConfig) -> None:
     data, accelerator = cfg.data, cfg.trainer.accelerator
     benchmark = find_benchmark(data.benchmark, data.folder, data.test_seen)
     benchmark.check_files(Path(cfg.paths.data_dir))
-    if accelerator in ("gpu", "cuda"):
+    if accelerator in ("gpu", "cuda", "mps"):
         import torch
 
-        if not torch.cuda.is_available():
-            problem = f"trainer.accelerator={accelerator}: PyTorch finds no GPU"
+        backend = torch.backends.mps if accelerator == "mps" else torch.cuda
+        if not backend.is_available():
+            kind = "GPU of an Apple computer" if accelerator == "mps" else "GPU"
+            problem = f"trainer.accelerator={accelerator}: PyTorch finds no {kind}"
             raise ConfigError(problem, action="Use trainer=cpu.")
 
 
