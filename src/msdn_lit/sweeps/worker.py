@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from msdn_lit.errors import Pruned
 from msdn_lit.files import is_first_process, make_folder
-from msdn_lit.progress import ConsoleHandler, print_line, progress_among
+from msdn_lit.progress import ConsoleHandler, progress_among
 from msdn_lit.runs.layout import LAST, SLOTS, checkpoint_path
 from msdn_lit.sweeps.lines import SweepLines
 from msdn_lit.sweeps.trials import Trial, lock_trial
@@ -68,7 +68,9 @@ class TrialJob:
 
     def _run(self, cfg: DictConfig, trial: Trial, job: int) -> float | None:
         """Runs the task between two lines; only train.log has what it logs."""
-        say = print_line if is_first_process() else lambda line: None
+        from msdn_lit.analysis.output.tables import terminal
+
+        say = terminal().print if is_first_process() else lambda line: None  # wraps at words
         for handler in logging.root.handlers:
             if isinstance(handler, ConsoleHandler):
                 handler.setLevel(logging.WARNING)
