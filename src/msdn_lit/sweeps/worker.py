@@ -68,21 +68,26 @@ class TrialJob:
 
     def _run(self, cfg: DictConfig, trial: Trial, job: int) -> float | None:
         """Runs the task between two lines; only train.log has what it logs."""
-        from msdn_lit.analysis.output.tables import terminal
-
-        say = terminal().print if is_first_process() else lambda line: None  # wraps at words
         for handler in logging.root.handlers:
             if isinstance(handler, ConsoleHandler):
                 handler.setLevel(logging.WARNING)
-        say(self.lines.start(job, trial))
+        _say(self.lines.start(job, trial))
         try:
             with progress_among(self.lines.surroundings(job)):
                 objective = self.task(cfg)
         except Pruned as error:
-            say(f"{self.lines.label(job)}  {error}  {trial.folder.name}")
+            _say(f"{self.lines.label(job)}  {error}  {trial.folder.name}")
             raise
-        say(self.lines.end(job, trial))
+        _say(self.lines.end(job, trial))
         return objective
+
+
+def _say(line: str) -> None:
+    """Prints a line, which a terminal wraps at words, on the first process."""
+    from msdn_lit.analysis.output.tables import terminal
+
+    if is_first_process():
+        terminal().print(line)
 
 
 def visible_devices() -> tuple[str, ...]:
