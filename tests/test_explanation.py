@@ -224,6 +224,7 @@ def options(run, **others):
         "samples": None,
         "host": "127.0.0.1",
         "allow_host": [],
+        "allow_frame": [],
         "port": 0,
         "trust": False,
     }

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -127,8 +128,8 @@ class Server(uvicorn.Server):
         os._exit(0 if sig == signal.SIGINT else 128 + sig)
 
 
-def make_server(app: ASGIApp, limits: Limits) -> Server:
-    """Makes the server of an app."""
+def make_server(app: ASGIApp, limits: Limits, frames: Sequence[str] = ()) -> Server:
+    """Makes the server of an app; pages of the sites `frames` may show it in a frame."""
     connection = type("Connection", (LimitedConnection,), {"limits": limits})
     config = uvicorn.Config(
         app,
@@ -138,6 +139,6 @@ def make_server(app: ASGIApp, limits: Limits) -> Server:
         log_level="error",
         proxy_headers=False,
         server_header=False,
-        headers=security_headers(),
+        headers=security_headers(frames),
     )
     return Server(config)

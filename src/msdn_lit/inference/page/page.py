@@ -29,6 +29,19 @@ MAX_IMAGES = 50  # of a page; an image with 312 attributes and 14 x 14 regions t
 UPLOAD_LIMIT = 30_000_000  # bytes of an image
 TEXT_LIMIT = 200_000  # bytes of a class file
 _FOLDER = Path(__file__).parent
+_SCRIPTS = (  # in the order in which they run; the last starts the page
+    "class_scores",
+    "state",
+    "elements",
+    "maps",
+    "view",
+    "answer",
+    "reasons",
+    "edits",
+    "link",
+    "page",
+)
+_STYLES = ("page", "parts", "reasons")
 _POLICY = (
     "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -140,7 +153,7 @@ def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str],
     template = jinja2.Environment(autoescape=True).from_string(_read("page.html"))
     return template.render(
         title=title,
-        style=_read("page.css"),
+        style="".join(_read(f"{name}.css") for name in _STYLES),
         data=data,
         script=_script(),
         policy=content_security_policy(),
@@ -150,7 +163,7 @@ def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str],
 
 
 def _script() -> str:
-    return "".join(map(_read, ("class_scores.js", "drawing.js", "page.js")))
+    return "".join(_read(f"{name}.js") for name in _SCRIPTS)
 
 
 def _read(name: str) -> str:

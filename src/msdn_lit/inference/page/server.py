@@ -162,12 +162,13 @@ def _text(received: bytearray) -> str:
         raise ConfigError("The text is not UTF-8") from error
 
 
-def create_app(handlers: Handlers, names: Iterable[str]) -> Starlette:
+def create_app(handlers: Handlers, names: Iterable[str], frames: Sequence[str] = ()) -> Starlette:
     """Makes the app.
 
     Args:
         handlers: Request handlers.
         names: Host names and addresses that the app answers to.
+        frames: Sites whose pages may show the page in a frame.
     """
     routes = [
         Route("/", handlers.show),
@@ -177,4 +178,5 @@ def create_app(handlers: Handlers, names: Iterable[str]) -> Starlette:
         Route("/describe", handlers.describe, methods=["POST"]),
         Route("/class-file", handlers.read_classes, methods=["POST"]),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, names=names)])
+    guard = Middleware(Guard, names=names, in_frames=bool(frames))
+    return Starlette(routes=routes, middleware=[guard])
