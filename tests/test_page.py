@@ -129,7 +129,7 @@ def test_its_tables_say_what_the_files_do(page, logs):
         (row,) = [row for row in rows if row[-1].endswith(f"logs/{name}")]
         assert [cell for cell in row if re.fullmatch(r"\d+\.\d", cell)] == scores
     cache = ScoreCache.load(logs / "c" / "scores" / "last.npz")
-    fused = cache.fused(calibration=cache.calibration).numpy()
+    fused = cache.fused(calibration=cache.calibration)
     accuracies = {
         c: 100 * np.mean(fused[cache.labels_N == c].argmax(axis=1) == c) for c in range(10)
     }

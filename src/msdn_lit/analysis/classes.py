@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.errors import ConfigError
-from msdn_lit.metrics.functional import harmonic_mean
+from msdn_lit.metrics.arrays import harmonic_mean
 from msdn_lit.runs.score_cache import ScoreCache
 
 NUM_PAIRS = 20
@@ -101,9 +100,9 @@ def curve_points(cache: ScoreCache) -> list[list[float]]:
     """Returns at most 200 points U, S and H of the seen-unseen curve, with both ends; fractions."""
     curve = cache.curve()
     P = len(curve.acc_seen_P)
-    some = torch.linspace(0, P - 1, min(P, _MAX_POINTS)).round().long()
+    some = np.linspace(0, P - 1, min(P, _MAX_POINTS)).round().astype(int)
     unseen, seen = curve.acc_unseen_P[some], curve.acc_seen_P[some]
-    points = torch.stack([unseen, seen, harmonic_mean(unseen, seen)], dim=1)
+    points = np.stack([unseen, seen, harmonic_mean(unseen, seen)], axis=1)
     rows: list[list[float]] = points.tolist()
     return rows
 

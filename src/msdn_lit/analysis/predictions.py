@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from msdn_lit.analysis.output.formats import Cell, Share, Table
+from msdn_lit.metrics.arrays import predict
 from msdn_lit.metrics.confusion import domain_confusion, top_k_accuracy
 from msdn_lit.metrics.curve import best_point, seen_unseen_auc
-from msdn_lit.metrics.functional import predict
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.score_cache import ScoreCache
 
@@ -37,11 +36,8 @@ class Predictions:
         self.cache = cache
         self.fusion = fusion
         self.calibration = cache.calibration if calibration is None else calibration
-        self.seen = torch.from_numpy(cache.seen)
-        self.unseen = torch.from_numpy(cache.unseen)
-        self.labels_N = torch.from_numpy(cache.labels_N)
         self.logits_NC = cache.fused(fusion, self.calibration)
-        self.candidates = torch.cat([self.seen, self.unseen])
+        self.candidates = np.concatenate([cache.seen, cache.unseen])
         self.predicted_N = predict(self.logits_NC, self.candidates)
 
     def top_k(self, domain: str, k: int = TOP_K) -> float:
@@ -51,9 +47,9 @@ class Predictions:
             domain: "seen" or "unseen", the domain of the images.
             k: Number of predictions per image.
         """
-        is_domain_N = torch.isin(self.labels_N, getattr(self, domain))
-        logits_NC, labels_N = self.logits_NC[is_domain_N], self.labels_N[is_domain_N]
-        return float(top_k_accuracy(logits_NC, labels_N, self.candidates, k))
+        is_domain_N = np.isin(self.cache.labels_N, getattr(self.cache, domain))
+        logits_NC, labels_N = self.logits_NC[is_domain_N], self.cache.labels_N[is_domain_N]
+        return top_k_accuracy(logits_NC, labels_N, self.candidates, k)
 
     def domain_confusion_rates(self) -> tuple[float, float]:
         """Computes the shares of images that are predicted as a class of the other domain.
@@ -61,8 +57,10 @@ class Predictions:
         Returns:
             Share of the seen-class images, and share of the unseen-class images.
         """
-        counts = domain_confusion(self.predicted_N, self.labels_N, self.seen, self.unseen)
-        shares = counts / counts.sum(dim=1, keepdim=True)
+        cache = self.cache
+        counts = domain_confusion(self.predicted_N, cache.labels_N, cache.seen, cache.unseen)
+        with np.errstate(invalid="ignore"):  # NaN without images of a domain
+            shares = counts / counts.sum(axis=1, keepdims=True)
         return float(shares[0, 1]), float(shares[1, 0])
 
     def accuracies(self) -> Mapping[int, float]:
@@ -71,7 +69,7 @@ class Predictions:
         Returns:
             Accuracy as a fraction by class id, the lowest first.
         """
-        is_right_N = (self.predicted_N == self.labels_N).numpy()
+        is_right_N = self.predicted_N == self.cache.labels_N
         accuracies = {
             int(c): float(is_right_N[self.cache.labels_N == c].mean())
             for c in np.unique(self.cache.labels_N)
@@ -87,7 +85,7 @@ class Predictions:
         Returns:
             True class, predicted class and number of images, the most frequent pair first.
         """
-        pairs = zip(self.labels_N.tolist(), self.predicted_N.tolist(), strict=True)
+        pairs = zip(self.cache.labels_N.tolist(), self.predicted_N.tolist(), strict=True)
         wrong = Counter((label, predicted) for label, predicted in pairs if label != predicted)
         return [(*pair, count) for pair, count in wrong.most_common(most)]
 
@@ -112,8 +110,8 @@ def _row(name: str, predictions: Predictions) -> list[Cell]:
     best = best_point(curve)
     seen_as_unseen, unseen_as_seen = predictions.domain_confusion_rates()
     weights = " ".join(f"{weight:g}" for weight in fusion or cache.fusion)
-    scores = [Share(float(value)) for value in cache.scores(fusion, predictions.calibration)]
-    area = Share(float(seen_unseen_auc(curve)))
+    scores = [Share(value) for value in cache.scores(fusion, predictions.calibration)]
+    area = Share(seen_unseen_auc(curve))
     oracle: list[Cell] = [float(best.calibration), Share(float(best.harmonic_mean))]
     rates = (predictions.top_k("unseen"), predictions.top_k("seen"), unseen_as_seen, seen_as_unseen)
     cells: list[Cell] = [name, cache.step, weights, predictions.calibration, *scores, area]

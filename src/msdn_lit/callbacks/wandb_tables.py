@@ -70,7 +70,7 @@ class WandbTables(Callback):
         for evaluation, scores in history.summary().items():
             cache = self._cache(evaluation)
             area = (
-                {"ausuc": float(seen_unseen_auc(cache.curve()))}
+                {"ausuc": seen_unseen_auc(cache.curve())}
                 if cache and cache.step == scores["step"]
                 else {}
             )
