@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from msdn_lit.analysis.predictions import Predictions, cache_table
-from msdn_lit.commands.results import rescore as scores
+from msdn_lit.commands.results import scores
 from tests.run_folders import made_up_cache
 
 

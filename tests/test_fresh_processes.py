@@ -26,7 +26,7 @@ WORDS = {  # extract and train come first
     "select": ["run"],
     "list": [],
     "report": ["run"],
-    "rescore": ["run"],
+    "scores": ["run"],
     "attention": ["run"],
     "wandb-workspace": ["--dry-run"],
     "predict": ["run", "own/images/a"],

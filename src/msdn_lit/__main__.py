@@ -5,7 +5,7 @@ import runpy
 import sys
 
 from msdn_lit import __version__
-from msdn_lit.commands import COMMANDS, GROUPS
+from msdn_lit.commands import ALIASES, COMMANDS, GROUPS
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 
@@ -23,7 +23,7 @@ def main() -> None:
             print(f"msdn-lit {__version__}" if is_version else _overview())
         return
     with protected_output("msdn"), exit_on_user_error("msdn"):
-        command = COMMANDS.get(words[0])
+        command = COMMANDS.get(ALIASES.get(words[0], words[0]))
         if command is None:
             close = difflib.get_close_matches(words[0], COMMANDS, n=1)
             action = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."

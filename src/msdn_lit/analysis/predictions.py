@@ -92,27 +92,38 @@ class Predictions:
 
 def cache_table(evaluations: Mapping[str, Predictions]) -> Table:
     """One row for each evaluation: scores, curve, top-k accuracy and domain confusion."""
-    header = ["evaluation", "step", "fusion", "gamma", *SCORES.values(), "AUSUC"]
-    header += ["oracle gamma", "oracle H", f"top-{TOP_K} U", f"top-{TOP_K} S"]
-    header += ["unseen as seen", "seen as unseen"]
+    header = ["evaluation", "step", *SCORES.values(), "AUSUC", "oracle H", "oracle gamma"]
+    header += [f"top-{TOP_K} U", f"top-{TOP_K} S", "U as seen", "S as unseen"]
     notes = [
         "Percent. Oracle: the gamma with the best H on these images, an upper bound and no result.",
-        f"Top-{TOP_K}: among all classes. Unseen as seen: share of the unseen-class images that "
-        "are predicted as a seen class.",
+        f"Top-{TOP_K}: among all classes. U as seen: share of the unseen-class images that are "
+        "predicted as a seen class.",
     ]
-    rows = [_row(name, predictions) for name, predictions in evaluations.items()]
-    return Table("cache", "From the score cache", header, rows, notes)
+    rows = [_row(predictions) for predictions in evaluations.values()]
+    settings = [_settings(predictions) for predictions in evaluations.values()]
+    stages = sorted({predictions.cache.stage for predictions in evaluations.values()})
+    title = ", ".join(["From the score cache", *stages])
+    if len(set(settings)) == 1:
+        title += f", {settings[0]}"
+    else:
+        header.insert(1, "prediction")
+        rows = [[text, *row] for text, row in zip(settings, rows, strict=True)]
+    named = [[name, *row] for name, row in zip(evaluations, rows, strict=True)]
+    return Table("cache", title, header, named, notes)
 
 
-def _row(name: str, predictions: Predictions) -> list[Cell]:
+def _settings(predictions: Predictions) -> str:
+    weights = " ".join(f"{weight:g}" for weight in predictions.fusion or predictions.cache.fusion)
+    return f"fusion {weights}, gamma {predictions.calibration:g}"
+
+
+def _row(predictions: Predictions) -> list[Cell]:
     cache, fusion = predictions.cache, predictions.fusion
     curve = cache.curve(fusion)
     best = best_point(curve)
     seen_as_unseen, unseen_as_seen = predictions.domain_confusion_rates()
-    weights = " ".join(f"{weight:g}" for weight in fusion or cache.fusion)
     scores = [Share(value) for value in cache.scores(fusion, predictions.calibration)]
-    area = Share(seen_unseen_auc(curve))
-    oracle: list[Cell] = [float(best.calibration), Share(float(best.harmonic_mean))]
+    oracle: list[Cell] = [Share(float(best.harmonic_mean)), float(best.calibration)]
     rates = (predictions.top_k("unseen"), predictions.top_k("seen"), unseen_as_seen, seen_as_unseen)
-    cells: list[Cell] = [name, cache.step, weights, predictions.calibration, *scores, area]
-    return [*cells, *oracle, *map(Share, rates)]
+    area = Share(seen_unseen_auc(curve))
+    return [cache.step, *scores, area, *oracle, *map(Share, rates)]

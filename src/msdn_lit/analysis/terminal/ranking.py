@@ -10,20 +10,19 @@ from rich.text import Text
 
 from msdn_lit.analysis.filters import date_of, minutes_of
 from msdn_lit.analysis.groups import Group, usual_of
-from msdn_lit.analysis.output.formats import Cell, Table
+from msdn_lit.analysis.output.formats import Cell, Table, without_columns
 from msdn_lit.analysis.output.report import cautions
 from msdn_lit.analysis.output.tables import terminal
 from msdn_lit.analysis.references import REFERENCES, REPORTED
 from msdn_lit.analysis.settings import COLUMNS, NO_SETTING, is_below
 from msdn_lit.analysis.statistics import summarise
-from msdn_lit.analysis.terminal.tables import print_table, without_columns
+from msdn_lit.analysis.terminal.tables import print_table
 from msdn_lit.runs.layout import SCORES
 
 _ORDER = {"H": "harmonic_mean", "U": "acc_unseen", "S": "acc_seen", "T1": "acc_czsl"}
 _TITLE = (*COLUMNS, "trainer")  # groups in the title, or of the machine
 _OF_SWEEPS = ("hydra", "trial_launcher", "hparams_search")
 _MAX_LEFT_OUT = 8
-_NOTES = 4  # of a table, for which a terminal has room
 # Columns of what groups are sorted by, if it has none anyway.
 _FURTHER: Mapping[str, Callable[[Group], Cell]] = {
     "time": lambda group: f"{minutes_of(group):.1f} min",
@@ -51,8 +50,6 @@ def print_report(
     console = terminal()
     for table in details:
         print_table(table, console=console)
-        for note in table.notes[:_NOTES]:
-            console.print(Text(note, style="dim"))
         console.print()
     for _, members in groupby(groups, _context):
         _print_context(console, list(members), sort, base)

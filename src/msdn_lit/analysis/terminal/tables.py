@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from msdn_lit.analysis.output.formats import Cell, Table, text_columns, texts
+from msdn_lit.analysis.output.formats import (
+    Cell,
+    Table,
+    simplified,
+    text_columns,
+    texts,
+    without_columns,
+)
 from msdn_lit.analysis.output.tables import terminal
 from msdn_lit.analysis.statistics import Summary
 from msdn_lit.runs.layout import SCORES
@@ -37,7 +44,7 @@ class _Layout(NamedTuple):
 def print_table(
     table: Table, *, optional: Sequence[str] | None = None, console: Console | None = None
 ) -> None:
-    """Prints a table that is not wider than the terminal, with the best scores in bold.
+    """Prints a table that is not wider than the terminal, with the best scores in bold; its notes.
 
     Where there is not enough room, settings are shortened ("lr" for "optimizer.lr"), the first
     column is folded, or columns are left out; lines below the table say so. A column of one text
@@ -50,7 +57,7 @@ def print_table(
         console: Console to print to; None takes standard output.
     """
     console = console or terminal()
-    table = _without_constants(table)
+    table = simplified(table)
     if optional is None:
         optional = [name for name in reversed(table.header[1:]) if name != "n"]
     layout = _fitting(table, optional, console)
@@ -63,6 +70,10 @@ def print_table(
     if layout.left_out:
         names = ", ".join(reversed(layout.left_out))
         console.print(Text(f"A wider terminal also shows: {names}.", style="dim"))
+    for note in table.notes:
+        subject = note.partition(":")[0].lower()  # maybe a column
+        if not any(name.lower().startswith(subject) for name in layout.left_out):
+            console.print(Text(note, style="dim"))
 
 
 def _fitting(table: Table, optional: Sequence[str], console: Console) -> _Layout:
@@ -90,7 +101,7 @@ def _rich(table: Table) -> RichTable:
         if is_text:
             shown.add_column(name, min_width=min(natural, _FOLDED), overflow="fold")
         else:
-            shown.add_column(name, justify="right", no_wrap=True)
+            shown.add_column(name, justify="right", min_width=natural, no_wrap=True)
     best = _best(table)
     for row in rows:
         cells = zip(table.header, row, strict=True)
@@ -115,25 +126,6 @@ def _value(cell: Cell) -> float:
     if isinstance(cell, Summary):
         return cell.mean
     return cell if isinstance(cell, float) else -1.0
-
-
-def without_columns(table: Table, names: Sequence[str]) -> Table:
-    """Returns a table without some of its columns."""
-    kept = [index for index, name in enumerate(table.header) if name not in names]
-    rows = [[row[index] for index in kept] for row in table.rows]
-    return table._replace(header=[table.header[index] for index in kept], rows=rows)
-
-
-def _without_constants(table: Table) -> Table:
-    """Moves columns with the same text in several rows into the title."""
-    columns = zip(table.header, text_columns(table), zip(*texts(table), strict=True), strict=True)
-    constant = {
-        name: column[0]
-        for name, is_text, column in columns
-        if is_text and len(column) > 1 and len(set(column)) == 1 and column[0]
-    }
-    title = ": ".join(filter(None, [table.title, ", ".join(constant.values())]))
-    return without_columns(table, list(constant))._replace(title=title)
 
 
 def _with_short_keys(table: Table) -> tuple[Table, dict[str, str]]:

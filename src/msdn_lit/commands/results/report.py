@@ -63,7 +63,7 @@ def _print_report(reported: "Reported", sort: str) -> None:
     from msdn_lit.analysis.terminal.ranking import print_report
     from msdn_lit.attention.tables import attention_table
 
-    attention = attention_table(reported.groups)
+    attention = attention_table(reported.groups)._replace(notes=[])
     details = [*reported.compared, *([attention] if attention.rows else [])]
     print_report(reported.groups, details, reported.left_out, sort=sort, base=reported.base)
 

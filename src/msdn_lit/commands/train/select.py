@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     write_atomically(output, json.dumps(selection, indent=2) + "\n")
     for fault in scan.faults:
         print_error("msdn select", f"Left out: {fault}")
-    print(f"\n{output} has the choice, {best.name}. Train with it:\n")
+    print(f"\nBest: {best.name}\nWritten: {output}\nTrain with it:\n")
     settings = {"protocol.selection": str(output.resolve()), **settings}
     print(_command(best.runs[0], "honest", settings))
 
@@ -110,7 +110,7 @@ def _print_choices(ranked: "Sequence[tuple[Group, Choice]]") -> None:
         settings: list[Cell] = [choice.step, fusion, f"{choice.calibration:.2f}"]
         rows.append([group.features, group.name, *scores, *settings, len(group.runs)])
     header = ["features", "settings", "H", "U", "S", "step", "fusion", "gamma", "n"]
-    title = "Validation classes, best step, fusion and gamma of each group, in percent"
+    title = "Best step, fusion and gamma on the validation classes, in percent"
     notes = usual_of([group for group, _ in ranked])
     table = Table("choices", title, header, rows, notes)
     if not sys.stdout.isatty():
