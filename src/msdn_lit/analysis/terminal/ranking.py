@@ -69,7 +69,8 @@ def _print_context(
     console: Console, groups: Sequence[Group], sort: str, base: Group | None
 ) -> None:
     """Prints groups whose scores compare: at the last step, and at the peak if it is elsewhere."""
-    first, optional = groups[0], [] if sort == "AUSUC" else ["AUSUC"]
+    first = groups[0]
+    optional = [name for name in ("AUSUC", "U", "S", "T1") if name != sort]
     title = f"{first.benchmark}, {first.features}, {first.protocol} protocol"
     console.print(Text(title, style="bold"))
     console.print(Text("\n".join(_introduction(groups, base))), end="\n\n")

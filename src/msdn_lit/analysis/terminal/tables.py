@@ -23,7 +23,7 @@ from msdn_lit.runs.layout import SCORES
 
 _BETTER_IF_HIGHER = (*SCORES.values(), "AUSUC")
 _KEY = re.compile(r"(?:^|(?<=, ))([\w.]+\.(\w+))=")  # of a setting in the name of a group
-_FOLDED = 26  # characters that a folded text has at least
+_FOLDED = 24  # characters that a folded text has at least
 _WIDE = 10_000  # no table is wider
 
 
@@ -68,7 +68,7 @@ def print_table(
         keys = [f"{short} is {full}" for short, full in layout.keys.items()]
         console.print(Text(f"{', '.join(keys)}.", style="dim"))
     if layout.left_out:
-        names = ", ".join(reversed(layout.left_out))
+        names = ", ".join(name for name in table.header if name in layout.left_out)
         console.print(Text(f"A wider terminal also shows: {names}.", style="dim"))
     for note in table.notes:
         subject = note.partition(":")[0].lower()  # maybe a column
@@ -94,7 +94,7 @@ def _fitting(table: Table, optional: Sequence[str], console: Console) -> _Layout
 
 def _rich(table: Table) -> RichTable:
     """The table for Rich; numbers are never folded."""
-    shown = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    shown = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     rows = list(texts(table))
     for index, (name, is_text) in enumerate(zip(table.header, text_columns(table), strict=True)):
         natural = max(len(row[index]) for row in (table.header, *rows))

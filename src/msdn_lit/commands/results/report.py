@@ -143,8 +143,12 @@ def _format(options: argparse.Namespace) -> str:
     """The format that is asked for, or the one for where the output goes."""
     if options.format == "md":
         return "markdown"
-    is_shown = not (options.output or options.record) and sys.stdout.isatty()
+    is_shown = not (options.output or options.record) and _is_terminal()
     return str(options.format or ("table" if is_shown else "markdown"))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _tables(reported: "Reported") -> "list[Table]":
