@@ -16,11 +16,12 @@ Settings = dict[str, Any]
 DATA_IDENTITIES = ("split", "weights", "word_vectors")
 NO_SETTING = (
     "seed",
-    "name",
-    "tags",
     "paths",
     "ckpt_path",
     "task_name",
+    "name",
+    "tags",
+    "print_config",
     "sweep_name",
     "resume",
     "overwrite",

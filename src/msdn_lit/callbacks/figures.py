@@ -42,6 +42,7 @@ class Figures(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
+        log.info("Drawing figures")  # which takes seconds
         make_folder(self.folder)
         history = EvaluationHistory.of(trainer)
         if history.scores_at:
