@@ -41,7 +41,8 @@ def shown(capsys, monkeypatch):
     """The lines that the command prints at some width."""
 
     def shown(*words, width=80):
-        monkeypatch.setenv("COLUMNS", str(width))
+        console = Console(markup=False, emoji=False, highlight=False, width=width)
+        monkeypatch.setattr("msdn_lit.analysis.terminal.ranking.terminal", lambda: console)
         report.run([*map(str, words), "--format", "table"])
         return capsys.readouterr().out.splitlines()
 
