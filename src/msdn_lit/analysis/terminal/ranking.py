@@ -32,7 +32,8 @@ _FURTHER: Mapping[str, Callable[[Group], Cell]] = {
 
 def print_report(
     groups: Sequence[Group],
-    details: Sequence[Table],
+    comparisons: Sequence[Table],
+    others: Sequence[Table],
     left_out: Table | None,
     *,
     sort: str,
@@ -42,23 +43,30 @@ def print_report(
 
     Args:
         groups: Groups in the order of `sort_groups`.
-        details: Further tables, e.g. a comparison.
+        comparisons: Tables to print first.
+        others: Tables to print after the groups; without rows they are left out.
         left_out: Runs that are not in the report, and why.
         sort: Key of `sort_groups`.
         base: Group whose settings are the usual ones.
     """
     console = terminal()
-    for table in details:
-        print_table(table, console=console)
-        console.print()
+    _print_tables(console, comparisons)
     for _, members in groupby(groups, _context):
         _print_context(console, list(members), sort, base)
+    _print_tables(console, others)
     for caution in (sentence for group in groups for sentence in cautions(group)):
         console.print(Text(caution, style="yellow"))
     if left_out:
         _print_left_out(console, left_out)
     more = "All tables: --format markdown. With figures: --format html --output DIR"
     console.print(Text(more, style="dim"))
+
+
+def _print_tables(console: Console, tables: Sequence[Table]) -> None:
+    for table in tables:
+        if table.rows:
+            print_table(table, console=console)
+            console.print()
 
 
 def _context(group: Group) -> tuple[str, str, str]:
@@ -91,14 +99,19 @@ def _print_context(
 def _introduction(groups: Sequence[Group], base: Group | None) -> Iterator[str]:
     runs = [run for group in groups for run in group.runs]
     steps = {int(run.scores["last"]["step"]) for run in runs if "last" in run.scores}
-    at = f"the last step ({steps.pop()})" if len(steps) == 1 else "the last step"
+    at = f"last step ({steps.pop()})" if len(steps) == 1 else "last step"
     spread = ", mean ± standard deviation" if len(runs) > len(groups) else ""
-    number = "1 run" if len(runs) == 1 else f"{len(groups)} groups of {len(runs)} runs"
-    yield f"{number}, at {at}, in percent{spread}"
+    number = _number(len(runs), "run")
+    number = number if len(runs) == 1 else f"{_number(len(groups), 'group')} of {number}"
+    yield f"{number}, {at}, percent{spread}"
     same = common_settings(groups) if len(groups) > 1 else []
     if same:
         yield f"All: {' '.join(same)}"
     yield from usual_of(groups, base)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def common_settings(groups: Sequence[Group]) -> list[str]:

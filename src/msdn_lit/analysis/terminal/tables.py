@@ -23,6 +23,7 @@ from msdn_lit.runs.layout import SCORES
 
 _BETTER_IF_HIGHER = (*SCORES.values(), "AUSUC")
 _KEY = re.compile(r"(?:^|(?<=, ))([\w.]+\.(\w+))=")  # of a setting in the name of a group
+_JOINT = r" \+ |, "
 _FOLDED = 24  # characters that a folded text has at least
 _WIDE = 10_000  # no table is wider
 
@@ -85,11 +86,22 @@ def _fitting(table: Table, optional: Sequence[str], console: Console) -> _Layout
         left_out = optional[:number]
         for shown, full_names in ((table, {}), (short, keys)):
             layout = _Layout(without_columns(shown, left_out), left_out, full_names)
-            widths = console.measure(_rich(layout.table), options=wide)
-            is_last_resort = shown is short and widths.minimum <= console.width
-            if widths.maximum <= console.width or is_last_resort:
+            width = console.measure(_rich(layout.table), options=wide).maximum
+            is_folded = shown is short and width - _foldable(layout.table) <= console.width
+            if width <= console.width or is_folded:
                 return layout
     return layout
+
+
+def _foldable(table: Table) -> int:
+    """Number of characters that folding its texts takes off the width of a table."""
+    columns = zip(table.header, *texts(table), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    return sum(
+        max(0, width - _FOLDED)
+        for width, is_text in zip(widths, text_columns(table), strict=True)
+        if is_text
+    )
 
 
 def _rich(table: Table) -> RichTable:
@@ -138,7 +150,17 @@ def _with_short_keys(table: Table) -> tuple[Table, dict[str, str]]:
     def shorten(match: re.Match[str]) -> str:
         return f"{match[2] if match[2] in keys else match[1]}="
 
-    rows = [
-        [_KEY.sub(shorten, name), *row[1:]] for name, row in zip(names, table.rows, strict=True)
-    ]
+    shorter = [_KEY.sub(shorten, name) for name in _without_shared_experiment(names)]
+    rows = [[name, *row[1:]] for name, row in zip(shorter, table.rows, strict=True)]
     return table._replace(rows=rows), keys
+
+
+def _without_shared_experiment(names: Sequence[str]) -> list[str]:
+    """Names without the experiment that all begin with: "x" for "demo + ablation/x"."""
+    first = {re.split(_JOINT, name)[0] for name in names}
+    has_more = [name.partition(" + ")[2] for name in names]
+    if len(first) > 1 or not any(has_more):
+        return list(names)
+    last = [re.sub(r"^\w+/", "", more) for more in has_more]
+    shorter = last if len(set(last)) == len(last) else has_more
+    return [more or name for more, name in zip(shorter, names, strict=True)]

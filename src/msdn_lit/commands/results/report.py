@@ -64,8 +64,8 @@ def _print_report(reported: "Reported", sort: str) -> None:
     from msdn_lit.attention.tables import attention_table
 
     attention = attention_table(reported.groups)._replace(notes=[])
-    details = [*reported.compared, *([attention] if attention.rows else [])]
-    print_report(reported.groups, details, reported.left_out, sort=sort, base=reported.base)
+    groups, base, compared, left_out = reported
+    print_report(groups, compared, [attention], left_out, sort=sort, base=base)
 
 
 def _write_record(reported: "Reported", options: argparse.Namespace) -> None:
