@@ -190,6 +190,17 @@ class TestTable:
         assert all(word in text for word in has), plain
         assert not any(word in text for word in lacks), plain
 
+    def test_the_experiment_that_all_begin_with_is_left_out_where_room_is_scarce(self):
+        names = ["demo + ablation/none", "demo", "demo + ablation/x, optimizer.lr=0.1"]
+        table = Table("x", "", ["settings", "H"], [[name, Share(0.5)] for name in names])
+        assert "demo + ablation/none" in self.printed(80, table)
+        lines = re.sub(r"\x1b\[\d*m", "", self.printed(30, table)).splitlines()
+        assert [line.split("  ")[0].rstrip() for line in lines[2:5]] == [
+            "none",
+            "demo",
+            "x, lr=0.1",
+        ]
+
     def test_columns_of_one_text_are_in_the_title_and_empty_ones_nowhere(self):
         rows = [["CUB", "a", Share(0.5), None, 1], ["CUB", "b", Share(0.6), None, 1]]
         table = Table("x", "Title", ["benchmark", "settings", "H", "std", "n"], rows)

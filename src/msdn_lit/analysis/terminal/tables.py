@@ -158,8 +158,8 @@ def _with_short_keys(table: Table) -> tuple[Table, dict[str, str]]:
 def _without_shared_experiment(names: Sequence[str]) -> list[str]:
     """Names without the experiment that all begin with: "x" for "demo + ablation/x"."""
     first = {re.split(_JOINT, name)[0] for name in names}
-    has_more = [name.partition(" + ")[2] for name in names]
-    if len(first) > 1 or not any(has_more):
+    has_more = ["".join(re.split(_JOINT, name, maxsplit=1)[1:]) for name in names]
+    if len(first) > 1 or not any(" + " in name for name in names):
         return list(names)
     last = [re.sub(r"^\w+/", "", more) for more in has_more]
     shorter = last if len(set(last)) == len(last) else has_more
