@@ -22,13 +22,13 @@ from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle, write_bundle
 from msdn_lit.inference.publish.address import hub_address
 from msdn_lit.inference.publish.hub import pull
+from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST, RESULT
+from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
-from msdn_lit.texts import read_json
 
 # What Python raises for a setting of the wrong type.
 _WRONG_VALUE = (
@@ -104,6 +104,11 @@ def load(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
+    return _with_reference(loaded, folder, checkpoint)
+
+
+def _with_reference(loaded: Predictor, folder: Path, checkpoint: str) -> Predictor:
+    """Adds what is known of the test images of a run to its predictor."""
     found = read_reference(
         folder,
         checkpoint,
@@ -114,30 +119,40 @@ def load(
     return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
 
 
-def write_bundle_of_run(run: Path, folder: Path, *, trust: bool = False) -> None:
-    """Writes the bundle of the last checkpoint of a finished run.
+def write_bundle_of_run(
+    run: Path,
+    folder: Path,
+    *,
+    checkpoint: str = LAST,
+    data_dir: str | Path | None = None,
+    trust: bool = False,
+    licence: str = "",
+) -> None:
+    """Writes the bundle of a run.
 
     Args:
         run: Run folder.
         folder: Folder of the bundle.
+        checkpoint: Checkpoint, as in `load`.
+        data_dir: Folder of the data, if it was moved.
         trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
+        licence: Licence of the weights; "" for none.
 
     Raises:
         CheckpointError: The run names a model that is not ours.
         DataError: The features have no backbone, or its weights are missing.
     """
-    model = load(run, trust=trust)
-    cfg = load_config(run, trust=trust)
-    settings = {"model": cfg.model, "backbone": cfg.features.backbone}
-    plain: dict[str, Any] = {
-        name: OmegaConf.to_container(part, resolve=True) for name, part in settings.items()
+    model = load(run, checkpoint=checkpoint, data_dir=data_dir, trust=trust)
+    cfg = load_config(run, data_dir=data_dir, trust=trust)
+    config: dict[str, Any] = {
+        str(name): OmegaConf.to_container(part, resolve=True)
+        for name, part in cfg.items()
+        if OmegaConf.is_config(part)
     }
-    check_bundle(**plain, folder=run)
-    result = read_json(run / RESULT) or {}
-    known = ("benchmark", "features", "protocol", "seed", "code", "versions")
-    origin = {name: result[name] for name in known if name in result}
-    scores = result.get("scores", {}).get(LAST)
-    write_bundle(folder, model, **plain, origin=origin | {"checkpoint": LAST, "scores": scores})
+    settings = {"model": config["model"], "backbone": config["features"]["backbone"]}
+    check_bundle(**settings, folder=run)
+    facts = origin(run, checkpoint, config) | ({"license": licence} if licence else {})
+    write_bundle(folder, model, **settings, origin=facts)
 
 
 def load_run(

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import results_folder, run_command
 from msdn_lit.commands._export_options import is_bundle, parse_options
@@ -87,26 +87,16 @@ def _bundle(options: argparse.Namespace, folder: Path) -> Sequence[str]:
 
 def _write_bundle(options: argparse.Namespace, folder: Path) -> None:
     """Writes the bundle of a run folder, without a card."""
-    from omegaconf import OmegaConf
+    from msdn_lit.build.load import write_bundle_of_run
 
-    from msdn_lit.build.load import load_config
-    from msdn_lit.build.predictor import check_bundle
-    from msdn_lit.inference.bundle import write_bundle
-    from msdn_lit.inference.publish.origin import origin
-
-    predictor = _load(options)
-    run_cfg = load_config(options.run, data_dir=options.data_dir, trust=options.trust)
-    config: dict[str, Any] = {
-        str(name): OmegaConf.to_container(part, resolve=True)
-        for name, part in run_cfg.items()
-        if OmegaConf.is_config(part)
-    }
-    settings = {"model": config["model"], "backbone": config["features"]["backbone"]}
-    check_bundle(**settings, folder=options.run)
-    facts = origin(options.run, options.checkpoint, config)
-    if options.license:
-        facts["license"] = options.license
-    write_bundle(folder, predictor, **settings, origin=facts)
+    write_bundle_of_run(
+        options.run,
+        folder,
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        trust=options.trust,
+        licence=options.license or "",
+    )
 
 
 def _space(options: argparse.Namespace, folder: Path) -> Sequence[str]:
