@@ -11,7 +11,6 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import readable_names
@@ -202,12 +201,12 @@ def _fusion_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
 def _calibration_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
     """U, S and H over the calibration; T1 does not depend on it."""
     own, curves = caches[0].calibration, [cache.curve() for cache in caches]
-    thresholds = torch.cat([curve.thresholds_T for curve in curves])
-    low, high = (float(thresholds.quantile(part)) for part in (0.02, 0.98))
+    thresholds = np.concatenate([curve.thresholds_T for curve in curves])
+    low, high = np.quantile(thresholds, (0.02, 0.98)).tolist()
     grid = np.linspace(min(low, own), max(high, own), 201)
-    read = [scores_at(curve, torch.from_numpy(grid)) for curve in curves]
+    read = [scores_at(curve, grid) for curve in curves]
     scores = {
-        name: list(torch.stack([getattr(of_seed, name) for of_seed in read]).numpy().T)
+        name: list(np.stack([getattr(of_seed, name) for of_seed in read]).T)
         for name in ("acc_unseen", "acc_seen", "harmonic_mean")
     }
     return plots.SettingCurve(r"calibration $\gamma$", grid, scores, own)
