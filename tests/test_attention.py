@@ -262,9 +262,10 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     logged = json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text())
     metrics = (tmp_path / "logs" / "demo" / "metrics" / "version_0" / "metrics.csv").read_text()
     assert "test/pointing_game/attribute_to_visual" in metrics
-    code, out, _ = command(attention, "logs/demo", "--figures", "figures")
+    code, out, _ = command(attention, "logs/demo", "--figures", "svg", "--output", "figures")
     assert code == 0
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"tsne.png", "attention.png"}
+    names = {"tsne.svg", "attention.svg", "attributes.svg", "captions.md"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert out.startswith("figures: figures of logs/demo, seed 0\n")
     assert out.count("nearest neighbour") == 8
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged

@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import matplotlib
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
+from msdn_lit.analysis.contexts import Context, contexts
+from msdn_lit.analysis.figures.captions import NamedFigure
+from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
+from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
 from msdn_lit.analysis.groups import CONTEXT, Group
-from msdn_lit.analysis.output.figures import (
-    Context,
-    caches_of,
-    contexts,
-    figures_of_context,
-    figures_of_group,
-)
 from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
 from msdn_lit.runs.layout import SCORES
 
+_PIXELS_PER_INCH = 72 * 13 / FONT_SIZE  # the texts of a figure are 13 pixels high
 _FOLDER = Path(__file__).parent
 
 
@@ -34,13 +31,13 @@ class PageFigure(NamedTuple):
 
     Attributes:
         kind: Kind of figure, e.g. "curves".
-        title: Text for readers who cannot see it.
+        caption: Text below it.
         source: Data URI.
         width: Width in CSS pixels at which its text is as large as the page's.
     """
 
     kind: str
-    title: str
+    caption: str
     source: str
     width: int
 
@@ -119,15 +116,17 @@ def html_table(table: Table) -> HtmlTable:
     return HtmlTable(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
 
 
-def page_figures(figures: Iterable[tuple[str, Figure]]) -> list[PageFigure]:
+def page_figures(figures: Iterable[NamedFigure]) -> list[PageFigure]:
     """Converts figures to vector graphics without background, for light and dark pages."""
-    converted = []
-    for name, figure in figures:
-        title = figure.get_suptitle() or figure.axes[0].get_title()
-        width = round(figure.get_figwidth() * 96)
-        kind = name.partition("_")[0]
-        converted.append(PageFigure(kind, " ".join(title.split()), _svg_uri(figure), width))
-    return converted
+    return [
+        PageFigure(
+            name.partition("_")[0],
+            caption,
+            _svg_uri(figure),
+            round(figure.get_figwidth() * _PIXELS_PER_INCH),
+        )
+        for name, figure, caption in figures
+    ]
 
 
 def run_html_table(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict[str, str]]:
@@ -180,11 +179,10 @@ def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     ]
 
 
+@styled
 def _svg_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "msdn-lit"}):  # equal figures give equal bytes
-        no_date = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=no_date)
+    figure.savefig(buffer, format="svg", transparent=True, metadata=NO_DATE["svg"])
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
