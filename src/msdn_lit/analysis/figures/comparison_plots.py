@@ -100,7 +100,7 @@ def plot_bars(groups: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
         axes.set_xlabel(f"{label} (%)")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-    ticks = [tick for tick in MaxNLocator(2).tick_values(0, end) if 0 <= tick <= end]
+    ticks = [tick for tick in MaxNLocator(3).tick_values(0, end) if 0 <= tick <= end]
     panels[0].set(xlim=(0, 1.75 * end), xticks=ticks, ylim=(sum(heights), 0))
     panels[0].set_yticks(positions, names)
     return hide_overlapping_ticks(figure)

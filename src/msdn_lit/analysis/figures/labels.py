@@ -1,10 +1,13 @@
 """Texts of figures in the space that they have, measured in the figures' font."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from msdn_lit.analysis.figures.style import FONT_SIZE, styled
@@ -52,7 +55,7 @@ def num_lines(text: str) -> int:
 def hide_overlapping_ticks(figure: Figure) -> Figure:
     """Hides the labels of ticks on horizontal axes that would print over the label before them."""
     figure.draw_without_rendering()
-    labels = [label for axes in figure.axes for label in axes.get_xticklabels()]
+    labels = [label for axes in figure.axes for label in _shown_labels(axes)]
     boxes = [(label, label.get_window_extent()) for label in labels if label.get_text()]
     row, end, gap = 0, float("-inf"), figure.dpi * 3 / 72
     for label, box in sorted(boxes, key=lambda pair: (round(pair[1].y0), pair[1].x0)):
@@ -63,6 +66,13 @@ def hide_overlapping_ticks(figure: Figure) -> Figure:
         else:
             end = box.x1
     return figure
+
+
+def _shown_labels(axes: Axes) -> Iterator[Text]:
+    low, high = sorted(axes.get_xlim())
+    for tick in axes.xaxis.get_major_ticks():
+        if low <= tick.get_loc() <= high:
+            yield tick.label1
 
 
 def _filled(text: str, width: float, pieces: tuple[str, ...]) -> list[str]:

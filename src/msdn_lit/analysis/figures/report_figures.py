@@ -78,9 +78,8 @@ def figures_of_context(context: Context) -> Iterator[NamedFigure]:
         }
         if values:
             label = "at the last step" if kind == "last" else f"at the peak on {groups[0].stage}"
-            bars = "Bar: mean over the seeds; dots: single seeds"
-            bars += "; line: 95 % t interval of the mean." if _several_seeds(having) else "."
-            caption = _caption(context, having, f"T1, U, S and H {label}.", bars, ACCURACIES)
+            text = f"T1, U, S and H {label}."
+            caption = _caption(context, having, text, _bars(having), ACCURACIES)
             figure = comparison_plots.plot_bars(values)
             yield NamedFigure(f"bars_{kind}_{context.slug}", figure, caption)
     if any(map(_areas, groups)):
@@ -156,6 +155,12 @@ def _curves_figure(context: Context) -> NamedFigure:
 
 def _several_seeds(groups: Sequence[Group]) -> bool:
     return any(len(group.runs) > 1 for group in groups)
+
+
+def _bars(groups: Sequence[Group]) -> str:
+    if not _several_seeds(groups):
+        return ""
+    return "Bar: mean over the seeds; dots: single seeds; line: 95 % t interval of the mean."
 
 
 def _band(groups: Sequence[Group]) -> str:

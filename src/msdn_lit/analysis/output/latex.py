@@ -15,7 +15,10 @@ from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import plain_line
 
-_NEEDS = r"% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}"
+_HEAD = r"""% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}
+% what is wider than the text becomes as wide as the text
+\providecommand{\msdnfit}[1]{\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{#1}}
+"""
 _NAMES = {label: score for score, label in SCORES.items()}
 _REPLACED = ("scores",)
 _MORE = ("protocols", "runs", "reproduction", "attention", "attention_parts")
@@ -75,7 +78,7 @@ def latex(
     benchmarks = {_benchmark(group) for group in groups}
     prefix = f"{benchmarks.pop()}_" if len(benchmarks) == 1 else ""
     left_out = _REPLACED if columns is None else (*_REPLACED, *_MORE)
-    parts = [_NEEDS, latex_scores(groups, columns or tuple(SCORES.values()))]
+    parts = [_HEAD, latex_scores(groups, columns or tuple(SCORES.values()))]
     parts += [
         _table(concise(table), f"{prefix}{table.slug}")
         for table in tables
@@ -177,11 +180,14 @@ def _percent(fraction: float) -> str:
 
 
 def _name(name: str) -> str:
-    """The name of a group, which may be broken after signs."""
-    if len(name) <= _LONG:
-        return escaped(name)
-    pieces = re.findall(r"[^_,=./:-]*[_,=./:-]+|[^_,=./:-]+", name)
-    return r"\raggedright " + r"\allowbreak{}".join(map(escaped, pieces))
+    """The name of a group in a column that is as wide as the name, or has lines if it is long."""
+    return escaped(name) if len(name) <= _LONG else rf"\raggedright {_breakable(name)}"
+
+
+def _breakable(text: str) -> str:
+    """A text that may be broken after signs, too."""
+    pieces = re.findall(r"[^_,=/:-]*[_,=/:-]+|[^_,=/:-]+", text)
+    return r"\allowbreak{}".join(map(escaped, pieces))
 
 
 def _benchmark(group: Group) -> str:
@@ -196,33 +202,27 @@ def _table(table: Table, label: str) -> str:
     columns = "".join("l" if is_text else "r" for is_text in text_columns(table))
     header, *rows = (" & ".join(map(escaped, row)) for row in (table.header, *texts(table)))
     tabular = _tabular(columns, header, [rf"{row} \\" for row in rows])
-    # a table that is wider than the text becomes as wide as the text
-    fitted = [
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        *tabular,
-        *["}"],
-        *(rf"\par {escaped(note)}" for note in table.notes),
-    ]
-    return _environment("table", escaped(table.title), f"tab:{label}", fitted)
+    notes = [rf"\par {escaped(note)}" for note in table.notes]
+    return _environment("table", escaped(table.title), f"tab:{label}", [*tabular, *notes])
 
 
 def _figure(figure: SavedFigure) -> str:
     """A figure in its own size, in which its texts have 8 points; a wide one spans two columns."""
     label = _plain(figure.name.rpartition(".")[0])
     kind = "figure" if figure.width <= COLUMN else "figure*"
-    body = [rf"\includegraphics{{{figure.name}}}"]
-    return _environment(kind, escaped(figure.caption), f"fig:{label}", body)
+    body = [rf"\msdnfit{{\includegraphics{{{figure.name}}}}}"]
+    return _environment(kind, _breakable(figure.caption), f"fig:{label}", body)
 
 
 def _tabular(columns: str, header: str, rows: Iterable[str]) -> list[str]:
     return [
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\msdnfit{{\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         rf"{header} \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
     ]
 
 
