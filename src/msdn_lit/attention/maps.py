@@ -116,46 +116,47 @@ def attention_rows(
         DataError: The images are missing.
     """
     dataset = data.dataset(data.eval_splits[-1])
-    positions = np.unique(dataset.labels, return_index=True)[1]
-    if right_and_wrong:
-        positions = _both_kinds(task, dataset, positions, num_images)
-    positions = positions[:num_images]
+    positions = _positions(task, dataset, num_images, right_and_wrong)
     regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
     outputs = task.net(regions_BRD.to(task.device))
     attention = attention_by_name(task.output_names, outputs)
     images = [data.image(row) for row in dataset.rows[positions]]
     predicted = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).tolist()
-    subnets: list[list[SubnetMaps]] = [[] for _ in images]
-    for name, weight, output in zip(task.output_names, task.fusion, outputs, strict=True):
-        if name not in attention:
-            continue
-        title = f"{name.replace('_', ' ')}: {_share(weight / sum(task.fusion))} the score"
-        scores_BK, attention_BKR = output.attribute_scores_BK.cpu(), attention[name].cpu()
-        for b, label in enumerate(predicted):
-            class_attributes_K = torch.from_numpy(data.semantics.class_attributes_CK[label])
-            rank_by_K = scores_BK[b] if by_score else scores_BK[b] * class_attributes_K
-            chosen = rank_by_K.topk(min(num_attributes, len(rank_by_K))).indices.tolist()
-            maps = list(_maps(chosen, scores_BK[b], attention_BKR[b], data))
-            subnets[b].append(SubnetMaps(title, maps))
     names = [short_name(name) for name in data.semantics.class_names]
-    rows = zip(labels_B.tolist(), predicted, images, subnets, strict=True)
-    return [AttentionRow(names[label], names[c], image, maps) for label, c, image, maps in rows]
+    shares = dict(zip(task.output_names, np.array(task.fusion) / sum(task.fusion), strict=True))
+    by_name = dict(zip(task.output_names, outputs, strict=True))
+    rows = []
+    for b, (label, prediction) in enumerate(zip(labels_B.tolist(), predicted, strict=True)):
+        contributions_K = torch.from_numpy(data.semantics.class_attributes_CK[prediction])
+        subnets = []
+        for name, attention_BKR in attention.items():
+            title = f"{name.replace('_', ' ')}: {_share(shares[name])} the score"
+            scores_K = by_name[name].attribute_scores_BK[b].cpu()
+            rank_by_K = scores_K if by_score else scores_K * contributions_K
+            chosen = rank_by_K.topk(min(num_attributes, len(rank_by_K))).indices.tolist()
+            maps = list(_maps(chosen, scores_K, attention_BKR[b].cpu(), data))
+            subnets.append(SubnetMaps(title, maps))
+        rows.append(AttentionRow(names[label], names[prediction], images[b], subnets))
+    return rows
 
 
 def _share(weight: float) -> str:
     return {0.0: "not in", 1.0: "all of"}.get(weight, f"{weight:.2g} of")
 
 
-def _both_kinds(
-    task: ZSLTask, dataset: SplitDataset, positions: NDArray[np.int64], number: int
+def _positions(
+    task: ZSLTask, dataset: SplitDataset, number: int, right_and_wrong: bool
 ) -> NDArray[np.int64]:
-    """The first images that are predicted right, followed by the first that are not."""
+    """The first image of each of some classes, right predictions first if both kinds are asked."""
+    first = np.unique(dataset.labels, return_index=True)[1]
+    if not right_and_wrong:
+        return first[:number]
     is_right = []
-    for some in np.array_split(positions, len(positions) // _BATCH + 1):
+    for some in np.array_split(first, len(first) // _BATCH + 1):
         regions_BRD, labels_B, _ = dataset.__getitems__(some.tolist())
         predicted_B = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).cpu()
         is_right.append((predicted_B == labels_B).numpy())
-    right, wrong = (positions[np.concatenate(is_right) == kind] for kind in (True, False))
+    right, wrong = (first[np.concatenate(is_right) == kind] for kind in (True, False))
     num_wrong = min(len(wrong), max(number // 2, number - len(right)))
     return np.concatenate([right[: number - num_wrong], wrong[:num_wrong]])
 
