@@ -25,6 +25,7 @@ WORDS = {  # extract and train come first
     "evaluate": ["run", "--accelerator", "cpu"],
     "select": ["run"],
     "list": [],
+    "completion": ["zsh"],
     "report": ["run"],
     "rescore": ["run"],
     "attention": ["run"],

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -12,18 +13,22 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from msdn_lit.build.allowed import check_config
-from msdn_lit.build.predictor import predictor, predictor_from_bundle
+from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
-from msdn_lit.inference.bundle import read_bundle
+from msdn_lit.inference.bundle import read_bundle, write_bundle
+from msdn_lit.inference.publish.address import hub_address
+from msdn_lit.inference.publish.hub import pull
+from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, CONFIG
+from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST, RESULT
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
+from msdn_lit.texts import read_json
 
 # What Python raises for a setting of the wrong type.
 _WRONG_VALUE = (
@@ -64,7 +69,8 @@ def load(
     """Loads the model of a run folder or of a bundle. No code of the folder is run.
 
     Args:
-        path: Run folder, or the folder of a bundle, which needs no data.
+        path: Run folder, or a bundle, which needs no data: its folder, or its address on the
+            Hugging Face Hub, "hf://USER/NAME" or "hf://USER/NAME@REVISION".
         checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a
             .pth file of the released code. A bundle has one checkpoint and accepts no other.
         data_dir: Folder of the split files, the word vectors and the backbone's weights, if they
@@ -74,14 +80,19 @@ def load(
 
     Raises:
         CheckpointError: There is no run, its config names code that is not part of msdn-lit, its
-            checkpoint does not fit, or another checkpoint of a bundle is asked for.
+            checkpoint does not fit, another checkpoint of a bundle is asked for, or the bundle
+            cannot be downloaded.
+        ConfigError: The address is not one of the Hub.
         DataError: Split files or the backbone's weights are missing, or are not those of the
             training.
     """
-    folder = Path(path).expanduser()
+    address = hub_address(path)
+    folder = Path(path).expanduser() if address is None else pull(address)
     if (folder / BUNDLE).is_file():
         if checkpoint != "last":
-            problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
+            problem = (
+                f"{address or folder} is a bundle, which has one checkpoint and not {checkpoint}"
+            )
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
     cfg = load_config(folder, data_dir=data_dir, trust=trust)
@@ -93,7 +104,40 @@ def load(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
-    return loaded
+    found = read_reference(
+        folder,
+        checkpoint,
+        domains=loaded.classes.domains,
+        fusion=loaded.fusion,
+        calibration=loaded.calibration,
+    )
+    return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
+
+
+def write_bundle_of_run(run: Path, folder: Path, *, trust: bool = False) -> None:
+    """Writes the bundle of the last checkpoint of a finished run.
+
+    Args:
+        run: Run folder.
+        folder: Folder of the bundle.
+        trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
+
+    Raises:
+        CheckpointError: The run names a model that is not ours.
+        DataError: The features have no backbone, or its weights are missing.
+    """
+    model = load(run, trust=trust)
+    cfg = load_config(run, trust=trust)
+    settings = {"model": cfg.model, "backbone": cfg.features.backbone}
+    plain: dict[str, Any] = {
+        name: OmegaConf.to_container(part, resolve=True) for name, part in settings.items()
+    }
+    check_bundle(**plain, folder=run)
+    result = read_json(run / RESULT) or {}
+    known = ("benchmark", "features", "protocol", "seed", "code", "versions")
+    origin = {name: result[name] for name in known if name in result}
+    scores = result.get("scores", {}).get(LAST)
+    write_bundle(folder, model, **plain, origin=origin | {"checkpoint": LAST, "scores": scores})
 
 
 def load_run(

@@ -19,12 +19,15 @@ from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
+from msdn_lit.inference.reference import Reference, read_likeness
 from msdn_lit.models import RegionBackbone
 from msdn_lit.tasks.zsl import output_names
 
 
 def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
+
+    With the store, the predictor can tell how much an image is like the training images.
 
     Args:
         cfg: Config of the run.
@@ -45,11 +48,12 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         semantics.initial_attribute_vectors(),
         semantics.class_attributes_tensor,
     )
-    net = _build_net(made, images, cfg.model, vectors_KE, classes_CK)
+    net = _build_net(cfg.model, vectors_KE, classes_CK, _visual_dim(made, images))
     attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
     if trained_with is not None:
         trained_with.check_classes(split, semantics, attribute_names)
     names = output_names(net)
+    expected = made.weights_sha256() if trained_with is None else trained_with.backbone
     return Predictor(
         backbone=made,
         net=net,
@@ -58,6 +62,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         classes=Candidates.of(semantics),
         fusion=dict(zip(names, fusion(cfg, names), strict=True)),
         calibration=float(cfg.prediction.calibration),
+        reference=Reference(likeness=read_likeness(data, split, expected)),
     )
 
 
@@ -76,10 +81,15 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         model = OmegaConf.create(content["model"])
         made: RegionBackbone = instantiate(OmegaConf.create(content["backbone"]), _convert_="all")
         vectors_KE = bundle.weights_of("net").get("attribute_vectors_KE", torch.zeros(K, 1))
-        net = _build_net(made, images, model, vectors_KE.float(), bundle.weights["classes"])
+        D = _visual_dim(made, images)
+        net = _build_net(model, vectors_KE.float(), bundle.weights["classes"], D)
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
         problem = f"{folder} cannot be built ({one_line(error)})"
         raise CheckpointError(problem, action="Export it again.") from error
+    likeness = bundle.reference.likeness
+    if likeness is not None and likeness.training_MD.shape[1] != D:
+        problem = f"{folder} is damaged (its backbone has {D} channels, its likeness others)"
+        raise CheckpointError(problem, action="Export it again.")
     load_weights(made, bundle.weights_of("backbone"), folder)
     load_weights(net, bundle.weights_of("net"), folder)
     return Predictor(
@@ -90,6 +100,7 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         classes=classes,
         fusion=content["fusion"],
         calibration=content["calibration"],
+        reference=bundle.reference,
     )
 
 
@@ -106,15 +117,15 @@ def check_bundle(model: Mapping[str, Any], backbone: Mapping[str, Any], folder: 
         raise CheckpointError(f"{problem} {foreign.reason}", action=action)
 
 
+def _visual_dim(backbone: RegionBackbone, images: ImageTransform) -> int:
+    """Returns D, the number of channels of a region, from the features of a blank image."""
+    blank = torch.zeros(1, 3, images.image_size, images.image_size)
+    return backbone.feature_map(blank).shape[1]
+
+
 def _build_net(
-    backbone: RegionBackbone,
-    images: ImageTransform,
-    model: DictConfig,
-    vectors_KE: Tensor,
-    classes_CK: Tensor,
+    model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor, visual_dim: int
 ) -> nn.Module:
     """Returns an untrained net for the features of a backbone."""
-    blank = torch.zeros(1, 3, images.image_size, images.image_size)
-    D = backbone.feature_map(blank).shape[1]
-    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, D)
+    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, visual_dim)
     return net.eval()

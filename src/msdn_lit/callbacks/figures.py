@@ -59,6 +59,7 @@ class Figures(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
+        log.info("Drawing figures")  # which takes seconds
         pl_module.eval()  # in training mode a net may leave regions out
         figures = [*_scores(trainer, pl_module), *self._attention(pl_module, data)]
         save_figures(figures, self.folder, self.file_format)

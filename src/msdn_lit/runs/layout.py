@@ -25,7 +25,7 @@ A run folder (`msdn train`):
                             above has the means
     evaluations/            one folder for each `msdn evaluate`
     predictions/            one folder for each `msdn predict`
-    export/                 bundle/, onnx/, torch/ (`msdn export`)
+    export/                 bundle/, onnx/, torch/, space/ (`msdn export`)
     .lock                   while a training works in the folder
 
 A trial of a sweep is a run folder that also has:
@@ -48,7 +48,8 @@ A sweep folder (`msdn train -m`):
 A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json,
 config.yaml and figures/.
 
-A bundle (`msdn export --format bundle`) is a folder with bundle.json and weights.safetensors.
+A bundle (`msdn export --format bundle`) is a folder with bundle.json, weights.safetensors and
+README.md, its model card. A Space (`msdn export --format space`) has a bundle in bundle/NAME/.
 """
 
 from pathlib import Path
@@ -62,7 +63,8 @@ LAST = "last"  # the checkpoint and the evaluation of the last step
 SCORES_FOLDER = "scores"
 CLASS_NAMES = "classes.txt"
 ATTENTION = "attention.json"
-WANDB_RUN_ID = "wandb/run_id"
+WANDB = "wandb"
+WANDB_RUN_ID = f"{WANDB}/run_id"
 EVALUATIONS = "evaluations"
 PREDICTIONS = "predictions"
 EXPORT = "export"
@@ -88,6 +90,17 @@ FIGURES = [
 
 BUNDLE = "bundle.json"
 BUNDLE_WEIGHTS = "weights.safetensors"
+CARD = "README.md"
+
+# Files of a Space, as patterns.
+SPACE_FILES = (
+    CARD,
+    "Dockerfile",
+    "requirements.txt",
+    "msdn_lit-*.whl",
+    *(f"bundle/*/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
+    "samples/*",
+)
 
 # What says something about the finished run, as patterns: removed when a training goes on.
 STATEMENTS = (
@@ -114,8 +127,9 @@ RUN_FILES = (
     *(f"{EVALUATIONS}/*/{name}" for name in (RESULT, RESULT_PAGE)),
     *(f"{EVALUATIONS}/*/{SCORES_FOLDER}/{name}" for name in ("*.npz", CLASS_NAMES)),
     f"{PREDICTIONS}/*/predictions.*",
-    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS)),
+    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
     *(f"{EXPORT}/{name}" for name in ("onnx/model.onnx*", "torch/model.pt2")),
+    *(f"{EXPORT}/space/{name}" for name in SPACE_FILES),
 )
 
 # Scores by their names in files, and as people read them.
@@ -126,6 +140,12 @@ AUSUC = "AUSUC"  # area under the seen-unseen curve
 def checkpoint_path(folder: Path, name: str = LAST) -> Path:
     """Returns the file of a run's checkpoint: "last", "peak_harmonic_mean" or "peak_acc_czsl"."""
     return folder / CHECKPOINTS / f"{name}.ckpt"
+
+
+def offline_wandb_runs(folder: Path) -> list[Path]:
+    """Returns the W&B runs of a run folder that were logged offline and not sent yet."""
+    runs = sorted(folder.glob(f"{WANDB}/offline-run-*"))
+    return [run for run in runs if any(run.glob("*.wandb")) and not any(run.glob("*.synced"))]
 
 
 def score_cache_path(folder: Path, evaluation: str) -> Path:

@@ -16,6 +16,7 @@ from msdn_lit.commands._arguments import (
     run_command,
 )
 from msdn_lit.errors import ConfigError, print_error
+from msdn_lit.progress import IMAGES, ProgressLine, print_status
 from msdn_lit.runs.layout import FIGURE_FORMATS
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.output.formats import markdown
-    from msdn_lit.attention.scores import measure_attention
+    from msdn_lit.attention.scores import measure_attention, num_images
     from msdn_lit.attention.tables import attention_tables
     from msdn_lit.build.load import load_run
     from msdn_lit.runs.attention_file import write_attention
@@ -78,7 +79,11 @@ def run(options: argparse.Namespace) -> None:
             feature_dir=options.feature_dir,
             trust=options.trust,
         )
-        measured = measure_attention(loaded.task, loaded.data) | {"step": loaded.step}
+        label = f"run {number + 1} of {len(runs)}" if len(runs) > 1 else ""
+        total = num_images(loaded.data)
+        with ProgressLine(IMAGES, total, label=label, say=print_status) as line:
+            measured = measure_attention(loaded.task, loaded.data, line.update)
+        measured["step"] = loaded.step
         if options.figures is not None and number == 0:
             folder = options.output or found.folder / "figures"
             print(f"{folder}: figures of {found.folder}, seed {found.seed}")
