@@ -186,7 +186,7 @@ def test_what_messages_advise_can_be_typed(faults):
         ("Use trainer.cpu=true.", "There is no config key"),
         ("Give images=...", "There is no config key"),
         ("Use optimizer.lr=fast.", "wrong type"),
-        ("Run msdn fetch cub --datadir DATA.", "unrecognized arguments"),
+        ("Run msdn fetch cub --datadir DATA.", "There is no option --datadir"),
         ("Run msdn fetchall cub.", "fetchall"),
         ("msdn train expriment=demo", "There is no config key"),
     ],

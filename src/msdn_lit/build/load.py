@@ -112,6 +112,11 @@ def _model_of_run(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
+    return _with_reference(loaded, folder, checkpoint)
+
+
+def _with_reference(loaded: Predictor, folder: Path, checkpoint: str) -> Predictor:
+    """Adds what is known of the test images of a run to its predictor."""
     found = read_reference(
         folder,
         checkpoint,

@@ -10,8 +10,8 @@ from msdn_lit.commands._arguments import ASK, Asked, Parser, run_command
 from msdn_lit.commands._settings import choices, groups, settings
 
 EXAMPLES = (
-    'eval "$(msdn completion bash)"          # in ~/.bashrc; in ~/.zshrc: zsh',
-    "msdn completion fish | source           # in ~/.config/fish/config.fish",
+    'msdn completion bash    # in ~/.bashrc: eval "$(msdn completion bash)"; likewise zsh',
+    "msdn completion fish    # in ~/.config/fish/config.fish: msdn completion fish | source",
 )
 _WITH_HYDRA = ("train", "extract")
 _OPTIONS_OF_HYDRA = (
@@ -128,8 +128,10 @@ def _next_part(key: str, typed: str) -> str:
 
 def _of_parser(before: Sequence[str], typed: str) -> list[str]:
     """Returns options, or the choices of an argument, of a command without Hydra."""
+    module = import_module(COMMANDS[before[0]].module_name)
+    parse = getattr(module, "_parse", None) or module.run
     try:
-        import_module(COMMANDS[before[0]].module_name)._parse([ASK])
+        parse([ASK])
     except Asked as asked:
         actions = asked.parser._actions
     options = {name: action for action in actions for name in action.option_strings}
