@@ -11,6 +11,10 @@ DEMO      = $(LOGS)/demo
 # ResNet-101 at 448 px, unless the data folder has only MobileNetV2's weights.
 HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
 FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
+# Of pip's lines, those that tell what takes time: files of 1 MB and more, and the installation.
+PIP_LINES = while read -r word rest; do case "$$word $$rest" in \
+  Downloading*[MG]B\)|Using\ cached*[MG]B\)) echo "  $$word $$rest" ;; \
+  Installing\ collected*) echo "  Installing the packages" ;; esac; done
 
 .PHONY: help setup demo app test test-full faults lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
 
@@ -20,13 +24,19 @@ help: ## this list
 setup: .venv/.installed ## .venv with everything, exact versions
 
 .venv/.installed: pyproject.toml constraints.txt
+	@rm -f $@
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export]'
-	@touch $@
+	@echo "Installing msdn-lit and what it needs into .venv (several minutes)"
+	@{ $(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export]' && touch $@; } | { $(PIP_LINES); }
+	@test -f $@
 
 demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)
 	$(BIN)/msdn extract experiment=demo $(ARGS)
 	$(BIN)/msdn train experiment=demo paths.run_dir=$(DEMO) overwrite=true $(ARGS)
+
+picture: ## docs/images/attention.png, the picture of the README, of the demo's model
+	@test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
+	$(BIN)/python docs/images/draw.py $(DEMO)
 
 app: setup ## a local page to try a model: RUN=..., by default the demo's (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=

@@ -28,7 +28,7 @@ from tests import miniature
 from tests.helpers import add_callback
 from tests.trial_folders import sweep_options
 
-pytest_plugins = ["tests.faults"]
+pytest_plugins = ["tests.browser", "tests.faults"]
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # two threads on shared cores make tiny tests 20 times slower
 
@@ -71,7 +71,7 @@ def store_dir(data_dir, tmp_path):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load_config():
     """Composes a real config of conf/ with overrides."""
 

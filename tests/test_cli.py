@@ -41,8 +41,8 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lr=1"], "Did you mean optimizer.lr?"),
-        (["model=foo"], "Could not find 'model/foo'"),
+        (["lr=1"], "Type optimizer.lr=1."),
+        (["model=foo"], "There is no model=foo. Type model=attribute_to_visual|"),
         (["optimizer.lr=x"], "wrong type"),
         (["data.benchmark=MNIST"], "Unknown benchmark: expected one of CUB, SUN, AWA2"),
         (["ckpt_path=last"], ""),

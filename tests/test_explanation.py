@@ -15,6 +15,7 @@ import pytest
 
 import msdn_lit
 from msdn_lit.commands.use import app
+from msdn_lit.data.words.attributes import attribute_groups, readable_attribute
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.inference.page import page as prediction_page
 
@@ -113,6 +114,63 @@ class TestServer:
             floats(answer["psi"]), model.predict(IMAGES[0]).attribute_scores_K
         )
 
+    def test_what_the_page_knows_of_the_model(self, client, model):
+        described = client.get("/model").json()
+        assert described["weights"] == model.fusion
+        assert (described["about"], described["leads"]) == (None, None)
+        assert described["groups"] == attribute_groups(model.attribute_names)
+        answer = client.post("/predict", content=png()).json()
+        found = model.predict(IMAGES[0])
+        assert answer["crop"] == list(found.crop)
+        assert answer["likeness"] == found.likeness
+
+    def test_a_description(self, client, model):
+        names = [readable_attribute(name) for name in model.attribute_names]
+        text = f"{names[2]} 40, no {names[0]}\nwebbed feet".encode()
+        answer = client.post("/describe", content=text).json()
+        assert answer["values"] == {"2": 40, "0": 0}
+        first, second, third = answer["phrases"]
+        assert (first["text"], first["attributes"]) == (f"{names[2]} 40", [2])
+        assert (second["text"], second["attributes"]) == (f"no {names[0]}", [0])
+        assert (third["text"], third["attributes"]) == ("webbed feet", [])
+        assert third["unknown"] == ["webbed", "feet"]
+        assert client.post("/describe", content=b"").json() == {"values": {}, "phrases": []}
+
+    def test_a_class_file(self, client, model):
+        first, second, *_ = model.attribute_names
+        known = model.classes.names[0]
+        text = f"Ö:\n  {first!r}: 40\n  {second!r}: true\nin words: {first}\nb: {{like: {known}}}"
+        answer = client.post("/class-file", content=text.encode()).json()["classes"]
+        assert [one["name"] for one in answer] == ["Ö", "in words", "b"]
+        assert [one["values"] for one in answer[:2]] == [{"0": 40, "1": 100}, {"0": 100}]
+        row_K = model.classes.attributes_CK[0]
+        for k, value in answer[2]["values"].items():
+            assert value == pytest.approx(100 * row_K[int(k)] / row_K.max())
+        assert len(answer[2]["values"]) == (row_K > 0).sum()
+
+    @pytest.mark.fault("network")
+    @pytest.mark.parametrize(
+        ("path", "content", "status", "reason"),
+        [
+            ("/class-file", b"{", 422, "The file cannot be read as a class file"),
+            ("/class-file", b"- 1", 422, "The file is not a class file: expected class: {attri"),
+            ("/class-file", b"a: {x y: 1}", 422, "There is no attribute 'x y'."),
+            ("/class-file", b"a: &a {b: 1}\nc: *a", 422, "The file cannot be read as a class"),
+            ("/class-file", b"[" * 5000, 422, "The file cannot be read as a class file"),
+            ("/class-file", b"\xff", 422, "The text is not UTF-8."),
+            ("/describe", b"\xff", 422, "The text is not UTF-8."),
+            ("/describe", b"red," * 65, 422, "The description is too long: expected at most 64"),
+            ("/describe", b"red 101", 422, "'red 101' is out of range: expected 0 to 100"),
+            ("/describe", b" " * 200_001, 413, "The upload is larger than 0.2 MB."),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_texts_that_are_refused(self, client, path, content, status, reason):
+        answer = client.post(path, content=content)
+        assert answer.status_code == status
+        assert answer.json()["error"].startswith(reason)
+        assert client.get(path).status_code == 405
+
     @pytest.mark.parametrize("content", [b"", b"no image", png()[:200]])
     def test_what_is_not_an_image(self, client, content):
         answer = client.post("/predict", content=content, headers={"X-Name": "x.png"})
@@ -127,7 +185,7 @@ class TestServer:
         answer = client.post("/predict", content=b"x" * 1_000_001)
         assert (answer.status_code, answer.json()) == (
             413,
-            {"error": "The image is larger than 1 MB."},
+            {"error": "The upload is larger than 1 MB."},
         )
 
     def test_nothing_else(self, client):
@@ -166,6 +224,7 @@ def options(run, **others):
         "samples": None,
         "host": "127.0.0.1",
         "allow_host": [],
+        "allow_frame": [],
         "port": 0,
         "trust": False,
     }

@@ -23,7 +23,7 @@ from tests import miniature
 def bundle(tiny_run, command, tmp_path):
     code, out, err = command(export, f"{tiny_run}", f"--output={tmp_path / 'bundle'}")
     assert (code, err) == (0, "")
-    assert "bundle.json, weights.safetensors" in out
+    assert "bundle.json, weights.safetensors, README.md" in out
     return tmp_path / "bundle"
 
 
@@ -54,7 +54,7 @@ class TestBundle:
         assert class_scores(msdn_lit.load(moved), pictures) == expected
         content = json.loads((moved / "bundle.json").read_text())
         assert str(tmp_path) not in json.dumps(content)
-        assert content["origin"] == {"checkpoint": "last"}
+        assert content["origin"] == {"checkpoint": "last", "backbone_weights": "random"}
 
     @pytest.mark.parametrize("checkpoint", ["last", "other.ckpt"])
     def test_scores_are_those_of_its_checkpoint(
@@ -78,8 +78,13 @@ class TestBundle:
             f"--checkpoint={checkpoint}",
         )
         origin = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["origin"]
-        of_the_run = {"seed": 3, "scores": {"step": 9}} if checkpoint == "last" else {}
-        assert origin == {"checkpoint": checkpoint, "benchmark": "MINI"} | of_the_run
+        of_the_run = {"seed": 3, "scores": {"step": 9}, "settings": origin.get("settings")}
+        assert origin == {
+            "checkpoint": checkpoint,
+            "benchmark": "MINI",
+            "backbone_weights": "random",
+            **(of_the_run if checkpoint == "last" else {}),
+        }
 
     def test_of_version_0_1(self, bundle, pictures):
         """It has other names of two settings and of the backbone, and "sides" for "domains"."""
@@ -261,14 +266,19 @@ class TestBundle:
 
     def test_is_not_made_of_a_bundle(self, bundle, command, tmp_path):
         code, _, err = command(export, f"{bundle}", f"--output={tmp_path / 'again'}")
-        action = "Copy it, or choose --format onnx or --format torch."
+        action = (
+            "Upload it with --hub USER/NAME, or choose --format space, --format onnx or "
+            "--format torch."
+        )
         assert (code, err) == (2, f"msdn export: {bundle} is a bundle already. {action}\n")
 
 
 def test_unknown_format(command, tiny_run):
     code, _, err = command(export, f"{tiny_run}", "--format=caffe")
     assert (code, err.count("\n")) == (2, 1)
-    assert "--format: invalid choice: 'caffe' (choose from 'bundle', 'onnx', 'torch')" in err
+    assert (
+        "--format: invalid choice: 'caffe' (choose from 'bundle', 'space', 'onnx', 'torch')" in err
+    )
 
 
 def test_a_file_is_no_folder(command, tiny_run, tmp_path):

@@ -11,9 +11,12 @@ from PIL import Image
 
 import msdn_lit
 from msdn_lit.build import predictor as build_predictor
+from msdn_lit.build.load import load_config
+from msdn_lit.build.task import unread_datamodule
 from msdn_lit.commands.train import train
 from msdn_lit.commands.use import predict
 from msdn_lit.data.features.images import open_image
+from msdn_lit.data.splits.holdout import split_indices
 from msdn_lit.data.words.attributes import spelling
 from msdn_lit.errors import CheckpointError, ConfigError, DataError
 from msdn_lit.inference import Candidates
@@ -120,6 +123,48 @@ def test_every_score_is_the_sum_of_its_parts(trained):
         assert total == pytest.approx(part["score"])
 
 
+def test_leads_and_likeness_are_those_of_the_evaluation(trained):
+    """Each against a loop over the score cache and the features of the store."""
+    model, cache = msdn_lit.load(trained), ScoreCache.load(trained / "scores" / "last.npz")
+    leads = []
+    for n, label in enumerate(cache.labels_N):
+        fused_C = np.zeros(miniature.C)
+        for weight, logits_NC in zip(cache.fusion, cache.logits_ONC, strict=True):
+            for c in range(miniature.C):
+                margin = 0.3 if c in cache.unseen else -0.3
+                fused_C[c] += weight * (logits_NC[n, c] + margin)
+        first, second = np.argsort(-fused_C)[:2]
+        if first == label:
+            leads.append(fused_C[first] - fused_C[second])
+    expected = [np.percentile(leads, percent) for percent in range(101)]
+    assert model.reference.leads.tolist() == pytest.approx(expected, abs=1e-5)
+    found = model.predict([image_of(row) for row in cache.rows_N])
+    middle = sorted(leads)[len(leads) // 2]
+    certain = [one.certainty for one in found if one.lead < middle]
+    assert 0 <= max(certain) <= 0.5 + 1 / len(leads)
+    assert model.predict(image_of(0), classes=["class 0", "class 1"]).certainty is None
+
+    means_ND = np.load(trained.parent / "again" / "regions.npy").astype(float).mean(axis=1)
+    split = model_split(trained)
+    training = [means_ND[row] for row in split["trainval"]]
+
+    def likeness(row):
+        x = means_ND[row]
+        return max(x @ t / (np.linalg.norm(x) * np.linalg.norm(t)) for t in training)
+
+    tests = [likeness(row) for row in cache.rows_N]
+    for row, one in zip(cache.rows_N, found, strict=True):
+        less = np.mean([value < likeness(row) - 1e-6 for value in tests])
+        assert one.likeness == pytest.approx(less, abs=1.5 / len(tests))
+    assert model.predict(image_of(split["trainval"][0])).likeness == 1
+
+
+def model_split(folder):
+    """Rows of each split of a run."""
+    data = unread_datamodule(load_config(folder))
+    return split_indices(data.read_split(), data.val_seen, ("trainval", "test_seen"))
+
+
 def test_a_model_without_attention(pooled_model):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     found = pooled_model.predict(image, top_k=8)
@@ -202,6 +247,11 @@ class TestDescribe:
         np.testing.assert_allclose(made.attributes_CK, [[0, 0.6, 0.8, 0]])
         assert (made.names, made.domains) == (("x",), ("new",))
 
+    def test_in_words(self):
+        made = describe({"x": "red wings 30, a cone-shaped bill: 40"}, NAMES, KNOWN)
+        np.testing.assert_allclose(made.attributes_CK, [[0, 0.6, 0.8, 0]])
+        assert (made.names, made.domains) == (("x",), ("new",))
+
     def test_like_a_known_class(self):
         made = describe({"x": {"like": "red bird", "wing color: black": True}}, NAMES, KNOWN)
         np.testing.assert_allclose(
@@ -214,6 +264,14 @@ class TestDescribe:
             ({}, "No class is described"),
             (["x"], "No class is described"),
             ({"x": 3}, "Class 'x' has no attributes"),
+            ({"x": ""}, "Class 'x' has no attributes"),
+            ({"x": "webbed feet"}, "'webbed feet' of 'x' names no one attribute"),
+            (
+                {"x": "cone, wings"},
+                r"'wings' of 'x' names no one attribute. Did you mean wing color: black, wing",
+            ),
+            ({"x": "red wing 101"}, "'red wing 101' is out of range: expected 0 to 100"),
+            ({"x": "no red wings"}, "no attribute above zero"),
             (
                 {"x": {"wing color: red": 101}},
                 "wing color: red of 'x' is out of range: expected 0 to 100",
@@ -294,6 +352,12 @@ class TestClassFile:
         with pytest.raises(ConfigError, match="cannot be read"):
             read_class_file(tmp_path / "c.yaml")
 
+    def test_classes_in_words(self, tmp_path):
+        text = "fire finch: red wings, cone bill\nother:\n  wing color red: 5\n"
+        (tmp_path / "c.yaml").write_text(text)
+        made = describe(read_class_file(tmp_path / "c.yaml"), NAMES, KNOWN)
+        np.testing.assert_allclose(made.attributes_CK, [[0, 0.5**0.5, 0.5**0.5, 0], [0, 1, 0, 0]])
+
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 5))
 def test_counterfactuals_are_exact_and_none_is_smaller(seed, C, K):
@@ -303,22 +367,24 @@ def test_counterfactuals_are_exact_and_none_is_smaller(seed, C, K):
         rng.normal(size=(C, K)),
         rng.normal(size=C),
     )
-    found = counterfactuals(scores_K, attributes_CK, margins_C)
+    classes, attributes = [f"class {c}" for c in range(C)], [f"attribute {k}" for k in range(K)]
+    found = counterfactuals(scores_K, attributes_CK, margins_C, classes, attributes)
     winner = int((attributes_CK @ scores_K + margins_C).argmax())
 
     def lead(change_K, rival):
         scores_C = attributes_CK @ (scores_K + change_K) + margins_C
         return scores_C[winner] - scores_C[rival]
 
-    assert sorted(one.rival for one in found) == [c for c in range(C) if c != winner]
+    assert sorted(one.rival for one in found) == classes[:winner] + classes[winner + 1 :]
     for one in found:
-        one_K = one.change * np.eye(K)[one.attribute]
-        assert lead(one_K, one.rival) == pytest.approx(0, abs=1e-9)
-        assert lead(1.01 * one_K, one.rival) < 0
-        direction_K = attributes_CK[one.rival] - attributes_CK[winner]
-        assert lead(
-            one.length * direction_K / np.linalg.norm(direction_K), one.rival
-        ) == pytest.approx(0, abs=1e-9)
+        rival, k = classes.index(one.rival), attributes.index(one.attribute)
+        one_K = one.change * np.eye(K)[k]
+        assert lead(one_K, rival) == pytest.approx(0, abs=1e-9)
+        assert lead(1.01 * one_K, rival) < 0
+        direction_K = attributes_CK[rival] - attributes_CK[winner]
+        assert lead(one.length * direction_K / np.linalg.norm(direction_K), rival) == pytest.approx(
+            0, abs=1e-9
+        )
     smallest = abs(found[0].change)
     for k in range(K):  # a smaller change of any one score keeps the prediction
         for change in (-0.999 * smallest, 0.999 * smallest):

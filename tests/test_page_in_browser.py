@@ -1,6 +1,5 @@
 """The page of predictions in a browser: its results equal those of Python; all controls work."""
 
-import shutil
 import socket
 import threading
 from concurrent.futures import Future
@@ -14,9 +13,9 @@ from msdn_lit.inference.candidates import describe
 from msdn_lit.inference.page import page as prediction_page
 
 server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the extra app")
+from tests.browser import until  # noqa: E402
 from tests.helpers import IMAGES, png  # noqa: E402
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.slow
 
 
@@ -25,35 +24,16 @@ def model(tiny_run):
     return msdn_lit.load(tiny_run)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if not CHROMIUM:
-        pytest.skip("needs chromium")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def tab(browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    faults = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on(
-        "console",
-        lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None,
-    )
-    yield page
-    page.close()
-    assert faults == []
-
-
 def open_page(tab, folder, predictions):
     path = folder / "page.html"
     path.write_text(prediction_page.page(predictions, "title", {}), encoding="utf-8")
     tab.goto(path.as_uri())
+
+
+def start_from(tab, name):
+    """Chooses the class that a new class is like."""
+    tab.locator("#like").fill(name[4:].replace("_", " "))
+    tab.keyboard.press("Enter")
 
 
 def names_in(tab, place):
@@ -69,9 +49,10 @@ def test_the_page_computes_what_python_does(model, tab, tmp_path):
         [c.score for c in found.classes], abs=1e-4
     )
     computed = tab.evaluate("counterfactuals(state.images[0].psi, state.classes)")
-    assert [one["rival"] for one in computed] == [one.rival for one in found.counterfactuals]
+    rivals = [model.classes.names[one["rival"]] for one in computed]
+    assert rivals == [one.rival for one in found.counterfactuals]
     for ours, theirs in zip(found.counterfactuals, computed, strict=True):
-        assert (theirs["attribute"], theirs["change"]) == (
+        assert (model.attribute_names[theirs["attribute"]], theirs["change"]) == (
             ours.attribute,
             pytest.approx(ours.change, rel=1e-4),
         )
@@ -121,7 +102,7 @@ def test_a_new_class_counts_as_one_not_trained_on(model, tab, tmp_path):
         float(model.margins(new)[0])
     )
     tab.locator("#save").click()
-    assert tab.locator("#message").inner_text() == "“mine” has no attributes yet."
+    assert tab.locator("#class-message").inner_text() == "“mine” has no attributes yet."
 
 
 def test_by_keyboard_and_in_haste(model, tab, tmp_path):
@@ -132,9 +113,9 @@ def test_by_keyboard_and_in_haste(model, tab, tmp_path):
     for _ in range(3):
         tab.keyboard.press("ArrowDown")
     assert values.nth(0).evaluate("(input) => input === document.activeElement")
-    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
     assert tab.evaluate(
-        "document.activeElement.closest('#attributes li') === $('attributes').children[1]"
+        "document.activeElement === $('attributes').children[1].querySelector('input')"
     )
     attribute = tab.locator("#attributes li:nth-child(2) button > span:first-child").inner_text()
     assert f"“{attribute}”" in tab.locator("#caption").inner_text()  # its heat map
@@ -160,8 +141,8 @@ def test_edits_are_what_a_class_file_says(model, tab, tmp_path):
     like, names = model.classes.names[3], model.attribute_names
     open_page(tab, tmp_path, [model.predict(IMAGES[0])])
     tab.locator("#name").fill("mine")
-    tab.locator("#like").select_option("3")
-    tab.locator("#add button").click()
+    start_from(tab, like)
+    tab.get_by_role("button", name="Add", exact=True).click()
     typed = {names[1]: 3, names[4]: 100, names[5]: 0}
     for name, value in typed.items():
         row = tab.locator("#attributes li").filter(
@@ -291,11 +272,11 @@ def use(tab, model, folder):
     assert score in tab.locator("#ranking output").all_inner_texts()
     tab.locator("#attributes input").nth(0).fill("200")
     tab.keyboard.press("Tab")
-    assert "0 to 100" in tab.locator("#message").inner_text()
+    assert "0 to 100" in tab.locator("#value-message").inner_text()
 
     tab.locator("#name").fill("my bird")
-    tab.locator("#like").select_option(label=f"like {best.name[4:].replace('_', ' ')}")
-    tab.locator("#like").press("Tab")
+    start_from(tab, best.name)
+    tab.keyboard.press("Tab")
     tab.keyboard.press("Enter")
     assert "my bird" in " ".join(names_in(tab, "ranking"))
     with tab.expect_download() as download:
@@ -307,12 +288,10 @@ def use(tab, model, folder):
         made.attributes_CK[0], model.classes.named([best.name]).attributes_CK[0], atol=2e-3
     )
     tab.set_input_files("#file", folder / "large.png")
-    tab.wait_for_function("$('message').textContent === 'large.png is larger than 30 MB.'")
+    until(tab, "$('message').textContent === 'large.png is larger than 30 MB.'")
     tab.set_input_files(
         "#file", [folder / "text.png", folder / "a.png"]
     )  # the second image keeps the message of the first
     tab.wait_for_selector("#images button:nth-child(2)")
-    tab.wait_for_function(
-        "$('message').textContent.startsWith('text.png: The image does not decode')"
-    )
+    until(tab, "$('message').textContent.startsWith('text.png: The image does not decode')")
     assert torch.is_inference_mode_enabled() is False

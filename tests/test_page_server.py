@@ -355,6 +355,35 @@ def test_other_navigations(running, path, target):
     assert ask(running, *headers, path=path)[0] == 403
 
 
+@pytest.mark.fault("network")
+@pytest.mark.parametrize(
+    ("frames", "path", "status"),
+    [
+        ([], "/", 403),
+        (["https://huggingface.co"], "/", 200),
+        (["https://huggingface.co"], "/model", 403),
+    ],
+)
+def test_in_a_frame_of_another_site(frames, path, status):
+    """--allow-frame: the browser compares the other site with the header."""
+    from starlette.testclient import TestClient
+
+    handlers = server.Handlers(Future(), [], "x")
+    client = TestClient(server.create_app(handlers, ["localhost"], frames), "http://localhost")
+    headers = {"Site": "cross-site", "Mode": "navigate", "Dest": "iframe"}
+    answer = client.get(path, headers={f"Sec-Fetch-{k}": v for k, v in headers.items()})
+    assert answer.status_code == status
+    policy = dict(guard.security_headers(frames))["Content-Security-Policy"]
+    assert policy.endswith(f"frame-ancestors {frames[0] if frames else repr('none')}")
+
+
+@pytest.mark.fault("network")
+@pytest.mark.parametrize("site", ["*", "huggingface.co", "https://a/b", "https://a;", "'self'", ""])
+def test_sites_that_are_none(site):
+    with pytest.raises(ConfigError, match="--allow-frame is wrong: expected https:// and a host"):
+        app._frames(SimpleNamespace(allow_frame=[site]))
+
+
 @pytest.fixture
 def interfaces(monkeypatch):
     found = [

@@ -124,7 +124,7 @@ def test_a_prediction_and_the_app_send_nothing(tiny_run, tmp_path, command, monk
     monkeypatch.setattr(connections.Server, "run", ask)
     known = {"run": tiny_run, "checkpoint": "last", "data_dir": None, "samples": None}
     known["trust"] = False
-    app.run(argparse.Namespace(**known, host="0.0.0.0", port=0, allow_host=[]))
+    app.run(argparse.Namespace(**known, host="0.0.0.0", port=0, allow_host=[], allow_frame=[]))
     assert (statuses, remote()) == ([200], [])
 
 

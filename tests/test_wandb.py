@@ -1,5 +1,6 @@
 """What a run with logger=wandb leaves for W&B, read back from the files that it would send."""
 
+import io
 import json
 import os
 from itertools import pairwise
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from PIL import Image
 
+from msdn_lit.build import training
+from msdn_lit.build.load import load, write_bundle_of_run
 from msdn_lit.commands.results import wandb_workspace as dashboard
 from msdn_lit.commands.train import train
 from msdn_lit.data.datamodule import ZSLDataModule
@@ -17,7 +21,7 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.runs.checkpoint import find_checkpoint
 from msdn_lit.runs.score_cache import ScoreCache
 from tests import miniature
-from tests.helpers import PullPlug, add_callback
+from tests.helpers import IMAGES, PullPlug, add_callback, class_scores
 from tests.trial_folders import by_seed
 from tests.wandb_files import run_files, table
 
@@ -239,7 +243,7 @@ def test_the_logger_changes_no_weight(mini_config, tmp_path):
     weights = []
     for name, *overrides in (
         ("a",),
-        ("b", "logger=wandb", "callbacks.wandb_tables.attention_every=1"),
+        ("b", "logger=wandb", "callbacks.logged_figures.attention_every=1"),
     ):
         cfg = mini_config(
             "model.region_dropout=0.5", f"paths.run_dir={tmp_path / name}", *overrides
@@ -253,6 +257,66 @@ def test_the_logger_changes_no_weight(mini_config, tmp_path):
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
+def test_name_tags_and_result_are_sent(mini_config, folder, tmp_path):
+    train.run(mini_config("logger=wandb", "name=wide", "tags=[a,b]", "trainer.max_steps=2"))
+    (run,) = run_files(folder)
+    assert run.run.display_name == "wide"
+    assert [*run.run.tags] == ["MINI", BACKBONE, "paper", "a", "b"]
+    files = run.artifacts["result"]
+    assert set(files) == {"result.json", "RESULT.md"}
+    sent, written = json.loads(files["result.json"]), result(folder)
+    assert (sent["scores"], sent["name"]) == (written["scores"], "wide")
+    assert not [text for text in files.values() if str(tmp_path).encode() in text]
+    assert "bundle" not in run.artifacts
+
+
+def test_a_bundle_is_sent_if_asked_for(mini_config, folder, monkeypatch):
+    def write(run, bundle, trust):
+        assert result(run)["scores"]
+        bundle.mkdir(parents=True)
+        (bundle / "bundle.json").write_text("{}")
+
+    monkeypatch.setattr(training, "write_bundle_of_run", write)
+    words = ["logger.wandb.log_bundle=true", "logger.wandb.log_result=false"]
+    train.run(mini_config("logger=wandb", *words, "trainer.max_steps=2"))
+    (run,) = run_files(folder)
+    assert run.artifacts["bundle"] == {"bundle.json": b"{}"}
+    assert "result" not in run.artifacts
+
+
+@pytest.mark.fault("records")
+def test_a_model_that_cannot_be_a_bundle_costs_one_line(mini_config, folder, capsys):
+    words = ["logger.wandb.log_bundle=true", "trainer.max_steps=2"]
+    train.run(mini_config("logger=wandb", *words))
+    err = capsys.readouterr().err
+    assert "msdn train: W&B gets no bundle: timm has no model 'none'" in err
+    (run,) = run_files(folder)
+    assert (run.exit_code, "bundle" in run.artifacts) == (0, False)
+
+
+def test_the_bundle_of_a_run_predicts_like_it(tiny_run, tmp_path):
+    write_bundle_of_run(tiny_run, tmp_path / "bundle")
+    run, bundle = load(tiny_run), load(tmp_path / "bundle")
+    assert class_scores(bundle, IMAGES) == class_scores(run, IMAGES)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_tensorboard_gets_the_pictures(mini_config, folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ["trainer.val_check_interval=3", "callbacks.logged_figures.attention_every=2"]
+    train.run(mini_config("logger=tensorboard", *words))
+    shown = {}
+    for path in sorted(folder.glob("tensorboard/events.*")):
+        events = EventAccumulator(str(path)).Reload()
+        for name in events.Tags()["images"]:
+            shown.setdefault(name, []).extend(events.Images(name))
+    assert [image.step for image in shown["attention"]] == [3, 9]
+    assert {image.step for image in shown["seen_unseen_curve"]} == {12}
+    picture = Image.open(io.BytesIO(shown["attention"][0].encoded_image_string))
+    assert picture.width > 300
+
+
 class TestAttentionMaps:
     @pytest.mark.usefixtures("pictures")
     def test_come_after_every_so_many_evaluations(self, mini_config, folder):
@@ -260,7 +324,7 @@ class TestAttentionMaps:
             mini_config(
                 "logger=wandb",
                 "trainer.val_check_interval=3",
-                "callbacks.wandb_tables.attention_every=2",
+                "callbacks.logged_figures.attention_every=2",
             )
         )
         (run,) = run_files(folder)
@@ -269,8 +333,8 @@ class TestAttentionMaps:
 
     def test_are_left_out_without_images(self, mini_config, folder, caplog):
         with caplog.at_level("INFO"):
-            train.run(mini_config("logger=wandb", "callbacks.wandb_tables.attention_every=1"))
-        assert sum("No attention maps on W&B" in message for message in caplog.messages) == 1
+            train.run(mini_config("logger=wandb", "callbacks.logged_figures.attention_every=1"))
+        assert sum("No attention maps in the logger" in message for message in caplog.messages) == 1
         (run,) = run_files(folder)
         assert run.logged("attention") == []
         assert run.exit_code == 0

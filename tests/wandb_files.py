@@ -20,6 +20,7 @@ class RunFile:
         config, summary: As W&B would show them.
         history: What was logged, in order.
         machine: Names of what was measured of the machine.
+        artifacts: Content of the files of each artifact, by its type and their names.
         exit_code: None of a run that was not ended.
     """
 
@@ -27,9 +28,10 @@ class RunFile:
         from wandb.proto import wandb_internal_pb2
 
         self.config, self.summary, self.history, self.exit_code, self.run = {}, {}, [], None, None
-        self.machine = set()
+        self.machine, self.artifacts = set(), {}
         for data in _records(path.read_bytes()):
             record = wandb_internal_pb2.Record.FromString(data)
+            self.artifacts |= _artifact(record)
             kind = record.WhichOneof("record_type")
             if kind == "run":
                 self.run = self.run or record.run
@@ -60,6 +62,13 @@ def table(folder, name):
     paths = Path(folder).glob(f"wandb/*run-*/files/media/table/{name}_*.table.json")
     content = json.loads(max(paths, key=_age).read_text())
     return content["columns"], content["data"]
+
+
+def _artifact(record):
+    if record.WhichOneof("record_type") != "artifact":
+        return {}
+    entries = record.artifact.manifest.contents
+    return {record.artifact.type: {e.path: Path(e.local_path).read_bytes() for e in entries}}
 
 
 def _age(path):

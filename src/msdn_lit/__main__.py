@@ -2,10 +2,13 @@
 
 import difflib
 import runpy
+import shlex
 import sys
+from collections.abc import Sequence
 
 from msdn_lit import __version__
-from msdn_lit.commands import COMMANDS, GROUPS
+from msdn_lit.commands import ALIASES, COMMANDS, GROUPS
+from msdn_lit.commands import _habits as habits
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 
@@ -16,6 +19,8 @@ def main() -> None:
     Raises:
         SystemExit: There is no such command.
     """
+    if sys.argv[1:2] == ["help"] and sys.argv[2:3] and sys.argv[2] in COMMANDS:
+        sys.argv[1:] = [sys.argv[2], "--help"]
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help", "--version"):
         with protected_output("msdn", is_result=True):
@@ -23,14 +28,21 @@ def main() -> None:
             print(f"msdn-lit {__version__}" if is_version else _overview())
         return
     with protected_output("msdn"), exit_on_user_error("msdn"):
-        command = COMMANDS.get(words[0])
+        command = COMMANDS.get(ALIASES.get(words[0], words[0]))
         if command is None:
-            close = difflib.get_close_matches(words[0], COMMANDS, n=1)
-            action = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."
-            raise ConfigError(f"There is no command {words[0]!r}", action=action)
+            raise ConfigError(f"There is no command {words[0]!r}", action=_instead_of(words))
         del sys.argv[1]
         # as `python -m MODULE` does: Lightning starts further processes in the same way as this one
         runpy.run_module(command.module_name, run_name="__main__", alter_sys=True)
+
+
+def _instead_of(words: Sequence[str]) -> str:
+    """Returns what to type for a command that does not exist."""
+    if "=" in words[0] or words[0] in ("-m", "--multirun", "--cfg"):
+        return f"Type msdn train {shlex.join(words)}."
+    close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+    meant = f"Did you mean msdn {close[0]}?" if close else "See msdn --help."
+    return habits.command(words[0]) or meant
 
 
 def _overview() -> str:

@@ -23,6 +23,18 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else PACKAGE.parents[1] / "conf"
 
 
+def short_path(path: Path) -> str:
+    """Returns a path as a person reads and types it: relative to the working directory if inside.
+
+    A path that begins like an option gets "./" in front.
+    """
+    absolute = path.absolute()
+    if not absolute.is_relative_to(Path.cwd()):
+        return str(absolute)
+    text = str(absolute.relative_to(Path.cwd()))
+    return f"./{text}" if text.startswith("-") else text
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those that contain it. A folder that exists is kept.
 

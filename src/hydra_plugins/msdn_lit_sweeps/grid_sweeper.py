@@ -25,6 +25,12 @@ class GridSweeper(BasicSweeper):
         """Runs all combinations."""
         return super().sweep([self._expand(argument) for argument in arguments])
 
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Returns the next batch. The launcher learns how many trials there are in all."""
+        assert self.overrides is not None
+        setattr(self.launcher, "num_trials", sum(map(len, self.overrides)))  # noqa: B010 - for mypy
+        return super().get_job_batch()
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Checks nothing; the launcher composes the configs of new trials."""
 

@@ -68,6 +68,9 @@ class SearchSweeper(Sweeper):
         space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
         with self.trial_launcher.trials.lock():
             search = self._search(fixed, space)
+            self.trial_launcher.num_trials = self.n_trials
+            self.trial_launcher.num_done = search.num_done
+            self.trial_launcher.fixed = fixed
             index = 0
             for batch in search.batches(self.trial_launcher.num_parallel):
                 self._run(search, batch, fixed, index)

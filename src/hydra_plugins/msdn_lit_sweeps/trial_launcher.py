@@ -39,13 +39,20 @@ class TrialLauncher(Launcher):
         # when it requeues a job, cannot pickle locks.
         self._devices: tuple[str, ...] | None = None
         self._base_launcher: Launcher | None = None
+        # What the sweeper knows, for the lines that a person reads.
+        self.num_trials: int | None = None  # of the whole sweep; None: those of the only batch
+        self.num_done = 0  # trials of earlier batches
+        self._is_introduced = False
+        self.fixed: Sequence[str] | None = None  # overrides of all trials; None: found in the batch
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepares the trials in the folder of the sweep."""
+        from msdn_lit.sweeps.lines import SweepLines
         from msdn_lit.sweeps.trials import Trials
 
+        self.lines = SweepLines(total=0)
         self.context = hydra_context
         self.task = task_function
         self.config = config
@@ -88,7 +95,7 @@ class TrialLauncher(Launcher):
                     config.hydra.launcher.n_jobs = self.num_parallel
                 # a worker would resolve the time in the folder's name again
                 config.hydra.sweep.dir = str(self.trials.folder)
-            job = TrialJob(self.task, self.devices)
+            job = TrialJob(self.task, self.devices, self.lines)
             plugins = Plugins.instance()
             self._base_launcher = plugins.instantiate_launcher(self.context, job, config)
         return self._base_launcher
@@ -103,14 +110,37 @@ class TrialLauncher(Launcher):
         """
         with self.trials.lock():
             trials = self.trials.identify(job_overrides)
-            unfinished = [
-                trial for trial in trials if not (self._resumes and trial.state == "finished")
-            ]
+            finished = [trial for trial in trials if self._resumes and trial.state == "finished"]
+            unfinished = [trial for trial in trials if trial not in finished]
+            self._introduce(trials, finished, initial_job_idx)
             self._run(unfinished, initial_job_idx)
+            self.num_done += len(trials)
             return [_job_return(trial) for trial in trials]
+
+    def _introduce(
+        self, trials: "Sequence[Trial]", finished: "Sequence[Trial]", initial_job_idx: int
+    ) -> None:
+        """Prepares the lines of a batch, and prints one for the trials that are finished."""
+        from msdn_lit import __version__
+        from msdn_lit.files import short_path
+        from msdn_lit.progress import print_line
+        from msdn_lit.sweeps.lines import common_overrides, skipped_line
+
+        self.lines.total = self.num_trials or len(trials)
+        self.lines.fixed = common_overrides(trials) if self.fixed is None else self.fixed
+        self.lines.first = self.num_done + len(finished) + 1 - initial_job_idx
+        if not self._is_introduced:
+            folder = short_path(self.trials.folder)
+            print_line(f"msdn-lit {__version__}, sweep of {self.lines.total} trials, {folder}")
+            if self.num_done:  # of a search that continues
+                print_line(f"{self.num_done} of {self.lines.total} trials are finished and skipped")
+        self._is_introduced = True
+        if finished:
+            print_line(skipped_line(finished, self.lines.total))
 
     def _run(self, trials: "Sequence[Trial]", initial_job_idx: int) -> None:
         from msdn_lit.errors import one_line, print_error
+        from msdn_lit.progress import print_line
         from msdn_lit.sweeps.trials import RESUMABLE, prepare_trial
 
         jobs = []
@@ -126,6 +156,9 @@ class TrialLauncher(Launcher):
             jobs.append([*trial.overrides, *folders])
         if not jobs:
             return
+        self.lines.parallel = self.num_parallel
+        if "submitit_folder" in self.base_config:
+            print_line(f"Each job has its log in {self.trials.folder / '.submitit'}")
         try:
             self.base_launcher.launch(jobs, initial_job_idx)
         except RuntimeError as error:  # of joblib and submitit: trials record their own failures

@@ -4,7 +4,7 @@ Letters: B images of a batch, K attributes, Q pairs of an image and an attribute
 H x W regions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,9 @@ class _Pairs(NamedTuple):
     scores: Mapping[str, NDArray[np.float64]]
 
 
-def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
+def measure_attention(
+    task: ZSLTask, data: ZSLDataModule, on_progress: Callable[[int], None] = lambda num_done: None
+) -> dict[str, Any]:
     """Scores the attention on all evaluated images.
 
     A pair of image and attribute counts if the image's class has the attribute (at least half as
@@ -45,6 +47,7 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
     Args:
         task: Task with a net that has attention, in evaluation mode.
         data: Data module, set up.
+        on_progress: Callback for the number of measured images.
 
     Returns:
         Content of attention.json: what the attention is compared with, the splits, the number of
@@ -56,7 +59,11 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
         DataError: The benchmark has no locations of attributes, or a file is missing.
     """
     boxes = read_parts(data.benchmark.name, data.data_dir, data.attribute_names)
-    pairs = _concatenated(list(_batches(task, data, boxes)))
+    measured = []
+    for number, batch in enumerate(_batches(task, data, boxes), 1):
+        measured.append(batch)
+        on_progress(min(number * _BATCH, num_images(data)))
+    pairs = _concatenated(measured)
     if not len(pairs.attributes_Q):
         raise DataError(f"No attribute of {data.benchmark.name}'s evaluated images has a location")
     part_Q = np.array([" or ".join(parts) for parts in boxes.parts_of])[pairs.attributes_Q]
@@ -66,6 +73,11 @@ def measure_attention(task: ZSLTask, data: ZSLDataModule) -> dict[str, Any]:
         **_means(pairs.scores, np.ones(len(part_Q), dtype=bool)),
         "parts": {str(part): _means(pairs.scores, part_Q == part) for part in np.unique(part_Q)},
     }
+
+
+def num_images(data: ZSLDataModule) -> int:
+    """Returns the number of evaluated images."""
+    return sum(len(data.indices[name]) for name in data.eval_splits)
 
 
 def _means(

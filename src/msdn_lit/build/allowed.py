@@ -50,8 +50,8 @@ _ALLOWED: Mapping[str, Mapping[str, str]] = {
     "compile": {"torch": "compile"},
     "trainer": {"lightning": "Trainer", "lightning.pytorch": "Trainer"},
     "callbacks": {
-        "msdn_lit.callbacks": "AttentionScores EvaluationHistory Figures LeakGuard Preemption "
-        "RandomState ScoreCacheWriter WandbTables",
+        "msdn_lit.callbacks": "AttentionScores EvaluationHistory Figures LeakGuard LoggedFigures "
+        "Preemption Progress RandomState ScoreCacheWriter WandbTables",
         "msdn_lit.sweeps": "Pruning",
         "lightning.pytorch.callbacks": "EarlyStopping LearningRateMonitor ModelCheckpoint "
         "ModelSummary RichModelSummary RichProgressBar TQDMProgressBar",

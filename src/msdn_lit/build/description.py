@@ -14,6 +14,9 @@ from msdn_lit.runs.reader import recipe_of
 from msdn_lit.runs.record import RunDescription
 from msdn_lit.runs.selection import read_selection
 
+# Benchmark -> the experiment with its settings.
+RECIPES = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
+
 
 def describe(
     cfg: DictConfig,

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -12,16 +13,21 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from msdn_lit.build.allowed import check_config
-from msdn_lit.build.predictor import predictor, predictor_from_bundle
+from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
-from msdn_lit.inference.bundle import read_bundle
+from msdn_lit.inference.bundle import read_bundle, write_bundle
+from msdn_lit.inference.publish.address import HubAddress, hub_address
+from msdn_lit.inference.publish.card import write_card
+from msdn_lit.inference.publish.hub import pull
+from msdn_lit.inference.publish.origin import origin
+from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, CONFIG
+from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
 
@@ -64,7 +70,8 @@ def load(
     """Loads the model of a run folder or of a bundle. No code of the folder is run.
 
     Args:
-        path: Run folder, or the folder of a bundle, which needs no data.
+        path: Run folder, or a bundle, which needs no data: its folder, or its address on the
+            Hugging Face Hub, "hf://USER/NAME" or "hf://USER/NAME@REVISION".
         checkpoint: "last", "peak_harmonic_mean", "peak_acc_czsl", or a path to a .ckpt file or to a
             .pth file of the released code. A bundle has one checkpoint and accepts no other.
         data_dir: Folder of the split files, the word vectors and the backbone's weights, if they
@@ -74,16 +81,28 @@ def load(
 
     Raises:
         CheckpointError: There is no run, its config names code that is not part of msdn-lit, its
-            checkpoint does not fit, or another checkpoint of a bundle is asked for.
+            checkpoint does not fit, another checkpoint of a bundle is asked for, or the bundle
+            cannot be downloaded.
+        ConfigError: The address is not one of the Hub.
         DataError: Split files or the backbone's weights are missing, or are not those of the
             training.
     """
-    folder = Path(path).expanduser()
+    address = hub_address(path)
+    folder = Path(path).expanduser() if address is None else pull(address)
     if (folder / BUNDLE).is_file():
         if checkpoint != "last":
-            problem = f"{folder} is a bundle, which has one checkpoint and not {checkpoint}"
+            problem = (
+                f"{address or folder} is a bundle, which has one checkpoint and not {checkpoint}"
+            )
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
+    return _model_of_run(folder, checkpoint, data_dir, trust=trust)
+
+
+def _model_of_run(
+    folder: Path, checkpoint: str, data_dir: str | Path | None, *, trust: bool
+) -> Predictor:
+    """Loads the model of a run folder."""
     cfg = load_config(folder, data_dir=data_dir, trust=trust)
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
@@ -93,7 +112,58 @@ def load(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
-    return loaded
+    return _with_reference(loaded, folder, checkpoint)
+
+
+def _with_reference(loaded: Predictor, folder: Path, checkpoint: str) -> Predictor:
+    """Adds what is known of the test images of a run to its predictor."""
+    found = read_reference(
+        folder,
+        checkpoint,
+        domains=loaded.classes.domains,
+        fusion=loaded.fusion,
+        calibration=loaded.calibration,
+    )
+    return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
+
+
+def write_bundle_of_run(
+    run: Path,
+    folder: Path,
+    *,
+    checkpoint: str = LAST,
+    data_dir: Path | None = None,
+    licence: str | None = None,
+    address: HubAddress | None = None,
+    trust: bool = False,
+) -> None:
+    """Writes the bundle of a run, with its model card.
+
+    Args:
+        run: Run folder.
+        folder: Folder of the bundle.
+        checkpoint: Checkpoint, as in `load`.
+        data_dir: Folder of the data, if it was moved.
+        licence: Licence of the weights, an identifier of the Hub; None for that of the data.
+        address: Address on the Hub for the model card; None for a bundle that stays in its folder.
+        trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
+
+    Raises:
+        CheckpointError: The run names a model that is not ours.
+        DataError: The features have no backbone, or its weights are missing.
+    """
+    model = load(run, checkpoint=checkpoint, data_dir=data_dir, trust=trust)
+    cfg = load_config(run, data_dir=data_dir, trust=trust)
+    config: dict[str, Any] = {
+        str(name): OmegaConf.to_container(part, resolve=True)
+        for name, part in cfg.items()
+        if OmegaConf.is_config(part)
+    }
+    settings = {"model": config["model"], "backbone": config["features"]["backbone"]}
+    check_bundle(**settings, folder=run)
+    facts = origin(run, checkpoint, config) | ({"license": licence} if licence else {})
+    write_bundle(folder, model, **settings, origin=facts)
+    write_card(folder, address)
 
 
 def load_run(

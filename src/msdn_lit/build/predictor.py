@@ -19,12 +19,15 @@ from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
 from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
+from msdn_lit.inference.reference import Reference, read_likeness
 from msdn_lit.models import RegionBackbone
 from msdn_lit.tasks.zsl import output_names
 
 
 def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
+
+    With the store, the predictor can tell how much an image is like the training images.
 
     Args:
         cfg: Config of the run.
@@ -45,11 +48,12 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         semantics.initial_attribute_vectors(),
         semantics.class_attributes_tensor,
     )
-    net = _build_net(made, images, cfg.model, vectors_KE, classes_CK)
+    net = _build_net(cfg.model, vectors_KE, classes_CK, _feature_shape(made, images))
     attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
     if trained_with is not None:
         trained_with.check_classes(split, semantics, attribute_names)
     names = output_names(net)
+    expected = made.weights_sha256() if trained_with is None else trained_with.backbone
     return Predictor(
         backbone=made,
         net=net,
@@ -58,6 +62,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         classes=Candidates.of(semantics),
         fusion=dict(zip(names, fusion(cfg, names), strict=True)),
         calibration=float(cfg.prediction.calibration),
+        reference=Reference(likeness=read_likeness(data, split, expected)),
     )
 
 
@@ -75,11 +80,16 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     try:
         model = OmegaConf.create(content["model"])
         made: RegionBackbone = instantiate(OmegaConf.create(content["backbone"]), _convert_="all")
-        vectors_KE = bundle.weights_of("net").get("attribute_vectors_KE", torch.zeros(K, 1))
-        net = _build_net(made, images, model, vectors_KE.float(), bundle.weights["classes"])
+        vectors_KE = _attribute_vectors(bundle.weights_of("net"), K)
+        D, *grid = _feature_shape(made, images)
+        net = _build_net(model, vectors_KE, bundle.weights["classes"], (D, *grid))
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
         problem = f"{folder} cannot be built ({one_line(error)})"
         raise CheckpointError(problem, action="Export it again.") from error
+    likeness = bundle.reference.likeness
+    if likeness is not None and likeness.training_MD.shape[1] != D:
+        problem = f"{folder} is damaged (its backbone has {D} channels, its likeness others)"
+        raise CheckpointError(problem, action="Export it again.")
     load_weights(made, bundle.weights_of("backbone"), folder)
     load_weights(net, bundle.weights_of("net"), folder)
     return Predictor(
@@ -90,6 +100,7 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         classes=classes,
         fusion=content["fusion"],
         calibration=content["calibration"],
+        reference=bundle.reference,
     )
 
 
@@ -106,15 +117,25 @@ def check_bundle(model: Mapping[str, Any], backbone: Mapping[str, Any], folder: 
         raise CheckpointError(f"{problem} {foreign.reason}", action=action)
 
 
-def _build_net(
-    backbone: RegionBackbone,
-    images: ImageTransform,
-    model: DictConfig,
-    vectors_KE: Tensor,
-    classes_CK: Tensor,
-) -> nn.Module:
-    """Returns an untrained net for the features of a backbone."""
+def _attribute_vectors(weights: Mapping[str, Tensor], num_attributes: int) -> Tensor:
+    """Returns attribute vectors of a net's weights, whose size the net needs, in float32.
+
+    A net without attribute vectors gets vectors of size 1, which it does not use.
+    """
+    found = (weights[name] for name in weights if name.endswith("attribute_vectors_KE"))
+    return next(found, torch.zeros(num_attributes, 1)).float()
+
+
+def _feature_shape(backbone: RegionBackbone, images: ImageTransform) -> tuple[int, ...]:
+    """Returns D, H and W of the features of a blank image."""
     blank = torch.zeros(1, 3, images.image_size, images.image_size)
-    _, D, *grid = backbone.feature_map(blank).shape
+    return tuple(backbone.feature_map(blank).shape[1:])
+
+
+def _build_net(
+    model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor, shape: tuple[int, ...]
+) -> nn.Module:
+    """Returns an untrained net for features of the shape (D, H, W)."""
+    D, *grid = shape
     net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, D, grid=tuple(grid))
     return net.eval()

@@ -1,5 +1,6 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.description import experiments
 from msdn_lit.build.instantiate import instantiate
-from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
+from msdn_lit.callbacks import EvaluationHistory, Progress, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.layout import SCORES_FOLDER
 from msdn_lit.training.checkpoint_io import AtomicCheckpointIO
@@ -27,6 +28,13 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
     r"The number of training batches .* is smaller than the logging interval",  # a short run
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
+)
+# Loggers whose informations are devices, ranks and tips; the header has what matters of them.
+_TELL_OF_DEVICES = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
 )
 
 _OTHER_LENGTHS = ("max_epochs", "min_epochs", "min_steps", "max_time")
@@ -95,16 +103,18 @@ def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Tra
     """
     arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
     arguments |= {"accelerator": accelerator, "devices": 1}
-    arguments |= {"logger": False, "enable_checkpointing": False}
+    arguments |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
     scores = ScoreCacheWriter(str(folder / SCORES_FOLDER), name=name)
-    return _make_trainer(config, callbacks=[EvaluationHistory(report_peaks=False), scores])
+    callbacks = [EvaluationHistory(report_peaks=False), scores, Progress()]
+    return _make_trainer(config, callbacks=callbacks)
 
 
 def callback_names(cfg: DictConfig) -> list[str]:
     """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
-    # trial_launcher=joblib sets the rate of a progress bar that callbacks=none leaves out
-    names = [str(name) for name, callback in cfg.callbacks.items() if "_target_" in callback]
+    names = [str(name) for name in cfg.callbacks]
+    if cfg.trainer.get("enable_progress_bar") is False and "progress" in names:
+        names.remove("progress")
     return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
 
 
@@ -117,12 +127,15 @@ def callback(cfg: DictConfig, name: str) -> Callback:
 def loggers(cfg: DictConfig) -> list[Logger]:
     """Returns the loggers of the config, without W&B's if WANDB_MODE is "disabled".
 
-    The default group of a W&B run is its experiments.
+    The default group of a W&B run is its experiments. Its tags are also those of the run.
     """
     made = []
     for logger in cfg.logger.values():
-        has_no_group = "group" in logger and logger.group is None
-        arguments = {"group": experiments() or None} if has_no_group else {}
+        arguments: dict[str, Any] = {}
+        if "group" in logger and logger.group is None:
+            arguments["group"] = experiments() or None
+        if "tags" in logger:
+            arguments["tags"] = list(dict.fromkeys(map(str, [*logger.tags, *cfg.tags])))
         made.append(instantiate(logger, **arguments))
     if os.environ.get("WANDB_MODE") == "disabled":
         return [logger for logger in made if not isinstance(logger, WandbLogger)]
@@ -162,6 +175,8 @@ def _is_in_a_worker() -> bool:
 
 
 def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN401 - Lightning's
+    for name in _TELL_OF_DEVICES:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     return cast(Trainer, instantiate(config, **arguments))

@@ -4,15 +4,17 @@ import copy
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning
 from lightning import Trainer
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from msdn_lit.build.description import describe, typed_keys
+from msdn_lit.build.description import RECIPES, describe, typed_keys
 from msdn_lit.build.instantiate import instantiate_partial
+from msdn_lit.build.load import write_bundle_of_run
 from msdn_lit.build.precision import training_precision
 from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
 from msdn_lit.build.task import compiler, datamodule, task
@@ -33,8 +35,9 @@ from msdn_lit.training.fit import SeedRun, Training
 log = logging.getLogger(__name__)
 Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one run for each seed
 
-_RECIPES = {"CUB": "cub_gzsl", "SUN": "sun_gzsl", "AWA2": "awa2_gzsl", "SYNTHETIC": "demo"}
 _OF_ONE_MODEL = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns has them
+_OF_ONE_LOGGER = ("logged_figures",)  # several seeds show no figures while they train
+_LONGEST_TAG = 64  # characters, of W&B
 _OF_THE_PROCESS = ("last", "leak_guard", "preemption", "random_state", "progress")
 
 
@@ -47,6 +50,8 @@ def training(cfg: DictConfig) -> Training:
     started, code = time.monotonic(), code_version()  # the code may change while the data are read
     cfg = copy.deepcopy(cfg)
     replaces, cfg.overwrite = cfg.overwrite, False  # config.yaml does not repeat it
+    _remove_null(cfg)
+    _check_label(cfg)
     _check_seed(cfg.seed)
     _check_recipe(cfg)
     objective = _objective(cfg)
@@ -76,7 +81,27 @@ def training(cfg: DictConfig) -> Training:
         content = load_checkpoint(start, module)
         check_resume(start, content, cfg)
         first_step = content["global_step"]
-    return Training(module, data, made, runs, folder, start, objective, first_step, replaces)
+    bundle = partial(write_bundle_of_run, folder, trust=True)  # the config is of this command
+    found = (folder, start, objective, first_step, replaces)
+    return Training(module, data, made, runs, *found, bundle)
+
+
+def _remove_null(cfg: DictConfig) -> None:
+    """Removes callbacks and loggers that are null: `callbacks.progress=null` leaves it out."""
+    for group in (cfg.callbacks, cfg.logger):
+        with open_dict(group):
+            for name in [name for name, node in group.items() if node is None]:
+                del group[name]
+
+
+def _check_label(cfg: DictConfig) -> None:
+    """Refuses names and tags that a logger could not show."""
+    if not isinstance(cfg.name, str | int | None):
+        raise ConfigError("name is wrong", expected="a word", found=cfg.name)
+    for tag in cfg.tags:
+        if not isinstance(tag, str | int) or not 1 <= len(str(tag)) <= _LONGEST_TAG:
+            expected = f"words of at most {_LONGEST_TAG} characters"
+            raise ConfigError("tags is wrong", expected=expected, found=cfg.tags)
 
 
 def _trained_with(checkpoint: str | None, folder: Path) -> TrainingData | None:
@@ -160,7 +185,7 @@ def _config_of_each_seed(cfg: DictConfig) -> list[DictConfig]:
 def _process_callbacks(cfg: DictConfig) -> list[str]:
     """Returns the callbacks that see no model."""
     for name in cfg.callbacks:
-        if name not in (*_OF_THE_PROCESS, *_OF_ONE_MODEL):
+        if name not in (*_OF_THE_PROCESS, *_OF_ONE_MODEL, *_OF_ONE_LOGGER):
             problem = f"callbacks.{name} sees one model, and seeds in parallel are several"
             action = "Use callbacks=default; msdn attention and msdn report draw afterwards."
             raise ConfigError(problem, action=action)
@@ -205,9 +230,9 @@ def _check_seed(seed: object) -> None:
 def _check_recipe(cfg: DictConfig) -> None:
     """Refuses to train a published benchmark with the settings of another one."""
     recipe, benchmark = cfg.get("recipe_of"), cfg.data.benchmark
-    if recipe in (None, benchmark) or cfg.data.folder or benchmark not in _RECIPES:
+    if recipe in (None, benchmark) or cfg.data.folder or benchmark not in RECIPES:
         return
-    other = f"Use experiment={_RECIPES[benchmark]}"
+    other = f"Use experiment={RECIPES[benchmark]}"
     raise ConfigError(
         f"data.benchmark={benchmark} with the settings for {recipe}",
         action=f"{other}, or add recipe_of=null to train with these settings.",

@@ -7,9 +7,10 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.attention.scores import measure_attention
+from msdn_lit.attention.scores import measure_attention, num_images
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
+from msdn_lit.progress import IMAGES, ProgressLine
 from msdn_lit.runs.attention_file import write_attention
 from msdn_lit.tasks import ZSLTask
 
@@ -35,7 +36,8 @@ class AttentionScores(Callback):
             return
         pl_module.eval()  # in training mode a net may leave regions out
         try:
-            content = measure_attention(pl_module, data)
+            with ProgressLine(IMAGES, num_images(data), label="measuring attention") as line:
+                content = measure_attention(pl_module, data, line.update)
         except (ConfigError, DataError) as reason:
             log.info("Attention is not measured: %s", reason)
             return

@@ -1,6 +1,8 @@
 """A callback that collects the scores of every evaluation."""
 
 import logging
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from msdn_lit.data.batches import Batch
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError
+from msdn_lit.runs.layout import SCORES
 
 Scores = dict[str, float]
 EVALUATED = "images evaluated"
@@ -21,14 +24,16 @@ class EvaluationHistory(Callback):
 
     Args:
         report_peaks: Also report the evaluations with the best H and with the best T1.
+        objective: Score of which the best value is shown, e.g. "test/acc_czsl"; None for H.
 
     Attributes:
         scores_at: Step -> scores as fractions, by name without stage ("harmonic_mean").
         partial_at: Step -> how many of the images were evaluated, where that is not all of them.
     """
 
-    def __init__(self, *, report_peaks: bool) -> None:
+    def __init__(self, *, report_peaks: bool, objective: str | None = None) -> None:
         self.report_peaks = report_peaks
+        self.leading_score = (objective or "harmonic_mean").rpartition("/")[2]
         self.scores_at: dict[int, Scores] = {}
         self.partial_at: dict[int, str] = {}
         self._num_evaluated = 0  # images of the current evaluation, on this process
@@ -76,9 +81,8 @@ class EvaluationHistory(Callback):
             if name.startswith(prefix)
         }
         self.record(trainer, pl_module.global_step, scores)
-        readable = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
         if trainer.is_global_zero:
-            log.info("step %d: %s", pl_module.global_step, readable)
+            log.info("%s", evaluation_line([self], pl_module.global_step))
 
     def record(self, trainer: Trainer, step: int, scores: Scores) -> None:
         """Adds the scores of an evaluation, and whether every image was evaluated."""
@@ -137,6 +141,38 @@ class EvaluationHistory(Callback):
     def reported_at(self, step: int) -> list[str]:
         """Returns the names in `summary` that stand for the evaluation at a step; maybe none."""
         return [name for name, scores in self.summary().items() if scores["step"] == step]
+
+
+def evaluation_line(histories: Sequence[EvaluationHistory], step: int) -> str:
+    """Returns the scores of an evaluation in percent, in at most 60 characters.
+
+    The last of them is the leading score, whose best value so far follows where peaks are reported.
+
+    Args:
+        histories: Histories of the models that train at once; the line has their means.
+        step: Training step.
+    """
+    parts = [f"step {step}", *scores_text(histories, step)]
+    first = histories[0]
+    name = first.leading_score
+    if first.report_peaks and name in first.scores_at[step]:
+        best = [max(s.get(name, 0.0) for s in h.scores_at.values()) for h in histories]
+        parts.append(f"best {_percent(best)}")
+    return "  ".join(parts)
+
+
+def scores_text(histories: Sequence[EvaluationHistory], step: int) -> list[str]:
+    """Returns the scores of a step as people read them, e.g. "H 33.8"; the leading one is last."""
+    first = histories[0]
+    names = [name for name in SCORES if name in first.scores_at[step]]
+    names.sort(key=lambda name: name == first.leading_score)
+    return [
+        f"{SCORES[name]} {_percent([h.scores_at[step][name] for h in histories])}" for name in names
+    ]
+
+
+def _percent(values: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(values):.1f}"
 
 
 def missing_images(number: int, trainer: Trainer) -> str:

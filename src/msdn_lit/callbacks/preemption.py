@@ -16,7 +16,8 @@ from msdn_lit.errors import Interrupted
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 # submitit's own handler of this signal puts the job back into the queue and ends the program.
 REQUEUE_SIGNAL = signal.SIGUSR2
-_SAVING = b"\nThis step is finished and saved. Ctrl+C again ends the program at once.\n"
+_SAVING = b"This step is finished and saved. Ctrl+C again ends the program at once.\n"
+_ERASE_LINE = b"\r\x1b[2K"  # the progress line, and the ^C that the terminal has written behind it
 
 
 class Preemption(Callback):
@@ -60,4 +61,4 @@ class Preemption(Callback):
         self.received = number
         if number == signal.SIGINT:
             with suppress(OSError):  # print could not be entered again inside itself
-                os.write(2, _SAVING)
+                os.write(2, (_ERASE_LINE if os.isatty(2) else b"\n") + _SAVING)

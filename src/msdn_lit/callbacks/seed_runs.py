@@ -1,5 +1,6 @@
 """A callback that records each run of a stacked training, as the callbacks of a single run do."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from lightning import __version__ as lightning_version
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
-from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.callbacks.history import EvaluationHistory, evaluation_line
 from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.data.batches import Batch
 from msdn_lit.runs.checkpoint import write_checkpoint
 from msdn_lit.tasks import ZSLTask
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class SeedRuns(Callback):
 
     def __init__(self, runs: Sequence[SeedRecorder]) -> None:
         self.runs = tuple(runs)
+
+    @property
+    def histories(self) -> list[EvaluationHistory]:
+        """The history of each run."""
+        return [run.history for run in self.runs]
 
     def on_train_batch_end(
         self,
@@ -103,6 +111,7 @@ class SeedRuns(Callback):
             logged = {f"{run.task.stage}/{name}": value for name, value in scores.items()}
             # Lightning counts the steps of evaluations during training from zero.
             _log(run, logged, step if trainer.state.fn == "validate" else step - 1)
+        log.info("%s", evaluation_line(self.histories, step))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the histories for a checkpoint."""

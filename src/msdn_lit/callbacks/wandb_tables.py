@@ -1,6 +1,5 @@
-"""A callback that logs tables, curves and attention maps to Weights & Biases."""
+"""A callback that logs tables and curves to Weights & Biases."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,56 +10,24 @@ from lightning.pytorch.loggers import WandbLogger
 
 from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.output.formats import Table
-from msdn_lit.attention.maps import attention_rows
-from msdn_lit.attention.plots import plot_attention
+from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
-from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.curve import seen_unseen_auc
 from msdn_lit.runs.score_cache import ScoreCache
-from msdn_lit.tasks import ZSLTask
-
-log = logging.getLogger(__name__)
 
 
 class WandbTables(Callback):
-    """Logs attention maps during training, and class tables and the seen-unseen curve at its end.
+    """Logs scores, class tables and the seen-unseen curve at the end of a training.
 
     Does nothing without a WandbLogger. `msdn wandb-workspace` shows what is logged here.
 
     Args:
         folder: Folder of the score caches. `ScoreCacheWriter` must run before this callback.
-        attention_every: Evaluations from one attention map to the next; 0 for no maps. There are
-            no maps where the images are missing.
-        num_images: Number of images in an attention map, each of another class.
-        num_attributes: Number of attributes of each sub-net for each image.
     """
 
-    def __init__(
-        self, folder: str, *, attention_every: int, num_images: int, num_attributes: int
-    ) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self.attention_every = attention_every
-        self.num_images = num_images
-        self.num_attributes = num_attributes
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the attention maps of every `attention_every`-th evaluation."""
-        assert isinstance(pl_module, ZSLTask)
-        logger, evaluation = (
-            _wandb_logger(trainer),
-            len(EvaluationHistory.of(trainer).scores_at) - 1,
-        )
-        is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
-        if logger is None or not is_due:
-            return
-        try:
-            rows = attention_rows(pl_module, _data(trainer), self.num_images, self.num_attributes)
-        except (ConfigError, DataError) as reason:
-            log.info("No attention maps on W&B: %s", reason)
-            self.attention_every = 0
-            return
-        logger.log_image("attention", [plot_attention(rows)], step=trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs the reported scores and the class tables after the last evaluation."""
@@ -70,7 +37,7 @@ class WandbTables(Callback):
         for evaluation, scores in history.summary().items():
             cache = self._cache(evaluation)
             area = (
-                {"ausuc": float(seen_unseen_auc(cache.curve()))}
+                {"ausuc": seen_unseen_auc(cache.curve())}
                 if cache and cache.step == scores["step"]
                 else {}
             )
@@ -94,7 +61,8 @@ class WandbTables(Callback):
         self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]
     ) -> None:
         names = readable_names(class_names, cache)
-        for table in (class_table([cache], names), confusion_table([cache], names)):
+        seeds = [Predictions(cache)]
+        for table in (class_table(seeds, names), confusion_table(seeds, names)):
             logger.log_table(table.slug, *_plain(table), step=cache.step)
         logger.experiment.log(
             {"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step}

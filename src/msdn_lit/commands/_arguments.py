@@ -8,9 +8,26 @@ from pathlib import Path
 from typing import NoReturn
 
 from msdn_lit import __version__
+from msdn_lit.commands import _habits as habits
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
+from msdn_lit.inference.publish.address import HubAddress, hub_address
+from msdn_lit.runs.layout import AUSUC, FIGURE_FORMATS, SCORES
 from msdn_lit.training.process import disable_telemetry
+
+ASK = "--ask-for-the-parser"
+
+
+class Asked(Exception):
+    """Answers the completion of a command line with the parser of a command.
+
+    Attributes:
+        parser: The parser.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,13 +52,72 @@ class Parser(argparse.ArgumentParser):
         """Raises ConfigError with the message and the way to the help."""
         raise ConfigError(message, action=f"See {self.prog} --help.")
 
+    def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """Parses words; one that is of another program or of Hydra is answered first.
+
+        Raises:
+            ConfigError: A word is wrong; the message names the option that is meant.
+            Asked: The only word is `ASK`.
+        """
+        if list(words) == [ASK]:
+            raise Asked(self)
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        previous = ""
+        for word, following in zip(words, [*words, "-"][1:], strict=True):
+            name, equals, value = word.partition("=")
+            is_option = name.startswith("--") and not any(o.startswith(name) for o in known)
+            is_override = equals and not name.startswith("-") and not Path(word).exists()
+            if is_option or (is_override and not previous.startswith("-")):
+                after = "" if equals or following.startswith("-") else following
+                self._refuse(name, value or after, known)
+            previous = word
+        return super().parse_args(words)
+
+    def _refuse(self, typed: str, value: str, options: Sequence[str]) -> None:
+        """Refuses a word if an option, or a checkpoint of a run, is known to be meant.
+
+        Raises:
+            ConfigError: It is known.
+        """
+        name = f"--{typed.lstrip('-').rpartition('.')[2].replace('_', '-')}"
+        run = habits.run_of(value)
+        if run and "--checkpoint" in options:
+            action = f"Type {self.prog} {run[0]} --checkpoint {run[1]}."
+            raise ConfigError(f"There is no option {typed}", action=action)
+        meant = habits.option(name, value, options)
+        if meant:
+            raise ConfigError(f"There is no option {typed}", action=f"Type {meant}.")
+
 
 def run_folder(text: str) -> Path:
-    """Type of an argument that names a run folder; explains the spelling of version 0.1."""
-    if text.startswith("run_dir="):
-        problem = f"{text} is the spelling of version 0.1"
-        raise ConfigError(problem, action=f"Name the folder alone: {text.partition('=')[2]}")
+    """Type of an argument that names a run folder; explains an override or a checkpoint."""
+    name, equals, folder = text.partition("=")
+    if equals and name in ("run_dir", "run", "paths.run_dir"):
+        raise ConfigError(f"{text} is an override", action=f"Name the folder alone: {folder}")
+    if address := hub_address(text):
+        problem = f"{address} is a bundle, and this command needs a run folder"
+        raise ConfigError(problem, action="msdn predict, msdn app and msdn export accept a bundle.")
+    run = habits.run_of(text)
+    if run:
+        action = f"Type {run[0]} --checkpoint {run[1]}."
+        raise ConfigError(f"{text} is a checkpoint and no run folder", action=action)
     return Path(text).expanduser()
+
+
+def run_or_bundle(text: str) -> Path | HubAddress:
+    """Type of an argument that names a run folder or a bundle, also one on the Hub."""
+    return hub_address(text) or run_folder(text)
+
+
+def add_run_or_bundle(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument RUN of the commands that use a trained model."""
+    text = "run folder, bundle, or bundle on the Hugging Face Hub: hf://USER/NAME"
+    parser.add_argument("run", type=run_or_bundle, metavar="RUN", help=text)
+
+
+def results_folder(run: Path | HubAddress) -> Path:
+    """Returns the folder of what is made with a model: its own, or NAME for one of the Hub."""
+    return Path(run.name) if isinstance(run, HubAddress) else run
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +138,40 @@ def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> N
     if features:
         text = "folder of the feature stores, if it was moved"
         parser.add_argument("--feature-dir", type=Path, metavar="DIR", help=text)
+
+
+def add_figures(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds --figures, alone or with a format; alone it is "".
+
+    Args:
+        parser: Parser of the command.
+        text: Beginning of the help.
+    """
+    names = ", ".join(FIGURE_FORMATS[:-1])
+    text = f"{text}: {names} or {FIGURE_FORMATS[-1]} (default: {FIGURE_FORMATS[0]})"
+    option = parser.add_argument
+    option("--figures", type=_figure_format, nargs="?", const="", metavar="FORMAT", help=text)
+
+
+def _figure_format(text: str) -> str:
+    if text and text not in FIGURE_FORMATS:
+        expected = " or ".join(FIGURE_FORMATS)
+        action = "--output DIR names the folder of the figures; write run folders before --figures"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text} ({action})")
+    return text
+
+
+def score_columns(text: str) -> list[str]:
+    """Type of an argument that names scores as people read them: "T1,U,S,H"."""
+    known = [*SCORES.values(), AUSUC]
+    names = {name.lower(): name for name in known}
+    words = [word.strip() for word in text.split(",")]
+    unknown = [word for word in words if word.lower() not in names]
+    if unknown or len(set(map(str.lower, words))) < len(words):
+        found = unknown[0] or "nothing" if unknown else f"a name twice in {text}"
+        expected = f"some of {','.join(known)}"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {found}")
+    return [names[word.lower()] for word in words]
 
 
 def check_is_new(folder: Path) -> None:

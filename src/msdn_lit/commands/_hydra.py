@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from msdn_lit import __version__
@@ -120,7 +120,8 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
         protect_output()
         retain_freed_memory()
         _resolve_paths(cfg)
-        if "sweep_name" in cfg and HydraConfig.get().mode == RunMode.MULTIRUN:
+        _print_config(cfg)
+        if "sweep_name" in cfg and is_multirun():
             return _run(run, cfg)  # SweepCallback handles user errors
         try:
             return _run(run, cfg)
@@ -130,6 +131,11 @@ def _job(program: str, run: Job, started: list[DictConfig], errors: list[Excepti
             return None
 
     return job
+
+
+def is_multirun() -> bool:
+    """Returns True in a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _check_command_line(program: str, config_name: str) -> None:
@@ -149,7 +155,7 @@ def single_run_command_line(cfg: DictConfig) -> Iterator[None]:
     """
     argv = sys.argv
     unset = [name for name in _SET_BY_LIGHTNING if name not in os.environ]
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if is_multirun():
         task = HydraConfig.get().overrides.task
         words = [override for override in task if not override.startswith("ckpt_path=")]
         # a worker has set where the trial continues
@@ -268,6 +274,13 @@ def _cause_for_user(error: Exception) -> Exception:
     if isinstance(error, InstantiationException | ImportError):
         raise error
     return error
+
+
+def _print_config(cfg: DictConfig) -> None:
+    """Prints the composed config, if that is asked for."""
+    if cfg.print_config and is_first_process():
+        print(OmegaConf.to_yaml(cfg, resolve=True))
+    cfg.print_config = False  # config.yaml does not repeat it
 
 
 def _resolve_paths(cfg: DictConfig) -> None:

@@ -14,6 +14,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from msdn_lit.errors import ConfigError
+from msdn_lit.files import config_dir
+from msdn_lit.runs.layout import CONFIG
 
 SEARCH_PATH = "hydra.searchpath"
 _MODES = ("run", "multirun", "cfg", "info", "shell_completion")
@@ -30,12 +32,14 @@ class Words(NamedTuple):
         search_path: Folders of the user's own configs as Hydra reads them: `file://` and an
             absolute path, or `pkg://` and a package.
         completes: Hydra is asked for its shell completion.
+        foreign: Options that do not exist, each with its value, or with None.
     """
 
     options: list[str]
     overrides: list[str]
     search_path: list[str]
     completes: bool
+    foreign: list[tuple[str, str | None]]
 
     @property
     def folders(self) -> list[Path]:
@@ -66,13 +70,13 @@ def read_words(program: str, words: Sequence[str]) -> Words:
         words: Words; options may be at any place.
 
     Raises:
-        ConfigError: An option does not exist or has no value, options exclude each other, or a
-            folder of configs does not exist.
+        ConfigError: An option has no value, options exclude each other, or a folder of configs
+            does not exist.
     """
-    options = _parse(program, words)
+    options, foreign = _parse(program, words)
     overrides = options.pop("overrides")
-    config_dir = options.pop("config_dir")
-    search_path = [] if config_dir is None else [_absolute(config_dir)]
+    own = options.pop("config_dir")
+    search_path = [] if own is None else [_absolute(own)]
     kept = []
     for word in overrides:
         if word.startswith(f"{SEARCH_PATH}="):
@@ -80,7 +84,7 @@ def read_words(program: str, words: Sequence[str]) -> Words:
         else:
             kept.append(word)
     completes = options["shell_completion"]
-    return Words(_typed(options), kept, search_path, completes)
+    return Words(_typed(options), kept, search_path, completes, _with_values(foreign, words))
 
 
 def parse_override(word: str) -> Override:
@@ -91,7 +95,7 @@ def parse_override(word: str) -> Override:
     """
     override = _parsed(word)
     if override is None:
-        raise ConfigError(f"{word!r} is not an override", action=_quoting_hint(word))
+        raise ConfigError(f"{word!r} is not an override", action=_instead_of(word))
     return override
 
 
@@ -117,8 +121,29 @@ def _parsed(word: str) -> Override | None:
     return override if override.key_or_group else None
 
 
-def _quoting_hint(word: str) -> str:
+def _instead_of(word: str) -> str:
     """Returns how to write an override that Hydra's grammar does not accept."""
+    if word == "help":
+        return "Type msdn train --help."
+    if (Path(word).expanduser() / CONFIG).is_file():
+        return f"To continue that run, type {typed('paths.run_dir', word)} ckpt_path=last."
+    key, colon, value = word.partition(":")
+    if colon and _parsed(f"{key}={value}"):
+        return f"Type {key}={value}."
+    group = _group_with(word)
+    return f"Type {group}={word.lower()}." if group else _quoting_hint(word)
+
+
+def _group_with(name: str) -> str:
+    """Returns the config group that has a file of a name; "" for none."""
+    for group in ("experiment", "data", "model", "protocol", "features", "trainer"):
+        if (config_dir() / group / f"{name.lower()}.yaml").is_file():
+            return group
+    return ""
+
+
+def _quoting_hint(word: str) -> str:
+    """Returns how to quote the value of an override."""
     key, equals, value = word.partition("=")
     is_list = value.startswith("[") and value.endswith("]")
     content = [item.strip() for item in value[1:-1].split(",")] if is_list else value
@@ -128,8 +153,12 @@ def _quoting_hint(word: str) -> str:
     return "Write KEY=VALUE, +KEY=VALUE or ~KEY."
 
 
-def _parse(program: str, words: Sequence[str]) -> dict[str, Any]:
-    """Parses the words with Hydra's parser; options may be between overrides."""
+def _parse(program: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Parses the words with Hydra's parser; options may be between overrides.
+
+    Returns:
+        The options by name, and the words of options that do not exist.
+    """
     help_of = f"See {program} --help."
 
     class Parser(argparse.ArgumentParser):
@@ -138,7 +167,9 @@ def _parse(program: str, words: Sequence[str]) -> dict[str, Any]:
 
     parser = get_args_parser()
     parser.__class__ = Parser
-    options = vars(parser.parse_intermixed_args(list(words)))
+    parser.allow_abbrev = False  # --config is a habit, and not --config-dir
+    found, foreign = parser.parse_known_intermixed_args(list(words))
+    options = vars(found)
     for name in _NOT_OURS:
         if options.pop(name) is not None:
             problem = f"--{name.replace('_', '-')} is not supported"
@@ -148,7 +179,18 @@ def _parse(program: str, words: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(f"{chosen[0]} and {chosen[1]} exclude each other", action=help_of)
     if options["resolve"] and not options["cfg"]:
         raise ConfigError("--resolve belongs to --cfg", action="Add --cfg job.")
-    return options
+    return options, foreign
+
+
+def _with_values(foreign: Sequence[str], words: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Returns options that do not exist, each with its value: after = or the next word."""
+    found: list[tuple[str, str | None]] = []
+    for option in foreign:
+        name, equals, value = option.partition("=")
+        after = [*words, "-"][list(words).index(option) + 1]
+        is_value = not after.startswith("-") and "=" not in after
+        found.append((name, value if equals else after if is_value else None))
+    return found
 
 
 def _typed(options: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import make_folder, write_together
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
+from msdn_lit.inference.reference import Reference, read_json
 from msdn_lit.models.weights import are_finite
 from msdn_lit.runs.version_0_1 import translate_config
 
@@ -39,12 +40,14 @@ class Bundle(NamedTuple):
 
     Attributes:
         content: Content of bundle.json.
-        weights: Tensors by name: "net.*", "backbone.*" and "classes", the attributes of the known
-            classes, (C, K).
+        weights: Tensors by name: "net.*", "backbone.*", "classes", the attributes of the known
+            classes, (C, K), and optionally "likeness", features of training images, (M, D).
+        reference: Scores, leads and images of the model's run; older bundles lack them.
     """
 
     content: dict[str, Any]
     weights: dict[str, Tensor]
+    reference: Reference = Reference()
 
     @property
     def classes(self) -> Candidates:
@@ -96,6 +99,7 @@ def write_bundle(
         "model": model,
         "backbone": backbone | _OWN_WEIGHTS_ONLY,
         "origin": dict(origin),
+        "reference": predictor.reference.to_json(),
     }
     modules = {"net": predictor.net, "backbone": predictor.backbone}
     weights = {
@@ -103,7 +107,10 @@ def write_bundle(
         for module, instance in modules.items()
         for name, weight in instance.state_dict().items()
     }
-    tensors = save(weights | {"classes": from_numpy(classes.attributes_CK)})
+    weights["classes"] = from_numpy(classes.attributes_CK)
+    if predictor.reference.likeness is not None:
+        weights["likeness"] = from_numpy(predictor.reference.likeness.training_MD).half()
+    tensors = save(weights)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     make_folder(folder)
     write_together({folder / WEIGHTS: tensors, folder / CONTENT: f"{text}\n".encode()})
@@ -129,7 +136,12 @@ def read_bundle(folder: Path) -> Bundle:
     if not are_finite(weights.values()):
         raise _damaged(folder, "a weight is NaN or infinite")
     _check_sizes(folder, content, weights)
-    return Bundle(content | {"backbone": content["backbone"] | _OWN_WEIGHTS_ONLY}, weights)
+    try:
+        reference = read_json(content.get("reference", {}), weights.get("likeness"))
+    except READ_ERRORS as error:
+        raise _damaged(folder, f"reference is invalid: {one_line(error)}") from error
+    content |= {"backbone": content["backbone"] | _OWN_WEIGHTS_ONLY}
+    return Bundle(content, weights, reference)
 
 
 def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from msdn_lit.data.semantics import Semantics, unit_class_attributes
 from msdn_lit.data.words.attributes import readable_attribute, spelling
 from msdn_lit.errors import ConfigError
+from msdn_lit.inference.phrases import FULL, Phrase, read_phrases
 
 SEEN, UNSEEN, NEW = "seen", "unseen", "new"
 LIKE = "like"  # in a description: the known class from which it starts
-FULL = 100.0  # largest value of a description
 
 # Distance of unit rows below which two classes count as indistinguishable: their scores differ by
 # at most one percent of the length of the attribute scores.
 _INDISTINGUISHABLE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidates:
     """Classes with their attributes.
 
@@ -51,6 +51,14 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Candidates: {self.summary()}>"
+
+    def summary(self) -> str:
+        """Returns the number of classes of each domain, "150 seen and 50 unseen classes"."""
+        counts = {name: self.domains.count(name) for name in (SEEN, UNSEEN, NEW)}
+        return " and ".join(f"{n} {name}" for name, n in counts.items() if n) + " classes"
 
     def __add__(self, other: Candidates) -> Candidates:
         """Concatenates two sets of candidates.
@@ -108,32 +116,51 @@ def describe(
     Args:
         descriptions: Values by attribute for each class, from 0 (absent) to 100 (always, obvious).
             Attributes without a value are 0. Only the proportions of a class matter. `like: NAME`
-            starts from a known class, scaled to a largest value of 100.
+            starts from a known class, scaled to a largest value of 100. A class can be a text
+            instead, "red belly, red crown", see `phrases.read_phrases`.
         attribute_names: K names of the benchmark. Case, underscores and colons in a user's spelling
             do not matter.
         known: Classes that `like` may name.
 
     Raises:
         ConfigError: An attribute or class is unknown (the message names the nearest ones) or given
-            twice, or a value is out of range.
+            twice, a phrase names none, or a value is out of range.
     """
     if not isinstance(descriptions, Mapping) or not descriptions:
         expected = "{class: {attribute: value}}"
         raise ConfigError("No class is described", expected=expected, found=descriptions)
-    rows = [
-        _values(str(name), content, attribute_names, known)
+    values_CK = np.stack(list(class_values(descriptions, attribute_names, known).values()))
+    attributes_CK = unit_class_attributes(values_CK, clamp_negative=False)
+    return Candidates(tuple(map(str, descriptions)), attributes_CK, (NEW,) * len(values_CK))
+
+
+def class_values(
+    descriptions: Mapping[str, Any], attribute_names: Sequence[str], known: Candidates
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the values of described classes by name, 0 to 100, (K,); arguments of `describe`.
+
+    Raises:
+        ConfigError: As `describe`.
+    """
+    return {
+        str(name): _values(str(name), content, attribute_names, known)
         for name, content in descriptions.items()
-    ]
-    attributes_CK = unit_class_attributes(np.stack(rows), clamp_negative=False)
-    return Candidates(tuple(map(str, descriptions)), attributes_CK, (NEW,) * len(rows))
+    }
+
+
+def phrase_values(phrases: Sequence[Phrase]) -> dict[int, float]:
+    """Returns the values of the attributes that some phrases name; of several, the last counts."""
+    return {k: phrase.value for phrase in phrases for k in phrase.attributes}
 
 
 def _values(
     name: str, content: object, attribute_names: Sequence[str], known: Candidates
 ) -> NDArray[np.float32]:
     """Values of one class, 0 to 100, (K,)."""
+    if isinstance(content, str):
+        content = _values_by_name(name, content, attribute_names)
     if not isinstance(content, Mapping) or not content:
-        expected = "{attribute: value}"
+        expected = '{attribute: value}, or a text such as "red belly, blue wings"'
         raise ConfigError(f"Class {name!r} has no attributes", expected=expected, found=content)
     values_K = np.zeros(len(attribute_names), dtype=np.float32)
     if LIKE in content:
@@ -152,6 +179,17 @@ def _values(
     if not values_K.any():
         raise ConfigError(f"Class {name!r} has no attribute above zero", action="Give it one.")
     return values_K
+
+
+def _values_by_name(name: str, text: str, attribute_names: Sequence[str]) -> dict[str, float]:
+    """Reads a class that is described in words."""
+    phrases = read_phrases(text, attribute_names)
+    for phrase in phrases:
+        if not phrase.attributes:
+            close = [readable_attribute(attribute_names[k]) for k in phrase.nearest[:3]]
+            action = f"Did you mean {', '.join(close)}?" if close else ""
+            raise ConfigError(f"{phrase.text!r} of {name!r} names no one attribute", action=action)
+    return {attribute_names[k]: value for k, value in phrase_values(phrases).items()}
 
 
 def _checked(value: object, what: str) -> float:

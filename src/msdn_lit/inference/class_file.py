@@ -30,16 +30,29 @@ def read_class_file(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_text(path)
-        check_yaml(text, aliases=False)
-    except (*READ_ERRORS, yaml.YAMLError) as error:
+    except READ_ERRORS as error:
         raise ConfigError(f"{path} cannot be read as a class file ({one_line(error)})") from error
+    return parse_class_file(text, str(path))
+
+
+def parse_class_file(text: str, name: str) -> dict[str, Any]:
+    """Reads the text of a class file.
+
+    Args:
+        text: YAML.
+        name: Name of the file, for messages.
+
+    Raises:
+        ConfigError: It is not YAML, or gives a class or an attribute twice.
+    """
     try:
+        check_yaml(text, aliases=False)
         content = yaml.load(text, _Loader)
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as a class file ({one_line(error)})") from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{name}: {error}") from error
+    except (*READ_ERRORS, yaml.YAMLError) as error:
+        raise ConfigError(f"{name} cannot be read as a class file ({one_line(error)})") from error
     if not isinstance(content, dict):
         expected, found = "class: {attribute: value}", type(content).__name__
-        raise ConfigError(f"{path} is not a class file", expected=expected, found=found)
+        raise ConfigError(f"{name} is not a class file", expected=expected, found=found)
     return content

@@ -6,10 +6,13 @@ exact.
 Letters: C classes, K attributes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from msdn_lit.data.words.attributes import readable_attribute
 
 Array = NDArray[np.float32]
 
@@ -18,22 +21,31 @@ class Counterfactual(NamedTuple):
     """The smallest change of attribute scores at which another class ties with the predicted one.
 
     Attributes:
-        rival: Position of the other class.
+        rival: Name of the other class.
         lead: Score of the predicted class minus score of the rival.
-        attribute: Position of the attribute whose score alone needs the smallest change.
+        attribute: Name of the attribute whose score alone needs the smallest change.
         change: Change of that attribute's score.
         length: Euclidean length of the smallest change of all attribute scores together.
     """
 
-    rival: int
+    rival: str
     lead: float
-    attribute: int
+    attribute: str
     change: float
     length: float
 
+    def __str__(self) -> str:
+        score = f"the score of {readable_attribute(self.attribute)!r}"
+        direction = "higher" if self.change > 0 else "lower"
+        return f"{self.rival} if {score} were {abs(self.change):.2f} {direction}"
+
 
 def counterfactuals(
-    attribute_scores_K: Array, class_attributes_CK: Array, margins_C: Array
+    attribute_scores_K: Array,
+    class_attributes_CK: Array,
+    margins_C: Array,
+    class_names: Sequence[str],
+    attribute_names: Sequence[str],
 ) -> list[Counterfactual]:
     """Computes for each class but the predicted one the changes at which it wins.
 
@@ -44,6 +56,8 @@ def counterfactuals(
         attribute_scores_K: psi, (K,).
         class_attributes_CK: a, (C, K).
         margins_C: m, (C,).
+        class_names: C names.
+        attribute_names: K names.
 
     Returns:
         Counterfactuals, the smallest single change first. There is none for a class with the
@@ -59,5 +73,6 @@ def counterfactuals(
             continue
         lead = float(scores_C[winner] - scores_C[c])
         length = lead / float(np.linalg.norm(direction_K))
-        results.append(Counterfactual(c, lead, k, lead / float(direction_K[k]), length))
+        change = lead / float(direction_K[k])
+        results.append(Counterfactual(class_names[c], lead, attribute_names[k], change, length))
     return sorted(results, key=lambda result: abs(result.change))

@@ -4,7 +4,7 @@ Letters: B images of a batch, C classes, K attributes, R = H x W regions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -19,6 +19,8 @@ from msdn_lit.errors import DataError
 from msdn_lit.inference.candidates import SEEN, Candidates, describe
 from msdn_lit.inference.class_file import read_class_file
 from msdn_lit.inference.image_input import ImageInput, as_several, name_of, read_input
+from msdn_lit.inference.predictions import Predictions
+from msdn_lit.inference.reference import Reference
 from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models import SubNetOutput
 from msdn_lit.models.backbone import RegionBackbone
@@ -30,13 +32,24 @@ BATCH = 16  # images
 
 
 class _ImageOutputs(NamedTuple):
-    """Outputs for one image by name of the sub-net: scores (K,), and attention (K, H, W) if any."""
+    """Outputs for one image by name of the sub-net: scores (K,), and attention (K, H, W) if any.
+
+    `features_D` is the mean of the region features.
+    """
 
     scores: Arrays
     attention: Arrays
+    features_D: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+class _Crop(NamedTuple):
+    """What the backbone sees of an image, bytes (size, size, 3), and which part of it that is."""
+
+    pixels: NDArray[np.uint8]
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, repr=False)
 class Predictor:
     """A trained model with everything it needs to predict images.
 
@@ -49,6 +62,7 @@ class Predictor:
         fusion: Weight of each sub-net by name, in the order of the net's outputs.
         calibration: Margin, which is subtracted from the scores of seen classes and added to the
             scores of all others.
+        reference: Scores, leads and images of the model's run, as far as they are known.
     """
 
     backbone: RegionBackbone
@@ -58,6 +72,18 @@ class Predictor:
     classes: Candidates
     fusion: Mapping[str, float]
     calibration: float
+    reference: Reference = field(default_factory=Reference)
+
+    def __repr__(self) -> str:
+        about = self.reference.about
+        model = "model" if about is None else f"{about.model} on {about.benchmark}"
+        return f"<Predictor: {model}, {self.classes.summary()}>"
+
+    def __str__(self) -> str:
+        fusion = ", ".join(f"{name} {weight:g}" for name, weight in self.fusion.items())
+        classes = f"{self.classes.summary()}, {len(self.attribute_names)} attributes"
+        lines = [f"{classes}; sub-nets and weights: {fusion}"]
+        return "\n".join([str(self.reference.about)] * bool(self.reference.about) + lines)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence of paths
@@ -66,10 +92,10 @@ class Predictor:
     @overload
     def predict(
         self, images: Sequence[ImageInput], classes: Classes = None, top_k: int = 5
-    ) -> list[Prediction]: ...
+    ) -> Predictions: ...
     def predict(
         self, images: ImageInput | Sequence[ImageInput], classes: Classes = None, top_k: int = 5
-    ) -> Prediction | list[Prediction]:
+    ) -> Prediction | Predictions:
         """Predicts one image or several.
 
         Args:
@@ -78,8 +104,8 @@ class Predictor:
                 values from 0 to 255, (H, W, 3) or (3, H, W). It is rotated by its EXIF
                 orientation, and what is transparent becomes white.
             classes: Candidate classes: names of known classes; a class file (.yaml) or
-                {class: {attribute: value}} of new classes; or `Candidates`. None takes all known
-                classes.
+                {class: {attribute: value}} of new classes, or {class: "red belly, blue wings"}; or
+                `Candidates`. None takes all known classes.
             top_k: Number of classes to return for each image.
 
         Raises:
@@ -87,7 +113,7 @@ class Predictor:
             ConfigError: A class or an attribute is unknown, or a value is out of range.
         """
         several, is_one = as_several(images)
-        predictions = []
+        predictions = Predictions()
         for result in self.predict_iter(several, classes, top_k):
             if isinstance(result, DataError):
                 raise result
@@ -114,7 +140,8 @@ class Predictor:
         while batch := list(islice(remaining, BATCH)):
             crops = [self._crop(image) for image in batch]
             readable = [crop for crop in crops if not isinstance(crop, DataError)]
-            outputs = iter(self._outputs(readable) if readable else [])
+            pixels = [crop.pixels for crop in readable]
+            outputs = iter(self._outputs(pixels) if pixels else [])
             for image, crop in zip(batch, crops, strict=True):
                 if isinstance(crop, DataError):
                     yield crop
@@ -149,10 +176,8 @@ class Predictor:
         Returns:
             Outputs of the net, and the numbers of rows and columns of regions.
         """
-        device = next(self.net.parameters()).device
-        maps_BDHW = self.backbone.feature_map(self.transform.standardise(pixels_BHW3.to(device)))
-        outputs: tuple[SubNetOutput, ...] = self.net(maps_BDHW.flatten(2).transpose(1, 2))
-        return outputs, (maps_BDHW.shape[2], maps_BDHW.shape[3])
+        maps_BDHW = self._feature_maps(pixels_BHW3)
+        return self._forward(maps_BDHW), (maps_BDHW.shape[2], maps_BDHW.shape[3])
 
     def margins(self, candidates: Candidates) -> NDArray[np.float32]:
         """Returns the margin in each candidate's score, (C,)."""
@@ -160,16 +185,29 @@ class Predictor:
         margins = [-margin if domain == SEEN else margin for domain in candidates.domains]
         return np.array(margins, dtype=np.float32)
 
-    def _crop(self, image: ImageInput) -> NDArray[np.uint8] | DataError:
-        """Input of the backbone for an image, turned upright: bytes (size, size, 3)."""
+    def _crop(self, image: ImageInput) -> _Crop | DataError:
+        """Input of the backbone for an image, turned upright."""
         try:
-            return np.array(self.transform.crop(read_input(image)))
+            upright = read_input(image)
         except DataError as error:
             return error
+        return _Crop(np.array(self.transform.crop(upright)), self.transform.crop_box(upright.size))
 
-    def _outputs(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[_ImageOutputs]:
-        outputs, grid = self.forward_regions(torch.from_numpy(np.stack(crops)))
+    def _feature_maps(self, pixels_BHW3: Tensor) -> Tensor:
+        device = next(self.net.parameters()).device
+        return self.backbone.feature_map(self.transform.standardise(pixels_BHW3.to(device)))
+
+    def _forward(self, maps_BDHW: Tensor) -> tuple[SubNetOutput, ...]:
+        outputs: tuple[SubNetOutput, ...] = self.net(maps_BDHW.flatten(2).transpose(1, 2))
+        return outputs
+
+    @torch.inference_mode()
+    def _outputs(self, crops: Sequence[NDArray[np.uint8]]) -> list[_ImageOutputs]:
+        maps_BDHW = self._feature_maps(torch.from_numpy(np.stack(crops)))
+        outputs, grid = self._forward(maps_BDHW), maps_BDHW.shape[2:]
+        features_BD = _array(maps_BDHW.float().mean(dim=(2, 3)))
         named = dict(zip(self.fusion, outputs, strict=True))
+        found = []
         for b in range(len(crops)):
             scores = {name: _array(o.attribute_scores_BK[b]) for name, o in named.items()}
             attention = {
@@ -177,12 +215,13 @@ class Predictor:
                 for name, o in named.items()
                 if o.attention_BKR is not None
             }
-            yield _ImageOutputs(scores, attention)
+            found.append(_ImageOutputs(scores, attention, features_BD[b]))
+        return found
 
     def _prediction(
         self,
         name: str,
-        crop: NDArray[np.uint8],
+        crop: _Crop,
         outputs: _ImageOutputs,
         candidates: Candidates,
         top_k: int,
@@ -192,6 +231,8 @@ class Predictor:
         margins_C = self.margins(candidates)
         scores_C = candidates.attributes_CK @ scores_K + margins_C
         best = np.argsort(-scores_C, kind="stable")[:top_k].tolist()
+        reference = self._reference(candidates)
+        likeness = reference.likeness
         return Prediction(
             image=name,
             classes=tuple(
@@ -208,10 +249,20 @@ class Predictor:
             attribute_scores_K=scores_K,
             subnet_scores=outputs.scores,
             attention=outputs.attention,
-            pixels=crop,
+            pixels=crop.pixels,
+            crop=crop.box,
             candidates=candidates,
             margins_C=margins_C,
+            fusion=self.fusion,
+            reference=reference,
+            likeness=None if likeness is None else likeness.share(outputs.features_D),
         )
+
+    def _reference(self, candidates: Candidates) -> Reference:
+        """Without leads among fewer classes, which are larger than those among all classes."""
+        if {*self.classes.names} <= {*candidates.names}:
+            return self.reference
+        return replace(self.reference, leads=None)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

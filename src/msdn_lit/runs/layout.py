@@ -17,14 +17,15 @@ A run folder (`msdn train`):
     metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next
                             version
     attention.json          attention scores (`msdn attention`, callbacks=figures)
-    figures/                scores.png, attention.png (callbacks=figures)
+    figures/                scores, attention (callbacks=figures); attention, attributes, tsne
+                            (`msdn attention --figures`); each as png, svg or pdf; captions.md
     wandb/                  files of W&B, and run_id (logger=wandb)
     tensorboard/            events (logger=tensorboard)
     seed_*/                 one run folder for each seed (protocol.seeds_in_parallel); result.json
                             above has the means
     evaluations/            one folder for each `msdn evaluate`
     predictions/            one folder for each `msdn predict`
-    export/                 bundle/, onnx/, torch/ (`msdn export`)
+    export/                 bundle/, onnx/, torch/, space/ (`msdn export`)
     .lock                   while a training works in the folder
 
 A trial of a sweep is a run folder that also has:
@@ -38,6 +39,7 @@ A sweep folder (`msdn train -m`):
 
     <trial>/                one folder for each trial, named after its identity (sweeps/identity.py)
     multirun.yaml           Hydra's config of the sweep
+    selection.json          settings that `msdn select` chose
     study.journal           the Optuna study of a search
     .names.json             identities that were computed before
     .lock                   locked while a sweep works in the folder
@@ -47,7 +49,8 @@ A sweep folder (`msdn train -m`):
 A record (`msdn report --record`) is a folder of experiments/ with README.md, metrics.json,
 config.yaml and figures/.
 
-A bundle (`msdn export --format bundle`) is a folder with bundle.json and weights.safetensors.
+A bundle (`msdn export --format bundle`) is a folder with bundle.json, weights.safetensors and
+README.md, its model card. A Space (`msdn export --format space`) has a bundle in bundle/NAME/.
 """
 
 from pathlib import Path
@@ -61,7 +64,8 @@ LAST = "last"  # the checkpoint and the evaluation of the last step
 SCORES_FOLDER = "scores"
 CLASS_NAMES = "classes.txt"
 ATTENTION = "attention.json"
-WANDB_RUN_ID = "wandb/run_id"
+WANDB = "wandb"
+WANDB_RUN_ID = f"{WANDB}/run_id"
 EVALUATIONS = "evaluations"
 PREDICTIONS = "predictions"
 EXPORT = "export"
@@ -73,15 +77,41 @@ LOCK = ".lock"
 KNOWN_IDENTITIES = ".names.json"
 JOURNAL = "study.journal"
 SLOTS = ".slots"
+SELECTION = "selection.json"
 
 RECORD_METRICS = "metrics.json"
 RECORD_PAGE = "README.md"
 
+CAPTIONS = "captions.md"
+FIGURE_FORMATS = ("png", "svg", "pdf")  # endings of figures; the first is the default
+FIGURES = [
+    f"{name}.{ending}"
+    for name in ("scores", "attention", "attributes", "tsne")
+    for ending in FIGURE_FORMATS
+]
+
 BUNDLE = "bundle.json"
 BUNDLE_WEIGHTS = "weights.safetensors"
+CARD = "README.md"
+
+# Files of a Space, as patterns.
+SPACE_FILES = (
+    CARD,
+    "Dockerfile",
+    "requirements.txt",
+    "msdn_lit-*.whl",
+    *(f"bundle/*/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
+    "samples/*",
+)
 
 # What says something about the finished run, as patterns: removed when a training goes on.
-STATEMENTS = (RESULT, RESULT_PAGE, ATTENTION, "figures/scores.png", "figures/attention.png")
+STATEMENTS = (
+    RESULT,
+    RESULT_PAGE,
+    ATTENTION,
+    f"figures/{CAPTIONS}",
+    *(f"figures/{name}" for name in FIGURES),
+)
 # Losses and scores by step: removed when a training starts again at its first step.
 METRICS = ("metrics/version_*/metrics.csv", "metrics/version_*/hparams.yaml")
 # What a training and the commands for its model write: removed by overwrite=true.
@@ -99,17 +129,25 @@ RUN_FILES = (
     *(f"{EVALUATIONS}/*/{name}" for name in (RESULT, RESULT_PAGE)),
     *(f"{EVALUATIONS}/*/{SCORES_FOLDER}/{name}" for name in ("*.npz", CLASS_NAMES)),
     f"{PREDICTIONS}/*/predictions.*",
-    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS)),
+    *(f"{EXPORT}/bundle/{name}" for name in (BUNDLE, BUNDLE_WEIGHTS, CARD)),
     *(f"{EXPORT}/{name}" for name in ("onnx/model.onnx*", "torch/model.pt2")),
+    *(f"{EXPORT}/space/{name}" for name in SPACE_FILES),
 )
 
 # Scores by their names in files, and as people read them.
 SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean": "H"}
+AUSUC = "AUSUC"  # area under the seen-unseen curve
 
 
 def checkpoint_path(folder: Path, name: str = LAST) -> Path:
     """Returns the file of a run's checkpoint: "last", "peak_harmonic_mean" or "peak_acc_czsl"."""
     return folder / CHECKPOINTS / f"{name}.ckpt"
+
+
+def offline_wandb_runs(folder: Path) -> list[Path]:
+    """Returns the W&B runs of a run folder that were logged offline and not sent yet."""
+    runs = sorted(folder.glob(f"{WANDB}/offline-run-*"))
+    return [run for run in runs if any(run.glob("*.wandb")) and not any(run.glob("*.synced"))]
 
 
 def score_cache_path(folder: Path, evaluation: str) -> Path:

@@ -146,6 +146,8 @@ class RunRecord:
         about = self.description
         semantics = data.semantics
         result = {
+            "name": about.config.get("name"),
+            "tags": about.config.get("tags", []),
             "command": about.command,
             "choices": dict(about.choices),
             "benchmark": about.benchmark,
@@ -171,6 +173,14 @@ class RunRecord:
         write_atomically(self.folder / RESULT_PAGE, result_page(result, about.config))
         write_atomically(self.folder / RESULT, json.dumps(result, indent=2) + "\n")
         return result
+
+    def texts(self) -> dict[str, str]:
+        """Returns result.json and RESULT.md, written before, without the folders of the machine."""
+        paths = self.description.config["paths"]
+        return {
+            name: without_paths((self.folder / name).read_text(encoding="utf-8"), paths)
+            for name in (RESULT, RESULT_PAGE)
+        }
 
 
 def chance(num_seen: int, num_unseen: int) -> dict[str, float]:

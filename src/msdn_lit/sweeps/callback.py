@@ -1,5 +1,6 @@
 """Hydra's callback of a sweep: records failures, lets the other trials run, prints a table."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from msdn_lit.errors import OutputError, Pruned, UserError, print_error
-from msdn_lit.files import write_atomically
-from msdn_lit.runs.layout import FAILURE, PRUNED, SCORES
+from msdn_lit.files import short_path, write_atomically
+from msdn_lit.runs.layout import CONFIG, FAILURE, PRUNED, SCORES, WANDB, offline_wandb_runs
+from msdn_lit.sweeps.lines import common_overrides
 from msdn_lit.sweeps.trials import Trial, trials_in
 
 if TYPE_CHECKING:
@@ -51,14 +53,36 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
-        from msdn_lit.analysis.output.tables import terminal
+        from msdn_lit.analysis.output.tables import print_next, terminal
 
-        folder = Path(str(config.hydra.sweep.dir))
-        trials = sorted(trials_in(folder), key=lambda trial: trial.overrides)
+        folder = Path(str(config.hydra.sweep.dir)).expanduser().absolute()
+        trials = sorted(trials_in(folder), key=_rank)
         terminal().print(_table(trials, config.objective))
         terminal().print(str(folder), style="bold", soft_wrap=True)
+        if trials and trials[0].state == "finished":
+            print_next(*_next_commands(folder, trials[0], config))
+        if any(offline_wandb_runs(trial.folder) for trial in trials):
+            runs = f"{shlex.quote(short_path(folder))}/*/{WANDB}"
+            terminal().print(f"Send to W&B with: wandb sync {runs}", soft_wrap=True)
         if any(trial.state not in ("finished", "partial", "pruned") for trial in trials):
             sys.exit(SOME_TRIALS_FAILED)
+
+
+def _rank(trial: Trial) -> tuple[float, tuple[str, ...]]:
+    """Returns a key that sorts trials: by objective or else by H, the best first."""
+    if trial.state != "finished":
+        return 1.0, trial.overrides
+    scores = (trial.result or {}).get("scores", {}).get("last", {})
+    score = scores.get("harmonic_mean", 0.0) if trial.objective is None else trial.objective
+    return -score, trial.overrides
+
+
+def _next_commands(folder: Path, best: Trial, config: DictConfig) -> list[list[str]]:
+    report = ["msdn", "report", short_path(folder)]
+    if config.protocol.name == "validation":
+        return [report, ["msdn", "select", short_path(folder)]]
+    is_run = (best.folder / CONFIG).is_file()  # and not several seeds
+    return [report, ["msdn", "evaluate", short_path(best.folder)]] if is_run else [report]
 
 
 def _write_error(folder: Path, error: BaseException) -> None:
@@ -70,17 +94,14 @@ def _write_error(folder: Path, error: BaseException) -> None:
 
 def _table(trials: Sequence[Trial], objective: str | None) -> "Table":
     """Returns a table with one row for each trial: settings, state or failure, last scores (%)."""
-    from rich.table import Table
+    from msdn_lit.analysis.output.tables import new_table
 
-    common: set[str] = set()
-    if len(trials) > 1:
-        common = set.intersection(*(set(trial.settings) for trial in trials))
+    common = common_overrides(trials)
     whole = [trial for trial in trials if trial.state == "finished"]
     scored = [trial for trial in whole if trial.objective is not None]
     best = max(scored, key=lambda trial: trial.objective or 0.0, default=None)
-    table = Table(title=f"{len(trials)} trials (%)", title_justify="left")
-    for name in ("trial", "settings", "state"):
-        table.add_column(name)
+    table = new_table("trial", "settings", "state")
+    table.title, table.title_justify = f"{len(trials)} trials (%)", "left"
     for name in (*SCORES.values(), *([objective] if objective else [])):
         table.add_column(name, justify="right")
     for trial in trials:

@@ -62,6 +62,11 @@ class Search:
         self.sampler = sampler
         self.n_trials = n_trials
 
+    @property
+    def num_done(self) -> int:
+        """Number of trials that have finished or were pruned."""
+        return len(self._in("COMPLETE", "PRUNED"))
+
     def batches(self, size: int) -> Iterator[list[Suggestion]]:
         """Returns batches of trials. Call `tell` for a batch before the next one is requested.
 
@@ -72,7 +77,7 @@ class Search:
             size: Maximum number of trials in a batch.
         """
         interrupted = [trial.number for trial in self._in("RUNNING")]
-        new = self.n_trials - len(self._in("COMPLETE", "PRUNED")) - len(interrupted)
+        new = self.n_trials - self.num_done - len(interrupted)
         self._queue_failed()
         while interrupted or new > 0:
             batch, interrupted = interrupted[:size], interrupted[size:]

@@ -1,6 +1,7 @@
 """The process that trains a trial, whichever launcher started it."""
 
 import fcntl
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ from typing import IO
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from msdn_lit.files import make_folder
+from msdn_lit.errors import Pruned
+from msdn_lit.files import is_first_process, make_folder
+from msdn_lit.progress import ConsoleHandler, progress_among
 from msdn_lit.runs.layout import LAST, SLOTS, checkpoint_path
+from msdn_lit.sweeps.lines import SweepLines
 from msdn_lit.sweeps.trials import Trial, lock_trial
 
 _locked_files: list[IO[str]] = []  # open files keep their locks until the process ends
@@ -30,20 +34,26 @@ class TrialJob:
         task: Function that trains the model of a config.
         devices: GPUs to distribute among the processes of this machine, by the names that CUDA has
             for them; none if a scheduler assigns them.
+        lines: Lines that a person reads.
     """
 
     def __init__(
-        self, task: Callable[[DictConfig], float | None], devices: Sequence[str] = ()
+        self,
+        task: Callable[[DictConfig], float | None],
+        devices: Sequence[str] = (),
+        lines: SweepLines | None = None,
     ) -> None:
         self.task = task
         self.devices = tuple(devices)
+        self.lines = lines or SweepLines(total=1)
         self.directory = os.getcwd()
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Trains, unless another process has finished the trial in the meantime."""
         if self.directory not in sys.path:
             sys.path.append(self.directory)  # the command does so: a user's own modules are there
-        trial = Trial(Path(HydraConfig.get().runtime.output_dir), ())
+        hydra = HydraConfig.get()
+        trial = Trial(Path(hydra.runtime.output_dir), tuple(hydra.overrides.task))
         if self.devices:
             slot = take_slot(trial.folder.parent / SLOTS)
             os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
@@ -54,7 +64,30 @@ class TrialJob:
                 cfg.ckpt_path = LAST
             else:
                 cfg.overwrite = True  # what a failed or repeated trial left
-            return self.task(cfg)
+            return self._run(cfg, trial, hydra.job.num)
+
+    def _run(self, cfg: DictConfig, trial: Trial, job: int) -> float | None:
+        """Runs the task between two lines; only train.log has what it logs."""
+        for handler in logging.root.handlers:
+            if isinstance(handler, ConsoleHandler):
+                handler.setLevel(logging.WARNING)
+        _say(self.lines.start(job, trial))
+        try:
+            with progress_among(self.lines.surroundings(job)):
+                objective = self.task(cfg)
+        except Pruned as error:
+            _say(f"{self.lines.label(job)}  {error}  {trial.folder.name}")
+            raise
+        _say(self.lines.end(job, trial))
+        return objective
+
+
+def _say(line: str) -> None:
+    """Prints a line, which a terminal wraps at words, on the first process."""
+    from msdn_lit.analysis.output.tables import terminal
+
+    if is_first_process():
+        terminal().print(line)
 
 
 def visible_devices() -> tuple[str, ...]:

@@ -2,22 +2,24 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
 from msdn_lit.runs.record import Remarks, Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.training.checks import cross_entropy, limited_training, warning
-from msdn_lit.training.loggers import closing_loggers, open_loggers
+from msdn_lit.training.loggers import closing_loggers, log_artifacts, open_loggers
 from msdn_lit.training.process import passing_interrupts, peak_memory_gb
 from msdn_lit.training.run_folder import clear, is_inside
 
@@ -45,6 +47,7 @@ class Training:
         objective: Name of the score that a sweep maximises; "" for none.
         first_step: Training steps of the checkpoint.
         replaces: Whether it replaces the run that the folder holds.
+        write_bundle: Function that writes the bundle of the finished run into a folder.
     """
 
     module: ZSLTask
@@ -56,6 +59,7 @@ class Training:
     objective: str = ""
     first_step: int = 0
     replaces: bool = False
+    write_bundle: Callable[[Path], None] | None = None
 
 
 class Outcome(NamedTuple):
@@ -84,19 +88,28 @@ def fit(training: Training) -> Outcome:
     with closing_loggers(trainer), passing_interrupts():
         open_loggers(trainer, training.runs[0].record.metadata(training.data))
         loss = _fit(training)
-    objectives = [
-        run.history.best(training.objective) for run in training.runs if training.objective
-    ]
-    results = _write_results(training, objectives, loss) if trainer.is_global_zero else []
+        objectives = [
+            run.history.best(training.objective) for run in training.runs if training.objective
+        ]
+        results = _write_results(training, objectives, loss) if trainer.is_global_zero else []
+        if results:
+            log_artifacts(trainer, training.runs[0].record, training.write_bundle)
     return Outcome(results, statistics.mean(objectives) if objectives else None)
 
 
 def _fit(training: Training) -> float:
-    """Trains, evaluates and saves; returns the last cross-entropy."""
+    """Trains, evaluates and saves; returns the last cross-entropy.
+
+    Raises:
+        ConfigError: A setting of the trainer does not fit the data.
+    """
     trainer, module, data = training.trainer, training.module, training.data
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    trainer.fit(module, data, ckpt_path=training.checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=training.checkpoint, weights_only=True)
+    except MisconfigurationException as error:  # a setting that does not fit the data
+        raise ConfigError(one_line(error), action="Correct that setting of trainer.") from error
     loss = cross_entropy(trainer)
     if any(trainer.global_step not in run.history.scores_at for run in training.runs):
         trainer.validate(module, data, verbose=False, weights_only=True)
@@ -159,6 +172,7 @@ def _write_means(path: Path, results: Sequence[dict[str, Any]]) -> None:
     content = {
         "seeds": [result["seed"] for result in results],
         "partial": results[0]["partial"],
+        "wall_time_s": results[0]["wall_time_s"],
         "scores": {"last": {name: statistics.mean(one[name] for one in last) for name in last[0]}},
         "objective": statistics.mean(objectives) if objectives else None,
     }

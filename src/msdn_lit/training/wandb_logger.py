@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ class ResumableWandbLogger(WandbLogger):
         continued: Checkpoint from which the training continues; the W&B run of the folder is then
             resumed.
         offline: Send nothing; `wandb sync` sends the run later.
+        log_result: Log result.json and RESULT.md as an artifact at the end, without folders.
+        log_bundle: Log the bundle as an artifact at the end; its folder is export/bundle.
         settings: Further arguments of `WandbLogger` and `wandb.init`.
     """
 
@@ -37,9 +41,13 @@ class ResumableWandbLogger(WandbLogger):
         *,
         continued: str | None = None,
         offline: bool = False,
+        log_result: bool = True,
+        log_bundle: bool = False,
         **settings: Any,  # noqa: ANN401 - W&B's
     ) -> None:
         disable_telemetry()
+        self.log_result = log_result
+        self.log_bundle = log_bundle
         self.id_file = Path(run_dir) / WANDB_RUN_ID
         run_id = self._saved_id() if continued else None
         # an agent of `wandb sweep` chooses the id
@@ -47,6 +55,8 @@ class ResumableWandbLogger(WandbLogger):
         # Lightning's `offline` sets an environment variable, which W&B reads only once in a process
         mode = "offline" if offline else None
         super().__init__(save_dir=run_dir, id=run_id, mode=mode, **settings)
+        # Lightning passes None, and W&B warns of an argument without effect
+        self._wandb_init.pop("anonymous", None)
 
     @property
     @rank_zero_experiment
@@ -55,15 +65,49 @@ class ResumableWandbLogger(WandbLogger):
         if self._experiment is None:
             make_folder(self.id_file.parent)
             write_atomically(self.id_file, f"{self._id}\n")
+            if self._is_offline():
+                _hide_banner()
             try:
                 return super().experiment
             except (WandbError, TimeoutError) as error:
-                how = f"it is logged offline; send it later with: wandb sync {self.id_file.parent}"
+                how = f"it is logged offline; send it later with: {self._sync_command()}"
                 problem = f"This run is not sent to W&B ({one_line(error)}): {how}"
                 print_error("msdn train", problem)
                 wandb.teardown()  # releases the id
                 self._wandb_init["mode"] = "offline"
+                _hide_banner()
         return super().experiment
+
+    def _sync_command(self) -> str:
+        return shlex.join(["wandb", "sync", str(self.id_file.parent)])
+
+    def _is_offline(self) -> bool:
+        mode = self._wandb_init["mode"] or os.environ.get("WANDB_MODE")
+        return mode in ("offline", "dryrun")
+
+    def log_files(self, kind: str, texts: Mapping[str, str], folder: Path | None = None) -> None:
+        """Logs an artifact.
+
+        Args:
+            kind: Type of the artifact; its name is the type and the id of the run.
+            texts: Content of files by name.
+            folder: Folder whose files are added.
+        """
+        artifact = wandb.Artifact(f"{kind}-{self._id}", type=kind)
+        for name, text in texts.items():
+            with artifact.new_file(name, encoding="utf-8") as file:
+                file.write(text)
+        if folder is not None:
+            artifact.add_dir(str(folder))
+        self.experiment.log_artifact(artifact)
 
     def _saved_id(self) -> str | None:
         return self.id_file.read_text(encoding="utf-8").strip() if self.id_file.is_file() else None
+
+
+def _hide_banner() -> None:
+    """Keeps W&B from printing the folder of an offline run and hints; warnings are printed.
+
+    The command prints how to send the run, at its end.
+    """
+    wandb.setup(wandb.Settings(show_info=False))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from msdn_lit.commands._hydra import command
+from msdn_lit import __version__
+from msdn_lit.commands._hydra import command, is_multirun
+from msdn_lit.files import short_path
+from msdn_lit.progress import IMAGES, ProgressLine, print_line
 
 if TYPE_CHECKING:
     from msdn_lit.data.benchmarks.published import Benchmark
-    from msdn_lit.data.features.store import FeatureStore
+    from msdn_lit.data.features.store import FeatureStore, Manifest
     from msdn_lit.data.splits.xlsa17 import ProposedSplit
 
 log = logging.getLogger(__name__)
@@ -29,12 +33,14 @@ def run(cfg: DictConfig) -> None:
     are extracted again. Several processes with the same command, for example on one GPU each, share
     the work.
     """
-    from msdn_lit.analysis.output.tables import terminal
+    data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
+    # before the imports and the data, which take seconds
+    print_line(f"msdn-lit {__version__}, features in {short_path(folder)}")
+    from msdn_lit.analysis.output.tables import print_next, terminal
     from msdn_lit.build.features import benchmark
     from msdn_lit.data.features.store import FeatureStore
 
     dataset = benchmark(cfg)
-    data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
     if dataset.make is not None:
         dataset.make(data_dir)
     split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
@@ -46,6 +52,8 @@ def run(cfg: DictConfig) -> None:
     if store.manifest.skipped:
         text += f" Left out: {len(store.manifest.skipped)} that did not decode."
     terminal().print(text, soft_wrap=True)
+    if not is_multirun():
+        print_next(_training_words(cfg))
 
 
 def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:
@@ -89,34 +97,51 @@ def _count_replaced(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -
 
 
 def _extract(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from msdn_lit.build.features import extraction
     from msdn_lit.data.features.extraction import BackboneRegions, write_store
     from msdn_lit.runs.environment import versions
 
     regions, manifest, batch_size = extraction(cfg, dataset, split, versions())
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    print_line(_description(cfg, manifest, batch_size))
     images = regions.images.paths if isinstance(regions, BackboneRegions) else ()
-    with Progress(*columns, speed_estimate_period=60) as progress:
-        title = f"{cfg.data.benchmark}, {cfg.features.name}, images"
-        task = progress.add_task(title, total=manifest.shape[0])
+    total = manifest.shape[0]
+    with ProgressLine(IMAGES, total) as line:
+        is_first = True
 
         def show(num_done: int) -> None:
-            progress.update(task, completed=num_done)
+            nonlocal is_first
+            if is_first:  # what earlier or other processes did is no part of the speed
+                line.restart("", total, num_done)
+            is_first = False
+            line.update(num_done, lambda: ["checksum"] if num_done == total else [])
 
         write_store(Path(cfg.data.store_dir), manifest, regions, batch_size, show, images)
+
+
+def _description(cfg: DictConfig, manifest: Manifest, batch_size: int) -> str:
+    """Returns what is computed: images, backbone, device and precision."""
+    of = f"{cfg.data.benchmark}, {cfg.features.name}"
+    parts = [f"{of}: {manifest.shape[0]:,} images"]
+    if "backbone" in cfg.features:
+        parts.append(str(cfg.features.backbone.model_name))
+    computation = manifest.computation
+    parts += [str(computation[name]) for name in ("device", "precision") if name in computation]
+    return ", ".join([*parts, f"batch {batch_size}"])
+
+
+def _training_words(cfg: DictConfig) -> list[str]:
+    """Returns the words of the command that trains with these features: the typed ones.
+
+    A published benchmark needs the experiment with its own settings.
+    """
+    from msdn_lit.build.description import RECIPES
+
+    recipe, benchmark = cfg.recipe_of, cfg.data.benchmark
+    words = sys.argv[1:]
+    if recipe not in (None, benchmark) and not cfg.data.folder and benchmark in RECIPES:
+        others = [word for word in words if not word.startswith("data=")]
+        words = [f"experiment={RECIPES[benchmark]}", *others]
+    return ["msdn", "train", *words]
 
 
 main = command("extract", run, EXAMPLES)

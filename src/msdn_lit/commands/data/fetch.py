@@ -3,8 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from msdn_lit.errors import (
     print_error,
     some,
 )
+from msdn_lit.progress import MEGABYTES, ProgressLine, print_line
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from rich.console import Console
@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
         _own_files(options.data_dir, options.archive, sources),
         accept_changed=options.accept_changed,
         keep_archives=options.keep_archives,
-        say=console.print,
+        say=print_line,
     )
     if options.dry_run:
         _show_plan(sources, fetcher, console)
@@ -143,8 +143,8 @@ def _fetch(
     code = 0
     for source in sources:
         try:
-            with _progress_bar(source.name, console) as progress:
-                fetcher.fetch(source, progress)
+            with ProgressLine(MEGABYTES, None) as line:
+                fetcher.fetch(source, _shower(line, source.name))
             console.print(f"{source.name}: complete, {_inventory(source, fetcher)}")
         except UserError as error:
             print_error("msdn fetch", error)
@@ -157,31 +157,16 @@ def _fetch(
     return code
 
 
-@contextmanager
-def _progress_bar(name: str, console: "Console") -> Iterator["Progress"]:
-    from rich import progress as rich
+def _shower(line: ProgressLine, name: str) -> "Progress":
+    """Returns the function that shows the phases of one source."""
 
-    columns = (
-        rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(),
-        rich.DownloadColumn(),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
-    )
-    with rich.Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(name, visible=False)
+    def show(phase: str, done: int, total: int | None) -> None:
+        label = f"{name}: {phase}"
+        if (line.label, line.total) != (label, total):
+            line.restart(label, total, done)
+        line.update(done)
 
-        def show(phase: str, done: int, total: int | None) -> None:
-            description = f"{name}: {phase}"
-            if bar.tasks[0].description != description:
-                bar.reset(
-                    task, description=description, visible=True
-                )  # speed and time left are those of this phase
-            bar.update(task, completed=done, total=total)
-
-        yield show
+    return show
 
 
 def _show_plan(sources: Sequence[Source], fetcher: "Fetcher", console: "Console") -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msdn_lit import __version__
 from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
@@ -16,6 +17,7 @@ from msdn_lit.commands._arguments import (
     run_command,
     run_folder,
 )
+from msdn_lit.progress import print_line
 
 EXAMPLES = (
     "msdn evaluate logs/demo",
@@ -35,13 +37,17 @@ def run(words: Sequence[str]) -> None:
         UserError: There is no such run or checkpoint, or its data are missing.
     """
     options = _parse(words)
-    from msdn_lit.analysis.output.tables import result_table, terminal
+    # before the imports and the data, which take seconds
+    print_line(f"msdn-lit {__version__}, checkpoint {options.checkpoint} of {options.run}")
+    from msdn_lit.analysis.output.tables import print_result, terminal
 
-    terminal().print(result_table(evaluate(options)))
+    result, folder = evaluate(options)
+    print_result(result)
+    terminal().print(str(folder), style="bold", soft_wrap=True)
 
 
-def evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    """Evaluates; returns the content of the result.json that is written."""
+def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+    """Evaluates; returns the content of the result.json that is written, and its folder."""
     from omegaconf import OmegaConf
 
     from msdn_lit.build.description import describe
@@ -80,12 +86,13 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         trainer.validate(loaded.task, loaded.data, verbose=False, weights_only=True)
     history = EvaluationHistory.of(trainer)
     reasons = [*_partial_training(options.run), history.partial]
-    return record.write_result(
+    result = record.write_result(
         loaded.data,
         {name: history.summary()["last"]},
         used_resources(trainer),
         remarks=Remarks(partial="; ".join(filter(None, reasons))),
     )
+    return result, folder
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

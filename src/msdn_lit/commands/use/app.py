@@ -15,9 +15,9 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_run_or_bundle,
     add_trust,
     run_command,
-    run_folder,
 )
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, one_line, print_error
@@ -25,7 +25,10 @@ from msdn_lit.errors import ConfigError, one_line, print_error
 if TYPE_CHECKING:
     from msdn_lit.inference import Predictor
 
-EXAMPLES = ("msdn app logs/demo --samples data/SYNTHETIC/images", "msdn app bird_model --port 8001")
+EXAMPLES = (
+    "msdn app logs/demo --samples data/SYNTHETIC/images",
+    "msdn app hf://USER/NAME --port 8001",
+)
 _NUM_SAMPLES = 12
 
 
@@ -41,7 +44,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     )
     parser = Parser("msdn app", description, EXAMPLES)
     option = parser.add_argument
-    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
+    add_run_or_bundle(parser)
     add_checkpoint(parser)
     add_folders(parser)
     add_trust(parser)
@@ -49,6 +52,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     allow = "another host name that the page may be opened under; can be repeated"
     option("--allow-host", action="append", default=[], metavar="NAME", help=allow)
+    frame = "site whose pages may show this page in a frame, such as https://lab.example"
+    option("--allow-frame", action="append", default=[], metavar="SITE", help=frame)
     option("--port", type=int, default=8000, help="port, 0 for any free one (default: 8000)")
     return parser.parse_args(words)
 
@@ -78,7 +83,8 @@ def run(options: argparse.Namespace) -> None:
         model = thread.submit(_load, options)
         title = f"Predictions of {options.run.name}"
         handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], title)
-        server = make_server(create_app(handlers, names), Limits())
+        frames = _frames(options)
+        server = make_server(create_app(handlers, names, frames), Limits(), frames)
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))
         if not is_loopback(address):
             print_error("msdn app", "Everyone who can reach this machine can use the page.")
@@ -97,6 +103,17 @@ def _names(options: argparse.Namespace, address: str) -> set[str]:
             expected = "a name or an address, without http:// and port"
             raise ConfigError("--allow-host is wrong", expected=expected, found=name)
     return {*options.allow_host, *own_names(options.host, address)}
+
+
+def _frames(options: argparse.Namespace) -> list[str]:
+    """Returns the sites whose pages may show the page in a frame."""
+    from msdn_lit.inference.page.guard import is_site
+
+    for site in options.allow_frame:
+        if not is_site(site):
+            expected = "https:// and a host name, without a path"
+            raise ConfigError("--allow-frame is wrong", expected=expected, found=site)
+    return list(options.allow_frame)
 
 
 def _bracket_ipv6(host: str) -> str:
@@ -123,7 +140,10 @@ def _load(options: argparse.Namespace) -> Predictor:
     from msdn_lit.build.load import load
 
     return load(
-        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+        str(options.run),
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        trust=options.trust,
     )
 
 

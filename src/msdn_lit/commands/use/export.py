@@ -1,43 +1,25 @@
-"""msdn export: writes a trained model for other programs and machines."""
+"""msdn export: writes a trained model for other programs, machines and people."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import logging
-import warnings
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import (
-    Parser,
-    add_checkpoint,
-    add_folders,
-    add_trust,
-    run_command,
-    run_folder,
-)
-from msdn_lit.errors import ConfigError
-from msdn_lit.files import make_folder, write_atomically
+from msdn_lit.commands._arguments import results_folder, run_command
+from msdn_lit.commands._export_options import check, is_bundle
+from msdn_lit.commands._export_options import parse as _parse
+from msdn_lit.data.features.image_files import find_images
+from msdn_lit.files import copy_file, make_folder
+from msdn_lit.inference.publish.address import HubAddress
+from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD, EXPORT
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from msdn_lit.inference import Predictor
-    from msdn_lit.inference.graph import Graph
 
-EXAMPLES = (
-    "msdn export logs/demo --output bird_model",
-    "msdn export logs/demo --format onnx",
-)
-_FILES = {
-    "bundle": ("bundle.json", "weights.safetensors"),
-    "onnx": ("model.onnx",),
-    "torch": ("model.pt2",),
-}
+_BUNDLE_FILES = (BUNDLE, BUNDLE_WEIGHTS, CARD)
 
 
 def main() -> None:
@@ -46,153 +28,171 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> None:
-    """Writes the model of a run in one format.
+    """Writes the model of a run in one format, and uploads it if that is asked for.
 
     Raises:
         UserError: There is no such run or checkpoint, the folder cannot be made, a package is
-            missing, or a bundle is to become a bundle.
+            missing, a bundle is to become a bundle, or the upload fails.
     """
     options = _parse(words)
+    check(options)
     from msdn_lit.analysis.output.tables import terminal
-    from msdn_lit.build.load import load
-    from msdn_lit.runs.layout import EXPORT
 
-    predictor = load(
-        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
-    )
-    folder = options.output or options.run / EXPORT / options.format
+    write = {"bundle": _bundle, "space": _space, "onnx": _onnx, "torch": _torch}[options.format]
+    folder = _folder(options)
     make_folder(folder)
-    write = {"bundle": _bundle, "onnx": _onnx, "torch": _torch}[options.format]
-    write(predictor, folder, options)
-    files = _FILES[options.format]
+    files = write(options, folder)
     size = sum((folder / name).stat().st_size for name in files) / 1e6
-    terminal().print(f"{folder}: {', '.join(files)}, {size:.1f} MB", soft_wrap=True)
+    names = (
+        [Path(name).name for name in files]
+        if options.format != "space"
+        else [f"{len(files)} files"]
+    )
+    console = terminal()
+    console.print(f"{folder}: {', '.join(names)}, {size:.1f} MB", soft_wrap=True)
+    if options.hub:
+        console.print(_upload(options, folder, files), soft_wrap=True)
+    for number, command in enumerate(_next_commands(options, folder)):
+        console.print(f"{'      ' if number else 'Next: '}{command}", soft_wrap=True)
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
-    description = "Writes a trained model as a bundle, as ONNX, or as a program of torch.export."
-    parser = Parser("msdn export", description, EXAMPLES)
-    option = parser.add_argument
-    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
-    text = "bundle: safetensors and JSON, for msdn_lit.load; onnx; torch: .pt2 (default: bundle)"
-    option("--format", default="bundle", choices=list(_FILES), help=text)
-    option("--output", type=Path, metavar="DIR", help="folder (default: RUN/export/FORMAT)")
-    add_checkpoint(parser)
-    add_folders(parser)
-    add_trust(parser)
-    return parser.parse_args(words)
+def _folder(options: argparse.Namespace) -> Path:
+    if options.output is not None:
+        return Path(options.output)
+    if options.format == "bundle" and is_bundle(options.run):
+        return Path(options.run)
+    return results_folder(options.run) / EXPORT / str(options.format)
 
 
-def _bundle(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
-    from omegaconf import OmegaConf
+def _load(options: argparse.Namespace) -> Predictor:
+    from msdn_lit.build.load import load
 
+    return load(
+        str(options.run),
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        trust=options.trust,
+    )
+
+
+def _bundle(options: argparse.Namespace, folder: Path) -> Sequence[str]:
+    from msdn_lit.inference.publish.card import publish_card
+
+    address = HubAddress(options.hub) if options.hub else None
+    if not is_bundle(options.run):
+        _write_bundle(options, folder, address)
+    elif address:
+        publish_card(folder, address)
+    return _BUNDLE_FILES
+
+
+def _write_bundle(options: argparse.Namespace, folder: Path, address: HubAddress | None) -> None:
+    """Writes the bundle of a run folder."""
+    from msdn_lit.build.load import write_bundle_of_run
+
+    write_bundle_of_run(
+        options.run,
+        folder,
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        licence=options.license,
+        address=address,
+        trust=options.trust,
+    )
+
+
+def _space(options: argparse.Namespace, folder: Path) -> Sequence[str]:
+    from msdn_lit.inference.publish import space
+
+    name = _name_of_space(options)
+    bundle = space.bundle_folder(folder, name)
+    make_folder(bundle)
+    if is_bundle(options.run):
+        _copy_bundle(options.run, bundle)
+    else:
+        _write_bundle(options, bundle, None)
+    return space.write_space(folder, name, space.choose_samples(_samples(options)))
+
+
+def _name_of_space(options: argparse.Namespace) -> str:
+    from msdn_lit.inference.publish.space import space_name
+
+    return space_name(results_folder(options.run).resolve().name)
+
+
+def _copy_bundle(run: Path | HubAddress, folder: Path) -> None:
+    """Copies a bundle; one of the Hub, whose card is not downloaded, gets a new one."""
+    from msdn_lit.inference.publish.card import write_card
+    from msdn_lit.inference.publish.hub import pull
+
+    source = pull(run) if isinstance(run, HubAddress) else run
+    for name in (BUNDLE, BUNDLE_WEIGHTS):
+        copy_file(source / name, folder / name)
+    if (source / CARD).is_file():
+        copy_file(source / CARD, folder / CARD)
+    else:
+        write_card(folder)
+
+
+def _samples(options: argparse.Namespace) -> list[Path]:
+    """Returns the images of --samples; else the drawn ones of a run on the drawn benchmark."""
+    if options.samples:
+        return find_images([str(options.samples)])
+    if is_bundle(options.run):
+        return []
     from msdn_lit.build.load import load_config
-    from msdn_lit.build.predictor import check_bundle
-    from msdn_lit.inference.bundle import write_bundle
-    from msdn_lit.runs.layout import BUNDLE
 
-    if (options.run / BUNDLE).is_file():
-        problem = f"{options.run} is a bundle already"
-        raise ConfigError(problem, action="Copy it, or choose --format onnx or --format torch.")
-    run_cfg = load_config(options.run, trust=options.trust)
-    made_of = {"model": run_cfg.model, "backbone": run_cfg.features.backbone}
-    settings: dict[str, Any] = {
-        name: OmegaConf.to_container(part, resolve=True) for name, part in made_of.items()
-    }
-    check_bundle(**settings, folder=options.run)
-    write_bundle(folder, predictor, **settings, origin=_origin(options.run, options.checkpoint))
+    cfg = load_config(options.run, data_dir=options.data_dir, trust=options.trust)
+    images = Path(cfg.paths.data_dir, "SYNTHETIC", "images")
+    is_drawn = cfg.data.benchmark == "SYNTHETIC" and images.is_dir()
+    return find_images([str(images)]) if is_drawn else []
 
 
-def _origin(run_dir: Path, checkpoint: str) -> dict[str, Any]:
-    """Returns facts of a run and its checkpoint; only those of the data for other checkpoints."""
-    from msdn_lit.runs.layout import RESULT
-    from msdn_lit.texts import read_json
+def _onnx(options: argparse.Namespace, folder: Path) -> Sequence[str]:
+    predictor = _load(options)
+    from msdn_lit.inference.publish.programs import ONNX, write_onnx
 
-    result = read_json(run_dir / RESULT) or {}
-    scores = result.get("scores", {})
-    if not isinstance(scores, dict):
-        result, scores = {}, {}
-    known = ["benchmark", "features"]
-    if checkpoint in scores:
-        result["scores"] = scores[checkpoint]
-        known += ["protocol", "seed", "scores", "code", "versions"]
-    return {"checkpoint": Path(checkpoint).name} | {
-        name: result[name] for name in known if name in result
-    }
+    write_onnx(predictor, folder)
+    return (ONNX,)
 
 
-def _onnx(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
-    """One file; classes and attributes are in its metadata."""
-    import torch
+def _torch(options: argparse.Namespace, folder: Path) -> Sequence[str]:
+    predictor = _load(options)
+    from msdn_lit.inference.publish.programs import TORCH, write_torch
 
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{error.name} is not installed", action='pip install "msdn-lit[export]"'
-        ) from error
-    graph, pixels_BHW3 = _traced(predictor)
-    with _quiet():
-        program = torch.onnx.export(
-            graph,
-            (pixels_BHW3,),
-            dynamo=True,
-            verbose=False,
-            input_names=["pixels"],
-            output_names=list(graph.names),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-    assert program is not None
-    onnx.helper.set_model_props(program.model_proto, _metadata(predictor))
-    write_atomically(folder / "model.onnx", program.model_proto.SerializeToString())
+    write_torch(predictor, folder)
+    return (TORCH,)
 
 
-def _torch(predictor: Predictor, folder: Path, options: argparse.Namespace) -> None:
-    """A program of torch.export, for torch.export.load; names are in its metadata."""
-    import torch
+def _upload(options: argparse.Namespace, folder: Path, files: Sequence[str]) -> str:
+    from msdn_lit.inference.publish.hub import push
 
-    graph, pixels_BHW3 = _traced(predictor)
-    with _quiet():
-        program = torch.export.export(
-            graph, (pixels_BHW3,), dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
-        content = io.BytesIO()
-        torch.export.save(program, content, extra_files=_metadata(predictor))
-    write_atomically(folder / "model.pt2", content.getbuffer())
+    is_space = options.format == "space"
+    url = push(folder, options.hub, files, private=options.private, is_space=is_space)
+    return f"Uploaded: {url}"
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the tracers tell of their own work."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
+def _next_commands(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Yields what to type next."""
+    where = shlex.quote(str(folder))
+    if options.format == "onnx":
+        code = f"import onnxruntime as o; print(o.InferenceSession({str(folder / 'model.onnx')!r}))"
+        yield f"python -c {shlex.quote(code)}"
+    elif options.format == "torch":
+        code = f"import torch; print(torch.export.load({str(folder / 'model.pt2')!r}))"
+        yield f"python -c {shlex.quote(code)}"
+    elif options.format == "space":
+        from msdn_lit.inference.publish.space import docker_command
 
-
-def _traced(predictor: Predictor) -> tuple[Graph, Tensor]:
-    """The graph and an example of its input."""
-    import torch
-
-    from msdn_lit.inference.graph import Graph
-
-    size = predictor.transform.image_size
-    return Graph(predictor).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
-
-
-def _metadata(predictor: Predictor) -> dict[str, str]:
-    classes = predictor.classes
-    content = {
-        "classes": classes.names,
-        "domains": classes.domains,
-        "attributes": predictor.attribute_names,
-    }
-    return {name: json.dumps(values, ensure_ascii=False) for name, values in content.items()}
+        yield docker_command(folder, _name_of_space(options))
+        if not options.hub:
+            yield f"msdn export {shlex.quote(str(options.run))} --format space --hub USER/NAME"
+    elif options.hub:
+        yield f"msdn app {HubAddress(options.hub)}"
+        yield f"msdn export {HubAddress(options.hub)} --format space"
+    else:
+        yield f"msdn app {where}"
+        yield f"msdn export {where} --hub USER/NAME"
 
 
 if __name__ == "__main__":

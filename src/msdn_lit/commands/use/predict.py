@@ -13,12 +13,14 @@ from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
     add_folders,
+    add_run_or_bundle,
     add_trust,
+    results_folder,
     run_command,
-    run_folder,
 )
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, DataError, print_error, some
+from msdn_lit.progress import IMAGES, ProgressLine
 
 if TYPE_CHECKING:
     from msdn_lit.inference import Candidates, Prediction, Predictor
@@ -48,7 +50,10 @@ def run(words: Sequence[str]) -> None:
     from msdn_lit.build.load import load
 
     predictor = load(
-        options.run, checkpoint=options.checkpoint, data_dir=options.data_dir, trust=options.trust
+        str(options.run),
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        trust=options.trust,
     )
     candidates = _candidates(predictor, options)
     if pairs := candidates.indistinguishable():
@@ -58,15 +63,22 @@ def run(words: Sequence[str]) -> None:
     predictions = []
     failures = {}
     stream = predictor.predict_iter(images, candidates, options.top_k)
-    for path, found in zip(images, stream, strict=True):
-        if isinstance(found, DataError):
-            failures[str(path)] = str(found)
-            if len(failures) <= _MAX_FAILURES:
-                print_error("msdn predict", found)
-        else:
-            predictions.append(found)
+    with ProgressLine(IMAGES, len(images)) as line:
+        for path, found in zip(images, stream, strict=True):
+            if isinstance(found, DataError):
+                failures[str(path)] = str(found)
+                if len(failures) <= _MAX_FAILURES:
+                    print_error("msdn predict", found)
+            else:
+                predictions.append(found)
+            line.update(len(predictions) + len(failures))
     folder = _folder(options)
-    _write(folder, f"Predictions of {options.run.resolve().name}", predictions, failures)
+    _write(
+        folder,
+        f"Predictions of {results_folder(options.run).resolve().name}",
+        predictions,
+        failures,
+    )
     _show(predictions, folder)
     if failures:
         problem = (
@@ -83,7 +95,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     )
     parser = Parser("msdn predict", description, EXAMPLES)
     option = parser.add_argument
-    option("run", type=run_folder, metavar="RUN", help="run folder, or bundle")
+    add_run_or_bundle(parser)
     option("images", nargs="+", metavar="IMAGE", help="images, or folders of images")
     text = "class file (docs/predict.md), or names of known classes (default: all known classes)"
     option("--classes", nargs="+", metavar="CLASS", help=text)
@@ -108,7 +120,7 @@ def _folder(options: argparse.Namespace) -> Path:
 
     if options.output is not None:
         return Path(options.output)
-    return Path(options.run) / PREDICTIONS / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return results_folder(options.run) / PREDICTIONS / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
 
 def _candidates(predictor: Predictor, options: argparse.Namespace) -> Candidates:
@@ -152,17 +164,19 @@ def _show(predictions: Sequence[Prediction], folder: Path) -> None:
 
     table = Table("image", "class", "domain", "score", "lead", "main attributes")
     for found in predictions[:_MAX_ROWS]:
-        names = [found.attribute_names[k] for k in found.top_attributes(2)]
-        why = ", ".join(map(readable_attribute, names))
+        reasons = [one.name for one in found.top_attributes(2) if one.contribution > 0]
+        why = ", ".join(map(readable_attribute, reasons))
         best = found.best
-        has_rival = len(found.classes) > 1
-        lead = f"{best.score - found.classes[1].score:.2f}" if has_rival else ""
+        lead = "" if found.lead is None else f"{found.lead:.2f}"
         image = Path(found.image).name
         table.add_row(image, best.name, best.domain, f"{best.score:.2f}", lead, why)
     console = terminal()
     console.print(table)
     if len(predictions) > _MAX_ROWS:
         console.print(f"The first {_MAX_ROWS} of {len(predictions)} images.")
+    unlike = [Path(found.image).name for found in predictions if found.is_unlike_training]
+    if unlike:
+        console.print(f"Like none of the training images: {some(unlike)}.", soft_wrap=True)
     console.print(f"Files: {folder}", soft_wrap=True)
 
 

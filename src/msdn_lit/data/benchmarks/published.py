@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.data.benchmarks.folder import FolderBenchmark
 from msdn_lit.data.benchmarks.synthetic import SIZES, write_synthetic
-from msdn_lit.data.benchmarks.xlsa import XlsaBenchmark
+from msdn_lit.data.benchmarks.xlsa import Terms, XlsaBenchmark
 from msdn_lit.data.splits.variants import SplitFingerprints
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.data.words.attributes import Words, awa2_words, cub_words, sun_words
@@ -70,6 +70,12 @@ BENCHMARKS = {
                 train_val="493d65b6f8a381f802278568ec05dec6122e12b61aaa07b648ac8173f9c72444",
                 images="1f203dc456950314d3ae3bf4253b7e6892f98b87ba73da9a73d00602cd4f62f6",
             ),
+            terms=Terms(
+                "cub-200-2011-non-commercial",
+                "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+                "The photographs belong to their authors on Flickr; the dataset is used for "
+                "non-commercial research and education.",
+            ),
         ),
         XlsaBenchmark(
             "SUN",
@@ -83,6 +89,12 @@ BENCHMARKS = {
                 splits="d8dc177a9982914da0dbbc3707f740910a1d6942ebba44ebafcd24772547bb50",
                 train_val="41f0a9bd420031902131687bf7a19e2fd87dfec0d3befd5b8fb12473f60d2534",
                 images="4d08593b637fbd0873fbe3f65f13e39d1da0216f6da1eff935647322f71876ee",
+            ),
+            terms=Terms(
+                "sun-attribute-non-commercial",
+                "https://cs.brown.edu/~gmpatter/sunattributes.html",
+                "The photographs belong to their authors; the dataset is used for "
+                "non-commercial research.",
             ),
         ),
         XlsaBenchmark(
@@ -98,6 +110,11 @@ BENCHMARKS = {
                 splits="0d6dcfbea0750c079bf6fc25920a22f26df5120691b4a0a1d9ffc491ca5db56a",
                 train_val="e973953ce3d7e02e4f872336843665e719f2ddf1ceee601d642c8108bfa007fb",
                 images="ae1c4cfa1d7b1ba74cf08d9c18811baf37f51bfdaddb7d3a3fa7ffc3c03f2cc6",
+            ),
+            terms=Terms(
+                "awa2-image-licences",
+                "https://cvml.ista.ac.at/AwA2/",
+                "Each photograph has its own licence, which the dataset lists.",
             ),
         ),
         XlsaBenchmark(
@@ -118,6 +135,12 @@ BENCHMARKS = {
             box_files=tuple(
                 f"attribute_data/{name}.txt"
                 for name in ("apascal_train", "apascal_test", "ayahoo_test")
+            ),
+            terms=Terms(
+                "apy-non-commercial",
+                "https://vision.cs.uiuc.edu/attributes/",
+                "The photographs are from Flickr (PASCAL VOC 2008) and Yahoo and belong to their "
+                "authors; the dataset is used for non-commercial research.",
             ),
         ),
         XlsaBenchmark(

@@ -22,6 +22,7 @@ from scipy.io import savemat
 from msdn_lit.data.benchmarks.drawing import PALETTE, PATTERNS, Landmark, draw_bird
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import DataError
+from msdn_lit.progress import IMAGES, ProgressLine
 
 NAME = "SYNTHETIC"
 VERSION = 1
@@ -66,6 +67,12 @@ class World:
     class_names: tuple[str, ...]
     values_CT: IntArray
     roles: Mapping[str, IntArray]
+
+    @property
+    def num_images_C(self) -> IntArray:
+        """Number of images of each class, (C,)."""
+        is_unseen_C = np.isin(np.arange(NUM_CLASSES), self.roles["unseen"])
+        return np.where(is_unseen_C, IMAGES_PER_UNSEEN, IMAGES_PER_SEEN)
 
     def one_hot_CK(self) -> NDArray[np.float64]:
         """Returns 1 for each attribute that a class has, else 0, (C, K)."""
@@ -164,16 +171,19 @@ def _write_all(data_dir: Path) -> None:
 
 def _write_images(folder: Path, world: World) -> tuple[list[str], IntArray]:
     """Draws all images and parts.csv; returns the images' paths and their classes."""
-    image_files, labels = [], []
+    image_files: list[str] = []
+    labels: list[int] = []
     folder.mkdir()
-    with (folder / "parts.csv").open("w", newline="") as file:
+    total = int(world.num_images_C.sum())
+    with (
+        (folder / "parts.csv").open("w", newline="") as file,
+        ProgressLine(IMAGES, total, label="drawing") as line,
+    ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["image", "part", "x", "y", "radius"])
         for c, name in enumerate(world.class_names):
             (folder / "images" / name).mkdir(parents=True)
-            for number in range(
-                IMAGES_PER_UNSEEN if c in world.roles["unseen"] else IMAGES_PER_SEEN
-            ):
+            for number in range(world.num_images_C[c]):
                 # A feature store identifies images by name, so a new version needs new names.
                 path = f"{name}/{name[4:]}_{number + 1:04d}_v{VERSION}.png"
                 landmarks = _write_image(
@@ -184,6 +194,7 @@ def _write_images(folder: Path, world: World) -> tuple[list[str], IntArray]:
                 )
                 image_files.append(path)
                 labels.append(c)
+                line.update(len(labels))
     return image_files, np.array(labels)
 
 

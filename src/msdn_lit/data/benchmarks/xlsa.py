@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from msdn_lit.data.benchmarks.boxes import PixelBox, read_boxes
 from msdn_lit.data.splits.variants import SplitFingerprints, find_differences, name_variant
@@ -17,6 +18,20 @@ from msdn_lit.data.splits.xlsa17 import (
 )
 from msdn_lit.data.words.attributes import WordRule, Words, plain_words
 from msdn_lit.errors import DataError
+
+
+class Terms(NamedTuple):
+    """Terms of use of a benchmark's images and annotations.
+
+    Attributes:
+        name: Name of the terms, as an identifier.
+        url: Page of the benchmark.
+        sentence: The terms in one sentence, for people.
+    """
+
+    name: str
+    url: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,7 @@ class XlsaBenchmark:
         word_vectors: Published table of attribute word vectors below the data folder; None if
             there is none.
         clamp_negative: If True, negative class attributes mean "not rated" and are set to zero.
+        terms: Terms of use; None if this program makes the benchmark.
     """
 
     name: str
@@ -52,6 +68,7 @@ class XlsaBenchmark:
     box_files: tuple[str, ...] = ()
     word_vectors: str | None = None
     clamp_negative: bool = False
+    terms: Terms | None = None
 
     def check_files(self, data_dir: Path) -> None:
         """Checks that the split files exist. Nothing is read.

@@ -54,6 +54,24 @@ class ImageTransform:
         resize = transforms.Resize(self.image_size, transforms.InterpolationMode.BILINEAR)
         return cast(Image.Image, transforms.CenterCrop(self.image_size)(resize(_to_rgb(image))))
 
+    def crop_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Returns the part of an image that `crop` keeps.
+
+        Args:
+            size: Width and height of the image.
+
+        Returns:
+            Left, top, right and bottom, as shares of the width and the height.
+        """
+        short = min(size)
+        resized = [int(self.image_size * side / short) for side in size]
+        starts = [round((side - self.image_size) / 2) for side in resized]
+        left, top = (start / side for start, side in zip(starts, resized, strict=True))
+        right, bottom = (
+            (start + self.image_size) / side for start, side in zip(starts, resized, strict=True)
+        )
+        return left, top, right, bottom
+
     def standardise(self, pixels_BHW3: Tensor) -> Tensor:
         """Converts bytes on any device to the backbone's input, (B, 3, H, W) channels last."""
         images_B3HW = pixels_BHW3.permute(0, 3, 1, 2).float().div_(255)

@@ -42,6 +42,18 @@ def readable_attribute(name: str) -> str:
     return name.removeprefix("has_").replace("::", ": ").replace("_", " ")
 
 
+def part_of(name: str) -> str:
+    """Returns what an attribute describes: "has_bill_shape::curved" -> "bill shape"; "" if none."""
+    part, separator, _ = readable_attribute(name).partition(": ")
+    return part if separator else ""
+
+
+def attribute_groups(names: Sequence[str]) -> list[str] | None:
+    """Returns the part of each attribute, "other" for one without; None if no name has a part."""
+    parts = [part_of(name) for name in names]
+    return [part or "other" for part in parts] if any(parts) else None
+
+
 def spelling(name: str) -> str:
     """Normalises a class or attribute name: "has_wing_color::black" -> "wing color black"."""
     words = re.findall(r"[^\W_]+", re.sub(r"^\d+\.", "", name).lower())

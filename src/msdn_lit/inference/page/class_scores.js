@@ -4,10 +4,11 @@
 
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const floats = (text) => new Float32Array(bytes(text).buffer);
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 const dot = (a, b) => {
-  let sum = 0;
-  for (let k = 0; k < a.length; k++) sum += a[k] * b[k];
-  return sum;
+  let total = 0;
+  for (let k = 0; k < a.length; k++) total += a[k] * b[k];
+  return total;
 };
 const unit = (row) => {
   const length = Math.sqrt(dot(row, row));
@@ -17,12 +18,50 @@ const percent = (row) => {
   const top = Math.max(...row);
   return Array.from(row, (v) => (top ? (100 * v) / top : 0));
 };
+const hundredths = (value) => Math.round(100 * value) / 100;
 
 /** Returns the classes by score, the best first: {c, score}. */
 function ranking(psi, classes) {
   return classes
     .map((one, c) => ({ c, score: dot(one.row, psi) + one.margin }))
     .sort((a, b) => b.score - a.score);
+}
+
+/** Contribution of each attribute to a class's score; with a rival, less that to the rival's. */
+function contributions(psi, one, rival) {
+  return Array.from(psi, (score, k) => one.row[k] * score - (rival ? rival.row[k] * score : 0));
+}
+
+/** Margin of a class; with a rival, less the rival's. */
+const marginOf = (one, rival) => one.margin - (rival ? rival.margin : 0);
+
+/** The score as it is shown; with a rival, the difference of the two scores that are shown. */
+function shownTotal(psi, one, rival) {
+  const score = (each) => hundredths(dot(each.row, psi) + each.margin);
+  return score(one) - (rival ? score(rival) : 0);
+}
+
+/** Rounds amounts, not all zero, to hundredths that add up to the total; zero stays zero. */
+function roundedTo(total, amounts) {
+  const cents = amounts.map((value) => Math.floor(100 * value)),
+    fraction = (i) => 100 * amounts[i] - Math.floor(100 * amounts[i]);
+  const order = [...amounts.keys()].filter((i) => amounts[i] !== 0);
+  order.sort((a, b) => fraction(b) - fraction(a));
+  let missing = Math.round(100 * total) - sum(cents);
+  for (let i = 0; missing !== 0 && order.length; i = (i + 1) % order.length) {
+    const step = Math.sign(missing);
+    cents[order[step > 0 ? i : order.length - 1 - i]] += step;
+    missing -= step;
+  }
+  return cents.map((value) => value / 100);
+}
+
+/** Share of the values below one value, 0 to 1, from the values' 0 to 100 % quantiles. */
+function shareBelow(value, quantiles) {
+  const above = quantiles.findIndex((quantile) => quantile > value);
+  if (above < 1) return above < 0 ? 1 : 0;
+  const [low, high] = [quantiles[above - 1], quantiles[above]];
+  return (above - 1 + (value - low) / (high - low)) / (quantiles.length - 1);
 }
 
 /** For each rival the attribute whose score needs the smallest change to tie, smallest first. */
@@ -61,33 +100,4 @@ function classFile(classes, attributes) {
     });
   }
   return lines.join("\n") + "\n";
-}
-
-/** Viridis, from dark (least attention) to light (most attention). */
-const VIRIDIS = [
-  [68, 1, 84],
-  [72, 40, 120],
-  [62, 74, 137],
-  [49, 104, 142],
-  [38, 130, 142],
-  [31, 158, 137],
-  [53, 183, 121],
-  [109, 205, 89],
-  [180, 222, 44],
-  [253, 231, 37],
-];
-
-/** Returns red, green, blue and opacity of an attention map: little attention is transparent. */
-function colours(map) {
-  return Uint8ClampedArray.from(
-    Array.from(map).flatMap((v) => {
-      const position = (v / 255) * (VIRIDIS.length - 1),
-        low = Math.floor(position),
-        high = Math.min(low + 1, VIRIDIS.length - 1);
-      return [
-        ...VIRIDIS[low].map((dark, i) => dark + (position - low) * (VIRIDIS[high][i] - dark)),
-        70 + (v / 255) * 110,
-      ];
-    }),
-  );
 }

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from msdn_lit.inference.page.guard import security_headers
-from msdn_lit.inference.page.page import UPLOAD_LIMIT
+from msdn_lit.inference.page.page import TEXT_LIMIT, UPLOAD_LIMIT
 
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)  # states of a client whose request is not complete
 
@@ -24,7 +25,8 @@ class Limits(NamedTuple):
     """Limits of the app.
 
     Attributes:
-        upload: Bytes of one upload.
+        upload: Bytes of one image.
+        text: Bytes of one description or class file.
         all_uploads: Bytes of all uploads in memory.
         seconds: Time for a request to arrive, and time for which a client may read nothing.
         connections: Number of connections; a new one then replaces the oldest one that waits for
@@ -32,6 +34,7 @@ class Limits(NamedTuple):
     """
 
     upload: int = UPLOAD_LIMIT
+    text: int = TEXT_LIMIT
     all_uploads: int = 10 * UPLOAD_LIMIT
     seconds: float = 30.0
     connections: int = 100
@@ -125,8 +128,8 @@ class Server(uvicorn.Server):
         os._exit(0 if sig == signal.SIGINT else 128 + sig)
 
 
-def make_server(app: ASGIApp, limits: Limits) -> Server:
-    """Makes the server of an app."""
+def make_server(app: ASGIApp, limits: Limits, frames: Sequence[str] = ()) -> Server:
+    """Makes the server of an app; pages of the sites `frames` may show it in a frame."""
     connection = type("Connection", (LimitedConnection,), {"limits": limits})
     config = uvicorn.Config(
         app,
@@ -136,6 +139,6 @@ def make_server(app: ASGIApp, limits: Limits) -> Server:
         log_level="error",
         proxy_headers=False,
         server_header=False,
-        headers=security_headers(),
+        headers=security_headers(frames),
     )
     return Server(config)

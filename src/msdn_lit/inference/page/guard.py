@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 
 import psutil
 from starlette.datastructures import Headers
@@ -17,6 +17,7 @@ from msdn_lit.inference.page.page import content_security_policy
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{0,5})?", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9._-]+", re.ASCII | re.IGNORECASE)
+_SITE = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class Guard:
@@ -28,11 +29,14 @@ class Guard:
     Args:
         app: Application that answers all other requests.
         names: Host names and addresses that the app answers to.
+        in_frames: Whether pages of other sites may show the page in a frame; the browser checks
+            which ones by the security headers.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, names: Iterable[str], *, in_frames: bool = False) -> None:
         self.app = app
         self.names = {name.lower() for name in names}
+        self.targets = {"document", "iframe"} if in_frames else {"document"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request or passes it on."""
@@ -49,25 +53,30 @@ class Guard:
             return error_response(400, f"The app does not answer to this host name. {action}")
         origin = headers.get("Origin")
         is_own = origin in (None, f"http://{host}", f"https://{host}")
-        if not is_own or not _is_same_site(headers, scope):
+        if not is_own or not _is_same_site(headers, scope, self.targets):
             return error_response(403, "Requests from pages of other sites are refused.")
         return None
 
 
-def _is_same_site(headers: Headers, scope: Scope) -> bool:
+def _is_same_site(headers: Headers, scope: Scope, targets: Container[str]) -> bool:
     """Whether a request is not from another site, or only follows a link to the page."""
     follows_link = (
         scope["path"] == "/"
         and headers.get("Sec-Fetch-Mode") == "navigate"
-        and headers.get("Sec-Fetch-Dest") == "document"
+        and headers.get("Sec-Fetch-Dest") in targets
     )
     return follows_link or headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
 
 
-def security_headers() -> list[tuple[str, str]]:
-    """Returns the headers of every answer."""
+def security_headers(frames: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Returns the headers of every answer.
+
+    Args:
+        frames: Sites whose pages may show the page in a frame.
+    """
+    ancestors = " ".join(frames) or "'none'"
     return [
-        ("Content-Security-Policy", f"{content_security_policy()}; frame-ancestors 'none'"),
+        ("Content-Security-Policy", f"{content_security_policy()}; frame-ancestors {ancestors}"),
         ("X-Content-Type-Options", "nosniff"),
         ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Referrer-Policy", "no-referrer"),
@@ -91,6 +100,11 @@ def is_host_name(text: str) -> bool:
     except ValueError:
         return bool(_NAME.fullmatch(text))
     return True
+
+
+def is_site(text: str) -> bool:
+    """Whether a text is a site: https:// or http://, a host name, perhaps a port."""
+    return bool(_SITE.fullmatch(text))
 
 
 def own_names(host: str, address: str) -> set[str]:

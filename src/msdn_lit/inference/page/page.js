@@ -1,100 +1,74 @@
-// The page's user actions, and its start. class_scores.js and drawing.js come before.
+// The start of the page, and the images that are sent to the app. All other scripts come before.
 
-function focusOn(list, key) {
-  $(list).querySelector(`[data-key="${key}"]`)?.focus();
-}
-
-/** Moves the focus among the buttons of a list by arrow keys, Home and End. */
-function walk(event) {
-  const step = {
-    ArrowDown: 1,
-    ArrowRight: 1,
-    ArrowUp: -1,
-    ArrowLeft: -1,
-    Home: -Infinity,
-    End: Infinity,
-  }[event.key];
-  const buttons = [...event.currentTarget.querySelectorAll("button")],
-    at = buttons.indexOf(document.activeElement);
-  if (!step || at < 0) return;
-  event.preventDefault();
-  buttons[Math.max(0, Math.min(buttons.length - 1, at + step))].focus();
-}
-
-function edit(k, input) {
-  const one = state.classes[state.selected],
-    value = Number(input.value);
-  if (!(value >= 0 && value <= 100) || input.value === "") {
-    say("A value is a number from 0 to 100.");
-    return;
-  }
-  one.values = one.values || percent(one.row);
-  one.values[k] = value;
-  one.row = unit(Float32Array.from(one.values));
-  say("");
+/** Draws everything that depends on the state. */
+function draw() {
+  const image = currentImage();
+  showResult();
   drawClasses();
-  fillAttributes(state.images[state.image]);
+  if (!image) return;
+  drawReasons(image);
+  drawImage(image);
+  drawPhrases();
+  rememberLink();
 }
 
-function reset() {
-  const one = state.classes[state.selected];
-  if (one.domain === "new") {
-    state.classes.splice(state.selected, 1);
-    Object.assign(state, { selected: null, attribute: null });
-  } else Object.assign(one, { row: one.original, values: null });
-  draw();
-  $("filter").focus();
+// ---- what the page is -----------------------------------------------------------------------
+
+const PROTOCOLS = {
+  honest: "the test images chose nothing",
+  paper: "the test images may choose the step, as in papers",
+  validation: "no test image was used",
+};
+const SCORES = {
+  T1: "accuracy on unseen classes, among unseen classes only",
+  U: "accuracy on unseen classes, among all classes",
+  S: "accuracy on seen classes, among all classes",
+  H: "harmonic mean of U and S",
+};
+
+function drawAbout() {
+  const { about } = state.model,
+    number = (domain) => state.classes.filter((one) => one.domain === domain).length;
+  const [seen, unseen] = [about?.seen ?? number("seen"), about?.unseen ?? number("unseen")];
+  $("about").hidden = !about;
+  if (about) $("about").replaceChildren(...aboutParts(about));
+  $("terms").replaceChildren(
+    element("b", {}, "Seen"),
+    `: ${seen} classes with training images. `,
+    element("b", {}, "Unseen"),
+    `: ${unseen} classes known only by their attributes. `,
+    element("b", {}, "New"),
+    ": classes that you describe here.",
+  );
+  if (about?.scores) $("scores").textContent = scoresNote(about.scores);
 }
 
-function addClass(event) {
-  event.preventDefault();
-  const name = $("name").value.trim(),
-    like = $("like").value;
-  if (!name || state.classes.some((one) => one.name === name || short(one.name) === name)) {
-    say(name ? `There is a class “${name}” already.` : "The class needs a name.");
-    return;
-  }
-  const row =
-    like === "" ? new Float32Array(state.model.attributes.length) : state.classes[like].row;
-  const [known] = state.classes,
-    margin = known.domain === "seen" ? -known.margin : known.margin; // as unseen classes
-  state.classes.push({
-    name,
-    domain: "new",
-    margin,
-    row: row.slice(),
-    original: row.slice(),
-    values: percent(row),
-  });
-  $("name").value = "";
-  state.selected = state.classes.length - 1;
-  say(like === "" ? "Give it attributes: find them below and set their values." : "");
-  draw();
-  $("filter").focus();
+function aboutParts({ model, benchmark, features, protocol, step, scores, images }) {
+  const how = PROTOCOLS[protocol] ? `${protocol}: ${PROTOCOLS[protocol]}` : protocol,
+    trained = [`${benchmark} with ${features} features`, step ? `step ${count(step)}` : ""];
+  return [
+    element("b", {}, model || "A model"),
+    ` trained on ${trained.filter(Boolean).join(", ")}. `,
+    ...scoreParts(Object.entries(scores || {}), images),
+    how ? `Protocol ${how}.` : "",
+  ];
 }
 
-function save() {
-  const changed = state.classes.filter((one) => one.values);
-  if (!changed.length) {
-    say("Nothing was added or edited yet.");
-    return;
-  }
-  const empty = changed.find((one) => !one.values.some((v) => v > 0));
-  if (empty) {
-    say(`“${short(empty.name)}” has no attributes yet.`);
-    return;
-  }
-  const link = element("a", {
-    download: "classes.yaml",
-    href: URL.createObjectURL(new Blob([classFile(state.classes, state.model.attributes)])),
-  });
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
+const scoreParts = (scores, images) => [
+  ...scores.flatMap(([name, value]) => [
+    element("abbr", { title: SCORES[name] ?? "" }, name),
+    ` ${value.toFixed(1)}  `,
+  ]),
+  scores.length ? `% on ${images ? `${count(images)} ` : ""}${evaluatedImages()}. ` : "",
+];
 
-function say(text) {
-  $("message").textContent = text;
-}
+const scoresNote = (scores) =>
+  `${Object.keys(scores)
+    .filter((name) => SCORES[name])
+    .map((name) => `${name}: ${SCORES[name]}`)
+    .join("; ")}.`;
+
+// ---- the app --------------------------------------------------------------------------------
 
 /** Requests JSON from the app. */
 async function request(path, options) {
@@ -106,33 +80,54 @@ async function request(path, options) {
   return content;
 }
 
-async function send(file) {
+async function send(file, isOwn, place) {
   const name = file.name || "The image";
   if (file.size > data.limit)
     throw Error(`${name} is larger than ${Math.round(data.limit / 1e6)} MB.`);
-  say(`Predicting ${name} …`);
-  addImage(
-    await request("predict", {
-      method: "POST",
-      body: file,
-      headers: { "X-Name": encodeURIComponent(name) },
-    }),
-  );
+  const original = await thumbnail(file);
+  progress(`Predicting ${name}${place} …`, original);
+  const headers = { "X-Name": encodeURIComponent(name) },
+    image = await request("predict", { method: "POST", body: file, headers });
+  addImage({ ...image, isOwn }, original);
 }
 
 // The model, then one image at a time, so that no message replaces another.
 let queue = Promise.resolve();
 
-function sendAll(files) {
+function sendAll(files, isOwn = true) {
   const chosen = [...files];
   queue = queue.then(async () => {
     const faults = [];
-    for (const file of chosen) await send(file).catch((fault) => faults.push(fault.message));
+    say("");
+    for (const [i, file] of chosen.entries()) {
+      const place = chosen.length > 1 ? `, ${i + 1} of ${chosen.length}` : "";
+      await send(file, isOwn, place).catch((fault) => faults.push(fault.message));
+    }
+    progress("");
     say(chosen.length ? faults.join(" ") : "That is not an image file.");
   });
+  return queue;
 }
 
-async function startApp() {
+const sendSample = async (index) =>
+  sendAll(
+    [new File([await (await fetch(`samples/${index}`)).blob()], state.model.samples[index])],
+    false,
+  );
+
+function drawSamples() {
+  const samples = state.model.samples.map((name, i) =>
+    item(
+      i,
+      null,
+      { title: name, onclick: () => sendSample(i) },
+      element("img", { src: `samples/${i}`, alt: name }),
+    ),
+  );
+  fillList("samples", samples);
+}
+
+function acceptFiles() {
   $("drop").hidden = false;
   $("file").onchange = (event) => {
     sendAll(event.target.files);
@@ -146,47 +141,78 @@ async function startApp() {
   document.onpaste = (event) => {
     if (event.clipboardData.files.length) sendAll(event.clipboardData.files);
   };
-  say("The model is loading …");
-  const content = await request("model");
-  setModel(content);
-  say("");
-  $("samples").replaceChildren(
-    ...content.samples.map((name, i) =>
-      element(
-        "button",
-        {
-          type: "button",
-          title: name,
-          onclick: async () =>
-            sendAll([new File([await (await fetch(`samples/${i}`)).blob()], name)]),
-        },
-        element("img", { src: `samples/${i}`, alt: name }),
-      ),
-    ),
-  );
+}
+
+async function startApp() {
+  acceptFiles();
+  progress("The model is loading …");
+  start(await request("model"));
+  progress("");
+  drawSamples();
+  const asked = readLink(),
+    sample = state.model.samples.indexOf(asked.image);
+  applyClasses(asked);
+  if (sample >= 0) openSample(sample, asked);
+  else if (asked.classes.length) say("The link holds classes. Choose an image to try them on.");
   document.body.dataset.ready = "yes";
 }
 
-$("add").onsubmit = addClass;
-$("save").onclick = save;
-$("reset").onclick = reset;
-$("more").onclick = () => {
-  state.more += 20;
-  draw();
-};
-$("find").oninput = drawClasses;
-$("filter").oninput = () => {
-  state.more = 10;
-  draw();
-};
-for (const list of ["samples", "images", "subnets", "ranking", "attributes"])
-  $(list).onkeydown = walk;
-if (data.model) {
-  setModel(data.model);
-  data.images.forEach(addImage);
-  show(0);
-  document.body.dataset.ready = "yes";
-} else if (data.limit) {
-  // a page without readable images has no app
-  queue = startApp().catch((fault) => say(fault.message));
+/** Shows the sample of a link, after what is in the queue. */
+const openSample = (sample, asked) => sendSample(sample).then(() => applyChoices(asked));
+
+function start(model) {
+  setModel(model);
+  boxes.like = makeCombobox("like", classChoices, () => {});
+  boxes.rival = makeCombobox("rival", rivalChoices, (name) => {
+    state.rival = name === null ? null : indexOf(name);
+    draw();
+  });
+  drawAbout();
 }
+
+const rivalChoices = () => classChoices().filter(({ value }) => value !== selectedClass()?.name);
+
+function startPage() {
+  start(data.model);
+  data.images.forEach((image) => addImage(image));
+  const asked = readLink(),
+    image = state.images.findIndex((one) => one.name === asked.image);
+  applyClasses(asked);
+  show(Math.max(0, image));
+  applyChoices(asked);
+  document.body.dataset.ready = "yes";
+}
+
+function setActions() {
+  $("add").onsubmit = onAdd;
+  $("save").onclick = saveClasses;
+  $("reset").onclick = reset;
+  $("open").onclick = () => $("class-file").click();
+  $("class-file").onchange = (event) =>
+    importFile(event).catch((fault) => say(fault.message, "class-message"));
+  $("png").onclick = savePng;
+  $("svg").onclick = saveSvg;
+  $("copy").onclick = copyLink;
+  $("find").oninput = drawClasses;
+  $("more").onclick = () => showReasons({ more: state.more + 20 });
+  $("filter").oninput = () => showReasons({ more: ROWS });
+  $("grouped").onclick = () => showReasons({ isGrouped: !state.isGrouped });
+  for (const one of document.querySelectorAll("[data-served]")) one.hidden = !isServed();
+  $("attributes").addEventListener("keydown", onReasonKey);
+  for (const list of ["samples", "images", "subnets", "ranking", "attributes", "phrases"])
+    makeWalkable(list);
+  window.onhashchange = () => location.reload();
+}
+
+function showReasons(change) {
+  Object.assign(state, change);
+  draw();
+}
+
+setActions();
+if (data.model) startPage();
+else if (isServed())
+  queue = startApp().catch((fault) => {
+    progress("");
+    say(fault.message);
+  }); // a page without readable images has no app

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from msdn_lit.data.words.attributes import attribute_groups
+
 if TYPE_CHECKING:  # they import torch, which is slow; the app shows its page before
     from msdn_lit.inference import Candidates, Prediction
+    from msdn_lit.inference.reference import Reference
 
 MAX_IMAGES = 50  # of a page; an image with 312 attributes and 14 x 14 regions takes 0.2 MB
-UPLOAD_LIMIT = 30_000_000  # bytes
+UPLOAD_LIMIT = 30_000_000  # bytes of an image
+TEXT_LIMIT = 200_000  # bytes of a class file
 _FOLDER = Path(__file__).parent
+_SCRIPTS = (  # in the order in which they run; the last starts the page
+    "class_scores",
+    "state",
+    "elements",
+    "maps",
+    "view",
+    "answer",
+    "reasons",
+    "edits",
+    "link",
+    "page",
+)
+_STYLES = ("page", "parts", "reasons")
 _POLICY = (
     "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -47,7 +65,9 @@ def page(predictions: Sequence[Prediction], title: str, failures: Mapping[str, s
     content: dict[str, Any] = {"model": None, "images": [image_data(one) for one in shown]}
     if shown:
         first = shown[0]
-        content["model"] = model_data(first.candidates, first.attribute_names, first.margins_C)
+        content["model"] = model_data(
+            first.candidates, first.attribute_names, first.margins_C, first.fusion, first.reference
+        )
     has_maps = any(one.attention for one in shown)
     note = _MAP_NOTE + _SCORE_NOTE if has_maps else _SCORE_NOTE
     if len(predictions) > MAX_IMAGES:
@@ -67,16 +87,28 @@ def content_security_policy() -> str:
 
 
 def model_data(
-    candidates: Candidates, attribute_names: Sequence[str], margins_C: NDArray[np.float32]
+    candidates: Candidates,
+    attribute_names: Sequence[str],
+    margins_C: NDArray[np.float32],
+    fusion: Mapping[str, float],
+    reference: Reference,
 ) -> dict[str, Any]:
-    """Returns the data of the classes for the page.
+    """Returns the data of the model and its classes for the page.
 
     Returns:
-        Attribute names; [name, domain, margin] of each class; class attributes as base64.
+        What the model is, or null if its scores are not known; fusion weights by sub-net; names of
+        attributes and of their groups (null for names without groups); [name, domain, margin] of
+        each class; class attributes as base64; quantiles of the leads of right answers, or null.
     """
+    about, leads = reference.about, reference.leads
+    is_scored = about is not None and about.scores and about.images is not None
     classes = zip(candidates.names, candidates.domains, margins_C.tolist(), strict=True)
     return {
+        "about": asdict(about) if about is not None and is_scored else None,
+        "weights": dict(fusion),
         "attributes": list(attribute_names),
+        "groups": attribute_groups(attribute_names),
+        "leads": None if leads is None else leads.tolist(),
         "classes": [list(one) for one in classes],
         "rows": _base64(candidates.attributes_CK.astype("<f4").tobytes()),
     }
@@ -86,8 +118,9 @@ def image_data(prediction: Prediction) -> dict[str, Any]:
     """Returns the data of a prediction for the page; "grid" is null for a model without attention.
 
     Returns:
-        File name, image, attribute scores (psi), attention maps by sub-net as base64, and the
-        numbers of rows and columns of regions.
+        File name, image, which part of the picture that is, attribute scores (psi), attention maps
+        by sub-net as base64, the numbers of rows and columns of regions, and the share of test
+        images that are less like the training images, or null.
     """
     jpeg = io.BytesIO()
     Image.fromarray(prediction.pixels).save(jpeg, "JPEG", quality=85)
@@ -96,6 +129,8 @@ def image_data(prediction: Prediction) -> dict[str, Any]:
     return {
         "name": Path(prediction.image).name,
         "image": f"data:image/jpeg;base64,{_base64(jpeg.getvalue())}",
+        "crop": list(prediction.crop),
+        "likeness": prediction.likeness,
         "psi": _base64(prediction.attribute_scores_K.astype("<f4").tobytes()),
         "attention": attention,
         "grid": list(next(iter(maps.values())).shape[1:]) if maps else None,
@@ -118,7 +153,7 @@ def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str],
     template = jinja2.Environment(autoescape=True).from_string(_read("page.html"))
     return template.render(
         title=title,
-        style=_read("page.css"),
+        style="".join(_read(f"{name}.css") for name in _STYLES),
         data=data,
         script=_script(),
         policy=content_security_policy(),
@@ -128,7 +163,7 @@ def _render(title: str, content: Mapping[str, Any], failures: Mapping[str, str],
 
 
 def _script() -> str:
-    return "".join(map(_read, ("class_scores.js", "drawing.js", "page.js")))
+    return "".join(_read(f"{name}.js") for name in _SCRIPTS)
 
 
 def _read(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Bundles for other people: model card, Hugging Face Hub, and the page as a container."""
