@@ -34,6 +34,10 @@ demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (
 	$(BIN)/msdn extract experiment=demo $(ARGS)
 	$(BIN)/msdn train experiment=demo paths.run_dir=$(DEMO) overwrite=true $(ARGS)
 
+picture: ## docs/images/attention.png, the picture of the README, of the demo's model
+	@test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
+	$(BIN)/python docs/images/draw.py $(DEMO)
+
 app: setup ## a local page to try a model: RUN=..., by default the demo's (make app ARGS="--port 8001")
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
 	$(BIN)/msdn app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)

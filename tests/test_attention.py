@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from msdn_lit.analysis.classes import short_name
 from msdn_lit.attention.embeddings import embeddings, nearest_neighbour_accuracy
 from msdn_lit.attention.maps import attention_rows, has_attention
 from msdn_lit.attention.scores import measure_attention
@@ -251,6 +252,31 @@ def test_a_sub_net_without_weight_has_points(mini_config, tmp_path):
     np.testing.assert_allclose(panels["both"], panels["attribute to visual"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 9])
+def test_both_right_and_wrong_predictions_are_drawn(mini_config, tmp_path, monkeypatch, number):
+    """The model is made to predict one unseen class for every image: one is right."""
+    monkeypatch.setattr(
+        ZSLDataModule, "image", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
+    )
+    train.run(mini_config("prediction.fusion={attribute_to_visual: 3, visual_to_attribute: 1}"))
+    loaded = load_run(tmp_path / "run")
+    classes = [short_name(name) for name in loaded.data.semantics.class_names]
+    labels = np.unique(loaded.data.dataset("test_unseen").labels)
+    logits_C = torch.zeros(len(classes)).index_fill(0, torch.tensor(labels[1]), 1)
+    monkeypatch.setattr(loaded.task, "predict_logits", lambda x: logits_C.repeat(len(x), 1))
+    rows = attention_rows(loaded.task, loaded.data, number, 2, right_and_wrong=True)
+    others = [classes[label] for label in labels if label != labels[1]]
+    expected = [classes[labels[1]], *others[: number - 1]]
+    assert [row.label for row in rows] == expected
+    assert {row.prediction for row in rows} == {classes[labels[1]]}
+    first = attention_rows(loaded.task, loaded.data, 1, 2)
+    assert [row.label for row in first] == [classes[labels[0]]]
+    assert [(subnet.name, len(subnet.maps)) for subnet in first[0].subnets] == [
+        ("attribute to visual: 0.75 of the score", 2),
+        ("visual to attribute: 0.25 of the score", 2),
+    ]
+
+
 @pytest.mark.slow
 def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     """Scores in the log equal those of the command and of loops over the drawn discs."""
@@ -262,9 +288,10 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     logged = json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text())
     metrics = (tmp_path / "logs" / "demo" / "metrics" / "version_0" / "metrics.csv").read_text()
     assert "test/pointing_game/attribute_to_visual" in metrics
-    code, out, _ = command(attention, "logs/demo", "--figures", "figures")
+    code, out, _ = command(attention, "logs/demo", "--figures", "svg", "--output", "figures")
     assert code == 0
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"tsne.png", "attention.png"}
+    names = {"tsne.svg", "attention.svg", "attributes.svg", "captions.md"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert out.startswith("figures: figures of logs/demo, seed 0\n")
     assert out.count("nearest neighbour") == 8
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged

@@ -48,7 +48,12 @@ class TestRecord:
             for name in names
             if re.fullmatch(r"figures/\w+_CUB_resnet101_448_paper.*\.png", name)
         }
-        assert names - figures == {"README.md", "metrics.json", "config.yaml"}
+        assert names - figures == {
+            "README.md",
+            "metrics.json",
+            "config.yaml",
+            "figures/captions.md",
+        }
         assert len(figures) == 11
         assert all((record / name).stat().st_size > 5000 for name in figures)
 

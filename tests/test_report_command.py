@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdn_lit.analysis.output.formats import Share, Table, comma_separated, latex, markdown
+from msdn_lit.analysis.output.formats import SavedFigure, Share, Table, comma_separated, markdown
+from msdn_lit.analysis.output.latex import latex
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.commands.results import report
 from msdn_lit.commands.train import train
@@ -63,15 +64,15 @@ def call(monkeypatch, capsys):
 
 class TestNotations:
     def test_markdown_has_as_many_cells_in_every_row(self):
-        text = markdown([HOSTILE], "title", ["a.png"])
+        text = markdown([HOSTILE], "title", [SavedFigure("a.png", "Bars | lines.", 3.3)])
         lines = [line for line in text.splitlines() if line.startswith("|")]
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {6}
         assert len({len(line) for line in lines}) == 1
         assert "55.0 ± 7.1 | 10.0 to 90.0" in lines[2]
-        assert "![a.png](a.png)" in text
+        assert "![a.png](a.png)\n\nBars \\| lines.\n" in text
 
     def test_latex_is_balanced_and_escaped(self):
-        text = latex([HOSTILE], "title")
+        text = latex([HOSTILE], [])
         assert re.findall(r"\\(begin|end){(\w+)}", text) == [
             ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
         ]  # fmt: skip
@@ -124,6 +125,7 @@ def test_figures(logs, call, tmp_path):
         kinds.setdefault(path.name.partition("_")[0], []).append(path)
         assert np.asarray(Image.open(path).convert("L")).std() > 5  # not empty
         assert path.name in (tmp_path / "out" / "report.md").read_text()
+        assert f"## {path.name}\n\n" in (tmp_path / "out" / "captions.md").read_text()
     numbers = {
         "bars": 2,
         "curves": 1,
@@ -363,6 +365,13 @@ def test_the_history_is_counted_as_the_result_is(logs):
         (["nowhere"], "nowhere is no folder"),
         (["."], "There is no finished run: found 1 unfinished"),
         ([".", "--figures"], "--figures needs --output DIR"),
+        ([".", "--figures", "pdf"], "--figures needs --output DIR"),
+        ([".", "--figures", "jpg"], "--figures: expected png or svg or pdf, found jpg"),
+        (["--figures", "."], "write run folders before --figures"),
+        ([".", "--columns", "T1"], "--columns needs --format latex"),
+        ([".", "--columns", "T1,F"], "expected some of T1,U,S,H,AUSUC, found F"),
+        ([".", "--columns", "T1,t1"], "found a name twice in T1,t1"),
+        ([".", "--columns", ""], "found nothing"),
         ([".", "--compare"], "--compare takes two paths, not 1"),
         (
             [".", ".", "--compare", "--against", "."],

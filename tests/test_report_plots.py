@@ -1,11 +1,13 @@
 """The figures of a report show the numbers that they are given."""
 
+import re
+
 import numpy as np
 import pytest
 
-from msdn_lit.analysis.groups import group_runs
-from msdn_lit.analysis.output import comparison_plots, plots
-from msdn_lit.analysis.output.figures import contexts, figures_of_group
+from msdn_lit.analysis.figures import comparison_plots, plots
+from msdn_lit.analysis.figures.report_figures import figures_of_group, report_figures
+from msdn_lit.analysis.groups import contexts, group_runs
 from msdn_lit.runs.reader import find_runs
 from tests.run_folders import made_up_cache, scores_of, write_run
 
@@ -24,7 +26,7 @@ def lines_of(axes):
 def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
     cache = made_up_cache(per_class=60)
     figure = comparison_plots.plot_curves(
-        [comparison_plots.CurveLine("name", [cache.curve()], [cache.calibration])], "title"
+        [comparison_plots.CurveLine("name", [cache.curve()], [cache.calibration])]
     )
     curve, point = (line.get_xydata() for line in figure.axes[0].get_lines())
     scores = scores_of(cache)
@@ -35,7 +37,7 @@ def test_a_seen_unseen_curve_runs_through_the_points_of_its_cache():
 
 
 def test_bars_are_means_and_dots_are_seeds():
-    figure = comparison_plots.plot_bars({"one": VALUES, "two": VALUES}, "title")
+    figure = comparison_plots.plot_bars({"one": VALUES, "two": VALUES})
     for axes, values in zip(figure.axes, VALUES.values(), strict=True):
         assert [bar.get_width() for bar in axes.patches] == pytest.approx(
             [100 * np.mean(values)] * 2
@@ -48,10 +50,8 @@ def test_bars_are_means_and_dots_are_seeds():
 def test_lines_are_means():
     columns = {score: [values, [0.1, 0.2], [0.3]] for score, values in VALUES.items()}
     for axes in (
-        comparison_plots.plot_sensitivity("loss.lambda_cal", [0, 0.1, 10], columns, "title").axes[
-            0
-        ],
-        plots.plot_histories([10, 20, 30], columns, "test", "title").axes[0],
+        comparison_plots.plot_sensitivity("loss.lambda_cal", [0, 0.1, 10], columns).axes[0],
+        plots.plot_histories([10, 20, 30], columns, "test").axes[0],
     ):
         for name, values in zip(("T1", "U", "S", "H"), VALUES.values(), strict=True):
             np.testing.assert_allclose(lines_of(axes)[name][:, 1], [100 * np.mean(values), 15, 30])
@@ -67,7 +67,7 @@ def test_classes_are_sorted_and_named(num_classes):
         plots.ClassAccuracies("seen", names, accuracies),
         plots.ClassAccuracies("unseen", ["x"], np.zeros((2, 1))),
     ]
-    axes = plots.plot_class_accuracies(domains, "title").axes[0]
+    axes = plots.plot_class_accuracies(domains).axes[0]
     marks = np.concatenate([container.lines[0].get_xydata() for container in axes.containers])
     np.testing.assert_allclose(
         marks[np.argsort(marks[:, 0]), 1], 100 * np.sort([*accuracies.mean(axis=0), 0])
@@ -87,8 +87,8 @@ def test_a_model_of_one_subnet_has_no_fusion_to_vary(load_config, tmp_path, num_
     write_run(tmp_path / "run", load_config(), num_subnets=num_subnets)
     groups, _ = group_runs(find_runs([tmp_path / "run"]).runs)
     (context,) = contexts(groups)
-    drawn = dict(figures_of_group(groups[0], context, None))
-    (figure,) = [figure for name, figure in drawn.items() if name.startswith("prediction_")]
+    drawn = figures_of_group(groups[0], context, None)
+    (figure,) = [figure for name, figure, _ in drawn if name.startswith("prediction_")]
     assert [axes.get_xlabel().partition(" ")[0] for axes in figure.axes] == labels
 
 
@@ -101,4 +101,21 @@ def test_the_history_of_one_run():
     np.testing.assert_allclose(lines["T1"], [[10, 40], [20, 50]])
     np.testing.assert_allclose(lines["S"], [[10, np.nan], [20, 25]])
     assert axes.get_ylabel() == "score on val (%)"
-    assert "standard deviation" not in axes.get_legend().get_title().get_text()
+
+
+def test_captions_name_protocol_seeds_and_error_bars(load_config, tmp_path):
+    cfg = load_config()
+    for cfg.seed, cfg.loss.lambda_cal in ((0, 0.1), (1, 0.1), (0, 0.2)):
+        write_run(tmp_path / f"{cfg.loss.lambda_cal}_{cfg.seed}", cfg)
+    groups, _ = group_runs(find_runs([tmp_path]).runs)
+    captions = {name: caption for name, _, caption in report_figures(groups, None)}
+    for name, caption in captions.items():
+        assert "CUB, resnet101_448, paper protocol" in caption
+        assert "evaluated on test" in caption
+        several = "lambda_cal=0.2" not in name
+        assert ("deviation" in caption or "95 % t interval" in caption) == several
+        n = re.search(r"seeds: (.*)\.$", caption)[1]
+        if name.startswith(("bars", "curves")):
+            assert n == "n = 2 (loss.lambda_cal=0.1), 1 (loss.lambda_cal=0.2)"
+        else:
+            assert n == ("n = 2" if several else "n = 1")

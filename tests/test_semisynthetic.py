@@ -197,8 +197,9 @@ class TestCommands:
         extract.run(config(name="extract"))
         with caplog.at_level("INFO"):
             train.run(config("callbacks=figures", "trainer.max_steps=20"))
-        assert [file.name for file in (tmp_path / "run" / "figures").iterdir()] == ["scores.png"]
-        assert "No attention.png: semisynthetic features were not made from images" in caplog.text
+        names = {file.name for file in (tmp_path / "run" / "figures").iterdir()}
+        assert names == {"scores.png", "captions.md"}
+        assert "No attention maps: semisynthetic features were not made from images" in caplog.text
 
     @pytest.mark.parametrize(
         ("name", "value"),

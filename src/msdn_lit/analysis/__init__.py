@@ -1,1 +1,1 @@
-"""Analysis of runs: groups, statistics, comparisons, and their tables and figures (`output`)."""
+"""Analysis of runs: groups, statistics, comparisons, and their tables (`output`) and figures."""

@@ -4,6 +4,7 @@ Letters: B = N images of a panel, R regions, D visual channels, K attributes, F 
 point.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from msdn_lit.analysis.classes import short_name
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.tasks import ZSLTask
 
@@ -26,12 +28,16 @@ class EmbeddingPanel(NamedTuple):
         name: Name of the points, e.g. "pooled features".
         points_NF: Points of unit length, one for each image, (N, F).
         labels_N: Class ids, (N,).
+        domain: "seen" or "unseen", the kind of the classes.
+        class_names: Class names by id.
     """
 
     split: str
     name: str
     points_NF: NDArray[np.float32]
     labels_N: NDArray[np.int64]
+    domain: str
+    class_names: Sequence[str]
 
 
 @torch.no_grad()
@@ -46,11 +52,13 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
         data: Data module, set up.
     """
     panels = []
+    names = [short_name(name) for name in data.semantics.class_names]
     for split in data.eval_splits:
         dataset = data.dataset(split)
         classes = np.unique(dataset.labels)
         size = min(_NUM_CLASSES, len(classes))
         chosen = np.random.default_rng(_SEED).choice(classes, size, replace=False)
+        domain = "seen" if np.isin(chosen, data.seen.numpy()).all() else "unseen"
         positions = np.flatnonzero(np.isin(dataset.labels, chosen))
         regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
         scores = [output.attribute_scores_BK for output in task.net(regions_BRD.to(task.device))]
@@ -62,7 +70,8 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
             points["both"] = torch.stack(weighted).sum(dim=0)
         for name, points_BF in points.items():
             unit_BF = normalize(points_BF, dim=1).cpu().numpy()
-            panels.append(EmbeddingPanel(split, name, unit_BF, labels_B.numpy()))
+            panel = EmbeddingPanel(split, name, unit_BF, labels_B.numpy(), domain, names)
+            panels.append(panel)
     return panels
 
 

@@ -1,4 +1,4 @@
-"""Attention maps on a few images, always the same ones.
+"""Attention maps on a few images.
 
 Letters: B images, K attributes, R = H x W regions, h x w pixels.
 """
@@ -12,37 +12,56 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.analysis.classes import short_name
+from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.words.attributes import readable_attribute
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import SubNetOutput
 from msdn_lit.tasks import ZSLTask
 
+_BATCH = 50  # images whose regions are in memory at once
+
 
 class AttentionMap(NamedTuple):
     """Attention of one attribute on an image.
 
     Attributes:
-        title: Attribute and its score.
+        attribute: Name of the attribute.
+        score: Score of the attribute.
         weights_HW: Attention by region, (H, W).
     """
 
-    title: str
+    attribute: str
+    score: float
     weights_HW: NDArray[np.float32]
+
+
+class SubnetMaps(NamedTuple):
+    """Attention maps of one sub-net.
+
+    Attributes:
+        name: Name of the sub-net and its weight in the score.
+        maps: Attention maps, from left to right.
+    """
+
+    name: str
+    maps: Sequence[AttentionMap]
 
 
 class AttentionRow(NamedTuple):
     """An image with attention maps.
 
     Attributes:
-        title: Class and prediction.
+        label: Name of its class.
+        prediction: Name of the predicted class.
         image_hw3: Pixels in [0, 1], (h, w, 3).
-        maps: Attention maps, from left to right.
+        subnets: Maps of each sub-net that has attention.
     """
 
-    title: str
+    label: str
+    prediction: str
     image_hw3: NDArray[np.float32]
-    maps: Sequence[AttentionMap]
+    subnets: Sequence[SubnetMaps]
 
 
 def has_attention(outputs: Sequence[SubNetOutput]) -> bool:
@@ -77,6 +96,7 @@ def attention_rows(
     num_attributes: int,
     *,
     by_score: bool = False,
+    right_and_wrong: bool = False,
 ) -> list[AttentionRow]:
     """Computes attention maps on the first image of each of some classes of the last eval split.
 
@@ -88,51 +108,63 @@ def attention_rows(
             predicted class.
         by_score: Choose the attributes with the highest scores instead, independently of the class
             (paper, figures of attention maps).
+        right_and_wrong: Choose images of both kinds, as equal in number as possible, instead of
+            the same images for every model.
 
     Raises:
         ConfigError: The net has no attention.
         DataError: The images are missing.
     """
     dataset = data.dataset(data.eval_splits[-1])
-    positions = np.unique(dataset.labels, return_index=True)[1][:num_images]
+    positions = _positions(task, dataset, num_images, right_and_wrong)
     regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
     outputs = task.net(regions_BRD.to(task.device))
     attention = attention_by_name(task.output_names, outputs)
     images = [data.image(row) for row in dataset.rows[positions]]
     predicted = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).tolist()
-    maps: list[list[AttentionMap]] = [[] for _ in images]
-    for name, output in zip(task.output_names, outputs, strict=True):
-        if name not in attention:
-            continue
-        scores_BK, attention_BKR = output.attribute_scores_BK.cpu(), attention[name].cpu()
-        for b, label in enumerate(predicted):
-            class_attributes_K = torch.from_numpy(data.semantics.class_attributes_CK[label])
-            rank_by_K = scores_BK[b] if by_score else scores_BK[b] * class_attributes_K
+    names = [short_name(name) for name in data.semantics.class_names]
+    shares = dict(zip(task.output_names, np.array(task.fusion) / sum(task.fusion), strict=True))
+    by_name = dict(zip(task.output_names, outputs, strict=True))
+    rows = []
+    for b, (label, prediction) in enumerate(zip(labels_B.tolist(), predicted, strict=True)):
+        contributions_K = torch.from_numpy(data.semantics.class_attributes_CK[prediction])
+        subnets = []
+        for name, attention_BKR in attention.items():
+            title = f"{name.replace('_', ' ')}: {_share(shares[name])} the score"
+            scores_K = by_name[name].attribute_scores_BK[b].cpu()
+            rank_by_K = scores_K if by_score else scores_K * contributions_K
             chosen = rank_by_K.topk(min(num_attributes, len(rank_by_K))).indices.tolist()
-            maps[b] += _maps(chosen, scores_BK[b], attention_BKR[b], data, _arrow(name))
-    titles = _titles(data, labels_B.tolist(), predicted)
-    return [AttentionRow(*row) for row in zip(titles, images, maps, strict=True)]
+            maps = list(_maps(chosen, scores_K, attention_BKR[b].cpu(), data))
+            subnets.append(SubnetMaps(title, maps))
+        rows.append(AttentionRow(names[label], names[prediction], images[b], subnets))
+    return rows
+
+
+def _share(weight: float) -> str:
+    return {0.0: "not in", 1.0: "all of"}.get(weight, f"{weight:.2g} of")
+
+
+def _positions(
+    task: ZSLTask, dataset: SplitDataset, number: int, right_and_wrong: bool
+) -> NDArray[np.int64]:
+    """The first image of each of some classes, right predictions first if both kinds are asked."""
+    first = np.unique(dataset.labels, return_index=True)[1]
+    if not right_and_wrong:
+        return first[:number]
+    is_right = []
+    for some in np.array_split(first, len(first) // _BATCH + 1):
+        regions_BRD, labels_B, _ = dataset.__getitems__(some.tolist())
+        predicted_B = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).cpu()
+        is_right.append((predicted_B == labels_B).numpy())
+    right, wrong = (first[np.concatenate(is_right) == kind] for kind in (True, False))
+    num_wrong = min(len(wrong), max(number // 2, number - len(right)))
+    return np.concatenate([right[: number - num_wrong], wrong[:num_wrong]])
 
 
 def _maps(
-    attributes: Sequence[int],
-    scores_K: Tensor,
-    attention_KR: Tensor,
-    data: ZSLDataModule,
-    arrow: str,
+    attributes: Sequence[int], scores_K: Tensor, attention_KR: Tensor, data: ZSLDataModule
 ) -> Iterator[AttentionMap]:
     grid = data.store.manifest.grid
     for k in attributes:
-        title = f"{arrow} {readable_attribute(data.attribute_names[k])}\n{scores_K[k]:.2f}"
-        yield AttentionMap(title, attention_KR[k].float().reshape(grid).numpy())
-
-
-def _titles(data: ZSLDataModule, labels: Sequence[int], predicted: Sequence[int]) -> list[str]:
-    names = [short_name(name) for name in data.semantics.class_names]
-    pairs = zip(labels, predicted, strict=True)
-    return [f"{names[label]}\n→ {names[prediction]}" for label, prediction in pairs]
-
-
-def _arrow(output_name: str) -> str:
-    """Short name of a sub-net: "attribute_to_visual" -> "A→V"."""
-    return "→".join(part[0].upper() for part in output_name.split("_to_"))
+        name = readable_attribute(data.attribute_names[k])
+        yield AttentionMap(name, float(scores_K[k]), attention_KR[k].float().reshape(grid).numpy())

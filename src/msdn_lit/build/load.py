@@ -20,7 +20,8 @@ from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle, write_bundle
-from msdn_lit.inference.publish.address import hub_address
+from msdn_lit.inference.publish.address import HubAddress, hub_address
+from msdn_lit.inference.publish.card import write_card
 from msdn_lit.inference.publish.hub import pull
 from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
@@ -95,6 +96,13 @@ def load(
             )
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
+    return _model_of_run(folder, checkpoint, data_dir, trust=trust)
+
+
+def _model_of_run(
+    folder: Path, checkpoint: str, data_dir: str | Path | None, *, trust: bool
+) -> Predictor:
+    """Loads the model of a run folder."""
     cfg = load_config(folder, data_dir=data_dir, trust=trust)
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
@@ -124,19 +132,21 @@ def write_bundle_of_run(
     folder: Path,
     *,
     checkpoint: str = LAST,
-    data_dir: str | Path | None = None,
+    data_dir: Path | None = None,
+    licence: str | None = None,
+    address: HubAddress | None = None,
     trust: bool = False,
-    licence: str = "",
 ) -> None:
-    """Writes the bundle of a run.
+    """Writes the bundle of a run, with its model card.
 
     Args:
         run: Run folder.
         folder: Folder of the bundle.
         checkpoint: Checkpoint, as in `load`.
         data_dir: Folder of the data, if it was moved.
+        licence: Licence of the weights, an identifier of the Hub; None for that of the data.
+        address: Address on the Hub for the model card; None for a bundle that stays in its folder.
         trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
-        licence: Licence of the weights; "" for none.
 
     Raises:
         CheckpointError: The run names a model that is not ours.
@@ -153,6 +163,7 @@ def write_bundle_of_run(
     check_bundle(**settings, folder=run)
     facts = origin(run, checkpoint, config) | ({"license": licence} if licence else {})
     write_bundle(folder, model, **settings, origin=facts)
+    write_card(folder, address)
 
 
 def load_run(

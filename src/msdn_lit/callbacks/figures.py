@@ -1,39 +1,56 @@
 """A callback that draws figures at the end of training."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.analysis.output.plots import plot_history
-from msdn_lit.analysis.output.style import save_figure
+from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure, save_figures
+from msdn_lit.analysis.figures.plots import plot_history
 from msdn_lit.attention.maps import attention_rows
-from msdn_lit.attention.plots import plot_attention
+from msdn_lit.attention.plots import ATTENTION_CAPTION, plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
-from msdn_lit.files import make_folder
+from msdn_lit.runs.layout import FIGURE_FORMATS
 from msdn_lit.tasks import ZSLTask
 
 log = logging.getLogger(__name__)
 
 
 class Figures(Callback):
-    """Writes scores.png, and attention.png if the images of the benchmark are in the data folder.
+    """Draws scores, and attention maps if the images of the benchmark are in the data folder.
 
     Args:
         folder: Folder of the figures.
-        num_images: Number of images in attention.png, each of another class of the last evaluated
-            split.
+        num_images: Number of images with attention maps, each of another class of the last
+            evaluated split; half of them predicted right and half not, if there are both.
         num_attributes: Number of attributes of each sub-net for each image: those that contribute
             most to the logit of the predicted class.
+        file_format: "png", "svg" or "pdf".
+
+    Raises:
+        ConfigError: There is no such format.
     """
 
-    def __init__(self, folder: str, num_images: int = 4, num_attributes: int = 3) -> None:
+    def __init__(
+        self,
+        folder: str,
+        num_images: int = 4,
+        num_attributes: int = 3,
+        file_format: str = FIGURE_FORMATS[0],
+    ) -> None:
+        if file_format not in FIGURE_FORMATS:
+            expected, found = " or ".join(FIGURE_FORMATS), file_format
+            raise ConfigError(
+                "callbacks.figures.file_format is wrong", expected=expected, found=found
+            )
         self.folder = Path(folder)
         self.num_images = num_images
         self.num_attributes = num_attributes
+        self.file_format = file_format
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the figures of the trained model."""
@@ -43,15 +60,24 @@ class Figures(Callback):
         assert isinstance(pl_module, ZSLTask)
         assert isinstance(data, ZSLDataModule)
         log.info("Drawing figures")  # which takes seconds
-        make_folder(self.folder)
-        history = EvaluationHistory.of(trainer)
-        if history.scores_at:
-            figure = plot_history(history.scores_at, pl_module.stage)
-            save_figure(figure, self.folder / "scores.png")
         pl_module.eval()  # in training mode a net may leave regions out
+        figures = [*_scores(trainer, pl_module), *self._attention(pl_module, data)]
+        save_figures(figures, self.folder, self.file_format)
+
+    def _attention(self, task: ZSLTask, data: ZSLDataModule) -> Iterator[NamedFigure]:
         try:
-            rows = attention_rows(pl_module, data, self.num_images, self.num_attributes)
+            rows = attention_rows(
+                task, data, self.num_images, self.num_attributes, right_and_wrong=True
+            )
         except (ConfigError, DataError) as reason:
-            log.info("No attention.png: %s", reason)
+            log.info("No attention maps: %s", reason)
             return
-        save_figure(plot_attention(rows), self.folder / "attention.png")
+        yield NamedFigure("attention", plot_attention(rows), ATTENTION_CAPTION)
+
+
+def _scores(trainer: Trainer, task: ZSLTask) -> Iterator[NamedFigure]:
+    history = EvaluationHistory.of(trainer)
+    if history.scores_at:
+        figure = plot_history(history.scores_at, task.stage)
+        text = f"Scores on {task.stage} over the training; one seed. {ACCURACIES}"
+        yield NamedFigure("scores", figure, text)

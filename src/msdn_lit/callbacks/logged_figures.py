@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 
-from msdn_lit.analysis.output.comparison_plots import CurveLine, plot_curves
+from msdn_lit.analysis.figures.comparison_plots import CurveLine, plot_curves
 from msdn_lit.attention.maps import attention_rows
 from msdn_lit.attention.plots import plot_attention
 from msdn_lit.callbacks.history import EvaluationHistory
@@ -72,7 +72,7 @@ class LoggedFigures(Callback):
             if isinstance(logger, TensorBoardLogger) and path.is_file():
                 cache = ScoreCache.load(path)
                 line = CurveLine("last step", [cache.curve()], [cache.calibration])
-                _show(logger, "seen_unseen_curve", plot_curves([line], ""), cache.step)
+                _show(logger, "seen_unseen_curve", plot_curves([line]), cache.step)
 
 
 def _loggers(trainer: Trainer) -> Iterator[Pictures]:

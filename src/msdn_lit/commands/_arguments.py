@@ -12,6 +12,7 @@ from msdn_lit.commands import _habits as habits
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
 from msdn_lit.inference.publish.address import HubAddress, hub_address
+from msdn_lit.runs.layout import AUSUC, FIGURE_FORMATS, SCORES
 from msdn_lit.training.process import disable_telemetry
 
 ASK = "--ask-for-the-parser"
@@ -137,6 +138,40 @@ def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> N
     if features:
         text = "folder of the feature stores, if it was moved"
         parser.add_argument("--feature-dir", type=Path, metavar="DIR", help=text)
+
+
+def add_figures(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds --figures, alone or with a format; alone it is "".
+
+    Args:
+        parser: Parser of the command.
+        text: Beginning of the help.
+    """
+    names = ", ".join(FIGURE_FORMATS[:-1])
+    text = f"{text}: {names} or {FIGURE_FORMATS[-1]} (default: {FIGURE_FORMATS[0]})"
+    option = parser.add_argument
+    option("--figures", type=_figure_format, nargs="?", const="", metavar="FORMAT", help=text)
+
+
+def _figure_format(text: str) -> str:
+    if text and text not in FIGURE_FORMATS:
+        expected = " or ".join(FIGURE_FORMATS)
+        action = "--output DIR names the folder of the figures; write run folders before --figures"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text} ({action})")
+    return text
+
+
+def score_columns(text: str) -> list[str]:
+    """Type of an argument that names scores as people read them: "T1,U,S,H"."""
+    known = [*SCORES.values(), AUSUC]
+    names = {name.lower(): name for name in known}
+    words = [word.strip() for word in text.split(",")]
+    unknown = [word for word in words if word.lower() not in names]
+    if unknown or len(set(map(str.lower, words))) < len(words):
+        found = unknown[0] or "nothing" if unknown else f"a name twice in {text}"
+        expected = f"some of {','.join(known)}"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {found}")
+    return [names[word.lower()] for word in words]
 
 
 def check_is_new(folder: Path) -> None:

@@ -17,7 +17,8 @@ A run folder (`msdn train`):
     metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next
                             version
     attention.json          attention scores (`msdn attention`, callbacks=figures)
-    figures/                scores.png, attention.png (callbacks=figures)
+    figures/                scores, attention (callbacks=figures); attention, attributes, tsne
+                            (`msdn attention --figures`); each as png, svg or pdf; captions.md
     wandb/                  files of W&B, and run_id (logger=wandb)
     tensorboard/            events (logger=tensorboard)
     seed_*/                 one run folder for each seed (protocol.seeds_in_parallel); result.json
@@ -81,6 +82,14 @@ SELECTION = "selection.json"
 RECORD_METRICS = "metrics.json"
 RECORD_PAGE = "README.md"
 
+CAPTIONS = "captions.md"
+FIGURE_FORMATS = ("png", "svg", "pdf")  # endings of figures; the first is the default
+FIGURES = [
+    f"{name}.{ending}"
+    for name in ("scores", "attention", "attributes", "tsne")
+    for ending in FIGURE_FORMATS
+]
+
 BUNDLE = "bundle.json"
 BUNDLE_WEIGHTS = "weights.safetensors"
 CARD = "README.md"
@@ -96,7 +105,13 @@ SPACE_FILES = (
 )
 
 # What says something about the finished run, as patterns: removed when a training goes on.
-STATEMENTS = (RESULT, RESULT_PAGE, ATTENTION, "figures/scores.png", "figures/attention.png")
+STATEMENTS = (
+    RESULT,
+    RESULT_PAGE,
+    ATTENTION,
+    f"figures/{CAPTIONS}",
+    *(f"figures/{name}" for name in FIGURES),
+)
 # Losses and scores by step: removed when a training starts again at its first step.
 METRICS = ("metrics/version_*/metrics.csv", "metrics/version_*/hparams.yaml")
 # What a training and the commands for its model write: removed by overwrite=true.
@@ -121,6 +136,7 @@ RUN_FILES = (
 
 # Scores by their names in files, and as people read them.
 SCORES = {"acc_czsl": "T1", "acc_unseen": "U", "acc_seen": "S", "harmonic_mean": "H"}
+AUSUC = "AUSUC"  # area under the seen-unseen curve
 
 
 def checkpoint_path(folder: Path, name: str = LAST) -> Path:

@@ -1,1 +1,1 @@
-"""Results as tables, figures, pages and records."""
+"""Results as tables, pages and records."""

@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and CSV (HTML: `page`)."""
+"""Tables as Markdown and CSV (HTML: `page`; LaTeX: `latex`)."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,14 +12,6 @@ from msdn_lit.texts import comma_separated as csv_text
 Cell = str | int | float | Summary | Interval | None
 
 _IS_NUMBER = re.compile(r"(?:[-\d.,±()= ]|n=|to|e-)*")
-_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": r"$<$",
-    ">": r"$>$",
-}
 
 
 class Share(float):
@@ -44,14 +36,29 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def markdown(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
+class SavedFigure(NamedTuple):
+    """A figure in a file.
+
+    Attributes:
+        name: File name.
+        caption: What is shown, of which runs, over how many seeds, and the meaning of error bars.
+        width: Width in inches.
+    """
+
+    name: str
+    caption: str
+    width: float
+
+
+def markdown(tables: Iterable[Table], title: str, figures: Iterable[SavedFigure] = ()) -> str:
     """Returns a Markdown page that is readable as plain text, too."""
     lines = [f"# {markdown_text(title)}", ""]
     for table in map(concise, tables):
         lines += [f"## {markdown_text(table.title)}", "", *markdown_lines(table), ""]
         lines += [f"- {markdown_text(note)}" for note in table.notes]
         lines += [""] if table.notes else []
-    lines += [f"![{name}]({name})\n" for name in figures]
+    for name, caption, _ in figures:
+        lines += [f"![{name}]({name})", "", markdown_text(caption), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -69,15 +76,6 @@ def markdown_lines(table: Table) -> list[str]:
         for row in rows
     ]
     return ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
-
-
-def latex(tables: Iterable[Table], title: str, figures: Iterable[str] = ()) -> str:
-    r"""Returns tables for \input into a document that loads booktabs (and graphicx for figures)."""
-    lines = [f"% {' '.join(title.split())}; needs \\usepackage{{booktabs}}"]
-    for table in map(concise, tables):
-        lines += _latex_lines(table)
-    lines += [rf"\includegraphics[width=\linewidth]{{{name}}}" for name in figures]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def comma_separated(table: Table) -> str:
@@ -164,30 +162,6 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, Share):
         return f"{100 * cell:.1f}"
     return f"{cell:.2g}" if isinstance(cell, float) else plain_line(str(cell))
-
-
-def _latex_lines(table: Table) -> list[str]:
-    columns = "".join("l" if is_text else "r" for is_text in text_columns(table))
-    header, *rows = (" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *texts(table)))
-    return [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_latex(table.title)}}}\label{{tab:{table.slug}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        header,
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(rf"\par {_latex(note)}" for note in table.notes),
-        r"\end{table}",
-        "",
-    ]
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in plain_line(text))
 
 
 def _expand(name: str, cells: Sequence[Cell]) -> Iterator[list[object]]:

@@ -16,18 +16,15 @@ from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
-from msdn_lit.analysis.groups import CONTEXT, Group
-from msdn_lit.analysis.output.figures import (
-    Context,
-    caches_of,
-    contexts,
-    figures_of_context,
-    figures_of_group,
-)
+from msdn_lit.analysis.figures.captions import NamedFigure
+from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
+from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
+from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts
 from msdn_lit.analysis.output.formats import Cell, Share, Table, simplified, text_columns, texts
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.runs.layout import SCORES
 
+_PIXELS_PER_INCH = 72 * 13 / FONT_SIZE  # the texts of a figure are 13 pixels high
 _FOLDER = Path(__file__).parent
 _UNSEEN = re.compile(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -40,13 +37,13 @@ class PageFigure(NamedTuple):
 
     Attributes:
         kind: Kind of figure, e.g. "curves".
-        title: Text for readers who cannot see it.
+        caption: Text below it.
         source: Data URI.
         width: Width in CSS pixels at which its text is as large as the page's.
     """
 
     kind: str
-    title: str
+    caption: str
     source: str
     width: int
 
@@ -126,15 +123,17 @@ def html_table(table: Table) -> HtmlTable:
     return HtmlTable(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
 
 
-def page_figures(figures: Iterable[tuple[str, Figure]]) -> list[PageFigure]:
+def page_figures(figures: Iterable[NamedFigure]) -> list[PageFigure]:
     """Converts figures to vector graphics without background, for light and dark pages."""
-    converted = []
-    for name, figure in figures:
-        title = figure.get_suptitle() or figure.axes[0].get_title()
-        width = round(figure.get_figwidth() * 96)
-        kind = name.partition("_")[0]
-        converted.append(PageFigure(kind, " ".join(title.split()), _svg_uri(figure), width))
-    return converted
+    return [
+        PageFigure(
+            name.partition("_")[0],
+            caption,
+            _svg_uri(figure),
+            round(figure.get_figwidth() * _PIXELS_PER_INCH),
+        )
+        for name, figure, caption in figures
+    ]
 
 
 def run_html_table(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict[str, str]]:
@@ -195,12 +194,12 @@ def _policy(script: str) -> str:
     return f"{styles}; script-src 'sha256-{digest}'"
 
 
+@styled
 def _svg_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
-    # equal figures give equal bytes; texts stay texts, which are a third of the size of outlines
-    with matplotlib.rc_context({"svg.hashsalt": "msdn-lit", "svg.fonttype": "none"}):
-        no_date = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=no_date)
+    # texts stay texts, which are a third of the size of outlines
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_DATE["svg"])
     return f"data:image/svg+xml,{quote(_light(buffer.getvalue().decode()), safe=_UNQUOTED)}"
 
 

@@ -13,15 +13,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from msdn_lit.analysis.figures.captions import NamedFigure, save_figures
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown, markdown_lines
-from msdn_lit.analysis.output.style import save_figure
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.errors import READ_ERRORS, ConfigError, one_line
-from msdn_lit.files import folder_atomically, make_folder, write_atomically
+from msdn_lit.files import folder_atomically, write_atomically
 from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
@@ -31,6 +29,7 @@ from msdn_lit.runs.summary import markdown_text
 
 README = "README.md"
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
+_DPI = 150  # records are in the repository: small files
 _NEEDED = {"benchmark", "features", "stage", "settings", "seeds"}
 _OF_RUN = ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")
 _OF_MACHINE = ("paths.", "seed=", "hydra.")  # overrides that a command in a record leaves out
@@ -55,7 +54,7 @@ def write_record(
     folder: Path,
     groups: Sequence[Group],
     tables: Sequence[Table],
-    figures: Iterable[tuple[str, Figure]],
+    figures: Iterable[NamedFigure],
 ) -> None:
     """Writes a record of some groups, with the tables and figures of their report.
 
@@ -68,21 +67,22 @@ def write_record(
     if folder.exists():
         action = "Records are not changed; name another folder."
         raise ConfigError(f"{folder} exists already", action=action)
-    drawn = {f"figures/{name}.png": figure for name, figure in figures}
     run = groups[0].runs[0]
+    paths = run.config.get("paths")
     content = {"groups": [_content(group) for group in groups]}
-    page = markdown(tables, f"{folder.name[:10]}: {folder.name[11:].replace('_', ' ')}", drawn)
-    files = {
-        RECORD: json.dumps(content, indent=2) + "\n",
-        CONFIG: (run.folder / CONFIG).read_text(encoding="utf-8"),
-        README: page.replace("\n", f"\n\n{_instructions(groups)}", 1),
-    }
+    title = f"{folder.name[:10]}: {folder.name[11:].replace('_', ' ')}"
+    named = [figure._replace(caption=without_paths(figure.caption, paths)) for figure in figures]
     with folder_atomically(folder) as part:
-        make_folder(part / "figures")
-        for name, figure in drawn.items():
-            save_figure(figure, part / name, dpi=100)
+        saved = save_figures(named, part / "figures", "png", dpi=_DPI)
+        shown = [figure._replace(name=f"figures/{figure.name}") for figure in saved]
+        page = markdown(tables, title, shown)
+        files = {
+            RECORD: json.dumps(content, indent=2) + "\n",
+            CONFIG: (run.folder / CONFIG).read_text(encoding="utf-8"),
+            README: page.replace("\n", f"\n\n{_instructions(groups)}", 1),
+        }
         for name, text in files.items():
-            write_atomically(part / name, without_paths(text, run.config.get("paths")))
+            write_atomically(part / name, without_paths(text, paths))
 
 
 def write_index(experiments: Path) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
+    add_figures,
     add_folders,
     add_trust,
     run_command,
 )
 from msdn_lit.errors import ConfigError, print_error
-from msdn_lit.files import make_folder
 from msdn_lit.progress import IMAGES, ProgressLine, print_status
+from msdn_lit.runs.layout import FIGURE_FORMATS
 
 if TYPE_CHECKING:
     from msdn_lit.data import ZSLDataModule
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "msdn attention logs/demo",
-    "msdn attention logs/sweeps/seeds --figures figures",
+    "msdn attention logs/demo --figures pdf --output paper",
 )
 
 
@@ -42,9 +43,13 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     add_checkpoint(parser)
     add_folders(parser, features=True)
     add_trust(parser)
-    text = "draw attention maps and t-SNE of the first run there"
-    option("--figures", type=Path, metavar="DIR", help=text)
-    return parser.parse_args(words)
+    add_figures(parser, "also draw attention maps and t-SNE of the first run")
+    text = "folder of the figures (default: figures/ in the run folder)"
+    option("--output", type=Path, metavar="DIR", help=text)
+    options = parser.parse_args(words)
+    if options.output and options.figures is None:
+        parser.error("--output needs --figures")
+    return options
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,9 +84,10 @@ def run(options: argparse.Namespace) -> None:
         with ProgressLine(IMAGES, total, label=label, say=print_status) as line:
             measured = measure_attention(loaded.task, loaded.data, line.update)
         measured["step"] = loaded.step
-        if options.figures and number == 0:
-            print(f"{options.figures}: figures of {found.folder}, seed {found.seed}")
-            _draw(loaded.task, loaded.data, options.figures)
+        if options.figures is not None and number == 0:
+            folder = options.output or found.folder / "figures"
+            print(f"{folder}: figures of {found.folder}, seed {found.seed}")
+            _draw(loaded.task, loaded.data, folder, options.figures or FIGURE_FORMATS[0])
         write_attention(found.folder, measured)
     for fault in faults:
         print_error("msdn attention", f"Left out: {fault}")
@@ -89,24 +95,26 @@ def run(options: argparse.Namespace) -> None:
     print(markdown(attention_tables(groups), "Attention"), end="")
 
 
-def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path) -> None:
-    """Draws attention.png and tsne.png, and prints the numbers behind tsne.png."""
-    from msdn_lit.analysis.output.style import save_figure
+def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path, ending: str) -> None:
+    """Draws attention maps and t-SNE, and prints the numbers behind the t-SNE."""
+    from msdn_lit.analysis.figures.captions import NamedFigure, save_figures
+    from msdn_lit.attention.embedding_plots import EMBEDDING_CAPTION, plot_embeddings
     from msdn_lit.attention.embeddings import embeddings
-    from msdn_lit.attention.maps import AttentionRow, attention_rows
-    from msdn_lit.attention.plots import plot_attention, plot_embeddings
+    from msdn_lit.attention.maps import attention_rows
+    from msdn_lit.attention.plots import ATTENTION_CAPTION, TOP_CAPTION, plot_attention
 
-    make_folder(folder)
-    panels = embeddings(task, data)
-    figure, lines = plot_embeddings(panels)
-    save_figure(figure, folder / "tsne.png")
+    tsne, lines = plot_embeddings(embeddings(task, data))
     print("\n".join(lines))
-    rows = [
-        AttentionRow(row.title, row.image_hw3, row.maps[start : start + 10])
-        for row in attention_rows(task, data, num_images=4, num_attributes=10, by_score=True)
-        for start in range(0, len(row.maps), 10)
+    most = attention_rows(task, data, num_images=4, num_attributes=3, right_and_wrong=True)
+    top = attention_rows(
+        task, data, num_images=2, num_attributes=6, by_score=True, right_and_wrong=True
+    )
+    figures = [
+        NamedFigure("tsne", tsne, EMBEDDING_CAPTION),
+        NamedFigure("attention", plot_attention(most), ATTENTION_CAPTION),
+        NamedFigure("attributes", plot_attention(top), TOP_CAPTION),
     ]
-    save_figure(plot_attention(rows), folder / "attention.png")
+    save_figures(figures, folder, ending)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.commands._arguments import Parser, add_figures, run_command, score_columns
 from msdn_lit.files import make_folder, write_atomically
+from msdn_lit.runs.layout import FIGURE_FORMATS
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
-    from matplotlib.figure import Figure
-
+    from msdn_lit.analysis.figures.captions import NamedFigure
     from msdn_lit.analysis.groups import Group
-    from msdn_lit.analysis.output.formats import Table
+    from msdn_lit.analysis.output.formats import SavedFigure, Table
     from msdn_lit.commands._reported import Reported
 
 EXAMPLES = (
     "msdn report logs",
     "msdn report logs --filter optimizer.lr=0.001 --last 10 --sort T1",
-    "msdn report logs --output report --figures",
+    "msdn report logs --output report --figures pdf",
+    "msdn report logs --format latex --columns T1,U,S,H",
     "msdn report logs/full logs/ablated --compare",
     "msdn report logs/ablations --against logs/full",
     "msdn report logs --record experiments/2026-11-24_cub_ablation",
@@ -97,7 +98,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
     text = "also report runs of fewer batches or images than their settings say"
     option("--partial", action="store_true", help=text)
-    option("--figures", action="store_true", help="also draw figures; needs --output")
+    add_figures(parser, "also draw figures, which needs --output")
+    text = "scores of the LaTeX table, in this order, e.g. T1,U,S,H,AUSUC (default: T1,U,S,H)"
+    option("--columns", type=score_columns, metavar="NAMES", help=text)
     text = "class names for the figures, one a line, by class id"
     option("--class-names", type=Path, metavar="FILE", help=text)
     pairing = parser.add_mutually_exclusive_group().add_argument
@@ -119,7 +122,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error("--record and --output are two commands")
     if options.record and options.partial:
         parser.error("--record takes no partial runs")
-    if options.figures and not options.output:
+    if options.columns and options.format != "latex":
+        parser.error("--columns needs --format latex")
+    if options.figures is not None and not options.output:
         parser.error("--figures needs --output DIR")
     return options
 
@@ -171,14 +176,17 @@ def _show(
 
     if options.output:
         make_folder(options.output)
-    names = _save_figures(groups, options) if options.figures else []
+    figures = [] if options.figures is None else _save_figures(groups, options)
     if options.format == "csv":
         pages = {table.slug: formats.comma_separated(table) for table in tables}
     elif options.format == "html":
         pages = {"report": _page(tables, groups, options)}
+    elif options.format == "latex":
+        from msdn_lit.analysis.output.latex import latex
+
+        pages = {"report": latex(tables, groups, figures, options.columns)}
     else:
-        render = {"markdown": formats.markdown, "latex": formats.latex}[options.format]
-        pages = {"report": render(tables, "Results", names)}
+        pages = {"report": formats.markdown(tables, "Results", figures)}
     if not options.output:
         print("\n".join(pages.values()), end="")
         return
@@ -188,15 +196,12 @@ def _show(
         print(path)
 
 
-def _save_figures(groups: "Sequence[Group]", options: argparse.Namespace) -> list[str]:
-    """Writes the figures, and returns the names of their files."""
-    from msdn_lit.analysis.output.style import save_figure
+def _save_figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "list[SavedFigure]":
+    """Writes the figures with their captions."""
+    from msdn_lit.analysis.figures.captions import save_figures
 
-    names = []
-    for name, figure in _figures(groups, options):
-        names.append(f"{name}.png")
-        save_figure(figure, options.output / names[-1])
-    return names
+    ending = options.figures or ("pdf" if options.format == "latex" else FIGURE_FORMATS[0])
+    return save_figures(_figures(groups, options), options.output, ending)
 
 
 def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> str:
@@ -206,10 +211,8 @@ def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argpars
     return report_page(title, groups, tables, _class_names(options), options.output or Path())
 
 
-def _figures(
-    groups: "Sequence[Group]", options: argparse.Namespace
-) -> "Iterator[tuple[str, Figure]]":
-    from msdn_lit.analysis.output.figures import report_figures
+def _figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "Iterator[NamedFigure]":
+    from msdn_lit.analysis.figures.report_figures import report_figures
 
     return report_figures(groups, _class_names(options))
 

@@ -1,21 +1,18 @@
-"""The figures of a report, and the numbers in them.
+"""The figures of a report, the numbers in them, and their captions.
 
 Letters: n seeds, C classes.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import readable_names
-from msdn_lit.analysis.groups import Group
-from msdn_lit.analysis.output import comparison_plots, plots
+from msdn_lit.analysis.figures import comparison_plots, plots
+from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure
+from msdn_lit.analysis.groups import Context, Group, contexts, slug
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at
@@ -23,29 +20,15 @@ from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.summary import is_number
 
-NamedFigures = Iterator[tuple[str, Figure]]  # file name without its ending, and figure
-
 _MAX_CURVES = 7
 _MIN_VALUES = 3  # of a setting, for a curve
 _LAST = "last"
 _WEIGHTS = np.linspace(0, 1, 21)
 
 
-class Context(NamedTuple):
-    """Groups with the same benchmark, backbone and protocol, which share their figures.
-
-    Attributes:
-        slug: Part of the file names of the figures.
-        title: Beginning of the titles of the figures.
-        groups: Groups, at least one.
-    """
-
-    slug: str
-    title: str
-    groups: Sequence[Group]
-
-
-def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -> NamedFigures:
+def report_figures(
+    groups: Sequence[Group], class_names: Sequence[str] | None
+) -> Iterator[NamedFigure]:
     """Draws all figures for which the runs have files.
 
     All figures but the bars of peaks and the histories show the last step.
@@ -54,9 +37,6 @@ def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -
         groups: Groups, in the order of `group_runs`.
         class_names: Class names by id; None takes the ids.
 
-    Yields:
-        File name without its ending, and figure.
-
     Raises:
         ConfigError: The number of class names is not the number of classes.
     """
@@ -64,17 +44,6 @@ def report_figures(groups: Sequence[Group], class_names: Sequence[str] | None) -
         yield from figures_of_context(context)
         for group in context.groups:
             yield from figures_of_group(group, context, class_names)
-
-
-def contexts(groups: Sequence[Group]) -> Iterator[Context]:
-    """Yields the groups that share their figures."""
-
-    def key(group: Group) -> tuple[str, str, str]:
-        return group.benchmark, group.features, group.protocol
-
-    for (benchmark, features, protocol), members in groupby(sorted(groups, key=key), key):
-        title = f"{benchmark}, {features}, {protocol} protocol"
-        yield Context(_slug(benchmark, features, protocol), title, list(members))
 
 
 def numeric_settings(groups: Sequence[Group]) -> Iterator[tuple[str, list[tuple[float, Group]]]]:
@@ -96,48 +65,60 @@ def numeric_settings(groups: Sequence[Group]) -> Iterator[tuple[str, list[tuple[
                 yield name, sorted(points, key=lambda point: point[0])
 
 
-def figures_of_context(context: Context) -> NamedFigures:
+def figures_of_context(context: Context) -> Iterator[NamedFigure]:
     """Draws the figures that compare the groups of a context: bars_*, curves_*, sensitivity_*."""
-    slug, title, groups = context
+    groups = context.groups
     for kind, evaluations in REPORTED.items():
+        having = [group for group in groups if set(evaluations.values()) <= set(group.evaluations)]
         values = {
             group.name: {score: _values(group, evaluations[score], score) for score in SCORES}
-            for group in groups
-            if set(evaluations.values()) <= set(group.evaluations)
+            for group in having
         }
         if values:
-            label = f"peak on {groups[0].stage}" if kind == "peak" else "last step"
-            yield f"bars_{kind}_{slug}", comparison_plots.plot_bars(values, f"{title}, {label}")
+            label = "at the last step" if kind == "last" else f"at the peak on {groups[0].stage}"
+            text = f"T1, U, S and H {label}."
+            caption = _caption(context, having, text, _bars(having), ACCURACIES)
+            figure = comparison_plots.plot_bars(values)
+            yield NamedFigure(f"bars_{kind}_{context.slug}", figure, caption)
     if any(map(_areas, groups)):
-        yield f"curves_{slug}", _curves_figure(groups, f"{title}, last step")
+        yield _curves_figure(context)
     for index, (name, points) in enumerate(numeric_settings(groups)):
-        scores = {score: [_values(group, _LAST, score) for _, group in points] for score in SCORES}
-        values_of_setting = [value for value, _ in points]
-        figure = comparison_plots.plot_sensitivity(
-            name, values_of_setting, scores, f"{title}, last step"
-        )
-        yield f"sensitivity_{slug}_{_slug(name)}_{index}", figure
+        drawn = [group for _, group in points]
+        scores = {score: [_values(group, _LAST, score) for group in drawn] for score in SCORES}
+        figure = comparison_plots.plot_sensitivity(name, [value for value, _ in points], scores)
+        text = f"Scores at the last step over the values of {name}."
+        caption = _caption(context, drawn, text, _band(drawn), ACCURACIES)
+        yield NamedFigure(f"sensitivity_{context.slug}_{slug(name)}_{index}", figure, caption)
 
 
 def figures_of_group(
     group: Group, context: Context, class_names: Sequence[str] | None
-) -> NamedFigures:
+) -> Iterator[NamedFigure]:
     """Draws the figures of one group: prediction_*, classes_*, history_*, losses_*."""
-    slug, title = f"{context.slug}_{_slug(group.name)}", f"{context.title}\n{group.name}"
-    caches = caches_of(group)
+
+    def named(kind: str, figure: Figure, *sentences: str) -> NamedFigure:
+        name = f"{kind}_{context.slug}_{slug(group.name)}"
+        return NamedFigure(name, figure, _caption(context, [group], *sentences))
+
+    caches, band = caches_of(group), _band([group])
     if caches:
-        yield f"prediction_{slug}", _prediction_figure(caches, f"{title}, last step")
+        text = "Scores of the model of the last step as one setting of its prediction varies."
+        yield named("prediction", _prediction_figure(caches), text, band, ACCURACIES)
         names = class_names or group.runs[0].class_names
-        yield f"classes_{slug}", _class_figure(caches, f"{title}, last step", names)
+        text = "Accuracy of every class among all classes at the last step, ascending."
+        line = band.replace("Band", "Line")
+        yield named("classes", _class_figure(caches, names), text, line)
     steps, scores = _over_steps([run.history for run in group.runs if run.history])
     if len(steps) > 1:
         scores = {score: scores[score] for score in SCORES}
-        yield f"history_{slug}", plots.plot_histories(steps, scores, group.stage, title)
+        figure = plots.plot_histories(steps, scores, group.stage)
+        yield named("history", figure, "Scores over the training.", band, ACCURACIES)
     steps, losses = _over_steps([run.losses for run in group.runs if run.losses])
     if len(steps) > 1:
         terms = sorted(losses, key=lambda name: (name != "loss", name))  # the sum before its terms
-        ordered = {term: losses[term] for term in terms}
-        yield f"losses_{slug}", plots.plot_losses(steps, ordered, title)
+        figure = plots.plot_losses(steps, {term: losses[term] for term in terms})
+        text = "Training loss and its terms, each with a scale of its own."
+        yield named("losses", figure, text, band)
 
 
 def caches_of(group: Group) -> list[ScoreCache]:
@@ -149,21 +130,51 @@ def _areas(group: Group) -> list[float]:
     return [run.curves[_LAST].ausuc for run in group.runs if _LAST in run.curves]
 
 
-def _curves_figure(groups: Sequence[Group], title: str) -> Figure:
+def _curves_figure(context: Context) -> NamedFigure:
     """The seen-unseen curves of the groups with the largest areas."""
-    cached = [group for group in groups if _areas(group)]
+    cached = [group for group in context.groups if _areas(group)]
     by_area = sorted(cached, key=lambda group: -float(np.mean(_areas(group))))
     best = {group.name for group in by_area[:_MAX_CURVES]}
-    if len(best) < len(cached):
-        title += f", the best {len(best)} of {len(cached)} groups"
+    drawn = [group for group in cached if group.name in best]
     lines = []
-    for group in cached:
-        if group.name in best:
-            caches = caches_of(group)
-            curves = [cache.curve() for cache in caches]
-            calibrations = [cache.calibration for cache in caches]
-            lines.append(comparison_plots.CurveLine(group.name, curves, calibrations))
-    return comparison_plots.plot_curves(lines, title)
+    for group in drawn:
+        caches = caches_of(group)
+        curves = [cache.curve() for cache in caches]
+        calibrations = [cache.calibration for cache in caches]
+        lines.append(comparison_plots.CurveLine(group.name, curves, calibrations))
+    text = (
+        "Accuracy of the seen over that of the unseen classes as the calibration varies, of the "
+        "model of the last step. AUSUC: area under the curve. Mark: the run's own calibration."
+    )
+    few = f"The best {len(drawn)} of {len(cached)} groups." if len(drawn) < len(cached) else ""
+    caption = _caption(context, drawn, text, _band(drawn), few)
+    return NamedFigure(f"curves_{context.slug}", comparison_plots.plot_curves(lines), caption)
+
+
+def _several_seeds(groups: Sequence[Group]) -> bool:
+    return any(len(group.runs) > 1 for group in groups)
+
+
+def _bars(groups: Sequence[Group]) -> str:
+    if not _several_seeds(groups):
+        return ""
+    return "Bar: mean over the seeds; dots: single seeds; line: 95 % t interval of the mean."
+
+
+def _band(groups: Sequence[Group]) -> str:
+    return "Band: ± 1 standard deviation of the seeds." if _several_seeds(groups) else ""
+
+
+def _caption(context: Context, groups: Sequence[Group], *sentences: str) -> str:
+    """Sentences, followed by the runs: benchmark, backbone, protocol, groups, splits, seeds."""
+    numbers = {len(group.runs) for group in groups}
+    if len(numbers) == 1:
+        n = f"n = {numbers.pop()}" + (" in each group" if len(groups) > 1 else "")
+    else:
+        n = "n = " + ", ".join(f"{len(group.runs)} ({group.name})" for group in groups)
+    name = f", {groups[0].name}" if len(groups) == 1 else ""
+    runs = f"{context.title}{name}; evaluated on {groups[0].stage}; seeds: {n}."
+    return " ".join([*filter(None, sentences), runs])
 
 
 def _over_steps(
@@ -179,11 +190,11 @@ def _over_steps(
     }
 
 
-def _prediction_figure(caches: Sequence[ScoreCache], title: str) -> Figure:
+def _prediction_figure(caches: Sequence[ScoreCache]) -> Figure:
     curves = [_calibration_curve(caches)]
     if len(caches[0].subnets) == 2:
         curves.insert(0, _fusion_curve(caches))
-    return plots.plot_prediction_settings(curves, title)
+    return plots.plot_prediction_settings(curves)
 
 
 def _fusion_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
@@ -194,8 +205,7 @@ def _fusion_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
         name: [[float(getattr(of_seed, name)) for of_seed in seeds] for seeds in tried]
         for name in SCORES
     }
-    label = rf"weight $\alpha$ of {subnet}"
-    return plots.SettingCurve(label, _WEIGHTS, scores, fusion[0] / sum(fusion))
+    return plots.SettingCurve(f"weight of {subnet}", _WEIGHTS, scores, fusion[0] / sum(fusion))
 
 
 def _calibration_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
@@ -209,12 +219,10 @@ def _calibration_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
         name: list(np.stack([getattr(of_seed, name) for of_seed in read]).T)
         for name in ("acc_unseen", "acc_seen", "harmonic_mean")
     }
-    return plots.SettingCurve(r"calibration $\gamma$", grid, scores, own)
+    return plots.SettingCurve("calibration", grid, scores, own)
 
 
-def _class_figure(
-    caches: Sequence[ScoreCache], title: str, class_names: Sequence[str] | None
-) -> Figure:
+def _class_figure(caches: Sequence[ScoreCache], class_names: Sequence[str] | None) -> Figure:
     names = readable_names(class_names, caches[0])
     accuracies = [Predictions(cache).accuracies() for cache in caches]
     domains = []
@@ -223,15 +231,8 @@ def _class_figure(
         values_nC = np.array([[of_seed[c] for c in present.tolist()] for of_seed in accuracies])
         present_names = [names[c] for c in present]
         domains.append(plots.ClassAccuracies(domain, present_names, values_nC))
-    return plots.plot_class_accuracies(domains, title)
+    return plots.plot_class_accuracies(domains)
 
 
 def _values(group: Group, evaluation: str, score: str) -> list[float]:
     return [run.scores[evaluation][score] for run in group.having(evaluation)]
-
-
-def _slug(*texts: str) -> str:
-    """Part of a file name; a checksum of the text follows if characters are replaced or cut."""
-    text = "_".join(texts).replace(", ", "_")
-    plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", text)[:60]
-    return plain if plain == text else f"{plain}-{crc32(text.encode()):08x}"

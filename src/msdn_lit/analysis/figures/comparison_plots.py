@@ -12,26 +12,34 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from msdn_lit.analysis.output.style import (
-    BAND,
+from msdn_lit.analysis.figures.labels import hide_overlapping_ticks, num_lines, wrap
+from msdn_lit.analysis.figures.style import (
+    COLUMN,
+    LINE,
     OKABE_ITO,
+    PAGE,
     STYLES,
     Seeds,
     Style,
     Values,
     draw_scores,
-    legend_beside,
-    titled_axes,
-    wrap,
+    new_axes,
+    styled,
 )
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at, seen_unseen_auc
 from msdn_lit.runs.layout import SCORES
 
 _ANGLES_X = np.linspace(0, np.pi / 2, 400)  # from the axis of S
-_NAME_WIDTH = 36
+_MAX_BELOW = 3  # curves whose names are below the axes
+_NAME_BELOW = COLUMN - 0.6  # inches
+_NAME_BESIDE = PAGE - COLUMN - 0.6
+_BAR_NAME = 2.3
+_BAR = 0.22  # inches, as below
+_BAR_ROW = 0.42
 _LIGHT_BLUE = "#BFDDEF"
 
 
@@ -49,68 +57,83 @@ class CurveLine(NamedTuple):
     calibrations: Sequence[float]
 
 
-def plot_curves(lines: Sequence[CurveLine], title: str) -> Figure:
+@styled
+def plot_curves(lines: Sequence[CurveLine]) -> Figure:
     """Draws S over U, with AUSUC, and a mark at the point of each group's calibration.
 
     Mean and band over the seeds are computed along rays from the origin, so that steep parts of a
     curve are averaged like flat ones.
     """
-    figure, axes = titled_axes((7.5, 4.5), title)
-    for line, style in zip(lines, cycle(STYLES), strict=False):
-        _draw_curve(axes, line, style)
+    is_below = len(lines) <= _MAX_BELOW
+    labels = [_curve_label(line, _NAME_BELOW if is_below else _NAME_BESIDE) for line in lines]
+    legend = LINE * sum(num_lines(label) + 0.4 for label in labels) + 0.1
+    size = (COLUMN, 2.5 + legend) if is_below else (PAGE, max(3.0, legend))
+    figure, axes = new_axes(*size)
+    for line, label, style in zip(lines, labels, cycle(STYLES), strict=False):
+        _draw_curve(axes, line, label, style)
     xlabel, ylabel = "U, accuracy of unseen classes (%)", "S, accuracy of seen classes (%)"
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=0, ylim=0)
-    legend_beside(axes, f"mark: the run's own calibration\n{BAND}")
-    return figure
+    figure.legend(
+        loc="outside lower center" if is_below else "outside right upper",
+        alignment="left",
+        handlelength=3,
+    )
+    return hide_overlapping_ticks(figure)
 
 
-def plot_bars(groups: Mapping[str, Mapping[str, ArrayLike]], title: str) -> Figure:
+@styled
+def plot_bars(groups: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     """Draws T1, U, S and H of groups: the mean as a bar, its 95 % t interval, each seed as a dot.
 
     Args:
         groups: Values of the seeds, (n,), by group and score.
-        title: Title of the figure.
     """
-    figure = Figure(figsize=(11, 1.6 + 0.5 * len(groups)), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    positions = np.arange(len(groups))[::-1]
-    panels = figure.subplots(1, len(SCORES), sharey=True)
+    names = [wrap(name, _BAR_NAME) for name in groups]
+    heights = [max(_BAR_ROW, LINE * num_lines(name) + 0.1) for name in names]
+    positions = np.cumsum(heights) - np.array(heights) / 2  # inches, downwards
+    figure = Figure(figsize=(PAGE, sum(heights) + 0.6), layout="constrained")
+    panels = figure.subplots(1, len(SCORES), sharex=True, sharey=True)
+    end = 1.0
     for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
         for y, scores in zip(positions, groups.values(), strict=True):
-            _draw_bar(axes, y, 100 * np.asarray(scores[score], dtype=np.float64))
-        axes.margins(x=0.3)
-        axes.set(xlabel=f"{label} (%)", xlim=0)
-        axes.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(positions, [wrap(name, _NAME_WIDTH) for name in groups])
-    figure.supxlabel("bar: mean; line: its 95 % t interval; dots: single seeds", fontsize=8)
-    return figure
+            end = max(end, _draw_bar(axes, y, 100 * np.asarray(scores[score], np.float64)))
+        axes.set_xlabel(f"{label} (%)")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    ticks = [tick for tick in MaxNLocator(3).tick_values(0, end) if 0 <= tick <= end]
+    panels[0].set(xlim=(0, 1.75 * end), xticks=ticks, ylim=(sum(heights), 0))
+    panels[0].set_yticks(positions, names)
+    return hide_overlapping_ticks(figure)
 
 
-def plot_sensitivity(setting: str, values: Sequence[float], scores: Seeds, title: str) -> Figure:
+@styled
+def plot_sensitivity(setting: str, values: Sequence[float], scores: Seeds) -> Figure:
     """Draws scores over the values of one setting.
 
     Args:
         setting: Name of the setting.
         values: Values of the setting, ascending, (X,).
         scores: Scores of the seeds at each value.
-        title: Title of the figure.
     """
-    figure, axes = titled_axes((7, 4), title)
+    figure, axes = new_axes(COLUMN, 2.6)
     draw_scores(axes, values, scores)
     positive = [value for value in values if value > 0]
     if positive and min(values) >= 0 and max(values) > 20 * min(positive):
         axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.set_xticks([], minor=True)
-    axes.set(xlabel=setting, ylabel="score (%)")
-    legend_beside(axes, BAND)
-    return figure
+    axes.set(xlabel=wrap(setting, COLUMN - 0.6), ylabel="score (%)")
+    figure.legend(loc="outside lower center", ncols=len(scores))
+    return hide_overlapping_ticks(figure)
 
 
-def _draw_curve(axes: Axes, line: CurveLine, style: Style) -> None:
+def _curve_label(line: CurveLine, width: float) -> str:
+    area = summarise([float(seen_unseen_auc(curve)) for curve in line.curves])
+    return f"{wrap(line.name, width)}\nAUSUC {area}"
+
+
+def _draw_curve(axes: Axes, line: CurveLine, label: str, style: Style) -> None:
     colour, dashes, mark = style
-    area = summarise([seen_unseen_auc(curve) for curve in line.curves])
-    label = f"{wrap(line.name, _NAME_WIDTH)}\nAUSUC {area}"
     rays_X2 = np.c_[np.sin(_ANGLES_X), np.cos(_ANGLES_X)]
     radii_nX1 = 100 * np.array([_radii(curve) for curve in line.curves])[:, :, None]
     mean_X2 = radii_nX1.mean(axis=0) * rays_X2
@@ -126,7 +149,7 @@ def _draw_curve(axes: Axes, line: CurveLine, style: Style) -> None:
     ]
     unseen = 100 * np.mean([float(point.acc_unseen) for point in points])
     seen = 100 * np.mean([float(point.acc_seen) for point in points])
-    axes.plot(unseen, seen, mark, color=colour, markeredgecolor="white", markersize=9)
+    axes.plot(unseen, seen, mark, color=colour, markeredgecolor="white", markersize=7)
 
 
 def _radii(curve: SeenUnseenCurve) -> Values:
@@ -137,14 +160,20 @@ def _radii(curve: SeenUnseenCurve) -> Values:
     return radii_X
 
 
-def _draw_bar(axes: Axes, y: float, percent_n: Values) -> None:
+def _draw_bar(axes: Axes, y: float, percent_n: Values) -> float:
+    """Draws the bar, interval, seeds and mean of one score.
+
+    Returns:
+        Right end of what is drawn, without the number.
+    """
     summary = summarise(percent_n)
-    axes.barh(y, summary.mean, height=0.7, color=_LIGHT_BLUE, edgecolor=OKABE_ITO["blue"])
-    dots = np.full(len(percent_n), y - 0.18)
-    axes.plot(percent_n, dots, "o", color="white", markeredgecolor="black", ms=4)
+    axes.barh(y, summary.mean, height=_BAR, color=_LIGHT_BLUE, edgecolor=OKABE_ITO["blue"], lw=0.6)
+    dots = np.full(len(percent_n), y + _BAR / 4)
+    axes.plot(percent_n, dots, "o", color="white", markeredgecolor="black", ms=3, mew=0.6)
     if summary.interval:
         interval = np.clip(summary.interval, 0, 100)
-        axes.plot(interval, [y + 0.12] * 2, "|-", color="black", lw=1.5, ms=7)
-    end = max(summary.mean, *percent_n, *(summary.interval or ()))
+        axes.plot(interval, [y - _BAR / 5] * 2, "|-", color="black", lw=1, ms=5)
+    end = max(summary.mean, *percent_n, *np.clip(summary.interval or (), 0, 100))
     text, units = f"{summary.mean:.1f}", ("data", "offset points")
-    axes.annotate(text, (end, y), (7, 0), *units, va="center", fontsize=9)
+    axes.annotate(text, (end, y), (5, 0), *units, va="center")
+    return float(end)

@@ -1,0 +1,1 @@
+"""Figures of runs: their style, their drawings, and their captions."""
