@@ -71,7 +71,7 @@ def store_dir(data_dir, tmp_path):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load_config():
     """Composes a real config of conf/ with overrides."""
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from msdn_lit.commands.results import report, rescore
+from msdn_lit.commands.results import report, scores
 from msdn_lit.commands.train import select
 from msdn_lit.errors import CheckpointError
 from msdn_lit.runs.score_cache import ScoreCache
@@ -177,7 +177,7 @@ def test_every_command_ends_in_one_line(tmp_path, load_config, command, name):
     run = write_run(tmp_path / "logs" / "bad", load_config("protocol=validation"))
     (run / "scores" / "last.npz").write_bytes(FILES[name])
     (run / "scores" / "step_000100.npz").write_bytes(FILES[name])
-    for module, words in ((rescore, []), (select, ["--output=chosen.json"])):
+    for module, words in ((scores, []), (select, ["--output=chosen.json"])):
         code, out, err = command(module, str(run), *words)
         assert (code, out, err.count("\n")) == (2, "", 1), module.__name__
         assert "as scores (" in err
@@ -189,6 +189,6 @@ def test_every_command_ends_in_one_line(tmp_path, load_config, command, name):
 @pytest.mark.parametrize("words", [["--calibration", "nan"], ["--fusion", "nan", "1"]])
 def test_settings_that_are_no_numbers(tmp_path, command, words):
     made_up_cache().save(tmp_path / "last.npz")
-    code, out, err = command(rescore, str(tmp_path / "last.npz"), *words)
+    code, out, err = command(scores, str(tmp_path / "last.npz"), *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{words[0]} is wrong" in err

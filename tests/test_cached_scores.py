@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from msdn_lit.analysis.predictions import Predictions, cache_table
-from msdn_lit.commands.results import rescore as scores
+from msdn_lit.commands.results import scores
+from msdn_lit.runs.score_cache import write_class_names
 from tests.run_folders import made_up_cache
 
 
@@ -74,7 +75,8 @@ def test_the_table_has_the_scores_of_the_run(cache):
     assert [row[name] for name in ("T1", "U", "S", "H")] == pytest.approx(
         [float(v) for v in cache.scores()]
     )
-    assert (row["step"], row["gamma"], row["fusion"]) == (300, 0.5, "0.9 0.1")
+    assert row["step"] == 300
+    assert table.title == "From the score cache, test, fusion 0.9 0.1, gamma 0.5"
     assert row["oracle H"] >= row["H"]
 
 
@@ -90,10 +92,23 @@ class TestCommand:
             scores, str(folder), "--fusion", "1", "0", "--calibration", "0.25", "--classes", "2"
         )
         assert code == 0
-        assert "| last " in out
-        assert "| peak_harmonic_mean " in out
-        assert "  0.25 |" in out
-        assert out.count("Most frequent mistakes: ") == 2
+        assert "fusion 1 0, gamma 0.25" in out
+        assert out.count("Most confused pairs (") == 1
+
+    def test_equal_evaluations_are_one_row(self, command, cache, folder):
+        made_up_cache(step=100).save(folder / "scores" / "step_00100.npz")
+        code, out, _ = command(scores, str(folder))
+        assert code == 0
+        cells = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("| ")]
+        assert cells[2:] == ["last, peak H", "step 100"]
+
+    def test_classes_have_their_names(self, command, cache, folder):
+        write_class_names(folder / "scores", [f"{c:03d}.Green_Bird_{c}" for c in range(10)])
+        _, out, _ = command(scores, str(folder), "--classes", "2")
+        worst, next_worst, *_ = Predictions(cache).accuracies()
+        _, _, table = out.partition("## Lowest accuracy (last, peak H)")
+        rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+        assert rows[2:4] == [f"Green Bird {worst}", f"Green Bird {next_worst}"]
 
     @pytest.mark.parametrize("weights", [["1"], ["0.2", "0.3", "0.5"], ["0", "0"]])
     def test_other_weights_than_sub_nets(self, command, folder, weights):

@@ -64,6 +64,12 @@ def test_the_version_is_ours(type_msdn, words):
     assert type_msdn(*words)[:2] == (0, f"msdn-lit {__version__}\n")
 
 
+def test_a_former_name_works_and_is_not_listed(type_msdn, monkeypatch):
+    monkeypatch.delitem(sys.modules, COMMANDS["scores"].module_name, raising=False)
+    assert type_msdn("rescore", "--help")[1].startswith("usage: msdn scores")
+    assert "rescore" not in type_msdn()[1]
+
+
 def test_a_typing_error_gets_a_hint(type_msdn):
     code, _, err = type_msdn("trian")
     assert (code, err) == (2, "msdn: There is no command 'trian'. Did you mean msdn train?\n")

@@ -27,7 +27,7 @@ WORDS = {  # extract and train come first
     "list": [],
     "completion": ["zsh"],
     "report": ["run"],
-    "rescore": ["run"],
+    "scores": ["run"],
     "attention": ["run"],
     "wandb-workspace": ["--dry-run"],
     "predict": ["run", "own/images/a"],

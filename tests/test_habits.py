@@ -232,6 +232,11 @@ COMPLETIONS = {
 }
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_of_every_command_are_completed(name):
+    assert "--version" in completion.candidates(f"msdn {name} --")
+
+
 @pytest.mark.parametrize("line", COMPLETIONS)
 def test_a_line_is_completed(line):
     assert completion.candidates(line) == COMPLETIONS[line]

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from msdn_lit.commands.results import report, rescore
+from msdn_lit.commands.results import report, scores
 from msdn_lit.commands.train import evaluate, select, train
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.errors import ConfigError
@@ -318,7 +318,7 @@ def test_partial_results_are_left_out_unless_asked(type_train, folder, command):
     assert (code, "1 partial (--partial reports them)" in err) == (2, True)
     code, out, _ = command(report, str(folder), "--partial")
     assert (code, "PARTIAL" in out) == (0, True)
-    assert "PARTIAL" in command(rescore, str(folder))[1]
+    assert "PARTIAL" in command(scores, str(folder))[1]
     code, _, err = command(select, str(folder))
     assert (code, "There is nothing to choose from" in err) == (2, True)
     assert command(select, str(folder), "--partial")[0] == 0
@@ -381,7 +381,7 @@ def test_an_evaluation_knows_the_step_of_its_checkpoint(
     assert result_of(again)["scores"][name]["step"] == step
     assert [path.stem for path in again.glob("scores/*.npz")] == [name]
     assert ScoreCache.load(again / "scores" / f"{name}.npz").step == step
-    assert re.search(rf"\| {name} +\| +{step} \|", command(rescore, str(again))[1])
+    assert re.search(rf"\| {name} +\| +{step} \|", command(scores, str(again))[1])
 
 
 @pytest.mark.fault("run folders")

@@ -1,6 +1,8 @@
 """The report as one HTML page: well-formed, complete, self-contained, without browser errors."""
 
 import base64
+import hashlib
+import html
 import json
 import os
 import re
@@ -65,6 +67,11 @@ class Page(HTMLParser):
         ]
 
 
+def digest_of(script):
+    """A script as the content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
 @pytest.fixture
 def logs(load_config, tmp_path):
     """Runs of three values of a setting, one with two seeds; their classes have names."""
@@ -104,11 +111,13 @@ def test_the_page_stands_alone_and_shows_every_panel(page, logs, tmp_path):
     assert len(sources) == sum(kinds.values())
     for source in sources:
         head, _, content = source.partition(",")
-        assert head == "data:image/svg+xml;base64"
-        assert ET.fromstring(base64.b64decode(content)).tag.endswith("svg")
+        assert head == "data:image/svg+xml"
+        assert ET.fromstring(unquote(content)).tag.endswith("svg")
+    assert sum(map(len, sources)) / len(sources) < 60_000  # 92 kB with texts as outlines
     links = [*parsed.all("a", "href"), *parsed.all("link", "href"), *parsed.all("script", "src")]
     assert not [link for link in [*links, *sources] if re.match(r"(https?:)?//", link)]
-    assert not re.search(r"https?://|@import|url\(", page)
+    beside_images = re.sub(r'src="data:[^"]*"', "", page)  # which name XML's namespaces
+    assert not re.search(r"https?://|@import|url\(", beside_images)
     folders = {
         (tmp_path / "out" / unquote(link)).resolve() for link in links if link[0] not in "#d"
     }
@@ -129,11 +138,11 @@ def test_its_tables_say_what_the_files_do(page, logs):
         (row,) = [row for row in rows if row[-1].endswith(f"logs/{name}")]
         assert [cell for cell in row if re.fullmatch(r"\d+\.\d", cell)] == scores
     cache = ScoreCache.load(logs / "c" / "scores" / "last.npz")
-    fused = cache.fused(calibration=cache.calibration).numpy()
+    fused = cache.fused(calibration=cache.calibration)
     accuracies = {
         c: 100 * np.mean(fused[cache.labels_N == c].argmax(axis=1) == c) for c in range(10)
     }
-    found = [row for row in rows if row[0].startswith("Bird <") and len(row) == 5][
+    found = [row for row in rows if row[0].startswith("Bird <") and len(row) == 4][
         -10:
     ]  # of the last group
     assert {row[0]: row[3] for row in found} == {
@@ -151,6 +160,13 @@ def test_nothing_is_taken_for_markup(logs):
     assert all(text in parsed.text for text in ("a < b", HOSTILE.title, *HOSTILE.notes, "<name>"))
 
 
+def test_only_its_own_script_may_run(page):
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert html.unescape(policy).endswith(f"script-src {digest_of(script)}")
+    assert not re.search(r"<[^>]* on\w+=", page)
+
+
 @pytest.mark.slow
 def test_the_same_runs_give_the_same_page(page, logs, tmp_path, command):
     command(report, str(logs), "--format", "html", "--output", str(tmp_path / "out"))
@@ -162,7 +178,7 @@ def test_a_browser_has_nothing_to_complain_of(page, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         pytest.skip("there is no Chromium here")
-    probe = """<script>
+    probe = """
       const heads = document.querySelectorAll("#folders th button");
       const column = [...heads].findIndex(head => head.textContent === "seed");
       heads[column].click();
@@ -170,16 +186,19 @@ def test_a_browser_has_nothing_to_complain_of(page, tmp_path):
       const seeds = rows.map(row => row.cells[column].textContent);
       const search = document.querySelector("#classes input");
       search.value = "bird <3>"; search.dispatchEvent(new Event("input"));
-      const classes = [...search.parentElement.querySelectorAll("tbody tr")];
+      const classes = [...search.closest(".table").querySelectorAll("tbody tr")];
       const found = classes.filter(row => !row.hidden).length;
       const loaded = [...document.images].filter(image => image.complete);
       const broken = loaded.filter(image => !image.naturalWidth).length;
       const wide = document.documentElement.scrollWidth > innerWidth;
       document.title = JSON.stringify({seeds, found, broken, wide});
-    </script>"""
+    """
     copy = tmp_path / "out" / "probed.html"
     copy.write_text(
-        page.replace('loading="lazy"', "").replace("</body>", f"{probe}</body>"), encoding="utf-8"
+        page.replace('loading="lazy"', "")
+        .replace("script-src ", f"script-src {digest_of(probe)} ")
+        .replace("</body>", f"<script>{probe}</script></body>"),
+        encoding="utf-8",
     )
     flags = [
         "--headless=new",

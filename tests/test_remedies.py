@@ -36,7 +36,7 @@ VALUE = r"(?:\[[^\]]*\]|\w+\([^)]*\)|\{[^}]*\}|[^\s,;`])+"
 OVERRIDE = re.compile(rf"(?<![\w.{{/=-])([~+]?)([a-z_]+(?:[./][a-z_]+)*)=({VALUE})")
 ARGUMENT = re.compile(r"-|\S+=|[A-Z{]|~\w|\w+/")
 ARGUMENTS = {"trust"}  # of msdn_lit.load; the commands take it as --trust
-FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\.\.\.|\b[A-Z]+\b|\$\*")
+FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\{{\}}|\.\.\.|\b[A-Z]+\b|\$\*")
 
 
 def strings(path):
@@ -186,7 +186,7 @@ def test_what_messages_advise_can_be_typed(faults):
         ("Use trainer.cpu=true.", "There is no config key"),
         ("Give images=...", "There is no config key"),
         ("Use optimizer.lr=fast.", "wrong type"),
-        ("Run msdn fetch cub --datadir DATA.", "unrecognized arguments"),
+        ("Run msdn fetch cub --datadir DATA.", "There is no option --datadir"),
         ("Run msdn fetchall cub.", "fetchall"),
         ("msdn train expriment=demo", "There is no config key"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.groups import group_runs, usual_of
 from msdn_lit.analysis.output.report import (
     protocol_table,
     report_tables,
@@ -72,12 +72,41 @@ class TestGroups:
         choices = {"model": "attribute_to_visual", "loss": "release"}
         make("c", "model=attribute_to_visual", scores=last, changes={"choices": choices})
         make("d", "trainer=ddp", scores=last)
-        one_device = "trainer.devices=1, trainer.strategy=auto"
-        assert {group.name for group in groups(tmp_path)} == {
-            f"model=msdn, loss.lambda_cal=0.1, {one_device}",
-            f"model=msdn, loss.lambda_cal=0.2, {one_device}",
-            f"model=attribute_to_visual, loss.lambda_cal=0.1, {one_device}",
-            "model=msdn, loss.lambda_cal=0.1, trainer.devices=2, trainer.strategy=ddp",
+        found = groups(tmp_path)
+        assert {run.folder.name: group.name for group in found for run in group.runs} == {
+            "a": "base",
+            "b": "loss.lambda_cal=0.2",
+            "c": "model=attribute_to_visual",
+            "d": "trainer.devices=2, trainer.strategy=ddp",
+        }
+        usual = "model=msdn, loss.lambda_cal=0.1, trainer.devices=1, trainer.strategy=auto"
+        assert usual_of(found) == [f"base: {usual}"]
+
+    def test_without_a_majority_every_name_states_its_value(self, make, tmp_path):
+        for number, value in enumerate((0.1, 0.1, 0.2, 0.4)):
+            setting = [f"loss.lambda_cal={value}", f"optimizer.lr={1 if number == 1 else 2}"]
+            make(str(number), *setting, scores={"last": evaluation()})
+        names = {run.folder.name: group.name for group in groups(tmp_path) for run in group.runs}
+        assert names == {
+            "0": "loss.lambda_cal=0.1",
+            "1": "loss.lambda_cal=0.1, optimizer.lr=1",
+            "2": "loss.lambda_cal=0.2",
+            "3": "loss.lambda_cal=0.4",
+        }
+
+    def test_the_config_names_a_group(self, make, tmp_path):
+        for seed in range(2):
+            make(f"a{seed}", "++name=mine", f"seed={seed}", scores={"last": evaluation()})
+        make("b", "++name=swept", "loss.lambda_cal=0.2", scores={"last": evaluation()})
+        make("c", "++name=swept", "loss.lambda_cal=0.3", scores={"last": evaluation()})
+        make("d", "++name=[x]", "loss.lambda_cal=0.4", scores={"last": evaluation()})
+        names = {run.folder.name: group.name for group in groups(tmp_path) for run in group.runs}
+        assert names == {
+            "a0": "mine",
+            "a1": "mine",
+            "b": "swept, loss.lambda_cal=0.2",
+            "c": "swept, loss.lambda_cal=0.3",
+            "d": "loss.lambda_cal=0.4",
         }
 
     def test_benchmark_backbone_and_protocol_are_columns_not_names(self, make, tmp_path):

@@ -198,7 +198,7 @@ class TestAgainst:
         (tmp_path / "links" / "full").symlink_to(tmp_path / "logs" / "full")
         expected = against("logs/full", "logs/a")
         shown = [row["settings"] for row in against("logs/full", "logs/a", table="scores")]
-        assert shown == ["loss.lambda_cal=0.1", "loss.lambda_cal=0.2"]
+        assert shown == ["base", "loss.lambda_cal=0.2"]
         for base, *paths in (
             ("logs/full", "logs"),
             ("links", "logs"),
@@ -239,9 +239,10 @@ class TestAgainst:
         make("logs/val", 0.8, {0: 0.5}, "protocol=validation")
         table = page(capsys, tmp_path / "logs", "--against", base).split("## ")[1]
         assert table.startswith(
-            "Paired with loss.lambda_cal=0.1: CUB, resnet101_448, loss.lambda_cal=0.2, paper\n"
+            "Paired with base: CUB, resnet101_448, loss.lambda_cal=0.2, paper\n"
         )
-        assert "Base: CUB, resnet101_448, loss.lambda_cal=0.1, paper protocol." in table
+        assert "Base: CUB, resnet101_448, base, paper protocol." in table
+        assert "- base: loss.lambda_cal=0.1\n" in table
         assert "the test set chose it" in table
         assert table.rstrip().endswith(
             "- Left out: loss.lambda_cal=0.3 (no common seed); loss.lambda_cal=0.5 "

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,14 @@ def run_select(folder, output):
     return json.loads(output.read_text())
 
 
-def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config):
+def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config, capsys):
     selection = run_select(tuned, tmp_path / "selection.json")
+    out = capsys.readouterr().out
+    first, second = (
+        float(H) for H in re.findall(r"^\| optimizer\.lr=\S+ +\| +([\d.]+) \|", out, re.M)
+    )
+    assert first >= second
+    assert f"{100 * selection['validation']['harmonic_mean']:.1f}" == f"{first:.1f}"
     assert (selection["candidates"], selection["runs"], selection["validation"]["n"]) == (2, 4, 2)
     assert "optimizer.lr" in selection["settings"]
     module = build.datamodule(mini_config("protocol=validation"))
@@ -100,6 +107,16 @@ def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config):
         LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"
     ):
         train.run(mini_config(*honest, "optimizer.lr=0.5"))
+
+
+def test_the_choice_is_written_beside_the_runs(tmp_path, monkeypatch):
+    one, two = tmp_path / "sweeps" / "one", tmp_path / "sweeps" / "two"
+    one.mkdir(parents=True)
+    assert select._default_output([one]) == one / "selection.json"
+    assert select._default_output([one, two]) == tmp_path / "sweeps" / "selection.json"
+    assert select._default_output([Path("/one"), Path("/two")]) == Path("selection.json")
+    monkeypatch.setattr("os.access", lambda folder, mode: False)  # read-only
+    assert select._default_output([one]) == Path("selection.json")
 
 
 @pytest.mark.fault("records")

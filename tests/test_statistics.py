@@ -14,7 +14,8 @@ def rng(seed=0):
 
 
 def test_summary_of_known_numbers():
-    mean, std, (low, high), n = summarise([0.68, 0.70, 0.66, 0.69, 0.67])
+    summary = summarise([0.68, 0.70, 0.66, 0.69, 0.67])
+    (mean, std, n), (low, high) = summary, summary.interval
     assert [mean, std, n] == [pytest.approx(0.68), pytest.approx(math.sqrt(0.00025)), 5]
     assert high - mean == pytest.approx(mean - low)
     assert high - mean == pytest.approx(
@@ -29,7 +30,8 @@ def test_summary_equals_scipy():
 
 
 def test_one_run_has_no_interval():
-    assert summarise([0.5]) == (0.5, None, None, 1)
+    assert summarise([0.5]) == (0.5, None, 1)
+    assert summarise([0.5]).interval is None
     assert compare_seeds([0.5], [0.4])[1:] == (None, None)
 
 

@@ -27,6 +27,10 @@ class TestIdentity:
             "~callbacks.scores",
             "ckpt_path=last",
             "recipe_of=CUB",
+            "name=wide",
+            "tags=[a,b]",
+            "print_config=true",
+            "logger=many",
         ):
             assert trial_id(mini_config(same)) == name
         assert trial_id(mini_config("optimizer.lr=1e-4")) == name  # the default

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from msdn_lit import __version__
-from msdn_lit.commands import COMMANDS, GROUPS
+from msdn_lit.commands import ALIASES, COMMANDS, GROUPS
 from msdn_lit.commands import _habits as habits
 from msdn_lit.commands._output import protected_output
 from msdn_lit.errors import ConfigError, exit_on_user_error
@@ -28,7 +28,7 @@ def main() -> None:
             print(f"msdn-lit {__version__}" if is_version else _overview())
         return
     with protected_output("msdn"), exit_on_user_error("msdn"):
-        command = COMMANDS.get(words[0])
+        command = COMMANDS.get(ALIASES.get(words[0], words[0]))
         if command is None:
             raise ConfigError(f"There is no command {words[0]!r}", action=_instead_of(words))
         del sys.argv[1]

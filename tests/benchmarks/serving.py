@@ -131,7 +131,7 @@ def main():
     chosen = np.linspace(0, len(cache.rows_N) - 1, number).round().astype(int)
     pixels_NHW3, engine = engine_outputs(model, image_files(cfg, cache.rows_N[chosen]))
     compare("ONNX Runtime and the engine", onnx_outputs(session, pixels_NHW3), engine)
-    evaluated_NC = cache.fused(calibration=cache.calibration).numpy()[chosen]
+    evaluated_NC = cache.fused(calibration=cache.calibration)[chosen]
     name = f"the engine and the evaluation ({cfg.trainer.precision})"
     compare(name, {"logits": engine["logits"]}, {"logits": evaluated_NC})
     print_latencies(model, session, pixels_NHW3)

@@ -63,8 +63,6 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs trials until enough of them have finished."""
-        from msdn_lit.progress import print_line
-
         overrides = self._overrides(arguments)
         fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
         space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
@@ -73,8 +71,6 @@ class SearchSweeper(Sweeper):
             self.trial_launcher.num_trials = self.n_trials
             self.trial_launcher.num_done = search.num_done
             self.trial_launcher.fixed = fixed
-            if search.num_done:
-                print_line(f"{search.num_done} of {self.n_trials} trials are finished and skipped")
             index = 0
             for batch in search.batches(self.trial_launcher.num_parallel):
                 self._run(search, batch, fixed, index)

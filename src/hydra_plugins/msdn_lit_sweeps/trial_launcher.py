@@ -42,6 +42,7 @@ class TrialLauncher(Launcher):
         # What the sweeper knows, for the lines that a person reads.
         self.num_trials: int | None = None  # of the whole sweep; None: those of the only batch
         self.num_done = 0  # trials of earlier batches
+        self._is_introduced = False
         self.fixed: Sequence[str] | None = None  # overrides of all trials; None: found in the batch
 
     def setup(
@@ -120,12 +121,20 @@ class TrialLauncher(Launcher):
         self, trials: "Sequence[Trial]", finished: "Sequence[Trial]", initial_job_idx: int
     ) -> None:
         """Prepares the lines of a batch, and prints one for the trials that are finished."""
+        from msdn_lit import __version__
+        from msdn_lit.files import short_path
         from msdn_lit.progress import print_line
         from msdn_lit.sweeps.lines import common_overrides, skipped_line
 
         self.lines.total = self.num_trials or len(trials)
         self.lines.fixed = common_overrides(trials) if self.fixed is None else self.fixed
         self.lines.first = self.num_done + len(finished) + 1 - initial_job_idx
+        if not self._is_introduced:
+            folder = short_path(self.trials.folder)
+            print_line(f"msdn-lit {__version__}, sweep of {self.lines.total} trials, {folder}")
+            if self.num_done:  # of a search that continues
+                print_line(f"{self.num_done} of {self.lines.total} trials are finished and skipped")
+        self._is_introduced = True
         if finished:
             print_line(skipped_line(finished, self.lines.total))
 

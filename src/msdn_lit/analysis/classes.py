@@ -1,7 +1,4 @@
-"""Accuracy of each class, and the most frequent confusions, from one score cache per seed.
-
-The caches are of the same images. Predictions are among all classes, with the fusion and the
-calibration of the run.
+"""Accuracy of each class, and the most frequent confusions, from the predictions of each seed.
 
 Letters: C classes, P pieces of the seen-unseen curve, n seeds.
 """
@@ -11,12 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.errors import ConfigError
-from msdn_lit.metrics.functional import harmonic_mean
+from msdn_lit.metrics.arrays import harmonic_mean
 from msdn_lit.runs.score_cache import ScoreCache
 
 NUM_PAIRS = 20
@@ -46,19 +42,19 @@ def short_name(class_name: str) -> str:
     return re.sub(r"^\d+\.", "", class_name).replace("_", " ")
 
 
-def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
+def class_table(seeds: Sequence[Predictions], names: Sequence[str]) -> Table:
     """One row for each class that has images, the worst class first.
 
     Args:
-        caches: One score cache for each seed, of the same images.
+        seeds: Predictions of each seed for the same images.
         names: Class names by id.
     """
-    images, domains = np.bincount(caches[0].labels_N), _domains(caches[0])
-    accuracies = [Predictions(cache).accuracies() for cache in caches]
+    images, domains = np.bincount(seeds[0].cache.labels_N), _domains(seeds[0].cache)
+    accuracies = [of_seed.accuracies() for of_seed in seeds]
     values = {c: np.array([of_seed[c] for of_seed in accuracies]) for c in sorted(accuracies[0])}
     rows: list[list[Cell]] = []
     for c, values_n in sorted(values.items(), key=lambda item: float(item[1].mean())):
-        std = Share(values_n.std(ddof=1)) if len(caches) > 1 else None
+        std = Share(values_n.std(ddof=1)) if len(seeds) > 1 else None
         rows.append([names[c], domains[c], int(images[c]), Share(values_n.mean()), std])
     header = ["class", "domain", "images", "accuracy", "std over seeds"]
     notes = ["Percent, among all classes; the worst class first."]
@@ -66,27 +62,26 @@ def class_table(caches: Sequence[ScoreCache], names: Sequence[str]) -> Table:
 
 
 def confusion_table(
-    caches: Sequence[ScoreCache], names: Sequence[str], num_pairs: int = NUM_PAIRS
+    seeds: Sequence[Predictions], names: Sequence[str], num_pairs: int = NUM_PAIRS
 ) -> Table:
     """The pairs of class and wrong prediction with the most images, counted over all seeds.
 
     Args:
-        caches: One score cache for each seed, of the same images.
+        seeds: Predictions of each seed for the same images.
         names: Class names by id.
         num_pairs: Number of rows.
     """
-    images, domains = np.bincount(caches[0].labels_N), _domains(caches[0])
-    predictions = [Predictions(cache) for cache in caches]
+    images, domains = np.bincount(seeds[0].cache.labels_N), _domains(seeds[0].cache)
     counts: Counter[tuple[int, int]] = Counter()
-    for of_seed in predictions:
+    for of_seed in seeds:
         counts.update({(label, predicted): count for label, predicted, count in of_seed.confused()})
     most_frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:num_pairs]
     rows: list[list[Cell]] = []
     for (label, predicted), count in most_frequent:
-        share = Share(count / len(caches) / images[label])
+        share = Share(count / len(seeds) / images[label])
         classes = [names[label], domains[label], names[predicted], domains[predicted]]
         rows.append([*classes, share, int(images[label])])
-    rates = [of_seed.domain_confusion_rates() for of_seed in predictions]
+    rates = [of_seed.domain_confusion_rates() for of_seed in seeds]
     seen_as_unseen, unseen_as_seen = 100 * np.mean(rates, axis=0)
     notes = [
         "Share: percent of the images of the class.",
@@ -101,9 +96,9 @@ def curve_points(cache: ScoreCache) -> list[list[float]]:
     """Returns at most 200 points U, S and H of the seen-unseen curve, with both ends; fractions."""
     curve = cache.curve()
     P = len(curve.acc_seen_P)
-    some = torch.linspace(0, P - 1, min(P, _MAX_POINTS)).round().long()
+    some = np.linspace(0, P - 1, min(P, _MAX_POINTS)).round().astype(int)
     unseen, seen = curve.acc_unseen_P[some], curve.acc_seen_P[some]
-    points = torch.stack([unseen, seen, harmonic_mean(unseen, seen)], dim=1)
+    points = np.stack([unseen, seen, harmonic_mean(unseen, seen)], axis=1)
     rows: list[list[float]] = points.tolist()
     return rows
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from msdn_lit.analysis.groups import CONTEXT, Group
+from msdn_lit.analysis.groups import CONTEXT, Group, usual_of
 from msdn_lit.analysis.output.formats import Cell, Table
 from msdn_lit.analysis.pairing import (
     NUM_RESAMPLES,
@@ -101,6 +101,7 @@ def against_table(base: Group, groups: Sequence[Group]) -> Table:
     notes = [
         f"Base: {base}. All at the last step; a peak on test is not compared, because the test set "
         "chose it.",
+        *usual_of(groups if base in groups else [base, *groups], base),
         f"ours - base: {_SEEDS} Positive: better than the base.",
         f"Images: {_RESAMPLES.format('images')} AUSUC does not depend on the calibration; it is "
         "compared by seeds only.",

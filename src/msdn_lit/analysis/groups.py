@@ -1,14 +1,19 @@
 """Groups of runs that differ only in their seed."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
+from zlib import crc32
 
-from msdn_lit.analysis.settings import RunSettings, Settings, settings_of, short_names
+from msdn_lit.analysis.names import BASE, short_names, usual_settings
+from msdn_lit.analysis.settings import RunSettings, Settings, settings_of
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError, some
 from msdn_lit.runs.layout import RESULT
 from msdn_lit.runs.reader import Run, RunScan
-from msdn_lit.runs.summary import partial
+from msdn_lit.runs.summary import partial, plain_line
 
 CONTEXT = ("benchmark", "features", "settings")  # header of `Group.context`
 
@@ -121,8 +126,12 @@ def groups_with_base(
     """
     (base_members, repeated), (other_members, more_repeated) = _separately(base, others)
     _check_is_one(base_members, "--against")
-    first, *groups = _named([*base_members, *other_members])
-    if str(first) in map(str, groups):  # the same settings, with other seeds or code
+    first, *groups = _named([*base_members, *other_members], base_members[0][0])
+    same = {str(group) for group in groups} & {str(first)}  # with other seeds or code
+    if same and first.name == BASE:
+        again = f"{BASE}, other runs"
+        groups = [replace(group, name=again) if str(group) in same else group for group in groups]
+    elif same:
         first = replace(first, name=f"{first.name} (base)")
     return first, _sorted([first, *groups]), [*repeated, *more_repeated]
 
@@ -180,13 +189,73 @@ def _time_written(variant: RunSettings) -> float:
     return (variant.run.folder / RESULT).stat().st_mtime
 
 
-def _named(members: Sequence[Sequence[RunSettings]]) -> list[Group]:
-    names = short_names([variants[0] for variants in members])
+def usual_of(groups: Sequence[Group], base: Group | None = None) -> list[str]:
+    """Returns what the names of groups leave out; see `usual_settings`."""
+    variants = [RunSettings(group.runs[0], group.settings) for group in groups]
+    position = next((index for index, group in enumerate(groups) if group is base), None)
+    return usual_settings(variants, None if position is None else variants[position])
+
+
+def _named(
+    members: Sequence[Sequence[RunSettings]], base: RunSettings | None = None
+) -> list[Group]:
+    variants = [of_group[0] for of_group in members]
+    given = [_given_name(of_group) for of_group in members]
+    names = [
+        _joined(own, name, is_unique=bool(own) and given.count(own) == 1)
+        for own, name in zip(given, short_names(variants, base), strict=True)
+    ]
     return [
         Group(name, variants[0].settings, tuple(variant.run for variant in variants))
         for name, variants in zip(names, members, strict=True)
     ]
 
 
+def _given_name(members: Sequence[RunSettings]) -> str:
+    """The setting `name` of the runs of a group; "" unless all have one and the same."""
+    name, *others = [variant.run.config.get("name") for variant in members]
+    if not isinstance(name, str) or any(other != name for other in others):
+        return ""
+    return plain_line(name)
+
+
+def _joined(given: str, name: str, *, is_unique: bool) -> str:
+    return (
+        given if is_unique or (given and name == BASE) else ", ".join(filter(None, (given, name)))
+    )
+
+
 def _sorted(groups: Sequence[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: (*group.context, group.protocol))
+
+
+class Context(NamedTuple):
+    """Groups with the same benchmark, backbone and protocol, which share figures and tables.
+
+    Attributes:
+        slug: Part of file names.
+        title: Benchmark, backbone and protocol.
+        groups: Groups, at least one.
+    """
+
+    slug: str
+    title: str
+    groups: Sequence[Group]
+
+
+def contexts(groups: Sequence[Group]) -> Iterator[Context]:
+    """Yields the groups that are shown together."""
+
+    def key(group: Group) -> tuple[str, str, str]:
+        return group.benchmark, group.features, group.protocol
+
+    for (benchmark, features, protocol), members in groupby(sorted(groups, key=key), key):
+        title = f"{benchmark}, {features}, {protocol} protocol"
+        yield Context(slug(benchmark, features, protocol), title, list(members))
+
+
+def slug(*texts: str) -> str:
+    """Part of a file name; a checksum of the text follows if characters are replaced or cut."""
+    text = "_".join(texts).replace(", ", "_")
+    plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", text)[:60]
+    return plain if plain == text else f"{plain}-{crc32(text.encode()):08x}"

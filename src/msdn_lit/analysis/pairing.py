@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from msdn_lit.analysis.statistics import Interval
 from msdn_lit.errors import CheckpointError
-from msdn_lit.metrics.functional import predict
+from msdn_lit.metrics.arrays import predict
 from msdn_lit.runs.score_cache import ScoreCache
 
 Outcomes = NDArray[np.bool_]  # whether each image is predicted correctly
@@ -147,9 +146,7 @@ def _right(cache: ScoreCache) -> Outcomes:
     """Whether the run predicts each image correctly in CZSL and in GZSL, (2, N)."""
     logits_NC = cache.fused(calibration=cache.calibration)
     candidates = (cache.unseen, np.concatenate([cache.seen, cache.unseen]))
-    return np.stack(
-        [predict(logits_NC, torch.from_numpy(ids)).numpy() == cache.labels_N for ids in candidates]
-    )
+    return np.stack([predict(logits_NC, ids) == cache.labels_N for ids in candidates])
 
 
 def _differences(seen: Means, unseen: Means) -> dict[str, Means]:

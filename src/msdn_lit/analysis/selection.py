@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from msdn_lit.metrics.arrays import Floats
 from msdn_lit.metrics.curve import SeenUnseenCurve, scores_at
 from msdn_lit.runs.score_cache import ScoreCache
 
@@ -59,7 +59,7 @@ def _best_calibration(caches: Sequence[ScoreCache], fusion: tuple[float, ...]) -
     calibrations_G = _calibrations(curves)
     scores = [scores_at(curve, calibrations_G) for curve in curves]
     unseen_G, seen_G, harmonic_G = (
-        torch.stack([getattr(score, name) for score in scores]).mean(dim=0)
+        np.mean([getattr(score, name) for score in scores], axis=0)
         for name in ("acc_unseen", "acc_seen", "harmonic_mean")
     )
     best = int(harmonic_G.argmax())
@@ -67,7 +67,8 @@ def _best_calibration(caches: Sequence[ScoreCache], fusion: tuple[float, ...]) -
     return Choice(caches[0].step, fusion, *values)
 
 
-def _calibrations(curves: Sequence[SeenUnseenCurve]) -> Tensor:
+def _calibrations(curves: Sequence[SeenUnseenCurve]) -> Floats:
     """Quantiles of the thresholds of all seeds, evenly spaced, (G,)."""
-    thresholds_T = torch.cat([curve.thresholds_T for curve in curves])
-    return torch.quantile(thresholds_T, torch.linspace(0, 1, NUM_CALIBRATIONS, dtype=torch.float64))
+    thresholds_T = np.concatenate([curve.thresholds_T for curve in curves])
+    calibrations_G: Floats = np.quantile(thresholds_T, np.linspace(0, 1, NUM_CALIBRATIONS))
+    return calibrations_G

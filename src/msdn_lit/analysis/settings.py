@@ -1,4 +1,4 @@
-"""Settings in which runs differ, besides the seed, and short names for them."""
+"""Settings in which runs differ, besides the seed."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ NO_SETTING = (
     "protocol.save_all_scores",
 )
 # Config groups whose choice is a column of every table, and the entry of result.json.
-_COLUMNS = {"data": "benchmark", "features": "features", "protocol": "protocol"}
+COLUMNS = {"data": "benchmark", "features": "features", "protocol": "protocol"}
 
 
 class RunSettings(NamedTuple):
@@ -73,8 +73,8 @@ class RunSettings(NamedTuple):
 
     def choice(self, group: str) -> str | None:
         """Chosen file of a config group; None if the choice says nothing about the scores."""
-        if group in _COLUMNS:
-            return str(self.run.result[_COLUMNS[group]])
+        if group in COLUMNS:
+            return str(self.run.result[COLUMNS[group]])
         choice = self.run.result["choices"].get(group)
         is_of_machine = group == "trainer"  # trainers are named after machines
         return None if choice is None or is_of_machine else str(choice)
@@ -94,23 +94,6 @@ def settings_of(runs: Sequence[Run]) -> list[RunSettings]:
     ]
 
 
-def short_names(variants: Sequence[RunSettings]) -> list[str]:
-    """Names each variant by its differences from others of its context.
-
-    Examples: "cub_gzsl, loss.lambda_cal=0.1", "model=msdn". Experiments come first if all variants
-    have one and they differ; they stand for all settings of the experiment. If a variant lacks a
-    setting (older code), its name says so (null) only if nothing else distinguishes two variants.
-    """
-    brief = [(v.context, _name(v, variants, nulls=False)) for v in variants]
-    full = [_name(v, variants, nulls=True) for v in variants]
-    meanings: dict[tuple[tuple[str, str], str], set[str]] = {}
-    for key, name in zip(brief, full, strict=True):
-        meanings.setdefault(key, set()).add(name)
-    return [
-        name if len(meanings[key]) > 1 else key[1] for key, name in zip(brief, full, strict=True)
-    ]
-
-
 def flatten(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the leaves of nested mappings by dotted key; lists and empty mappings are leaves."""
     for key, value in node.items():
@@ -118,32 +101,6 @@ def flatten(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _name(variant: RunSettings, others: Sequence[RunSettings], *, nulls: bool) -> str:
-    rivals = [other for other in others if other.context == variant.context]
-    recipes = {rival.run.recipe for rival in rivals}
-    parts = []
-    if len(recipes) > 1 and "" not in recipes:
-        rivals = [rival for rival in rivals if rival.run.recipe == variant.run.recipe]
-        parts.append(variant.run.recipe)
-    names = {name for rival in rivals for name in rival.settings}
-    for name in sorted(names, key=lambda name: (not name.startswith("model."), name)):
-        parts += _differences(variant, rivals, name, nulls=nulls)
-    return ", ".join(dict.fromkeys(parts)) or f"model={variant.choice('model') or 'the only one'}"
-
-
-def _differences(
-    variant: RunSettings, rivals: Sequence[RunSettings], name: str, *, nulls: bool
-) -> Iterator[str]:
-    """Yields a variant's difference from its rivals in one setting, as choice or as value."""
-    group, own = name.partition(".")[0], variant.settings.get(name)
-    different = [rival for rival in rivals if rival.settings.get(name) != own]
-    is_other_choice = [rival.choice(group) != variant.choice(group) for rival in different]
-    if any(is_other_choice) and group not in _COLUMNS:
-        yield f"{group}={variant.choice(group)}"
-    if not all(is_other_choice) and (nulls or name in variant.settings):
-        yield f"{name.removesuffix('._target_')}={_short(own)}"
 
 
 def _settings(run: Run) -> Settings:
@@ -177,15 +134,6 @@ def _fill_missing(variant: RunSettings, others: Sequence[RunSettings]) -> Settin
         for name, found in values.items()
         if all(value == found[0] for value in found)
     }
-
-
-def _short(value: object) -> str:
-    """A value as in an override: a function by its last name, a hash by its first digits."""
-    if not isinstance(value, str):
-        return json.dumps(value, default=str)
-    if len(value) == 64 and set(value) <= set("0123456789abcdef"):
-        return value[:8]
-    return value.rpartition(".")[2] if value.startswith(("msdn_lit.", "torch.")) else value
 
 
 def _strip_folder(value: object) -> object:

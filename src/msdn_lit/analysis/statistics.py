@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Interval = tuple[float, float]
 
@@ -26,14 +25,23 @@ class Summary(NamedTuple):
     Attributes:
         mean: Mean over the runs.
         std: Sample standard deviation (n - 1); None for one run.
-        interval: Student's t interval of the mean; None for one run.
         n: Number of runs.
     """
 
     mean: float
     std: float | None
-    interval: Interval | None
     n: int
+
+    @property
+    def interval(self) -> Interval | None:
+        """Student's t interval of the mean; None for one run."""
+        if self.std is None:
+            return None
+        from scipy.special import stdtrit  # the table of a terminal has no intervals
+
+        quantile = float(stdtrit(self.n - 1, (1 + _CONFIDENCE) / 2))
+        half = quantile * self.std / self.n**0.5
+        return self.mean - half, self.mean + half
 
     def __str__(self) -> str:
         """Percent, mean ± standard deviation: "68.1 ± 0.4 (n=5)"."""
@@ -57,7 +65,7 @@ class SeedComparison(NamedTuple):
 
 
 def summarise(values: ArrayLike) -> Summary:
-    """Computes mean, standard deviation and t interval of one score per run, (n,).
+    """Computes mean and standard deviation of one score per run, (n,).
 
     Raises:
         ValueError: There is no run.
@@ -67,13 +75,7 @@ def summarise(values: ArrayLike) -> Summary:
     if n == 0:
         raise ValueError("there is no run to summarise")
     mean = float(values_n.mean())
-    if n == 1:
-        return Summary(mean, None, None, n)
-    std = float(values_n.std(ddof=1))
-    if std == 0:  # for which scipy returns NaN
-        return Summary(mean, std, (mean, mean), n)
-    low, high = stats.t.interval(_CONFIDENCE, n - 1, loc=mean, scale=std / n**0.5)
-    return Summary(mean, std, (float(low), float(high)), n)
+    return Summary(mean, float(values_n.std(ddof=1)) if n > 1 else None, n)
 
 
 def compare_seeds(first: ArrayLike, second: ArrayLike) -> SeedComparison:
@@ -96,6 +98,8 @@ def compare_seeds(first: ArrayLike, second: ArrayLike) -> SeedComparison:
         return SeedComparison(summary, None, None)
     permutation_p_value = None
     if summary.n <= _MAX_EXACT:
+        from scipy import stats
+
         test = stats.permutation_test(
             (differences_n,), np.mean, permutation_type="samples", n_resamples=np.inf
         )
@@ -106,4 +110,6 @@ def compare_seeds(first: ArrayLike, second: ArrayLike) -> SeedComparison:
 def _t_p_value(differences_n: NDArray[np.float64]) -> float:
     if np.allclose(differences_n, differences_n[0], rtol=1e-12, atol=0):
         return float(differences_n.mean() == 0)  # the limit; scipy returns NaN and warns
+    from scipy import stats
+
     return float(stats.ttest_1samp(differences_n, 0).pvalue)

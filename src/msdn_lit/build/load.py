@@ -20,15 +20,16 @@ from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle, write_bundle
-from msdn_lit.inference.publish.address import hub_address
+from msdn_lit.inference.publish.address import HubAddress, hub_address
+from msdn_lit.inference.publish.card import write_card
 from msdn_lit.inference.publish.hub import pull
+from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
-from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST, RESULT
+from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
 from msdn_lit.runs.record import read_trained_with
 from msdn_lit.tasks import ZSLTask
-from msdn_lit.texts import read_json
 
 # What Python raises for a setting of the wrong type.
 _WRONG_VALUE = (
@@ -95,6 +96,13 @@ def load(
             )
             raise CheckpointError(problem, action="Name the folder of the run.")
         return predictor_from_bundle(read_bundle(folder), folder)
+    return _model_of_run(folder, checkpoint, data_dir, trust=trust)
+
+
+def _model_of_run(
+    folder: Path, checkpoint: str, data_dir: str | Path | None, *, trust: bool
+) -> Predictor:
+    """Loads the model of a run folder."""
     cfg = load_config(folder, data_dir=data_dir, trust=trust)
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
@@ -104,6 +112,11 @@ def load(
     module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
+    return _with_reference(loaded, folder, checkpoint)
+
+
+def _with_reference(loaded: Predictor, folder: Path, checkpoint: str) -> Predictor:
+    """Adds what is known of the test images of a run to its predictor."""
     found = read_reference(
         folder,
         checkpoint,
@@ -114,30 +127,43 @@ def load(
     return replace(loaded, reference=replace(found, likeness=loaded.reference.likeness))
 
 
-def write_bundle_of_run(run: Path, folder: Path, *, trust: bool = False) -> None:
-    """Writes the bundle of the last checkpoint of a finished run.
+def write_bundle_of_run(
+    run: Path,
+    folder: Path,
+    *,
+    checkpoint: str = LAST,
+    data_dir: Path | None = None,
+    licence: str | None = None,
+    address: HubAddress | None = None,
+    trust: bool = False,
+) -> None:
+    """Writes the bundle of a run, with its model card.
 
     Args:
         run: Run folder.
         folder: Folder of the bundle.
+        checkpoint: Checkpoint, as in `load`.
+        data_dir: Folder of the data, if it was moved.
+        licence: Licence of the weights, an identifier of the Hub; None for that of the data.
+        address: Address on the Hub for the model card; None for a bundle that stays in its folder.
         trust: Build whatever the config names, as in `load`; a bundle still holds our models only.
 
     Raises:
         CheckpointError: The run names a model that is not ours.
         DataError: The features have no backbone, or its weights are missing.
     """
-    model = load(run, trust=trust)
-    cfg = load_config(run, trust=trust)
-    settings = {"model": cfg.model, "backbone": cfg.features.backbone}
-    plain: dict[str, Any] = {
-        name: OmegaConf.to_container(part, resolve=True) for name, part in settings.items()
+    model = load(run, checkpoint=checkpoint, data_dir=data_dir, trust=trust)
+    cfg = load_config(run, data_dir=data_dir, trust=trust)
+    config: dict[str, Any] = {
+        str(name): OmegaConf.to_container(part, resolve=True)
+        for name, part in cfg.items()
+        if OmegaConf.is_config(part)
     }
-    check_bundle(**plain, folder=run)
-    result = read_json(run / RESULT) or {}
-    known = ("benchmark", "features", "protocol", "seed", "code", "versions")
-    origin = {name: result[name] for name in known if name in result}
-    scores = result.get("scores", {}).get(LAST)
-    write_bundle(folder, model, **plain, origin=origin | {"checkpoint": LAST, "scores": scores})
+    settings = {"model": config["model"], "backbone": config["features"]["backbone"]}
+    check_bundle(**settings, folder=run)
+    facts = origin(run, checkpoint, config) | ({"license": licence} if licence else {})
+    write_bundle(folder, model, **settings, origin=facts)
+    write_card(folder, address)
 
 
 def load_run(

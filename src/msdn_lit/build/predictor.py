@@ -48,7 +48,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         semantics.initial_attribute_vectors(),
         semantics.class_attributes_tensor,
     )
-    net = _build_net(cfg.model, vectors_KE, classes_CK, _visual_dim(made, images))
+    net = _build_net(cfg.model, vectors_KE, classes_CK, _feature_shape(made, images))
     attribute_names = data.benchmark.attribute_names(data.data_dir, classes_CK.shape[1])
     if trained_with is not None:
         trained_with.check_classes(split, semantics, attribute_names)
@@ -81,8 +81,8 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
         model = OmegaConf.create(content["model"])
         made: RegionBackbone = instantiate(OmegaConf.create(content["backbone"]), _convert_="all")
         vectors_KE = bundle.weights_of("net").get("attribute_vectors_KE", torch.zeros(K, 1))
-        D = _visual_dim(made, images)
-        net = _build_net(model, vectors_KE.float(), bundle.weights["classes"], D)
+        D, *grid = _feature_shape(made, images)
+        net = _build_net(model, vectors_KE.float(), bundle.weights["classes"], (D, *grid))
     except (UserError, HydraException, OmegaConfBaseException, *READ_ERRORS) as error:
         problem = f"{folder} cannot be built ({one_line(error)})"
         raise CheckpointError(problem, action="Export it again.") from error
@@ -117,15 +117,15 @@ def check_bundle(model: Mapping[str, Any], backbone: Mapping[str, Any], folder: 
         raise CheckpointError(f"{problem} {foreign.reason}", action=action)
 
 
-def _visual_dim(backbone: RegionBackbone, images: ImageTransform) -> int:
-    """Returns D, the number of channels of a region, from the features of a blank image."""
+def _feature_shape(backbone: RegionBackbone, images: ImageTransform) -> tuple[int, ...]:
+    """Returns D, H and W of the features of a blank image."""
     blank = torch.zeros(1, 3, images.image_size, images.image_size)
-    return backbone.feature_map(blank).shape[1]
+    return tuple(backbone.feature_map(blank).shape[1:])
 
 
 def _build_net(
-    model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor, visual_dim: int
+    model: DictConfig, vectors_KE: Tensor, classes_CK: Tensor, shape: tuple[int, ...]
 ) -> nn.Module:
-    """Returns an untrained net for the features of a backbone."""
-    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, visual_dim)
+    """Returns an untrained net for features of the shape (D, H, W)."""
+    net: nn.Module = instantiate_partial(model, vectors_KE, classes_CK, shape[0])
     return net.eval()

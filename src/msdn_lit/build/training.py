@@ -81,18 +81,9 @@ def training(cfg: DictConfig) -> Training:
         content = load_checkpoint(start, module)
         check_resume(start, content, cfg)
         first_step = content["global_step"]
-    return Training(
-        module,
-        data,
-        made,
-        runs,
-        folder,
-        start,
-        objective,
-        first_step,
-        replaces,
-        partial(write_bundle_of_run, folder, trust=True),  # the config is that of this command
-    )
+    bundle = partial(write_bundle_of_run, folder, trust=True)  # the config is of this command
+    found = (folder, start, objective, first_step, replaces)
+    return Training(module, data, made, runs, *found, bundle)
 
 
 def _remove_null(cfg: DictConfig) -> None:

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from msdn_lit.analysis.classes import class_table, confusion_table, curve_points, readable_names
 from msdn_lit.analysis.output.formats import Table
+from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.metrics.curve import seen_unseen_auc
@@ -36,7 +37,7 @@ class WandbTables(Callback):
         for evaluation, scores in history.summary().items():
             cache = self._cache(evaluation)
             area = (
-                {"ausuc": float(seen_unseen_auc(cache.curve()))}
+                {"ausuc": seen_unseen_auc(cache.curve())}
                 if cache and cache.step == scores["step"]
                 else {}
             )
@@ -60,7 +61,8 @@ class WandbTables(Callback):
         self, logger: WandbLogger, cache: ScoreCache, class_names: Sequence[str]
     ) -> None:
         names = readable_names(class_names, cache)
-        for table in (class_table([cache], names), confusion_table([cache], names)):
+        seeds = [Predictions(cache)]
+        for table in (class_table(seeds, names), confusion_table(seeds, names)):
             logger.log_table(table.slug, *_plain(table), step=cache.step)
         logger.experiment.log(
             {"seen_unseen_curve": _curve(cache), "trainer/global_step": cache.step}

@@ -45,10 +45,11 @@ COMMANDS = {
     "list": Command("results", "list_configs", "list datasets, models, experiments, ..."),
     "completion": Command("results", "completion", "complete words with the tab key of a shell"),
     "report": Command("results", "report", "tables, figures, comparisons and records of runs"),
-    "rescore": Command("results", "rescore", "scores at another fusion or calibration"),
+    "scores": Command("results", "scores", "scores at another fusion or calibration"),
     "attention": Command("results", "attention", "attention localisation scores; t-SNE"),
     "wandb-workspace": Command("results", "wandb_workspace", "make a W&B workspace"),
     "predict": Command("use", "predict", "predict the classes of images"),
     "app": Command("use", "app", "open a local page to try a model"),
     "export": Command("use", "export", "write or publish a model: bundle, Space, ONNX, torch"),
 }
+ALIASES = {"rescore": "scores"}  # former names, which the help does not list

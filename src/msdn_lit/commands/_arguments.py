@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
             raise Asked(self)
         known = [name for name in self._option_string_actions if name.startswith("--")]
         previous = ""
-        for word, following in zip(words, [*words[1:], "-"], strict=True):
+        for word, following in zip(words, [*words, "-"][1:], strict=True):
             name, equals, value = word.partition("=")
             is_option = name.startswith("--") and not any(o.startswith(name) for o in known)
             is_override = equals and not name.startswith("-") and not Path(word).exists()

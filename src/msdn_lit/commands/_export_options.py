@@ -28,16 +28,9 @@ _AS_SETTINGS = re.compile(r"(?:format|output|checkpoint|hub|license|samples)=.+"
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
-def parse_options(words: Sequence[str]) -> argparse.Namespace:
-    """Reads and checks the options, before anything is loaded.
-
-    Raises:
-        ConfigError: They are wrong or do not fit together, or there is no token for an upload.
-    """
-    description = (
-        "Writes a trained model: as a bundle with a model card, as a folder that is a Hugging Face "
-        "Space or a container of the page, as ONNX, or as a program of torch.export."
-    )
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Reads the options; `format=space` is the same as `--format space`."""
+    description = "Writes a trained model as a bundle, a page to publish, ONNX, or torch.export."
     parser = Parser("msdn export", description, EXAMPLES)
     option = parser.add_argument
     add_run_or_bundle(parser)
@@ -55,12 +48,15 @@ def parse_options(words: Sequence[str]) -> argparse.Namespace:
     add_checkpoint(parser)
     add_folders(parser)
     add_trust(parser)
-    options = parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
-    _check(options)
-    return options
+    return parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
 
 
-def _check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace) -> None:
+    """Checks the options before anything is loaded.
+
+    Raises:
+        ConfigError: They do not fit together, or there is no token for an upload.
+    """
     if options.private and not options.hub:
         raise ConfigError("--private needs --hub", action="Add --hub USER/NAME.")
     if options.samples and options.format != "space":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from msdn_lit.data.splits.holdout import split_indices
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference.candidates import SEEN, UNSEEN
+from msdn_lit.metrics.arrays import predict
 from msdn_lit.runs.layout import SCORES, score_cache_path
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.summary import is_number, read_result
@@ -245,10 +245,11 @@ def leads_of(cache: ScoreCache, fusion: Sequence[float], calibration: float) -> 
         fusion: Weight of each sub-net in the prediction.
         calibration: Margin of the prediction.
     """
-    classes = torch.from_numpy(np.concatenate([cache.seen, cache.unseen]))
-    best = cache.fused(fusion, calibration)[:, classes].topk(2)
-    is_right_N = classes[best.indices[:, 0]] == torch.from_numpy(cache.labels_N)
-    leads = (best.values[:, 0] - best.values[:, 1])[is_right_N].numpy()
+    classes = np.concatenate([cache.seen, cache.unseen])
+    logits_NC = cache.fused(fusion, calibration)
+    best_N2 = np.sort(logits_NC[:, classes], axis=1)[:, -2:]
+    is_right_N = predict(logits_NC, classes) == cache.labels_N
+    leads = (best_N2[:, 1] - best_N2[:, 0])[is_right_N]
     return np.quantile(leads, _PERCENTILES).astype(np.float32) if len(leads) else None
 
 

@@ -11,13 +11,12 @@ validation images.
 Letters: B images of a chunk, N images, C classes, T thresholds, P = T + 1 pieces.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from msdn_lit.metrics.functional import harmonic_mean
+from msdn_lit.metrics.arrays import Floats, harmonic_mean
 
 _CHUNK = 2**24  # logits that are compared at once, so that memory does not grow with N x C
 
@@ -31,23 +30,23 @@ class SeenUnseenCurve(NamedTuple):
         acc_seen_P: S on each piece, from the accuracy among the seen classes down to 0, (P,).
     """
 
-    thresholds_T: Tensor
-    acc_unseen_P: Tensor
-    acc_seen_P: Tensor
+    thresholds_T: Floats
+    acc_unseen_P: Floats
+    acc_seen_P: Floats
 
 
 class CurveScores(NamedTuple):
-    """Scores at some calibrations, as fractions, all of one shape."""
+    """Scores at some calibrations, as fractions, all of one shape: arrays or numbers."""
 
-    calibration: Tensor
-    acc_unseen: Tensor
-    acc_seen: Tensor
-    harmonic_mean: Tensor
+    calibration: Any
+    acc_unseen: Any
+    acc_seen: Any
+    harmonic_mean: Any
 
 
 def image_thresholds(
-    logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor
-) -> tuple[Tensor, Tensor]:
+    logits_NC: ArrayLike, labels_N: ArrayLike, seen: ArrayLike, unseen: ArrayLike
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Computes what the curve needs of each image; the results of batches may be concatenated.
 
     Args:
@@ -60,60 +59,70 @@ def image_thresholds(
         The thresholds t, float64, (N,); and whether the prediction is correct if the calibration
         favours the domain of the image's class, bool, (N,).
     """
-    rows = max(1, _CHUNK // logits_NC.shape[1])
-    parts = []
-    batches = zip(torch.split(logits_NC, rows), torch.split(labels_N, rows), strict=True)
-    for logits_BC, labels_B in batches:
-        best_seen, best_unseen = (logits_BC[:, ids].max(dim=1) for ids in (seen, unseen))
-        is_seen_right_B = seen[best_seen.indices] == labels_B
-        is_unseen_right_B = unseen[best_unseen.indices] == labels_B
-        thresholds_B = (best_seen.values.double() - best_unseen.values.double()) / 2
-        parts.append((thresholds_B, is_seen_right_B | is_unseen_right_B))
-    thresholds, is_right = zip(*parts, strict=True)
-    return torch.cat(thresholds), torch.cat(is_right)
+    logits, labels = np.asarray(logits_NC), np.asarray(labels_N)
+    rows = max(1, _CHUNK // logits.shape[1])
+    best = [np.empty(len(labels)), np.empty(len(labels))]
+    is_right_N = np.zeros(len(labels), dtype=np.bool_)
+    for start in range(0, len(labels), rows):
+        chunk = slice(start, start + rows)
+        for best_N, domain in zip(best, (seen, unseen), strict=True):
+            ids = np.asarray(domain)
+            logits_BD = logits[chunk][:, ids]
+            first_B = logits_BD.argmax(axis=1)
+            best_N[chunk] = np.take_along_axis(logits_BD, first_B[:, None], axis=1)[:, 0]
+            is_right_N[chunk] |= ids[first_B] == labels[chunk]
+    best_seen_N, best_unseen_N = best
+    return (best_seen_N - best_unseen_N) / 2, is_right_N
 
 
 def curve_of_thresholds(
-    thresholds_N: Tensor, is_right_N: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor
+    thresholds_N: Floats,
+    is_right_N: NDArray[np.bool_],
+    labels_N: ArrayLike,
+    seen: ArrayLike,
+    unseen: ArrayLike,
 ) -> SeenUnseenCurve:
-    """Computes the curve from the results of `image_thresholds`; its tensors are on the CPU."""
-    thresholds_N, is_right_N, labels_N = thresholds_N.cpu(), is_right_N.cpu(), labels_N.cpu()
-    assert not thresholds_N.isnan().any(), "logits are NaN"
-    thresholds_T, step_N = torch.unique(thresholds_N[is_right_N], return_inverse=True)
-    classes, class_N, total = torch.unique(labels_N, return_inverse=True, return_counts=True)
-    share_N = total.double().reciprocal()[class_N]  # of an image in the accuracy of its class
+    """Computes the curve from the results of `image_thresholds`."""
+    assert not np.isnan(thresholds_N).any(), "logits are NaN"
+    thresholds_T, step = np.unique(thresholds_N[is_right_N], return_inverse=True)
+    labels = np.asarray(labels_N)
+    classes, class_N, total = np.unique(labels, return_inverse=True, return_counts=True)
+    share_N = (1 / total)[class_N]  # of an image in the accuracy of its class
 
-    def jumps(domain: Tensor) -> tuple[Tensor, Tensor]:
-        is_domain_N = torch.isin(labels_N, domain)[is_right_N]
-        shares_N = share_N[is_right_N] * is_domain_N
-        jumps_T = torch.zeros_like(thresholds_T).index_add(0, step_N, shares_N)
-        return jumps_T, torch.isin(classes, domain).sum()
+    def accuracy(domain: ArrayLike, *, from_end: bool) -> Floats:
+        of_domain = np.isin(labels, np.asarray(domain))[is_right_N]
+        jumps_T = np.bincount(
+            step, weights=share_N[is_right_N] * of_domain, minlength=len(thresholds_T)
+        )
+        summed = np.cumsum(jumps_T[::-1])[::-1] if from_end else np.cumsum(jumps_T)
+        ended = np.r_[summed, 0.0] if from_end else np.r_[0.0, summed]
+        with np.errstate(invalid="ignore"):  # NaN without images of the domain
+            accuracy_P: Floats = ended / np.isin(classes, np.asarray(domain)).sum()
+        return accuracy_P
 
-    gains_T, num_unseen = jumps(unseen.cpu())
-    losses_T, num_seen = jumps(seen.cpu())
-    zero = torch.zeros(1, dtype=torch.float64)
-    acc_unseen_P = torch.cat([zero, gains_T.cumsum(0)]) / num_unseen
-    acc_seen_P = torch.cat([losses_T.flip(0).cumsum(0).flip(0), zero]) / num_seen
-    return SeenUnseenCurve(thresholds_T, acc_unseen_P, acc_seen_P)
+    return SeenUnseenCurve(
+        thresholds_T, accuracy(unseen, from_end=False), accuracy(seen, from_end=True)
+    )
 
 
 def seen_unseen_curve(
-    logits_NC: Tensor, labels_N: Tensor, seen: Tensor, unseen: Tensor
+    logits_NC: ArrayLike, labels_N: ArrayLike, seen: ArrayLike, unseen: ArrayLike
 ) -> SeenUnseenCurve:
     """Computes the curve of logits without margin; arguments as in `image_thresholds`."""
     thresholds_N, is_right_N = image_thresholds(logits_NC, labels_N, seen, unseen)
     return curve_of_thresholds(thresholds_N, is_right_N, labels_N, seen, unseen)
 
 
-def scores_at(curve: SeenUnseenCurve, calibration: Tensor) -> CurveScores:
+def scores_at(curve: SeenUnseenCurve, calibration: ArrayLike) -> CurveScores:
     """Computes U, S and H at any calibrations, infinite ones included.
 
     The result equals `ZSLMetric` of `fuse(..., calibration)`, except for images so close to their
     threshold that float32 rounds them to the other domain.
     """
-    piece = torch.searchsorted(curve.thresholds_T, calibration.double().cpu())
+    gamma = np.asarray(calibration, dtype=np.float64)
+    piece = np.searchsorted(curve.thresholds_T, gamma)
     acc_unseen, acc_seen = curve.acc_unseen_P[piece], curve.acc_seen_P[piece]
-    return CurveScores(calibration, acc_unseen, acc_seen, harmonic_mean(acc_unseen, acc_seen))
+    return CurveScores(gamma, acc_unseen, acc_seen, harmonic_mean(acc_unseen, acc_seen))
 
 
 def best_point(curve: SeenUnseenCurve) -> CurveScores:
@@ -122,15 +131,16 @@ def best_point(curve: SeenUnseenCurve) -> CurveScores:
     The calibration is 0 if that piece has no end, or if H is 0 everywhere.
     """
     piece = int(harmonic_mean(curve.acc_unseen_P, curve.acc_seen_P).argmax())
-    infinity = curve.thresholds_T.new_tensor([math.inf])
-    middle = torch.cat([-infinity, curve.thresholds_T, infinity])[piece : piece + 2].mean()
-    return scores_at(curve, torch.where(middle.isfinite(), middle, 0.0))
+    low, high = np.r_[-np.inf, curve.thresholds_T, np.inf][piece : piece + 2].tolist()
+    middle = (low + high) / 2
+    return scores_at(curve, middle if np.isfinite(middle) else 0.0)
 
 
-def seen_unseen_auc(curve: SeenUnseenCurve) -> Tensor:
+def seen_unseen_auc(curve: SeenUnseenCurve) -> float:
     """AUSUC of Chao et al. (ECCV 2016): the area under S over U, both mean class accuracies.
 
     The sum of trapezoids between the points of neighbouring pieces. A trapezoid is a rectangle
     unless images of both domains share a threshold.
     """
-    return torch.trapezoid(curve.acc_seen_P, curve.acc_unseen_P)
+    seen_P = curve.acc_seen_P
+    return float((np.diff(curve.acc_unseen_P) * (seen_P[1:] + seen_P[:-1]) / 2).sum())

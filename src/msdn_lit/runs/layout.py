@@ -39,6 +39,7 @@ A sweep folder (`msdn train -m`):
 
     <trial>/                one folder for each trial, named after its identity (sweeps/identity.py)
     multirun.yaml           Hydra's config of the sweep
+    selection.json          settings that `msdn select` chose
     study.journal           the Optuna study of a search
     .names.json             identities that were computed before
     .lock                   locked while a sweep works in the folder
@@ -76,6 +77,7 @@ LOCK = ".lock"
 KNOWN_IDENTITIES = ".names.json"
 JOURNAL = "study.journal"
 SLOTS = ".slots"
+SELECTION = "selection.json"
 
 RECORD_METRICS = "metrics.json"
 RECORD_PAGE = "README.md"

@@ -213,9 +213,7 @@ def _read_curve(path: Path, cache: ScoreCache, step: float) -> CurvePoint:
         )
     curve = cache.curve()
     best = best_point(curve)
-    return CurvePoint(
-        float(seen_unseen_auc(curve)), float(best.harmonic_mean), float(best.calibration)
-    )
+    return CurvePoint(seen_unseen_auc(curve), float(best.harmonic_mean), float(best.calibration))
 
 
 def _read_names(path: Path, cache: ScoreCache) -> list[str] | None:

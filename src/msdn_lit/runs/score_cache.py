@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, one_line
 from msdn_lit.files import make_folder, open_atomically, write_atomically
-from msdn_lit.metrics import ZSLMetric
+from msdn_lit.metrics.arrays import EvaluationScores, fuse_logits, zsl_scores
 from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
-from msdn_lit.metrics.functional import fuse_logits
-from msdn_lit.metrics.zsl import ZSLScores
 from msdn_lit.runs.layout import CLASS_NAMES
 
 _OLD_NAMES = {"logits_ONC": "logits_SNC"}  # of version 0.1
@@ -119,35 +115,30 @@ class ScoreCache:
         yield self.stage not in ("test", "val"), "it is of no known stage"
         yield self.step < 0, f"it is of step {self.step}"
 
-    def fused(self, fusion: Sequence[float] | None = None, calibration: float = 0.0) -> Tensor:
+    def fused(
+        self, fusion: Sequence[float] | None = None, calibration: float = 0.0
+    ) -> NDArray[np.float32]:
         """Returns the fused logits, (N, C).
 
         Args:
             fusion: Weight of each output; default: those of the run.
             calibration: Margin that is added to the logits of unseen classes.
         """
-        logits = [torch.from_numpy(logits_NC) for logits_NC in self.logits_ONC]
-        return fuse_logits(
-            logits,
-            self.fusion if fusion is None else fusion,
-            torch.from_numpy(self.unseen),
-            calibration,
-        )
+        weights = self.fusion if fusion is None else fusion
+        return fuse_logits(list(self.logits_ONC), weights, self.unseen, calibration)
 
     def scores(
         self, fusion: Sequence[float] | None = None, calibration: float | None = None
-    ) -> ZSLScores:
+    ) -> EvaluationScores:
         """Returns T1, U, S and H, by default with the fusion and calibration of the run."""
         margin = self.calibration if calibration is None else calibration
-        metric = ZSLMetric(torch.from_numpy(self.seen), torch.from_numpy(self.unseen))
-        metric.update(self.fused(fusion, margin), torch.from_numpy(self.labels_N))
-        return metric.compute()
+        return zsl_scores(self.fused(fusion, margin), self.labels_N, self.seen, self.unseen)
 
     def curve(self, fusion: Sequence[float] | None = None) -> SeenUnseenCurve:
         """The exact seen-unseen curve; fusion weights are taken relative to their sum."""
         weights = np.asarray(self.fusion if fusion is None else fusion, dtype=np.float64)
-        ids = (torch.from_numpy(values) for values in (self.labels_N, self.seen, self.unseen))
-        return seen_unseen_curve(self.fused((weights / weights.sum()).tolist()), *ids)
+        logits_NC = self.fused((weights / weights.sum()).tolist())
+        return seen_unseen_curve(logits_NC, self.labels_N, self.seen, self.unseen)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class SweepLines:
         """Returns the line at the end of a trial: its last scores in percent, and its folder."""
         last = (trial.result or {}).get("scores", {}).get("last", {})
         scores = [f"{name} {100 * last[key]:.1f}" for key, name in SCORES.items() if key in last]
-        return "  ".join([self.label(job), *scores, self.settings(trial), trial.folder.name])
+        return "  ".join([self.label(job), *scores, trial.folder.name, self.settings(trial)])
 
     def settings(self, trial: Trial) -> str:
         """Returns what distinguishes a trial: its overrides that not all trials have."""

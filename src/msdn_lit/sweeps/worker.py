@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from msdn_lit.errors import Pruned
 from msdn_lit.files import is_first_process, make_folder
-from msdn_lit.progress import ConsoleHandler, print_line, progress_among
+from msdn_lit.progress import ConsoleHandler, progress_among
 from msdn_lit.runs.layout import LAST, SLOTS, checkpoint_path
 from msdn_lit.sweeps.lines import SweepLines
 from msdn_lit.sweeps.trials import Trial, lock_trial
@@ -68,19 +68,26 @@ class TrialJob:
 
     def _run(self, cfg: DictConfig, trial: Trial, job: int) -> float | None:
         """Runs the task between two lines; only train.log has what it logs."""
-        say = print_line if is_first_process() else lambda line: None
         for handler in logging.root.handlers:
             if isinstance(handler, ConsoleHandler):
                 handler.setLevel(logging.WARNING)
-        say(self.lines.start(job, trial))
+        _say(self.lines.start(job, trial))
         try:
             with progress_among(self.lines.surroundings(job)):
                 objective = self.task(cfg)
         except Pruned as error:
-            say(f"{self.lines.label(job)}  {error}  {trial.folder.name}")
+            _say(f"{self.lines.label(job)}  {error}  {trial.folder.name}")
             raise
-        say(self.lines.end(job, trial))
+        _say(self.lines.end(job, trial))
         return objective
+
+
+def _say(line: str) -> None:
+    """Prints a line, which a terminal wraps at words, on the first process."""
+    from msdn_lit.analysis.output.tables import terminal
+
+    if is_first_process():
+        terminal().print(line)
 
 
 def visible_devices() -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def _draw_curve(axes: Axes, line: CurveLine, label: str, style: Style) -> None:
         edge_u, edge_s = np.r_[mean_X2 - std_X2, (mean_X2 + std_X2)[::-1]].T
         axes.fill(edge_u, edge_s, color=colour, alpha=0.15, lw=0)
     points = [
-        scores_at(curve, curve.thresholds_T.new_tensor(calibration))
+        scores_at(curve, calibration)
         for curve, calibration in zip(line.curves, line.calibrations, strict=True)
     ]
     unseen = 100 * np.mean([float(point.acc_unseen) for point in points])
@@ -154,7 +154,7 @@ def _draw_curve(axes: Axes, line: CurveLine, label: str, style: Style) -> None:
 
 def _radii(curve: SeenUnseenCurve) -> Values:
     """Distance of the curve from the origin along `_ANGLES_X`, (X,)."""
-    unseen_P, seen_P = curve.acc_unseen_P.numpy(), curve.acc_seen_P.numpy()
+    unseen_P, seen_P = curve.acc_unseen_P, curve.acc_seen_P
     angles_P, radii_P = np.arctan2(unseen_P, seen_P), np.hypot(unseen_P, seen_P)
     radii_X: Values = np.interp(_ANGLES_X, angles_P, radii_P)
     return radii_X

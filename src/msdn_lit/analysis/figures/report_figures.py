@@ -7,14 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import readable_names
-from msdn_lit.analysis.contexts import Context, contexts, slug
 from msdn_lit.analysis.figures import comparison_plots, plots
 from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure
-from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.groups import Context, Group, contexts, slug
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at
@@ -213,12 +211,12 @@ def _fusion_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
 def _calibration_curve(caches: Sequence[ScoreCache]) -> plots.SettingCurve:
     """U, S and H over the calibration; T1 does not depend on it."""
     own, curves = caches[0].calibration, [cache.curve() for cache in caches]
-    thresholds = torch.cat([curve.thresholds_T for curve in curves])
-    low, high = (float(thresholds.quantile(part)) for part in (0.02, 0.98))
+    thresholds = np.concatenate([curve.thresholds_T for curve in curves])
+    low, high = np.quantile(thresholds, (0.02, 0.98)).tolist()
     grid = np.linspace(min(low, own), max(high, own), 201)
-    read = [scores_at(curve, torch.from_numpy(grid)) for curve in curves]
+    read = [scores_at(curve, grid) for curve in curves]
     scores = {
-        name: list(torch.stack([getattr(of_seed, name) for of_seed in read]).numpy().T)
+        name: list(np.stack([getattr(of_seed, name) for of_seed in read]).T)
         for name in ("acc_unseen", "acc_seen", "harmonic_mean")
     }
     return plots.SettingCurve("calibration", grid, scores, own)

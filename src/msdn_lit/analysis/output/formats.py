@@ -99,6 +99,46 @@ def concise(table: Table) -> Table:
     return table._replace(title=title, header=header, rows=rows)
 
 
+def without_columns(table: Table, names: Sequence[str]) -> Table:
+    """Returns a table without some of its columns."""
+    kept = [index for index, name in enumerate(table.header) if name not in names]
+    rows = [[row[index] for index in kept] for row in table.rows]
+    return table._replace(header=[table.header[index] for index in kept], rows=rows)
+
+
+def simplified(table: Table) -> Table:
+    """Moves columns of one text into the title, leaves out empty columns, and merges equal rows.
+
+    Rows are equal if they differ in the evaluation only, e.g. a peak at the last step.
+    """
+    table = _merged(table, "evaluation")
+    columns = list(zip(table.header, zip(*texts(table), strict=True), strict=True))
+    empty = [name for name, column in columns if not any(column)]
+    constant = {
+        name: column[0]
+        for (name, column), is_text in zip(columns, text_columns(table), strict=True)
+        if is_text and len(column) > 1 and len(set(column)) == 1 and name not in empty
+    }
+    facts = ", ".join(f"{name} {value}" for name, value in constant.items())
+    title = ": ".join(filter(None, [table.title, facts]))
+    return without_columns(table, [*constant, *empty])._replace(title=title)
+
+
+def _merged(table: Table, column: str) -> Table:
+    """Merges rows that differ in one column only."""
+    if column not in table.header:
+        return table
+    index = list(table.header).index(column)
+    rows: dict[tuple[object, ...], list[Cell]] = {}
+    for row in table.rows:
+        others = (*row[:index], *row[index + 1 :])
+        if others in rows:
+            rows[others][index] = f"{rows[others][index]}, {row[index]}"
+        else:
+            rows[others] = list(row)
+    return table._replace(rows=list(rows.values()))
+
+
 def texts(table: Table) -> Iterator[list[str]]:
     """Yields the rows as text. A summary's n is omitted if the column n has the same number."""
     for row in table.rows:

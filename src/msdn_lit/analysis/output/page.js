@@ -18,9 +18,18 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 for (const input of document.querySelectorAll("input[type=search]")) {
+  const table = input.closest(".table"),
+    rows = [...table.querySelector("tbody").rows];
   input.addEventListener("input", () => {
-    const sought = input.value.toLowerCase();
-    for (const row of input.parentElement.querySelector("tbody").rows)
-      row.hidden = !row.textContent.toLowerCase().includes(sought);
+    const words = input.value.toLowerCase().split(/\s+/);
+    for (const row of rows) {
+      const cells = [...row.cells].map((cell) => cell.textContent.trim());
+      const text = cells.join(" ").toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    table.querySelector("output").textContent = input.value
+      ? `${shown} of ${rows.length} rows`
+      : "";
   });
 }

@@ -1,6 +1,7 @@
 """The report as one HTML page that needs no other file, network or program."""
 
 import base64
+import hashlib
 import io
 import os
 import re
@@ -10,20 +11,25 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import matplotlib
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
-from msdn_lit.analysis.contexts import Context, contexts
 from msdn_lit.analysis.figures.captions import NamedFigure
 from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
 from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
-from msdn_lit.analysis.groups import CONTEXT, Group
-from msdn_lit.analysis.output.formats import Cell, Share, Table, concise, text_columns, texts
+from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts
+from msdn_lit.analysis.output.formats import Cell, Share, Table, simplified, text_columns, texts
+from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.runs.layout import SCORES
 
 _PIXELS_PER_INCH = 72 * 13 / FONT_SIZE  # the texts of a figure are 13 pixels high
 _FOLDER = Path(__file__).parent
+_UNSEEN = re.compile(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+_DIGITS = re.compile(r"(\d\d\.\d)\d+|(\d\.\d\d)\d+")  # more than a hundredth of a pixel shows
+_UNQUOTED = " =:/;,()+!*@?$[]~"  # characters that need no escape in a URI inside quotes
 
 
 class PageFigure(NamedTuple):
@@ -90,7 +96,7 @@ def report_page(
     Raises:
         ConfigError: The number of class names is not the number of classes.
     """
-    shared = list(contexts(groups))
+    shared, script = list(contexts(groups)), _read("page.js")
     runs, links = run_html_table(groups, home)
     compared = [
         figure for context in shared for figure in page_figures(figures_of_context(context))
@@ -99,7 +105,8 @@ def report_page(
     return _template().render(
         title=title,
         style=_read("page.css"),
-        script=_read("page.js"),
+        script=script,
+        policy=_policy(script),
         facts=_facts(groups),
         tables=[html_table(table) for table in tables if table.slug != "runs"],  # `runs` has more
         compared=compared,
@@ -111,7 +118,7 @@ def report_page(
 
 def html_table(table: Table) -> HtmlTable:
     """Converts a table for the template."""
-    short = concise(table)
+    short = simplified(table)
     rows = list(texts(short))
     return HtmlTable(short.slug, short.title, short.header, text_columns(short), rows, short.notes)
 
@@ -153,12 +160,13 @@ def _panel(group: Group, context: Context, class_names: Sequence[str] | None) ->
     tables = []
     if caches:
         names = readable_names(class_names or group.runs[0].class_names, caches[0])
-        tables = [html_table(make(caches, names)) for make in (class_table, confusion_table)]
-    seeds = ", ".join(str(run.seed) for run in group.runs)
+        seeds = [Predictions(cache) for cache in caches]
+        tables = [html_table(make(seeds, names)) for make in (class_table, confusion_table)]
+    numbers = ", ".join(str(run.seed) for run in group.runs)
     label = "seeds" if len(group.runs) > 1 else "seed"
     figures = page_figures(figures_of_group(group, context, class_names))
     by_kind = {figure.kind: figure for figure in figures}
-    return GroupPanel(group.name, f"{context.title}, {label} {seeds}", by_kind, tables)
+    return GroupPanel(group.name, f"{context.title}, {label} {numbers}", by_kind, tables)
 
 
 def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
@@ -179,11 +187,27 @@ def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     ]
 
 
+def _policy(script: str) -> str:
+    """Content security policy: the page runs its own script and loads nothing."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    styles = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return f"{styles}; script-src 'sha256-{digest}'"
+
+
 @styled
 def _svg_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=NO_DATE["svg"])
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    # texts stay texts, which are a third of the size of outlines
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_DATE["svg"])
+    return f"data:image/svg+xml,{quote(_light(buffer.getvalue().decode()), safe=_UNQUOTED)}"
+
+
+def _light(svg: str) -> str:
+    """Removes from a vector graphic what nobody sees: metadata, blanks, digits of coordinates."""
+    svg = _UNSEEN.sub("", svg)
+    svg = _TAG.sub(lambda tag: " ".join(_DIGITS.sub(r"\1\2", tag[0]).split()), svg)
+    return re.sub(r">\s+<", "><", svg).strip()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from msdn_lit.analysis.groups import CONTEXT, Group
+from msdn_lit.analysis.groups import CONTEXT, Group, usual_of
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.references import (
     RECIPES,
@@ -22,14 +22,19 @@ _PEAKS = (
 )
 
 
-def report_tables(groups: Sequence[Group]) -> list[Table]:
-    """Returns all tables of some groups; tables without rows are left out."""
-    makers = (score_table, protocol_table, run_table, reproduction_table)
-    tables = [make(groups) for make in makers]
+def report_tables(groups: Sequence[Group], base: Group | None = None) -> list[Table]:
+    """Returns all tables of some groups; tables without rows are left out.
+
+    Args:
+        groups: Groups of runs.
+        base: The group after whose settings the others are named.
+    """
+    makers = (protocol_table, run_table, reproduction_table)
+    tables = [score_table(groups, base), *(make(groups) for make in makers)]
     return [table for table in tables if table.rows]
 
 
-def score_table(groups: Sequence[Group]) -> Table:
+def score_table(groups: Sequence[Group], base: Group | None = None) -> Table:
     """One row for each group and reported evaluation."""
     header = [*CONTEXT, "protocol", "evaluation", "step", *SCORES.values(), "H 95 %"]
     header += ["AUSUC", "best H", "oracle gamma", "n"]
@@ -49,11 +54,12 @@ def score_table(groups: Sequence[Group]) -> Table:
             "oracle gamma (mean over the runs), which is chosen on the evaluated images: an upper "
             "bound and no result."
         )
-    notes += [caution for group in groups for caution in _cautions(group)]
+    notes += usual_of(groups, base)
+    notes += [caution for group in groups for caution in cautions(group)]
     return Table("scores", "Scores", header, rows, notes)
 
 
-def _cautions(group: Group) -> Iterator[str]:
+def cautions(group: Group) -> Iterator[str]:
     """Yields a sentence for everything in which the seeds of a group should not differ."""
     results = [run.result for run in group.runs]
     code = {result["code"] for result in results}

@@ -34,9 +34,8 @@ def run(cfg: DictConfig) -> None:
     the work.
     """
     data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
-    name, of = cfg.features.name, cfg.data.benchmark
     # before the imports and the data, which take seconds
-    print_line(f"msdn-lit {__version__}, {name} features of {of}, {short_path(folder)}")
+    print_line(f"msdn-lit {__version__}, features in {short_path(folder)}")
     from msdn_lit.analysis.output.tables import print_next, terminal
     from msdn_lit.build.features import benchmark
     from msdn_lit.data.features.store import FeatureStore
@@ -121,7 +120,8 @@ def _extract(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> None:
 
 def _description(cfg: DictConfig, manifest: Manifest, batch_size: int) -> str:
     """Returns what is computed: images, backbone, device and precision."""
-    parts = [f"{manifest.shape[0]:,} images"]
+    of = f"{cfg.data.benchmark}, {cfg.features.name}"
+    parts = [f"{of}: {manifest.shape[0]:,} images"]
     if "backbone" in cfg.features:
         parts.append(str(cfg.features.backbone.model_name))
     computation = manifest.computation

@@ -1,1 +1,1 @@
-"""Commands that show results: report, rescore, attention, wandb-workspace, list."""
+"""Commands that show results: report, scores, attention, wandb-workspace, list."""

@@ -10,8 +10,8 @@ from msdn_lit.commands._arguments import ASK, Asked, Parser, run_command
 from msdn_lit.commands._settings import choices, groups, settings
 
 EXAMPLES = (
-    'eval "$(msdn completion bash)"          # in ~/.bashrc; in ~/.zshrc: zsh',
-    "msdn completion fish | source           # in ~/.config/fish/config.fish",
+    'msdn completion bash    # in ~/.bashrc: eval "$(msdn completion bash)"; likewise zsh',
+    "msdn completion fish    # in ~/.config/fish/config.fish: msdn completion fish | source",
 )
 _WITH_HYDRA = ("train", "extract")
 _OPTIONS_OF_HYDRA = (

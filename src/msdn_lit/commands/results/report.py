@@ -1,23 +1,24 @@
 """msdn report: tables, figures, comparisons and records of runs."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import Parser, add_figures, run_command, score_columns
-from msdn_lit.errors import CheckpointError, some
 from msdn_lit.files import make_folder, write_atomically
 from msdn_lit.runs.layout import FIGURE_FORMATS
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.figures.captions import NamedFigure
     from msdn_lit.analysis.groups import Group
-    from msdn_lit.analysis.output.formats import Table
-    from msdn_lit.runs.reader import Run, RunScan
+    from msdn_lit.analysis.output.formats import SavedFigure, Table
+    from msdn_lit.commands._reported import Reported
 
 EXAMPLES = (
     "msdn report logs",
+    "msdn report logs --filter optimizer.lr=0.001 --last 10 --sort T1",
     "msdn report logs --output report --figures pdf",
     "msdn report logs --format latex --columns T1,U,S,H",
     "msdn report logs/full logs/ablated --compare",
@@ -25,7 +26,7 @@ EXAMPLES = (
     "msdn report logs --record experiments/2026-11-24_cub_ablation",
     "msdn report --index experiments",
 )
-_ENDINGS = {"md": "md", "latex": "tex", "html": "html", "csv": "csv"}
+_ENDINGS = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv"}
 
 
 def main() -> None:
@@ -46,19 +47,39 @@ def run(words: Sequence[str]) -> None:
         write_index(options.index)
         print(options.index / "README.md")
         return
-    groups, tables, left_out = _read(options)
-    if not options.record:
-        _show([*tables, *left_out], groups, options)
-        return
+    from msdn_lit.commands._reported import Choice, read_groups
+
+    choice = Choice(options.partial, options.filter, options.last, options.sort)
+    reported = read_groups(options.paths, choice, against=options.against, compare=options.compare)
+    if options.record:
+        _write_record(reported, options)
+    elif options.format == "table":
+        _print_report(reported, options.sort)
+    else:
+        left_out = [reported.left_out] if reported.left_out else []
+        _show([*_tables(reported), *left_out], reported.groups, options)
+
+
+def _print_report(reported: "Reported", sort: str) -> None:
+    from msdn_lit.analysis.terminal.ranking import print_report
+    from msdn_lit.attention.tables import attention_table
+
+    attention = attention_table(reported.groups)._replace(notes=[])
+    groups, base, compared, left_out = reported
+    print_report(groups, compared, [attention], left_out, sort=sort, base=base)
+
+
+def _write_record(reported: "Reported", options: argparse.Namespace) -> None:
     from msdn_lit.analysis.output.records import write_record
 
-    write_record(options.record, groups, tables, _figures(groups, options))
+    groups = reported.groups
+    write_record(options.record, groups, _tables(reported), _figures(groups, options))
     index = f"msdn report --index {options.record.parent} adds it to the index."
     print(f"{options.record} is written; {index}")
-    if left_out:
+    if reported.left_out:
         from msdn_lit.analysis.output import formats
 
-        print("\n".join(["", *formats.markdown_lines(left_out[0])]))
+        print("\n".join(["", *formats.markdown_lines(reported.left_out)]))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -70,8 +91,10 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option = parser.add_argument
     text = "run folders, or folders that contain some at any depth"
     option("paths", nargs="*", type=Path, metavar="PATH", help=text)
-    text = "output format; html is one page with all figures (default: %(default)s)"
-    option("--format", choices=list(_ENDINGS), default="md", help=text)
+    text = "table (default on a terminal), markdown (default elsewhere), latex, csv, or html: one "
+    text += "page with all figures"
+    option("--format", choices=["table", *_ENDINGS, "md"], metavar="FORMAT", help=text)
+    _add_choices(option)
     option("--output", type=Path, metavar="DIR", help="write files there instead of printing")
     text = "also report runs of fewer batches or images than their settings say"
     option("--partial", action="store_true", help=text)
@@ -90,6 +113,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     text = "write DIR/README.md, the index of all records"
     option("--index", type=Path, nargs="?", const="experiments", metavar="DIR", help=text)
     options = parser.parse_args(words)
+    options.format = _format(options)
     if bool(options.paths) == bool(options.index) or (options.index and options.against):
         parser.error("name run folders, or --index alone")
     if options.compare and len(options.paths) != 2:
@@ -105,87 +129,61 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _read(options: argparse.Namespace) -> "tuple[list[Group], list[Table], list[Table]]":
-    """The groups, their tables, and a table of what was left out, if anything was.
+def _add_choices(option: Callable[..., object]) -> None:
+    """Adds the options that choose and sort the runs."""
+    text = "T1, U, S, H, AUSUC, n (highest first), name, time, date, or a setting (default: H)"
+    option("--sort", default="H", metavar="KEY", help=text)
+    option("--last", type=_positive, metavar="N", help="only the N runs that ended last")
+    text = "only runs with this setting, e.g. optimizer.lr=0.001; may be repeated"
+    option("--filter", action="append", default=[], metavar="KEY=VALUE", help=text)
 
-    Raises:
-        UserError: There is no finished run, or those to compare do not compare.
-    """
-    from msdn_lit.analysis.comparison import against_table, comparison_table
-    from msdn_lit.analysis.groups import (
-        group_runs,
-        groups_with_base,
-        pair_of_groups,
-        without_partial,
-    )
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number of runs from 1 on, found {text!r}")
+    return int(text)
+
+
+def _format(options: argparse.Namespace) -> str:
+    """The format that is asked for, or the one for where the output goes."""
+    if options.format == "md":
+        return "markdown"
+    is_shown = not (options.output or options.record) and _is_terminal()
+    return str(options.format or ("table" if is_shown else "markdown"))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _tables(reported: "Reported") -> "list[Table]":
+    """All tables but that of what was left out."""
     from msdn_lit.analysis.output.report import report_tables
     from msdn_lit.attention.tables import attention_tables
-    from msdn_lit.runs.reader import find_runs
 
-    base = [options.against] if options.against else []
-    scans = [[path] for path in options.paths] if options.compare else [[*base, *options.paths]]
-    found = [find_runs(paths) for paths in scans]
-    partial: list[Run] = []
-    if not options.partial:
-        separated = [without_partial(scan) for scan in found]
-        found = [whole for whole, _ in separated]
-        partial = [run for _, runs in separated for run in runs]
-    if not any(part.runs for part in found):
-        faults = [fault for part in found for fault in part.faults]
-        reasons = [f"{sum(len(part.unfinished) for part in found)} unfinished"]
-        if partial:
-            reasons.append(f"{len(partial)} partial (--partial reports them)")
-        reason = some([*reasons, *faults])
-        raise CheckpointError(
-            "There is no finished run", found=reason, action="Name folders that msdn train wrote."
-        )
-    compared: list[Table] = []
-    repeated: list[str] = []
-    if options.compare:
-        groups = list(pair_of_groups(found[0].runs, found[1].runs))
-        compared = [comparison_table(*groups)]
-    elif base:
-        in_base = find_runs(base)  # they come first
-        size = len((in_base if options.partial else without_partial(in_base)[0]).runs)
-        first, groups, repeated = groups_with_base(found[0].runs[:size], found[0].runs[size:])
-        compared = [against_table(first, groups)]
-    else:
-        groups, repeated = group_runs(found[0].runs)
-    tables = [*compared, *report_tables(groups), *attention_tables(groups)]
-    return groups, tables, _left_out(found, partial, repeated)
-
-
-def _left_out(
-    found: "Iterable[RunScan]", partial: "Iterable[Run]", repeated: Iterable[str]
-) -> "list[Table]":
-    from msdn_lit.analysis.output.formats import Table
-
-    rows = [["unfinished", str(folder)] for part in found for folder in part.unfinished]
-    rows += [["partial", f"{run.folder} ({run.result['partial']})"] for run in partial]
-    rows += [["damaged", fault] for part in found for fault in part.faults]
-    rows += [["repeated", sentence] for sentence in repeated]
-    return [Table("left_out", "Left out", ["why", "what"], rows)] if rows else []
+    return [
+        *reported.compared,
+        *report_tables(reported.groups, reported.base),
+        *attention_tables(reported.groups),
+    ]
 
 
 def _show(
     tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace
 ) -> None:
     """Prints the tables, or writes them and the figures."""
-    from msdn_lit.analysis.figures.captions import save_figures
     from msdn_lit.analysis.output import formats
-    from msdn_lit.analysis.output.latex import latex
 
-    figures: list[formats.SavedFigure] = []
     if options.output:
         make_folder(options.output)
-    if options.figures is not None:
-        ending = options.figures or ("pdf" if options.format == "latex" else FIGURE_FORMATS[0])
-        figures = save_figures(_figures(groups, options), options.output, ending)
+    figures = [] if options.figures is None else _save_figures(groups, options)
     if options.format == "csv":
         pages = {table.slug: formats.comma_separated(table) for table in tables}
     elif options.format == "html":
         pages = {"report": _page(tables, groups, options)}
     elif options.format == "latex":
+        from msdn_lit.analysis.output.latex import latex
+
         pages = {"report": latex(tables, groups, figures, options.columns)}
     else:
         pages = {"report": formats.markdown(tables, "Results", figures)}
@@ -196,6 +194,14 @@ def _show(
         path = options.output / f"{name}.{_ENDINGS[options.format]}"
         write_atomically(path, text)
         print(path)
+
+
+def _save_figures(groups: "Sequence[Group]", options: argparse.Namespace) -> "list[SavedFigure]":
+    """Writes the figures with their captions."""
+    from msdn_lit.analysis.figures.captions import save_figures
+
+    ending = options.figures or ("pdf" if options.format == "latex" else FIGURE_FORMATS[0])
+    return save_figures(_figures(groups, options), options.output, ending)
 
 
 def _page(tables: "Sequence[Table]", groups: "Sequence[Group]", options: argparse.Namespace) -> str:

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msdn_lit.commands._arguments import Parser, run_command
 from msdn_lit.errors import ConfigError, print_error, some
 from msdn_lit.files import write_atomically
+from msdn_lit.runs.layout import SELECTION
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
     from msdn_lit.analysis.groups import Group
@@ -38,8 +41,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("runs", nargs="+", type=Path, metavar="PATH", help=text)
     text = "also choose among runs of fewer batches or images than their settings say"
     option("--partial", action="store_true", help=text)
-    text = "file of the chosen settings (default: %(default)s)"
-    option("--output", type=Path, default=Path("selection.json"), metavar="FILE", help=text)
+    text = "file of the chosen settings (default: selection.json in the folder of the runs)"
+    option("--output", type=Path, metavar="FILE", help=text)
     return parser.parse_args(words)
 
 
@@ -65,27 +68,58 @@ def run(options: argparse.Namespace) -> None:
             action += f": {_command(found[0], 'validation', {})}"
         raise ConfigError("There is nothing to choose from", found=problem, action=action)
     _check_one_benchmark(groups)
-    choices = sorted(
-        ((group, _choose(group)) for group in groups), key=lambda pair: pair[1].harmonic_mean
+    ranked = sorted(
+        ((group, _choose(group)) for group in groups), key=lambda pair: -pair[1].harmonic_mean
     )
-    for group, choice in choices:
-        print(f"H {100 * choice.harmonic_mean:.1f} (n={len(group.runs)})  {group.name}")
-    group, choice = choices[-1]
-    settings = _settings(group, choice, groups)
+    _print_choices(ranked)
+    best, choice = ranked[0]
+    settings = _settings(best, choice, groups)
+    output = options.output or _default_output(options.runs)
     selection = {
-        "benchmark": group.runs[0].result["benchmark"],
+        "benchmark": best.runs[0].result["benchmark"],
         "settings": settings,
-        "validation": {**choice._asdict(), "n": len(group.runs)},
+        "validation": {**choice._asdict(), "n": len(best.runs)},
         "candidates": len(groups),
         "runs": sum(len(group.runs) for group in groups),
     }
-    write_atomically(options.output, json.dumps(selection, indent=2) + "\n")
+    write_atomically(output, json.dumps(selection, indent=2) + "\n")
     for fault in scan.faults:
         print_error("msdn select", f"Left out: {fault}")
-    score = f"H {100 * choice.harmonic_mean:.1f} on the validation classes"
-    settings = {"protocol.selection": str(options.output.resolve()), **settings}
-    print(f"\n{options.output}: {score}. Train with\n")
-    print(_command(group.runs[0], "honest", settings))
+    print(f"\nBest: {best.name}\nWritten: {output}\nTrain with it:\n")
+    settings = {"protocol.selection": str(output.resolve()), **settings}
+    print(_command(best.runs[0], "honest", settings))
+
+
+def _default_output(runs: Sequence[Path]) -> Path:
+    """The file in the folder of all runs; in the working directory if there is none to write to."""
+    common = Path(os.path.commonpath([path.absolute() for path in runs]))
+    folder = common if len(runs) > 1 else runs[0]
+    is_usable = common != Path(common.anchor) and os.access(folder, os.W_OK)
+    return (folder if is_usable else Path()) / SELECTION
+
+
+def _print_choices(ranked: "Sequence[tuple[Group, Choice]]") -> None:
+    """Prints the groups and their best step, fusion and calibration, on validation images."""
+    from msdn_lit.analysis.groups import usual_of
+    from msdn_lit.analysis.output.formats import Cell, Share, Table, markdown
+
+    rows: list[list[Cell]] = []
+    for group, choice in ranked:
+        scores = [Share(getattr(choice, f)) for f in ("harmonic_mean", "acc_unseen", "acc_seen")]
+        fusion = " ".join(f"{weight:g}" for weight in choice.fusion)
+        settings: list[Cell] = [choice.step, fusion, f"{choice.calibration:.2f}"]
+        rows.append([group.features, group.name, *scores, *settings, len(group.runs)])
+    header = ["features", "settings", "H", "U", "S", "step", "fusion", "gamma", "n"]
+    title = "Best step, fusion and gamma on the validation classes, in percent"
+    notes = usual_of([group for group, _ in ranked])
+    table = Table("choices", title, header, rows, notes)
+    if not sys.stdout.isatty():
+        print(markdown([table], "Selection"), end="")
+        return
+    from msdn_lit.analysis.terminal.tables import print_table
+
+    print_table(table, optional=["fusion", "gamma"])
+    print("\n".join(notes))
 
 
 def _command(run: "Run", protocol: str, settings: Mapping[str, Any]) -> str:

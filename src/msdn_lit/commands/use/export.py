@@ -6,10 +6,11 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import results_folder, run_command
-from msdn_lit.commands._export_options import is_bundle, parse_options
+from msdn_lit.commands._export_options import check, is_bundle
+from msdn_lit.commands._export_options import parse as _parse
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.files import copy_file, make_folder
 from msdn_lit.inference.publish.address import HubAddress
@@ -33,7 +34,8 @@ def run(words: Sequence[str]) -> None:
         UserError: There is no such run or checkpoint, the folder cannot be made, a package is
             missing, a bundle is to become a bundle, or the upload fails.
     """
-    options = parse_options(words)
+    options = _parse(words)
+    check(options)
     from msdn_lit.analysis.output.tables import terminal
 
     write = {"bundle": _bundle, "space": _space, "onnx": _onnx, "torch": _torch}[options.format]
@@ -74,43 +76,33 @@ def _load(options: argparse.Namespace) -> Predictor:
 
 
 def _bundle(options: argparse.Namespace, folder: Path) -> Sequence[str]:
-    from msdn_lit.inference.publish.card import publish_card, write_card
+    from msdn_lit.inference.publish.card import publish_card
 
     address = HubAddress(options.hub) if options.hub else None
     if not is_bundle(options.run):
-        _write_bundle(options, folder)
-        write_card(folder, address)
+        _write_bundle(options, folder, address)
     elif address:
         publish_card(folder, address)
     return _BUNDLE_FILES
 
 
-def _write_bundle(options: argparse.Namespace, folder: Path) -> None:
-    """Writes the bundle of a run folder, without a card."""
-    from omegaconf import OmegaConf
+def _write_bundle(options: argparse.Namespace, folder: Path, address: HubAddress | None) -> None:
+    """Writes the bundle of a run folder."""
+    from msdn_lit.build.load import write_bundle_of_run
 
-    from msdn_lit.build.load import load_config
-    from msdn_lit.build.predictor import check_bundle
-    from msdn_lit.inference.bundle import write_bundle
-    from msdn_lit.inference.publish.origin import origin
-
-    predictor = _load(options)
-    run_cfg = load_config(options.run, data_dir=options.data_dir, trust=options.trust)
-    config: dict[str, Any] = {
-        str(name): OmegaConf.to_container(part, resolve=True)
-        for name, part in run_cfg.items()
-        if OmegaConf.is_config(part)
-    }
-    settings = {"model": config["model"], "backbone": config["features"]["backbone"]}
-    check_bundle(**settings, folder=options.run)
-    facts = origin(options.run, options.checkpoint, config)
-    if options.license:
-        facts["license"] = options.license
-    write_bundle(folder, predictor, **settings, origin=facts)
+    write_bundle_of_run(
+        options.run,
+        folder,
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        licence=options.license,
+        address=address,
+        trust=options.trust,
+    )
 
 
 def _space(options: argparse.Namespace, folder: Path) -> Sequence[str]:
-    from msdn_lit.inference.publish import card, space
+    from msdn_lit.inference.publish import space
 
     name = _name_of_space(options)
     bundle = space.bundle_folder(folder, name)
@@ -118,9 +110,7 @@ def _space(options: argparse.Namespace, folder: Path) -> Sequence[str]:
     if is_bundle(options.run):
         _copy_bundle(options.run, bundle)
     else:
-        _write_bundle(options, bundle)
-    if not (bundle / CARD).is_file() or not is_bundle(options.run):
-        card.write_card(bundle)
+        _write_bundle(options, bundle, None)
     return space.write_space(folder, name, space.choose_samples(_samples(options)))
 
 
@@ -131,12 +121,17 @@ def _name_of_space(options: argparse.Namespace) -> str:
 
 
 def _copy_bundle(run: Path | HubAddress, folder: Path) -> None:
+    """Copies a bundle; one of the Hub, whose card is not downloaded, gets a new one."""
+    from msdn_lit.inference.publish.card import write_card
     from msdn_lit.inference.publish.hub import pull
 
     source = pull(run) if isinstance(run, HubAddress) else run
-    for name in _BUNDLE_FILES:
-        if (source / name).is_file():
-            copy_file(source / name, folder / name)
+    for name in (BUNDLE, BUNDLE_WEIGHTS):
+        copy_file(source / name, folder / name)
+    if (source / CARD).is_file():
+        copy_file(source / CARD, folder / CARD)
+    else:
+        write_card(folder)
 
 
 def _samples(options: argparse.Namespace) -> list[Path]:
