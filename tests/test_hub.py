@@ -1,6 +1,7 @@
 """Bundles and Spaces on the Hugging Face Hub, against a stand-in on this machine."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -321,3 +322,15 @@ def test_the_library_is_imported_late():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False False\n"
+
+
+@pytest.mark.fault("network")
+def test_in_a_process_of_its_own(tmp_path):
+    """Nothing else has imported the library: a user without a token exports with --hub."""
+    words = [sys.executable, "-m", "msdn_lit", "export", "logs/demo", "--hub=ann/birds"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
+    environment |= {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    problem = "There is no token of the Hugging Face Hub"
+    expected = f"msdn export: {problem}. Run `hf auth login`, or set HF_TOKEN.\n"
+    assert (found.returncode, found.stderr) == (2, expected)

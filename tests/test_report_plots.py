@@ -5,10 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from msdn_lit.analysis.contexts import contexts
 from msdn_lit.analysis.figures import comparison_plots, plots
 from msdn_lit.analysis.figures.report_figures import figures_of_group, report_figures
-from msdn_lit.analysis.groups import group_runs
+from msdn_lit.analysis.groups import contexts, group_runs
 from msdn_lit.runs.reader import find_runs
 from tests.run_folders import made_up_cache, scores_of, write_run
 

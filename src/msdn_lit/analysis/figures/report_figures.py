@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import readable_names
-from msdn_lit.analysis.contexts import Context, contexts, slug
 from msdn_lit.analysis.figures import comparison_plots, plots
 from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure
-from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.groups import Context, Group, contexts, slug
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at

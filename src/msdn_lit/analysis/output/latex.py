@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from msdn_lit.analysis.contexts import Context, contexts
 from msdn_lit.analysis.figures.style import COLUMN
-from msdn_lit.analysis.groups import Group
+from msdn_lit.analysis.groups import Context, Group, contexts
 from msdn_lit.analysis.output.formats import SavedFigure, Table, concise, text_columns, texts
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.analysis.statistics import Summary, summarise

@@ -16,11 +16,10 @@ from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
-from msdn_lit.analysis.contexts import Context, contexts
 from msdn_lit.analysis.figures.captions import NamedFigure
 from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
 from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
-from msdn_lit.analysis.groups import CONTEXT, Group
+from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts
 from msdn_lit.analysis.output.formats import Cell, Share, Table, simplified, text_columns, texts
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.runs.layout import SCORES

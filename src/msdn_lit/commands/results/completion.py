@@ -128,10 +128,8 @@ def _next_part(key: str, typed: str) -> str:
 
 def _of_parser(before: Sequence[str], typed: str) -> list[str]:
     """Returns options, or the choices of an argument, of a command without Hydra."""
-    module = import_module(COMMANDS[before[0]].module_name)
-    parse = getattr(module, "_parse", None) or module.run
     try:
-        parse([ASK])
+        import_module(COMMANDS[before[0]].module_name)._parse([ASK])
     except Asked as asked:
         actions = asked.parser._actions
     options = {name: action for action in actions for name in action.option_strings}

@@ -103,11 +103,12 @@ def _library() -> ModuleType:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
+    from huggingface_hub import constants, utils
 
     if os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1":
-        huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
+        constants.HF_HUB_DISABLE_TELEMETRY = True
     if not sys.stderr.isatty():
-        huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
+        utils.disable_progress_bars()  # type: ignore[attr-defined]
     return huggingface_hub
 
 
