@@ -223,7 +223,7 @@ COMPLETIONS = {
     "msdn train overwrite=": ["overwrite=false", "overwrite=true"],
     "msdn train --config": ["--config-dir"],
     "msdn report --form": ["--format"],
-    "msdn report logs --format ": ["csv", "html", "latex", "md"],
+    "msdn report logs --format h": ["html"],
     "msdn list mo": ["models"],
     "msdn evaluate logs/": [],
     "msdn train paths.data_dir=/": [],
