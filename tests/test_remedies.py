@@ -36,7 +36,7 @@ VALUE = r"(?:\[[^\]]*\]|\w+\([^)]*\)|\{[^}]*\}|[^\s,;`])+"
 OVERRIDE = re.compile(rf"(?<![\w.{{/=-])([~+]?)([a-z_]+(?:[./][a-z_]+)*)=({VALUE})")
 ARGUMENT = re.compile(r"-|\S+=|[A-Z{]|~\w|\w+/")
 ARGUMENTS = {"trust"}  # of msdn_lit.load; the commands take it as --trust
-FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\{{\}}|\.\.\.|\b[A-Z]+\b|\$\*")
+FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\{{\}}|\.\.\.|\b(?:[A-Z]{{2,}}|N)\b|\$\*")
 
 
 def strings(path):
