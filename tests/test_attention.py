@@ -207,9 +207,23 @@ def test_a_net_that_leaves_regions_out_is_drawn_whole(mini_config, tmp_path, mon
     monkeypatch.setattr(
         ZSLDataModule, "image", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
     )
-    train.run(mini_config("callbacks=figures", "model.region_dropout=0.8"))
-    assert (tmp_path / "run" / "figures" / "attention.png").is_file()
+    cfg = mini_config("callbacks=figures", "model.region_dropout=0.8")
+    cfg.callbacks.figures.file_format = "svg"
+    train.run(cfg)
+    assert (tmp_path / "run" / "figures" / "attention.svg").is_file()
+    captions = (tmp_path / "run" / "figures" / "captions.md").read_text()
+    run = f"MINI, {cfg.features.name}, {cfg.protocol.name} protocol, seed {cfg.seed}"
+    assert captions.count(f"One run: {run}.\n") == 2
     assert (tmp_path / "run" / "result.json").is_file()
+
+
+@pytest.mark.fault("settings")
+def test_a_format_that_is_none_of_figures(command, mini_overrides, tmp_path):
+    words = ["callbacks=figures", "callbacks.figures.file_format=jpg"]
+    code, _, err = command(train, *mini_overrides, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "callbacks.figures.file_format is wrong: expected png or svg or pdf, found jpg" in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_pooled_net_has_no_attention(mini_config, data_dir, monkeypatch):

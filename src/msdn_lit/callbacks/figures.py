@@ -7,7 +7,7 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure, save_figures
+from msdn_lit.analysis.figures.captions import ACCURACIES, NamedFigure, of_run, save_figures
 from msdn_lit.analysis.figures.plots import plot_history
 from msdn_lit.attention.maps import attention_rows
 from msdn_lit.attention.plots import ATTENTION_CAPTION, plot_attention
@@ -30,6 +30,7 @@ class Figures(Callback):
         num_attributes: Number of attributes of each sub-net for each image: those that contribute
             most to the logit of the predicted class.
         file_format: "png", "svg" or "pdf".
+        run: Benchmark, backbone, protocol and seed, for the captions.
 
     Raises:
         ConfigError: There is no such format.
@@ -41,6 +42,7 @@ class Figures(Callback):
         num_images: int = 4,
         num_attributes: int = 3,
         file_format: str = FIGURE_FORMATS[0],
+        run: str = "",
     ) -> None:
         if file_format not in FIGURE_FORMATS:
             expected, found = " or ".join(FIGURE_FORMATS), file_format
@@ -51,6 +53,7 @@ class Figures(Callback):
         self.num_images = num_images
         self.num_attributes = num_attributes
         self.file_format = file_format
+        self.run = run
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the figures of the trained model."""
@@ -62,7 +65,7 @@ class Figures(Callback):
         log.info("Drawing figures")  # which takes seconds
         pl_module.eval()  # in training mode a net may leave regions out
         figures = [*_scores(trainer, pl_module), *self._attention(pl_module, data)]
-        save_figures(figures, self.folder, self.file_format)
+        save_figures(of_run(figures, self.run), self.folder, self.file_format)
 
     def _attention(self, task: ZSLTask, data: ZSLDataModule) -> Iterator[NamedFigure]:
         try:
@@ -79,5 +82,5 @@ def _scores(trainer: Trainer, task: ZSLTask) -> Iterator[NamedFigure]:
     history = EvaluationHistory.of(trainer)
     if history.scores_at:
         figure = plot_history(history.scores_at, task.stage)
-        text = f"Scores on {task.stage} over the training; one seed. {ACCURACIES}"
+        text = f"Scores on {task.stage} over the training. {ACCURACIES}"
         yield NamedFigure("scores", figure, text)

@@ -35,6 +35,14 @@ class NamedFigure(NamedTuple):
     caption: str
 
 
+def of_run(figures: Iterable[NamedFigure], run: str) -> list[NamedFigure]:
+    """Ends the captions with the run that all figures show, if it is known."""
+    return [
+        figure._replace(caption=f"{figure.caption} One run: {run}." if run else figure.caption)
+        for figure in figures
+    ]
+
+
 def save_figures(
     figures: Iterable[NamedFigure], folder: Path, ending: str, dpi: float = DPI
 ) -> list[SavedFigure]:

@@ -20,7 +20,9 @@ from msdn_lit.progress import IMAGES, ProgressLine, print_status
 from msdn_lit.runs.layout import FIGURE_FORMATS
 
 if TYPE_CHECKING:
+    from msdn_lit.analysis.figures.captions import NamedFigure
     from msdn_lit.data import ZSLDataModule
+    from msdn_lit.runs.reader import Run
     from msdn_lit.tasks import ZSLTask
 
 EXAMPLES = (
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: There is no run, its data are missing, its net has no attention, or the benchmark
             does not know the places of its attributes.
     """
+    from msdn_lit.analysis.figures.captions import of_run, save_figures
     from msdn_lit.analysis.groups import group_runs
     from msdn_lit.analysis.output.formats import markdown
     from msdn_lit.attention.scores import measure_attention, num_images
@@ -87,7 +90,10 @@ def run(options: argparse.Namespace) -> None:
         if options.figures is not None and number == 0:
             folder = options.output or found.folder / "figures"
             print(f"{folder}: figures of {found.folder}, seed {found.seed}")
-            _draw(loaded.task, loaded.data, folder, options.figures or FIGURE_FORMATS[0])
+            figures = _figures(loaded.task, loaded.data)
+            save_figures(
+                of_run(figures, _name(found)), folder, options.figures or FIGURE_FORMATS[0]
+            )
         write_attention(found.folder, measured)
     for fault in faults:
         print_error("msdn attention", f"Left out: {fault}")
@@ -95,9 +101,9 @@ def run(options: argparse.Namespace) -> None:
     print(markdown(attention_tables(groups), "Attention"), end="")
 
 
-def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path, ending: str) -> None:
+def _figures(task: ZSLTask, data: ZSLDataModule) -> list[NamedFigure]:
     """Draws attention maps and t-SNE, and prints the numbers behind the t-SNE."""
-    from msdn_lit.analysis.figures.captions import NamedFigure, save_figures
+    from msdn_lit.analysis.figures.captions import NamedFigure
     from msdn_lit.attention.embedding_plots import EMBEDDING_CAPTION, plot_embeddings
     from msdn_lit.attention.embeddings import embeddings
     from msdn_lit.attention.maps import attention_rows
@@ -109,12 +115,18 @@ def _draw(task: ZSLTask, data: ZSLDataModule, folder: Path, ending: str) -> None
     top = attention_rows(
         task, data, num_images=2, num_attributes=6, by_score=True, right_and_wrong=True
     )
-    figures = [
+    return [
         NamedFigure("tsne", tsne, EMBEDDING_CAPTION),
         NamedFigure("attention", plot_attention(most), ATTENTION_CAPTION),
         NamedFigure("attributes", plot_attention(top), TOP_CAPTION),
     ]
-    save_figures(figures, folder, ending)
+
+
+def _name(run: Run) -> str:
+    """Benchmark, backbone, protocol and seed of a run."""
+    result = run.result
+    parts = (result["benchmark"], result["features"], f"{result['protocol']} protocol")
+    return ", ".join([*map(str, parts), f"seed {run.seed}"])
 
 
 if __name__ == "__main__":

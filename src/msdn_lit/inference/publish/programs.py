@@ -44,8 +44,9 @@ def write_onnx(predictor: Predictor, folder: Path) -> None:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None
-    onnx.helper.set_model_props(program.model_proto, _metadata(predictor))
-    write_atomically(folder / ONNX, program.model_proto.SerializeToString())
+    model = program.model_proto  # a new copy at each access
+    onnx.helper.set_model_props(model, _metadata(predictor))
+    write_atomically(folder / ONNX, model.SerializeToString())
 
 
 def write_torch(predictor: Predictor, folder: Path) -> None:
