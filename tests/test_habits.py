@@ -131,7 +131,6 @@ HINTS = {  # further members of the kinds
     "train experiment=cub": "experiment=cub_gzsl",
     "predict RUN a.jpg --output_dir x": "--output x",
     "predict RUN a.jpg --weights x.ckpt": "--checkpoint x.ckpt",
-    "export RUN format=onnx": "--format onnx",
     "evaluate RUN/checkpoints/last.ckpt": "RUN --checkpoint last",
     "evaluate run_dir=RUN": "RUN",
     "-m seed=0,1": "msdn train -m seed=0,1",

@@ -50,8 +50,8 @@ class TestScores:
         code, text, err = call(logs, "--format", "latex", "--columns", "H,t1")
         assert (code, err) == (0, "")
         assert rows_of(text) == [
-            [r"loss.lambda\_cal=0.1", r"41.0 $\pm$ 1.4", r"\textbf{70.0} $\pm$ 0.0", "2"],
             [r"loss.lambda\_cal=0.2", r"\textbf{61.0}", "65.0", "1"],
+            [r"loss.lambda\_cal=0.1", r"41.0 $\pm$ 1.4", r"\textbf{70.0} $\pm$ 0.0", "2"],
         ]
         assert r"\toprule" + "\n & H & T1 & n" in text
         assert text.count(r"\begin{table}") == 1

@@ -360,3 +360,25 @@ class TestNextOfAnExtraction:
         monkeypatch.setattr(sys, "argv", ["msdn extract", *words])
         found = extract._training_words(cfg)
         assert found == ["msdn", "train", *(expected or words)]
+
+
+class TestSweep:
+    def test_lines_of_trials_and_of_a_sweep_that_continues(self, sweep, folder):
+        code, out, _ = sweep("seed=0,1", "callbacks=default")
+        assert code == 0
+        lines = out.splitlines()
+        assert re.fullmatch(r"msdn-lit \S+, sweep of 2 trials, logs/sweeps/trial", lines[0])
+        assert lines[1] == "trial 1 of 2: seed=0"
+        names = {path.parent.name for path in folder.glob("*/trial.json")}
+        end = r"trial (\d) of 2  T1 [\d.]+  U [\d.]+  S [\d.]+  H [\d.]+  (\w{12})  seed=(\d)"
+        found = [re.fullmatch(end, line) for line in lines]
+        assert [match[1] + match[3] for match in found if match] == ["10", "21"]
+        assert {match[2] for match in found if match} == names
+        assert sum(bool(re.match(r"trial 2 of 2, about \d+ s left: seed=1", x)) for x in lines) == 1
+        assert sum(line.startswith("step ") for line in lines) == 0  # they are in train.log
+        assert "Next: msdn report logs/sweeps/trial" in lines
+
+        _, out, _ = sweep("seed=0,1,2", "callbacks=default")
+        lines = out.splitlines()
+        assert re.match(r"2 of 3 trials are finished and skipped: \w{12}, \w{12}$", lines[1])
+        assert re.match(r"trial 3 of 3, about \d+ s left: seed=2", lines[2])

@@ -36,7 +36,8 @@ VALUE = r"(?:\[[^\]]*\]|\w+\([^)]*\)|\{[^}]*\}|[^\s,;`])+"
 OVERRIDE = re.compile(rf"(?<![\w.{{/=-])([~+]?)([a-z_]+(?:[./][a-z_]+)*)=({VALUE})")
 ARGUMENT = re.compile(r"-|\S+=|[A-Z{]|~\w|\w+/")
 ARGUMENTS = {"trust"}  # of msdn_lit.load; the commands take it as --trust
-FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\{{\}}|\.\.\.|\b[A-Z]+\b|\$\*")
+# words that stand for others; a list with commas, T1,U,S,H, is meant as it is
+FREE = re.compile(rf"{re.escape(PLACEHOLDER)}|\{{\}}|\.\.\.|(?<!,)\b[A-Z]+\b(?!,)|\$\*")
 
 
 def strings(path):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from click.testing import CliRunner
 from PIL import Image
+from wandb.cli.cli import cli
 
 from msdn_lit.build import training
 from msdn_lit.build.load import load, write_bundle_of_run
@@ -383,3 +386,15 @@ def test_a_fault_before_training_opens_no_run(mini_config, folder):
     with pytest.raises(ConfigError, match=r"callbacks.history is missing"):
         train.run(mini_config("logger=wandb", "~callbacks.history"))
     assert run_files(folder) == []
+
+
+def test_an_offline_run_ends_with_the_command_that_sends_it(command, mini_overrides, tmp_path):
+    words = [word for word in mini_overrides if not word.startswith("paths.run_dir")]
+    code, out, err = command(train, *words, "logger=wandb", "paths.run_dir='a run'")
+    assert (code, [line for line in err.splitlines() if line.startswith("wandb:")]) == (0, [])
+    (line,) = [line for line in out.splitlines() if line.startswith("Send to W&B with: ")]
+    _, *arguments = shlex.split(line.removeprefix("Send to W&B with: "))
+    assert arguments == ["sync", "a run/wandb"]
+    wandb.termsetup(wandb.Settings(), None)  # as in a process of its own
+    answer = CliRunner().invoke(cli, [*arguments, "--dry-run"])
+    assert "Would sync 1 run" in answer.output, answer.output

@@ -42,7 +42,8 @@ def _length(training: Training) -> list[str]:
     labels = data.split.labels_N[data.indices[data.train_split]]
     batch = len(data.sampler(labels)(0)) // len(training.runs)
     passes = steps * batch / len(labels)
-    parts = [f"batch {batch}", f"{steps:,} steps ({passes:.3g} passes)"]
+    word = "pass" if f"{passes:.3g}" == "1" else "passes"
+    parts = [f"batch {batch}", f"{steps:,} steps ({passes:.3g} {word})"]
     return [*parts, f"from step {training.first_step}"] if training.first_step else parts
 
 
