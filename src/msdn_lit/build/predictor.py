@@ -90,6 +90,9 @@ def predictor_from_bundle(bundle: Bundle, folder: Path) -> Predictor:
     if likeness is not None and likeness.training_MD.shape[1] != D:
         problem = f"{folder} is damaged (its backbone has {D} channels, its likeness others)"
         raise CheckpointError(problem, action="Export it again.")
+    if output_names(net) != tuple(content["fusion"]):
+        problem = f"{folder} is damaged (fusion or calibration is invalid)"
+        raise CheckpointError(problem, action="Export it again.")
     load_weights(made, bundle.weights_of("backbone"), folder)
     load_weights(net, bundle.weights_of("net"), folder)
     return Predictor(

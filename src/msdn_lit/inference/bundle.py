@@ -203,7 +203,7 @@ def _check_content(folder: Path, content: object) -> None:
         if not isinstance(content.get(name), kind):
             raise _damaged(folder, f"{name} is missing")
     fusion, subnets = content["fusion"], content["model"].get("subnets")
-    names = list(subnets) if isinstance(subnets, dict) else list(fusion)[:1]
+    names = list(subnets) if isinstance(subnets, dict) else list(fusion)
     if list(fusion) != names or not _are_numbers([*fusion.values(), content["calibration"]]):
         raise _damaged(folder, "fusion or calibration is invalid")
 

@@ -1,7 +1,6 @@
 """DEDN, the Dual Expert Distillation Network (Rao et al., IJCAI 2024, arXiv 2404.16348).
 
-Equation numbers are those of docs/methods.md. The loss, in losses/dedn.py, lets the experts teach
-each other.
+Equation numbers are those of docs/methods.md. The loss is in losses/dedn.py.
 
 Letters: B batch, R regions, D visual channels, K attributes, E word-vector size, J groups.
 """
@@ -89,6 +88,7 @@ class DEDN(ClassNet):
         inner_dim: Size h of W_1 = W_1a W_1b (release: SUN); None for one matrix W_1.
     """
 
+    can_be_stacked = False  # torch.vmap has no rule for PyTorch's attention
     output_names = ("coarse_region", "coarse_channel", "fine_region", "fine_channel")
 
     def __init__(
@@ -145,6 +145,6 @@ def _channel_scores(queries_4KR: Tensor, unit_BRD: Tensor) -> Tensor:
     K, R = queries_4KR.shape[1:]
     values_2KR, keys_2KR = queries_4KR.reshape(2, 2, K, R).unbind(dim=1)
     x_B2DR = unit_BRD.mT.contiguous()[:, None].expand(-1, 2, -1, -1)
-    keys_B2KR = keys_2KR.expand(len(unit_BRD), -1, -1, -1)
+    keys_B2KR = keys_2KR.expand(unit_BRD.shape[0], -1, -1, -1)
     attended_B2KR = scaled_dot_product_attention(keys_B2KR, x_B2DR, x_B2DR, scale=1.0)
     return (attended_B2KR * values_2KR).sum(dim=3).transpose(0, 1)

@@ -133,7 +133,8 @@ class Decoder(nn.Module):
 
         Either argument may have a first dimension of 1: equal for all images.
         """
-        batch = max(len(queries_BQd), len(tokens_BTd))
+        # not len(), which an export would take for a constant
+        batch = (tokens_BTd if queries_BQd.shape[0] == 1 else queries_BQd).shape[0]
         if self.self_attention is not None:
             attended_BQd, _ = self.self_attention(queries_BQd, queries_BQd, batch)
             queries_BQd = self.norm_1(queries_BQd + self.self_dropout(attended_BQd))

@@ -48,7 +48,7 @@ class Encoder(nn.Module):
     def forward(self, x_BRd: Tensor) -> Tensor:
         """Computes the memory of the decoder, (B, R, d). Regions are added and normalised twice."""
         geometry_RR = self.geometry(self.geometry_RRP).relu().squeeze(2)
-        attended_BRd, _ = self.attention(x_BRd, x_BRd, len(x_BRd), geometry_RR)
+        attended_BRd, _ = self.attention(x_BRd, x_BRd, x_BRd.shape[0], geometry_RR)
         once_BRd = self.norm_1(x_BRd + self.output_dropout(attended_BRd))
         twice_BRd = self.norm_2(x_BRd + self.residual_dropout(once_BRd))
         memory_BRd: Tensor = self.norm_3(twice_BRd + self.feed_forward(twice_BRd))

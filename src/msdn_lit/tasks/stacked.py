@@ -78,7 +78,7 @@ class StackedTask(ZSLTask):
         compile: Compiles the function that computes the loss of a batch; None does not compile.
 
     Raises:
-        ConfigError: The net has a closed form.
+        ConfigError: The net has a closed form, or says that it cannot be stacked.
     """
 
     net: StackedNet
@@ -89,6 +89,9 @@ class StackedTask(ZSLTask):
         first = tasks[0]
         if isinstance(first.net, ClosedForm):
             problem = "protocol.seeds_in_parallel: a net with a closed form is not trained"
+            raise ConfigError(problem, expected=1)
+        if not getattr(first.net, "can_be_stacked", True):
+            problem = "protocol.seeds_in_parallel: this net cannot train several seeds at once"
             raise ConfigError(problem, expected=1)
         super().__init__(
             StackedNet([task.net for task in tasks]),
