@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def _quiet_environment(monkeypatch, tmp_path):
     for handler in [found for found in logging.root.handlers if type(found) in of_commands]:
         logging.root.removeHandler(handler)
         if isinstance(handler, logging.FileHandler):
-            handler.close()  # the other's stream is pytest's
+            with suppress(OSError):  # of a disk that a test has filled
+                handler.close()  # the other's stream is pytest's
 
 
 @pytest.fixture

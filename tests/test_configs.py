@@ -151,8 +151,8 @@ def test_epoch_sampler_is_a_choice(load_config):
             "scheduler=null",
             r"`?scheduler=null`? is not supported by Hydra 1.3. Omit it, or write ~scheduler",
         ),
-        ("lr=1", r"no config key 'lr'. Did you mean optimizer.lr\?"),
-        ("optimzer.lr=1", r"Did you mean optimizer.lr"),
+        ("lr=1", r"no config key 'lr'\. Type optimizer\.lr=1\."),
+        ("optimzer.lr=1", r"no config key 'optimzer.lr'\. Type optimizer\.lr=1\."),
         (
             "optimizer.lr=fast",
             r"optimizer.lr has the wrong type: expected a value like 0.0001 \(float\), found 'f",

@@ -25,7 +25,7 @@ FILES = {"bundle.json", "weights.safetensors", "README.md"}
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub, and a user ann with a token, whose files are in a cache of the test."""
-    from huggingface_hub import constants
+    from huggingface_hub import close_session, constants
 
     with serving() as made:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, made.url)
@@ -40,7 +40,9 @@ def hub(tmp_path, monkeypatch):
         }.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setenv("HF_TOKEN", "hf_of_ann")
+        close_session()  # an earlier one may have the proxies of another test
         yield made
+        close_session()
 
 
 @pytest.fixture(scope="module")

@@ -237,6 +237,7 @@ class TestTerminal:
         logger = logging.getLogger("tests.progress")
         logger.addHandler(handler := ConsoleHandler())
         logger.setLevel(logging.INFO)
+        logger.propagate = False  # the root logger may have the handler of a command
         with ProgressLine(STEPS, 100, clock=clock) as line:
             for step in range(1, 101):
                 clock.now += 0.1

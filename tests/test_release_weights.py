@@ -75,9 +75,8 @@ class TestRelease:
         ]
         assert command(export, *released)[0] == 0
         assert class_scores(msdn_lit.load(tmp_path / "b"), pictures) == expected
-        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"] == {
-            "checkpoint": "theirs.pth"
-        }
+        origin = json.loads((tmp_path / "b" / "bundle.json").read_text())["origin"]
+        assert origin == {"checkpoint": "theirs.pth", "backbone_weights": "random"}
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -173,8 +173,14 @@ class TestRefused:
             (["~hydra.sweeper.params"], "A search needs a setting to vary"),
             (["hydra.sweeper.n_trial=3"], "Did you mean hydra.sweeper.n_trials"),
             (["hydra/sweeper=nothing"], "Could not find 'hydra/sweeper/nothing'"),
-            (["trial_launcher=nothing"], "Could not find 'trial_launcher/nothing'"),
-            (["hparams_search=nothing"], "Could not find 'hparams_search/nothing'"),
+            (
+                ["trial_launcher=nothing"],
+                "There is no trial_launcher=nothing. Type trial_launcher=joblib|",
+            ),
+            (
+                ["hparams_search=nothing"],
+                "There is no hparams_search=nothing. Type hparams_search=none|optuna_cub.",
+            ),
         ],
     )
     def test_wrong_arguments(self, command, arguments, message):

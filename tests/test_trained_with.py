@@ -149,7 +149,7 @@ def test_other_classes_are_refused(own, command, change):
         msdn_lit.load(own / "new")
     assert message in str(refused.value)
     code, out, err = command(evaluate, str(own / "new"), "--output", str(own / "out"))
-    assert (code, out) == (2, "")
+    assert (code, out.count("\n")) == (2, 1)  # what it works on
     assert message in err
     assert not (own / "out").exists()
     with pytest.raises(DataError):
@@ -201,5 +201,5 @@ def test_features_that_were_extracted_again_are_named(own, caplog):
 def test_damaged_identity(own, text, command):
     (own / "new" / "data.json").write_text(text)
     code, out, err = command(evaluate, str(own / "new"))
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, out.count("\n"), err.count("\n")) == (2, 1, 1)
     assert "data.json is damaged" in err

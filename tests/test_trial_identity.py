@@ -219,7 +219,11 @@ class TestOwnMethod:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         monkeypatch.setattr(sys, "path", list(sys.path))
-        hydra = {"runtime": {"output_dir": str(tmp_path / "trial")}}
+        hydra = {
+            "runtime": {"output_dir": str(tmp_path / "trial")},
+            "overrides": {"task": []},
+            "job": {"num": 0},
+        }
         monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create(hydra))
         assert find_spec("only_here") is None
         assert job(OmegaConf.create()).origin == str(tmp_path / "only_here.py")

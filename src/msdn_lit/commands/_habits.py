@@ -107,7 +107,7 @@ _COUNTS = ("gpus", "num_gpus", "ngpu", "ngpus", "nproc_per_node", "tpu_cores")  
 NUMBERS = ("gpu", "gpu_id", "gpu_ids", "device", "cuda")  # which devices
 # Arguments of Lightning's trainer that are in no config, and that a training accepts.
 _OF_LIGHTNING = (
-    *("limit_train_batches", "limit_test_batches"),
+    *("limit_train_batches", "limit_test_batches", "fast_dev_run", "overfit_batches"),
     *("gradient_clip_val", "gradient_clip_algorithm", "num_nodes", "benchmark"),
 )
 # Settings that exist, and that would say otherwise than other settings how long a training is.
