@@ -26,6 +26,13 @@ def blocks(path, language):
     return re.findall(pattern, path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
+def files(path):
+    """(name, content) of the files of a page that have a title."""
+    return re.findall(
+        r'^```\w+ title="(.*?)"\n(.*?)^```', path.read_text(), re.MULTILINE | re.DOTALL
+    )
+
+
 def commands(path):
     """(command, arguments) of every msdn line; a line that ends in a backslash is continued."""
     for block in blocks(path, "bash"):
@@ -41,6 +48,9 @@ def test_commands_are_valid(path, tmp_path, monkeypatch):
     for group in ("model", "experiment"):  # a user's own configs, named in docs/sweeps.md
         (tmp_path / "conf" / group).mkdir(parents=True)
         (tmp_path / "conf" / group / "mine.yaml").write_text("# @package _global_\n")
+    for name, text in files(path):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     for name, words in commands(path):
         assert name in COMMANDS, name
         if name in HYDRA:
