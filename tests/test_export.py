@@ -201,7 +201,7 @@ class TestBundle:
             ),
             (lambda c: v2a(c).update(region_scale="7"), "cannot be built"),
             (lambda c: v2a(c).update(region_scale=[]), "cannot be built"),
-            (lambda c: c["model"].update(subnets=7), "fusion or calibration is invalid"),
+            (lambda c: c["model"].update(subnets=7), "cannot be built"),
             (lambda c: c["model"].pop("_target_"), "cannot be built"),
             (lambda c: c["model"].pop("_partial_"), "cannot be built"),
             (lambda c: c["backbone"].update(model_args="x"), "cannot be built"),

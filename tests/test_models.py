@@ -161,7 +161,8 @@ def test_permuting_regions_permutes_attention_and_nothing_else(form):
     net, regions_BRD = make_net(form), make_regions()
     order = [2, 0, 3, 1]
     expected = [
-        (logits, scores, attention[:, :, order]) for logits, scores, attention in net(regions_BRD)
+        (logits, scores, attention[:, :, order])
+        for logits, scores, attention, _ in net(regions_BRD)
     ]
     assert_outputs_close(net(regions_BRD[:, order]), expected)
 
@@ -171,7 +172,7 @@ def test_outputs_of_an_image_do_not_depend_on_its_batch(form):
     net, regions_BRD = make_net(form), make_regions()
     alone = [net(image_RD[None]) for image_RD in regions_BRD]
     for subnet, output in enumerate(net(regions_BRD)):
-        for field, tensor in enumerate(output):
+        for field, tensor in enumerate(output[:3]):
             close(tensor, torch.cat([outputs[subnet][field] for outputs in alone]))
 
 
@@ -223,13 +224,13 @@ def test_outputs_have_the_order_of_the_subnets():
 def test_half_precision_regions_are_computed_in_float32(form, dtype):
     net, halves_BRD = make_net(form), make_regions().to(dtype)
     outputs = net(halves_BRD)
-    assert all(tensor.dtype == torch.float32 for output in outputs for tensor in output)
+    assert all(tensor.dtype == torch.float32 for output in outputs for tensor in output[:3])
     assert_outputs_close(outputs, net(halves_BRD.float()))
 
 
 def assert_finite_with_gradients(net, outputs):
     sum(output.logits_BC.sum() for output in outputs).backward()
-    tensors = [tensor for output in outputs for tensor in output] + [
+    tensors = [tensor for output in outputs for tensor in output[:3]] + [
         p.grad for p in net.parameters()
     ]
     assert all(tensor.isfinite().all() for tensor in tensors)
@@ -320,7 +321,7 @@ class TestRegionDropout:
         net.region_dropout = RegionDropout(0.5)
         assert net(regions_BRD)[0].attention_BKR.shape[2] == 2
         assert_outputs_close(
-            net.eval()(regions_BRD), [[t.detach() for t in output] for output in expected]
+            net.eval()(regions_BRD), [[t.detach() for t in output[:3]] for output in expected]
         )
 
     @pytest.mark.parametrize("dropped", [-0.1, 1.0, float("nan")])

