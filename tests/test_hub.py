@@ -151,7 +151,7 @@ class TestCommands:
         (written,) = (tmp_path / "birds" / "predictions").iterdir()  # NAME/predictions/TIME
         assert (written / "predictions.json").is_file()
         options = app._parse(["hf://ann/birds"])
-        assert app._load(options).classes.names == msdn_lit.load(birds).classes.names
+        assert app.load_model(options).classes.names == msdn_lit.load(birds).classes.names
 
     def test_a_space_of_a_bundle_on_the_hub(self, birds, command, tmp_path):
         output = tmp_path / "page"

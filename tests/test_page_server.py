@@ -435,7 +435,7 @@ def test_host_names_that_are_none(name):
 STUCK = """
 import sys, time
 from msdn_lit.commands.use import app
-app._load = lambda options: time.sleep(60)
+app.load_model = lambda options: time.sleep(60)
 sys.argv = ["msdn-app", "run", "--port", "0", "--host", sys.argv[1]]
 app.main()
 """

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msdn_lit import __version__
 from msdn_lit.commands import _habits as habits
@@ -14,6 +14,9 @@ from msdn_lit.errors import ConfigError, exit_on_user_error
 from msdn_lit.inference.publish.address import HubAddress, hub_address
 from msdn_lit.runs.layout import AUSUC, FIGURE_FORMATS, SCORES
 from msdn_lit.training.process import disable_telemetry
+
+if TYPE_CHECKING:  # it imports torch
+    from msdn_lit.inference import Predictor
 
 ASK = "--ask-for-the-parser"
 
@@ -172,6 +175,22 @@ def score_columns(text: str) -> list[str]:
         expected = f"some of {','.join(known)}"
         raise argparse.ArgumentTypeError(f"expected {expected}, found {found}")
     return [names[word.lower()] for word in words]
+
+
+def load_model(options: argparse.Namespace) -> "Predictor":
+    """Loads the model of a run folder, a bundle or an address of the Hub.
+
+    Args:
+        options: Options `run`, `checkpoint`, `data_dir` and `trust`.
+    """
+    from msdn_lit.build.load import load
+
+    return load(
+        str(options.run),
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        trust=options.trust,
+    )
 
 
 def check_is_new(folder: Path) -> None:

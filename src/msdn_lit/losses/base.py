@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from msdn_lit.dtypes import at_least_float32
 
@@ -34,12 +35,18 @@ class DomainLoss(nn.Module):
 
     seen: Tensor
     unseen: Tensor
+    class_attributes_CK: Tensor
 
     def __init__(self, seen: ClassIds, unseen: ClassIds, *, calibration: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
         self.register_buffer("unseen", torch.as_tensor(unseen), persistent=False)
         self.calibration = calibration
+
+    def keep_class_attributes(self, class_attributes_CK: Tensor) -> None:
+        """Keeps class semantic vectors, (C, K), with unit rows as `class_attributes_CK`."""
+        unit_CK = normalize(class_attributes_CK, dim=1)
+        self.register_buffer("class_attributes_CK", unit_CK, persistent=False)
 
     @property
     def domains(self) -> tuple[Tensor, Tensor]:

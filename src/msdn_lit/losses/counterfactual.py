@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from msdn_lit.errors import ConfigError
 from msdn_lit.losses.base import ClassIds, Output
@@ -85,8 +84,6 @@ class CounterfactualLoss(MSDNLoss):
         ConfigError: There is no such intervention.
     """
 
-    class_attributes_CK: Tensor
-
     def __init__(
         self,
         seen: ClassIds,
@@ -101,8 +98,7 @@ class CounterfactualLoss(MSDNLoss):
         if intervention not in INTERVENTIONS:
             expected = ", ".join(INTERVENTIONS)
             raise ConfigError("loss.intervention is wrong", expected=expected, found=intervention)
-        unit_CK = normalize(class_attributes, dim=1)
-        self.register_buffer("class_attributes_CK", unit_CK, persistent=False)
+        self.keep_class_attributes(class_attributes)
         self.lambda_causal = lambda_causal
         self.intervene = INTERVENTIONS[intervention]
 

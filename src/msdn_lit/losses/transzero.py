@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from msdn_lit.errors import ConfigError
 from msdn_lit.losses.base import ClassIds, DomainLoss, Output
@@ -49,8 +48,6 @@ class TransZeroLoss(DomainLoss):
         calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
     """
 
-    class_attributes_CK: Tensor
-
     def __init__(
         self,
         seen: ClassIds,
@@ -65,8 +62,7 @@ class TransZeroLoss(DomainLoss):
         calibration: float = 1.0,
     ) -> None:
         super().__init__(seen, unseen, calibration=calibration)
-        unit_CK = normalize(class_attributes, dim=1)
-        self.register_buffer("class_attributes_CK", unit_CK, persistent=False)
+        self.keep_class_attributes(class_attributes)
         self.lambda_cal = lambda_cal
         self.lambda_reg = lambda_reg
         self.subnet_weights = tuple(subnet_weights)

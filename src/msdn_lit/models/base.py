@@ -94,7 +94,12 @@ class AttributeNet(ClassNet):
         attribute_vectors_KE: Word vectors of the attributes, (K, E). Initial values: unit rows.
         class_attributes_CK: Class semantic vectors, (C, K). Rows are normalised.
         renormalize: Normalise the attribute vectors in every forward pass (the releases on AWA2).
+
+    Attributes:
+        subnets: Sub-nets by name, in the order of the outputs; subclasses make them.
     """
+
+    subnets: nn.ModuleDict
 
     def __init__(
         self, attribute_vectors_KE: Tensor, class_attributes_CK: Tensor, *, renormalize: bool
@@ -102,6 +107,11 @@ class AttributeNet(ClassNet):
         super().__init__(class_attributes_CK)
         self.attribute_vectors_KE = nn.Parameter(normalize(attribute_vectors_KE, dim=1))
         self.renormalize = renormalize
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs: those of the sub-nets."""
+        return tuple(self.subnets)
 
     def vectors(self) -> Tensor:
         """Returns the attribute vectors of a forward pass, (K, E)."""

@@ -56,7 +56,7 @@ class SubNet(nn.Module):
         """Returns what attention weights, (K, B, R); None if the scores are not linear in it.
 
         Args:
-            maps: As of `attend`.
+            maps: The sub-net's M bilinear maps, (K, B, R) each.
         """
         return None
 
@@ -214,11 +214,6 @@ class MSDN(AttributeNet):
             {name: make(word_dim, visual_dim) for name, make in subnets.items()}
         )
         self.region_dropout = RegionDropout(region_dropout)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs: those of the sub-nets."""
-        return tuple(self.subnets)
 
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput, ...]:
         """Computes every sub-net's logits, attribute scores and attention.

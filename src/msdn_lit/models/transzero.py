@@ -134,11 +134,6 @@ class TransZero(AttributeNet):
             {name: make(word_dim, visual_dim, grid) for name, make in subnets.items()}
         )
 
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs: those of the sub-nets."""
-        return tuple(self.subnets)
-
     def forward(self, regions_BRD: Tensor) -> tuple[SubNetOutput, ...]:
         """Computes every sub-net's logits, attribute scores and attention.
 

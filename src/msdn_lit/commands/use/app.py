@@ -17,13 +17,14 @@ from msdn_lit.commands._arguments import (
     add_folders,
     add_run_or_bundle,
     add_trust,
+    load_model,
     run_command,
 )
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, one_line, print_error
 
 if TYPE_CHECKING:
-    from msdn_lit.inference import Predictor
+    pass
 
 EXAMPLES = (
     "msdn app logs/demo --samples data/SYNTHETIC/images",
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         address, port, *_ = listening.getsockname()
         names = _names(options, address)
-        model = thread.submit(_load, options)
+        model = thread.submit(load_model, options)
         title = f"Predictions of {options.run.name}"
         handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], title)
         frames = _frames(options)
@@ -134,17 +135,6 @@ def _listening(host: str, port: int) -> socket.socket:
         if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
             action = "Name an address of this machine with --host."
         raise ConfigError(f"{host}:{port} cannot be served ({reason})", action=action) from error
-
-
-def _load(options: argparse.Namespace) -> Predictor:
-    from msdn_lit.build.load import load
-
-    return load(
-        str(options.run),
-        checkpoint=options.checkpoint,
-        data_dir=options.data_dir,
-        trust=options.trust,
-    )
 
 
 if __name__ == "__main__":

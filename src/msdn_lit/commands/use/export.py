@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdn_lit.commands._arguments import results_folder, run_command
+from msdn_lit.commands._arguments import load_model, results_folder, run_command
 from msdn_lit.commands._export_options import check, is_bundle
 from msdn_lit.commands._export_options import parse as _parse
 from msdn_lit.data.features.image_files import find_images
@@ -17,7 +17,7 @@ from msdn_lit.inference.publish.address import HubAddress
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD, EXPORT
 
 if TYPE_CHECKING:
-    from msdn_lit.inference import Predictor
+    pass
 
 _BUNDLE_FILES = (BUNDLE, BUNDLE_WEIGHTS, CARD)
 
@@ -62,17 +62,6 @@ def _folder(options: argparse.Namespace) -> Path:
     if options.format == "bundle" and is_bundle(options.run):
         return Path(options.run)
     return results_folder(options.run) / EXPORT / str(options.format)
-
-
-def _load(options: argparse.Namespace) -> Predictor:
-    from msdn_lit.build.load import load
-
-    return load(
-        str(options.run),
-        checkpoint=options.checkpoint,
-        data_dir=options.data_dir,
-        trust=options.trust,
-    )
 
 
 def _bundle(options: argparse.Namespace, folder: Path) -> Sequence[str]:
@@ -149,7 +138,7 @@ def _samples(options: argparse.Namespace) -> list[Path]:
 
 
 def _onnx(options: argparse.Namespace, folder: Path) -> Sequence[str]:
-    predictor = _load(options)
+    predictor = load_model(options)
     from msdn_lit.inference.publish.programs import ONNX, write_onnx
 
     write_onnx(predictor, folder)
@@ -157,7 +146,7 @@ def _onnx(options: argparse.Namespace, folder: Path) -> Sequence[str]:
 
 
 def _torch(options: argparse.Namespace, folder: Path) -> Sequence[str]:
-    predictor = _load(options)
+    predictor = load_model(options)
     from msdn_lit.inference.publish.programs import TORCH, write_torch
 
     write_torch(predictor, folder)

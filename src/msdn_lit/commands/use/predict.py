@@ -15,6 +15,7 @@ from msdn_lit.commands._arguments import (
     add_folders,
     add_run_or_bundle,
     add_trust,
+    load_model,
     results_folder,
     run_command,
 )
@@ -47,14 +48,7 @@ def run(words: Sequence[str]) -> None:
     """
     options = _parse(words)
     images = find_images(options.images)
-    from msdn_lit.build.load import load
-
-    predictor = load(
-        str(options.run),
-        checkpoint=options.checkpoint,
-        data_dir=options.data_dir,
-        trust=options.trust,
-    )
+    predictor = load_model(options)
     candidates = _candidates(predictor, options)
     if pairs := candidates.indistinguishable():
         names = some(" and ".join(pair) for pair in pairs)
