@@ -26,7 +26,6 @@ from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle, write_bundle
 from msdn_lit.inference.publish.address import HubAddress, hub_address
-from msdn_lit.inference.publish.card import write_card
 from msdn_lit.inference.publish.hub import pull
 from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
@@ -160,6 +159,8 @@ def write_bundle_of_run(
         CheckpointError: The run names a model that is not ours.
         DataError: The features have no backbone, or its weights are missing.
     """
+    from msdn_lit.inference.publish.card import write_card  # jinja2 is slow to import
+
     model = load(run, checkpoint=checkpoint, data_dir=data_dir, trust=trust)
     cfg = load_config(run, data_dir=data_dir, trust=trust)
     config: dict[str, Any] = {
