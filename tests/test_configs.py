@@ -77,7 +77,7 @@ def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp
     cfg.trainer.val_check_interval = cfg.trainer.val_check_interval or 141  # null: one pass
     cfg.trainer.max_steps = cfg.trainer.max_steps or 4234  # null: `passes`
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    data = semantics(K=ATTRIBUTES[cfg.recipe_of] if "groups" in cfg.model else 5)
+    data = semantics(K=ATTRIBUTES[cfg.recipe_of] if cfg.model.get("groups") else 5)
     task = build.task(cfg, data, visual_dim=6, grid=(2, 2))
     loss = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2])).loss
     loss.backward()

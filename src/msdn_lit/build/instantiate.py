@@ -135,9 +135,16 @@ def _other_choice(group: str, target: str) -> str:
         return ""
     chosen = HydraConfig.get().runtime.choices.get(group)
     files = sorted((config_dir() / group).glob("[!_]*.yaml"))
-    contents: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in files}
-    fitting = [name for name, content in contents.items() if content.get("_target_") == target]
+    fitting = [path.stem for path in files if _target(path) == target]
     return "" if chosen in fitting or not fitting else fitting[0]
+
+
+def _target(path: Path) -> str | None:
+    """Returns the `_target_` of a config file: its own, or that of the file it extends."""
+    content: Any = OmegaConf.load(path)
+    bases = [path.with_name(f"{name}.yaml") for name in content.get("defaults", [])]
+    inherited = (_target(base) for base in bases if base.is_file())
+    return content.get("_target_") or next(inherited, None)
 
 
 def _copy(config: DictConfig) -> DictConfig:
