@@ -77,9 +77,9 @@ def store_dir(data_dir, tmp_path):
 def load_config():
     """Composes a real config of conf/ with overrides."""
 
-    def load(*overrides, name="train"):
+    def load(*overrides, name="train", with_hydra=False):
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(name, overrides=list(overrides))
+            return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
 
     return load
 
