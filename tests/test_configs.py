@@ -18,6 +18,7 @@ from msdn_lit.data.samplers import ClassBalancedBatches, ShuffledEpochs, Uniform
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import config_dir
 from msdn_lit.training.header import header_lines
+from tests import composition
 from tests.helpers import semantics
 
 GROUPS = (
@@ -120,6 +121,23 @@ def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp
     trainer = build_trainer.trainer(cfg, [], loggers)
     assert trainer.max_steps == cfg.trainer.max_steps > 0
     assert all(len(line) <= 80 for line in header_of(cfg, choices, task, trainer))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=dedn/cub_gzsl", "optimizer=adam", "seed=5", "~callbacks.progress"],
+        ["experiment=[cub_gzsl,ablation/none]", "scheduler=cosine", "trainer.max_steps=7"],
+    ],
+)
+def test_kept_compositions_equal_those_of_hydra(load_config, monkeypatch, words):
+    def composed():
+        config = OmegaConf.to_container(load_config(*words, with_hydra=True))
+        return config | {"sweep_name": None}  # the time
+
+    kept = [composed() for _ in range(2)]
+    monkeypatch.setattr(composition, "_is_ours", lambda repo: False)
+    assert kept == [composed()] * 2
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
