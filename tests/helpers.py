@@ -121,9 +121,8 @@ def install_weights(folder, monkeypatch, tensors):
     package = folder / "package_of_weights"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {WEIGHTS_PACKAGE}\nVersion: 9\n")
-    (info / "RECORD").write_text(
-        "".join(f"{package.name}/{f},,\n" for f in ("__init__.py", "w.pth"))
-    )
+    names = "\n".join(f"{package.name}/{name},," for name in ("__init__.py", "w.pth"))
+    (info / "RECORD").write_text(names)
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('imported')")
     torch.save(tensors, package / "w.pth")

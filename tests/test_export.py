@@ -103,7 +103,7 @@ class TestBundle:
         command(export, f"{tiny_run}", f"--output={tmp_path / 'bundle'}")
         expected = class_scores(msdn_lit.load(tiny_run), pictures)
         file.unlink()
-        with pytest.raises(DataError, match="file of weights of efficientnet-.* is missing"):
+        with pytest.raises(DataError, match=r"file of weights of efficientnet-.* is missing"):
             msdn_lit.load(tiny_run)
         assert class_scores(msdn_lit.load(tmp_path / "bundle"), pictures) == expected
         content = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
