@@ -72,8 +72,9 @@ def on_meta(monkeypatch):
         )
 
     monkeypatch.setattr(build, "trainer", trainer)
-    # Lightning asks once, before the first step
-    monkeypatch.setattr("lightning.pytorch.loops.fit_loop.has_len_all_ranks", lambda *_: True)
+    for loop in ("fit_loop", "evaluation_loop"):  # Lightning asks once, before the first step
+        name = f"lightning.pytorch.loops.{loop}.has_len_all_ranks"
+        monkeypatch.setattr(name, lambda *_: True)
 
 
 @pytest.mark.parametrize("overrides", METHODS)
