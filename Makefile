@@ -42,13 +42,13 @@ app: setup ## a local page to try a model: RUN=..., by default the demo's (make 
 	$(BIN)/msdn app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
 test: setup ## the tests (16 minutes on 2 cores; no data, no GPU, no network)
-	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-full: setup ## all tests, with the slow ones and the notebooks
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 faults: setup ## bad inputs and faults: how many were tried, survived and failed, by area (6 minutes)
-	$(BIN)/pytest -n auto -q -m fault $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -q -m fault $(ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

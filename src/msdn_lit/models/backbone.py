@@ -3,17 +3,17 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.lazy import import_without_extras
 from msdn_lit.models.weights import (
     are_finite,
     find_packaged,
@@ -21,6 +21,8 @@ from msdn_lit.models.weights import (
     reinstallation,
     renamed_by_order,
 )
+
+timm = import_without_extras("timm")
 
 # What torch says of tensors that do not fit together, here because of the size of the images.
 _OF_SIZES = re.compile("(?i)size|shape|dimension")
@@ -138,12 +140,13 @@ class RegionBackbone(nn.Module):
 
 def _create(model_name: str, stage: int | None, arguments: dict[str, Any]) -> nn.Module:
     """Makes a timm model without its classifier, or one stage of it."""
+    create: Callable[..., nn.Module] = timm.create_model
     if stage is not None:
-        return timm.create_model(model_name, features_only=True, out_indices=(stage,), **arguments)
+        return create(model_name, features_only=True, out_indices=(stage,), **arguments)
     try:
-        return timm.create_model(model_name, num_classes=0, global_pool="", **arguments)
+        return create(model_name, num_classes=0, global_pool="", **arguments)
     except AssertionError:  # some models refuse to be without pooling, which is not used here
-        return timm.create_model(model_name, num_classes=0, **arguments)
+        return create(model_name, num_classes=0, **arguments)
 
 
 def _is_map(output: object, model: nn.Module) -> bool:

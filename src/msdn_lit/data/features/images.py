@@ -11,11 +11,13 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import transforms
 
 from msdn_lit.data.benchmarks.boxes import PixelBox
 from msdn_lit.data.features.image_files import FORMATS
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.lazy import import_without_extras
+
+transforms = import_without_extras("torchvision.transforms")
 
 # The largest photos of phones have 108 million; PIL would only warn, and needs 8 bytes for each.
 _MAX_PIXELS = 120_000_000
