@@ -6,4 +6,4 @@ from torch import Tensor
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Returns a tensor in float32, or in float64 if it has that precision."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

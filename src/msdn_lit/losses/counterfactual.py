@@ -119,9 +119,8 @@ class CounterfactualLoss(MSDNLoss):
         if not effects:
             problem = "This loss does not fit the net: no scores are sums weighted by attention"
             raise ConfigError(problem, expected="model=msdn or model=dedn")
-        logits = [effect_BK @ self.class_attributes_CK.T for effect_BK in effects]
-        classified = [self.cross_entropy(each, labels_B, *self.domains) for each in logits]
-        effect = torch.stack(classified).sum()
+        logits_OBC = torch.stack(effects) @ self.class_attributes_CK.T
+        effect = self.cross_entropy(logits_OBC, labels_B, *self.domains).sum()
         return CounterfactualTerms(terms.loss + self.lambda_causal * effect, *terms[1:], effect)
 
     def _effect(self, output: AttentiveOutput) -> Tensor | None:
