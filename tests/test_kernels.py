@@ -4,8 +4,11 @@ from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
 from torch._dynamo.utils import counters
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from msdn_lit.files import config_dir
 from tests.methods import LOSSES, PAIRS, make_batch, make_task
@@ -69,3 +72,73 @@ def test_a_step_is_compiled_for_all_sizes_of_a_batch_at_once(load_config):
         task.loss_of_batch(*make_batch(size)).loss.backward()
         graphs.append(counters["stats"]["unique_graphs"])
     assert graphs == [1, 2, 2, 2]  # the second is of any size
+
+
+class NoSync(TorchDispatchMode):
+    """Refuses operations that wait for the device, or copy between it and the host."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default
+        result = function(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves((args, result)) if isinstance(each, Tensor)]
+        assert {each.device.type for each in tensors if each.ndim} <= {"cuda"}
+        return result
+
+
+def on_fake_gpu(tensor):
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda")
+
+
+def move_to_fake_gpu(task):
+    """Replaces parameters, buffers and the metric's sums; call it in a FakeTensorMode."""
+    for module in task.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None:
+                module._parameters[name] = torch.nn.Parameter(on_fake_gpu(weight))
+        module._buffers.update(
+            (name, on_fake_gpu(each)) for name, each in module._buffers.items() if each is not None
+        )
+    for name in task.metric._defaults:
+        setattr(task.metric, name, on_fake_gpu(getattr(task.metric, name)))
+
+
+@pytest.fixture
+def fake_autocast():
+    """Autocast of CUDA, which needs no GPU to be on."""
+    before = torch.get_autocast_dtype("cuda")
+
+    def set_autocast(precision):
+        torch.set_autocast_enabled("cuda", precision is not None)
+        torch.set_autocast_dtype("cuda", precision or before)
+
+    yield set_autocast
+    set_autocast(None)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_step_on_a_gpu_uses_no_other_device_and_waits_for_nothing(
+    load_config, pair, fake_autocast
+):
+    task, batch = make_task(load_config, *pair), make_batch(6)
+    with FakeTensorMode():
+        move_to_fake_gpu(task)
+        batch = tuple(map(on_fake_gpu, batch))
+        for precision in (None, torch.bfloat16, torch.float16):
+            fake_autocast(precision)
+            with NoSync():
+                loss = task.loss_of_batch(*batch).loss
+                with torch.no_grad():
+                    logits_OBC = task.validation_step(batch, 0)
+            assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
+            assert (logits_OBC.device.type, logits_OBC.dtype) == ("cuda", torch.float32)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_logits_are_the_fp32_product_of_the_scores_in_bf16(load_config, pair):
+    task, (regions_BRD, _) = make_task(load_config, *pair), make_batch(6)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        outputs = task.net(regions_BRD)
+    for output in outputs:
+        assert output.logits_BC.dtype == torch.float32
+        expected = output.attribute_scores_BK.float() @ task.net.class_attributes_CK.T
+        assert torch.equal(output.logits_BC, expected)

@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.data.batches import Batch, BatchLoader, SplitDataset, StepLoader
+from msdn_lit.data.batches import (
+    Batch,
+    BatchLoader,
+    SplitDataset,
+    StepLoader,
+    batch_size_on,
+    is_size,
+)
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.feature_cache import (
     Gather,
@@ -58,7 +65,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         semantics: Configuration of the classes' semantics.
         sampler: Makes the plan of training batches from the labels of the training images; see
             `samplers`.
-        eval_batch_size: Images per evaluation step.
+        eval_batch_size: Images per evaluation step; "auto" is 512 on a GPU and 64 on a CPU.
         feature_cache: Place of the features during training: "disk", "ram" or "gpu"; "auto"
             chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
@@ -90,7 +97,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         eval_splits: Sequence[str] = EVAL_SPLITS["trainval"],
         val_seen: Callable[[IntArray], NDArray[np.bool_]] = _FIFTH_OF_EACH_CLASS,
         sampler: Callable[[IntArray], BatchPlan] = _RELEASE_BATCHES,
-        eval_batch_size: int = 64,
+        eval_batch_size: int | str = "auto",
         feature_cache: str = "auto",
         num_workers: int = 0,
         allow_unknown_split: bool = False,
@@ -106,8 +113,10 @@ class ZSLDataModule(lightning.LightningDataModule):
             expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
             found = list(eval_splits)
             raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
-        if eval_batch_size < 1 or num_workers < 0:
-            raise ConfigError("data.eval_batch_size must be positive, data.num_workers at least 0")
+        if not is_size(eval_batch_size) or num_workers < 0:
+            raise ConfigError(
+                "data.eval_batch_size must be positive or auto, num_workers 0 or more"
+            )
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)
@@ -256,17 +265,18 @@ class ZSLDataModule(lightning.LightningDataModule):
     def train_eval_dataloader(self) -> BatchLoader:
         """Every image of the training split once, in order, on every rank."""
         dataset = self.dataset(self.train_split)
-        return BatchLoader(dataset, batch_size=self.eval_batch_size, **self._loader_args())
+        size = batch_size_on(self._device(), self.eval_batch_size)
+        return BatchLoader(dataset, batch_size=size, **self._loader_args())
 
     def val_dataloader(self) -> list[BatchLoader]:
         """One loader per evaluated split, in order. Ranks share the images without padding."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        loaders = []
+        size, loaders = batch_size_on(self._device(), self.eval_batch_size), []
         for name in self.eval_splits:
             dataset = self.dataset(name)
             shard = range(rank, len(dataset), world_size)
-            arguments = self._loader_args() | {"batch_size": self.eval_batch_size}
+            arguments = self._loader_args() | {"batch_size": size}
             loaders.append(BatchLoader(dataset, sampler=shard, **arguments))
         return loaders
 

@@ -93,7 +93,7 @@ class TransZeroLoss(DomainLoss):
             self_calibration_release(calibrated_OBC, *self.domains),
             attribute_regression(scores_OBK, labels_B, self.class_attributes_CK),
         )
-        ce, cal, reg = (term_O @ self.weights_O for term_O in each_O)
+        ce, cal, reg = ((term_O * self.weights_O).sum() for term_O in each_O)
         score, logit = ce.new_zeros(()), ce.new_zeros(())
         if len(outputs) == 2:
             score, logit = agreement(*scores_OBK.unbind()), agreement(*logits_OBC.unbind())
