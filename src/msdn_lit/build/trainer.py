@@ -189,5 +189,6 @@ def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN
         for name in FLOAT32_SETTINGS:  # of PyTorch, not of Lightning's trainer
             config.pop(name, None)
     # what a deterministic step allocates is written before it is read, so it needs no filling
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory: Any = torch.utils.deterministic
+    memory.fill_uninitialized_memory = False
     return cast(Trainer, instantiate(config, **arguments))
