@@ -83,7 +83,8 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
             if self.feature_cache != "auto":
                 raise
             self.chosen_cache = choose_cache("auto", self._num_bytes, torch.device("cpu"))
-            log.info("%s: another program uses it. They stay in %s.", error, self.chosen_cache)
+            taken = "and another program uses it: they stay in"
+            log.info("%s, %s %s", error.problem, taken, self.chosen_cache)
             return make_gather(self.store, rows, self.chosen_cache, device, read_ahead=is_first)
 
     def _loader_args(self) -> dict[str, Any]:
