@@ -8,7 +8,7 @@ import lightning
 import numpy as np
 import torch
 
-from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
+from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader, batch_size_on
 from msdn_lit.data.dataset import ZSLDataset
 from msdn_lit.data.feature_cache import (
     Gather,
@@ -52,7 +52,7 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
     def train_eval_dataloader(self) -> BatchLoader:
         """Every image of the training split once, in order, on every rank."""
         dataset = self.dataset(self.train_split)
-        return BatchLoader(dataset, batch_size=self.eval_batch_size, **self._loader_args())
+        return BatchLoader(dataset, batch_size=self._eval_size(), **self._loader_args())
 
     def val_dataloader(self) -> list[BatchLoader]:
         """One loader per evaluated split, in order. Ranks share the images without padding."""
@@ -62,7 +62,7 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
         for name in self.eval_splits:
             dataset = self.dataset(name)
             shard = range(rank, len(dataset), world_size)
-            arguments = self._loader_args() | {"batch_size": self.eval_batch_size}
+            arguments = self._loader_args() | {"batch_size": self._eval_size()}
             loaders.append(BatchLoader(dataset, sampler=shard, **arguments))
         return loaders
 
@@ -97,6 +97,9 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
             "pin_memory": streams,
             "ahead": _BATCHES_AHEAD if streams else 0,  # a CPU has no thread to spare
         }
+
+    def _eval_size(self) -> int:
+        return batch_size_on(self._device(), self.eval_batch_size)
 
     @cached_property
     def chosen_cache(self) -> str:
