@@ -8,9 +8,8 @@ SEEDS    ?=
 LOGS      = $(or $(MSDN_LOG_DIR),logs)
 SWEEPS    = $(LOGS)/sweeps
 DEMO      = $(LOGS)/demo
-# ResNet-101 at 448 px, unless the data folder has only MobileNetV2's weights.
-HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
-FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
+# ResNet-101 at 448 px if the data folder has its weights, else the backbone that pip brings.
+FEATURES ?= $(if $(wildcard $(DATA_DIR)/weights/resnet101*),resnet101_448,efficientnet_lite2_260)
 # Of pip's lines, those that tell what takes time: files of 1 MB and more, and the installation.
 PIP_LINES = while read -r word rest; do case "$$word $$rest" in \
   Downloading*[MG]B\)|Using\ cached*[MG]B\)) echo "  $$word $$rest" ;; \
@@ -27,7 +26,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 	@rm -f $@
 	$(PYTHON) -m venv .venv
 	@echo "Installing msdn-lit and what it needs into .venv (several minutes)"
-	@{ $(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export]' && touch $@; } | { $(PIP_LINES); }
+	@{ $(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export,backbone]' && touch $@; } | { $(PIP_LINES); }
 	@test -f $@
 
 demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.feature_cache import Gather
-from msdn_lit.data.samplers import BatchPlan
+from msdn_lit.data.samplers import BatchPlan, Share
 from msdn_lit.data.splits.xlsa17 import IntArray
 
+AUTO = "auto"
 T = TypeVar("T")
 
 
@@ -28,6 +29,22 @@ class Batch(NamedTuple):
     regions: Tensor
     labels: Tensor
     rows: Tensor
+
+
+class BatchShare(NamedTuple):
+    """Input of a training step that several processes share: a `Batch` of the images of one.
+
+    Attributes:
+        regions: Region features as stored, fp16, (B, R, D).
+        labels: Class ids among all C classes, (B,).
+        rows: Rows of the images in the feature store, (B,).
+        total: Images of all processes. A process without any has one that does not count.
+    """
+
+    regions: Tensor
+    labels: Tensor
+    rows: Tensor
+    total: int
 
 
 class SplitDataset(Dataset[Batch]):
@@ -48,10 +65,15 @@ class SplitDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
-        return Batch(*(values[0] for values in self.__getitems__([index])))
+        return Batch(*(values[0] for values in self.read([index])))
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int]) -> Batch | BatchShare:
         """Reads the given positions of the split as one batch."""
+        batch = self.read(indices)
+        return BatchShare(*batch, indices.total) if isinstance(indices, Share) else batch
+
+    def read(self, indices: list[int]) -> Batch:
+        """Reads the given positions of the split."""
         rows = self.rows[indices]
         labels = torch.from_numpy(self.labels[indices])
         return Batch(self.gather(rows), labels, torch.from_numpy(rows))
@@ -67,10 +89,10 @@ class SplitDataset(Dataset[Batch]):
         if plan is None:
             positions = list(range(len(self)))
             for start in range(0, len(self), size):
-                yield self.__getitems__(positions[start : start + size])
+                yield self.read(positions[start : start + size])
         else:
             for step in range(steps):
-                yield self.__getitems__(plan(step).tolist())
+                yield self.read(plan(step).tolist())
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -111,6 +133,18 @@ def read_ahead(batches: Iterator[T], number: int) -> Iterator[T]:
         while (batch := pending.popleft().result()) is not end:
             pending.append(thread.submit(next, batches, end))
             yield batch
+
+
+def is_size(eval_batch_size: int | str) -> bool:
+    """Whether this is a number of images, or "auto"."""
+    return eval_batch_size == AUTO or (isinstance(eval_batch_size, int) and eval_batch_size > 0)
+
+
+def batch_size_on(device: torch.device, eval_batch_size: int | str) -> int:
+    """Returns the images of an evaluation step: many on a GPU, where each step waits for Python."""
+    if isinstance(eval_batch_size, int):
+        return eval_batch_size
+    return 512 if device.type == "cuda" else 64
 
 
 def _unchanged(batch: Any) -> Any:  # noqa: ANN401 - a DataLoader expects a list of samples
