@@ -97,3 +97,11 @@ def test_workers_that_cannot_start_processes_refuse(mini_config, monkeypatch):
     monkeypatch.setattr(build, "_is_in_a_worker", lambda: True)
     with pytest.raises(ConfigError, match="trial_launcher=serial"):
         build_training(mini_config(*TWO))
+
+
+def test_seeds_in_parallel_refuse_several_processes(mini_config):
+    from msdn_lit.build.training import training as build_training
+    from msdn_lit.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"share one device: expected .*devices=1, found 2"):
+        build_training(mini_config("trainer=ddp_sim", "protocol.seeds_in_parallel=2"))

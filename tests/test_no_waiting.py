@@ -72,6 +72,8 @@ def on_meta(monkeypatch):
         )
 
     monkeypatch.setattr(build, "trainer", trainer)
+    # PyTorch has no autocast there, not even to say so
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
     for loop in ("fit_loop", "evaluation_loop"):  # Lightning asks once, before the first step
         name = f"lightning.pytorch.loops.{loop}.has_len_all_ranks"
         monkeypatch.setattr(name, lambda *_: True)

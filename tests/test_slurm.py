@@ -43,12 +43,13 @@ def free_port():
         return str(made.getsockname()[1])
 
 
-def test_two_tasks_train_one_trial(mini_overrides, mini_config, tmp_path):
+def test_two_tasks_train_each_trial_together(mini_overrides, mini_config, tmp_path):
     unwanted = ("paths.run_dir", "trainer=cpu")
     overrides = [word for word in mini_overrides if not word.startswith(unwanted)]
     overrides += ["trainer=ddp", "trainer.accelerator=cpu", "sampler.batch_size=7"]
     places = [f"paths.log_dir={tmp_path / 'logs'}", "sweep_name=two"]
-    command = [sys.executable, "-m", "tests.mini_train", "-m", *overrides, *places, "seed=3"]
+    command = [sys.executable, "-m", "tests.mini_train", "-m", *overrides, *places]
+    command += ["seed=3", "model=msdn,eszsl"]
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     common = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     common |= {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
@@ -62,21 +63,25 @@ def test_two_tasks_train_one_trial(mini_overrides, mini_config, tmp_path):
         )
         for rank in (0, 1)
     ]
-    train.run(mini_config("seed=3", "sampler.batch_size=7"))  # one process, in the meantime
+    for model in ("msdn", "eszsl"):  # one process, in the meantime
+        places = [f"paths.run_dir={tmp_path / model}"]
+        train.run(mini_config("seed=3", "sampler.batch_size=7", f"model={model}", *places))
     try:
         printed = [process.communicate(timeout=240)[0] for process in started]
     finally:
         for process in started:
             process.kill()
     assert [process.returncode for process in started] == [0, 0], printed
-    (trial,) = trials_in(tmp_path / "logs" / "sweeps" / "two")
-    assert trial.state == "finished"
-    assert (trial.folder / ".lock").read_text() == "77.0"
-    found, expected = weights_of(trial.folder), weights_of(tmp_path / "run")
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
-    ours, alone = (result_of(folder)["scores"] for folder in (trial.folder, tmp_path / "run"))
-    assert ours["last"] == pytest.approx(alone["last"], abs=1e-3)
+    trials = trials_in(tmp_path / "logs" / "sweeps" / "two")
+    assert [trial.state for trial in trials] == ["finished", "finished"]
+    for trial in trials:
+        assert (trial.folder / ".lock").read_text() == "77.0"
+        (model,) = (word[6:] for word in trial.overrides if word.startswith("model="))
+        found, expected = weights_of(trial.folder), weights_of(tmp_path / model)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+        ours, alone = (result_of(folder)["scores"] for folder in (trial.folder, tmp_path / model))
+        assert ours["last"] == pytest.approx(alone["last"], abs=1e-3)
 
 
 @pytest.fixture
