@@ -60,7 +60,7 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
         chosen = np.random.default_rng(_SEED).choice(classes, size, replace=False)
         domain = "seen" if np.isin(chosen, data.seen.numpy()).all() else "unseen"
         positions = np.flatnonzero(np.isin(dataset.labels, chosen))
-        regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
+        regions_BRD, labels_B, _ = dataset.read(positions.tolist())
         scores = [output.attribute_scores_BK for output in task.net(regions_BRD.to(task.device))]
         points = {"pooled features": regions_BRD.float().mean(dim=1)}
         for name, scores_BK in zip(task.output_names, scores, strict=True):

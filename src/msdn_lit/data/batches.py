@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.feature_cache import Gather
-from msdn_lit.data.samplers import BatchPlan
+from msdn_lit.data.samplers import BatchPlan, Share
 from msdn_lit.data.splits.xlsa17 import IntArray
 
 AUTO = "auto"
@@ -31,6 +31,22 @@ class Batch(NamedTuple):
     rows: Tensor
 
 
+class BatchShare(NamedTuple):
+    """Input of a training step that several processes share: a `Batch` of the images of one.
+
+    Attributes:
+        regions: Region features as stored, fp16, (B, R, D).
+        labels: Class ids among all C classes, (B,).
+        rows: Rows of the images in the feature store, (B,).
+        total: Images of all processes. A process without any has one that does not count.
+    """
+
+    regions: Tensor
+    labels: Tensor
+    rows: Tensor
+    total: int
+
+
 class SplitDataset(Dataset[Batch]):
     """The images of one split. A whole batch is read with one gather.
 
@@ -49,10 +65,15 @@ class SplitDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
-        return Batch(*(values[0] for values in self.__getitems__([index])))
+        return Batch(*(values[0] for values in self.read([index])))
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int]) -> Batch | BatchShare:
         """Reads the given positions of the split as one batch."""
+        batch = self.read(indices)
+        return BatchShare(*batch, indices.total) if isinstance(indices, Share) else batch
+
+    def read(self, indices: list[int]) -> Batch:
+        """Reads the given positions of the split."""
         rows = self.rows[indices]
         labels = torch.from_numpy(self.labels[indices])
         return Batch(self.gather(rows), labels, torch.from_numpy(rows))
@@ -68,10 +89,10 @@ class SplitDataset(Dataset[Batch]):
         if plan is None:
             positions = list(range(len(self)))
             for start in range(0, len(self), size):
-                yield self.__getitems__(positions[start : start + size])
+                yield self.read(positions[start : start + size])
         else:
             for step in range(steps):
-                yield self.__getitems__(plan(step).tolist())
+                yield self.read(plan(step).tolist())
 
 
 class BatchLoader(DataLoader[Batch]):

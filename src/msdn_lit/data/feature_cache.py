@@ -6,9 +6,9 @@ cache ahead of training. "gpu" copies it to the device and gathers batches there
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.data.features.store import Manifest
-from msdn_lit.errors import ConfigError
+from msdn_lit.data.features.store import FeatureStore, Manifest
+from msdn_lit.data.splits.xlsa17 import IntArray
+from msdn_lit.errors import ConfigError, DataError
 
 FEATURE_CACHES = ("auto", "disk", "ram", "gpu")
 # Fraction of the free memory that the features may take. The rest is for the model, its activations
@@ -37,6 +38,19 @@ class Regions(Protocol):
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Reads images by row, (B, R, D)."""
+
+
+class OutOfMemory(ConfigError):
+    """The features do not fit on a device.
+
+    Args:
+        num_bytes: Size of the features, bytes.
+        device: The device.
+    """
+
+    def __init__(self, num_bytes: int, device: torch.device) -> None:
+        self.problem = f"The features need {num_bytes / 1e9:.1f} GB on {device}"
+        super().__init__(self.problem, action="Use data.feature_cache=auto, ram or disk.")
 
 
 def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
@@ -72,17 +86,20 @@ def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
     return "ram" if num_bytes < RAM_SHARE * psutil.virtual_memory().available else "disk"
 
 
-def make_gather(regions: Regions, cache: str, device: torch.device, *, read_ahead: bool) -> Gather:
+def make_gather(
+    regions: Regions, rows: IntArray, cache: str, device: torch.device, *, read_ahead: bool
+) -> Gather:
     """Returns the function that gathers batches from the chosen cache.
 
     Args:
         regions: Region features.
+        rows: Rows that will be gathered, ascending.
         cache: "disk", "ram" or "gpu", from `choose_cache`.
         device: Device of the cache "gpu".
         read_ahead: Whether this process fills the cache "ram"; one process per machine is enough.
     """
     if cache == "gpu":
-        return gather_from_gpu(regions, device)
+        return gather_from_gpu(regions, rows, device)
     return gather_from_ram(regions) if cache == "ram" and read_ahead else gather_from_disk(regions)
 
 
@@ -102,25 +119,65 @@ def gather_from_ram(regions: Regions) -> Gather:
     return gather_from_disk(regions)
 
 
-def gather_from_gpu(regions: Regions, device: torch.device) -> Gather:
-    """Copies all features to a device in chunks; returns a function that gathers there.
+def gather_from_gpu(regions: Regions, rows: IntArray, device: torch.device) -> Gather:
+    """Copies the features of some images to a device; returns a function that gathers there.
+
+    Args:
+        regions: Region features.
+        rows: Rows that will be gathered, ascending.
+        device: Device, which may be that of other programs, too.
 
     Raises:
-        ConfigError: The device has too little memory.
+        OutOfMemory: The device has too little memory.
+        DataError: A feature is NaN or infinite.
     """
     N, R, D = regions.manifest.shape
     try:
-        regions_NRD = torch.empty(N, R, D, dtype=torch.float16, device=device)
+        regions_MRD = torch.empty(len(rows), R, D, dtype=torch.float16, device=device)
     except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}",
-            action="Use data.feature_cache=ram or disk.",
-        ) from error
+        raise OutOfMemory(2 * len(rows) * R * D, device) from error
     step = max(1, _CHUNK_BYTES // (2 * R * D))
-    for start in range(0, N, step):
-        rows = np.arange(start, min(start + step, N))
-        regions_NRD[start : start + len(rows)] = torch.from_numpy(regions.gather(rows))
-    return lambda rows: regions_NRD[torch.from_numpy(rows).to(device)]
+    parts: list[IntArray] = [rows[start : start + step] for start in range(0, len(rows), step)]
+    if not _fill(regions_MRD, regions, parts):
+        for part in parts:
+            regions.gather(part)  # says which image it is
+        raise DataError(f"{regions.path}: NaN or infinity, which were not there before")
+    place_N = np.zeros(N, dtype=np.int64)
+    place_N[rows] = np.arange(len(rows))
+    return lambda rows: regions_MRD[to_device(torch.from_numpy(place_N[rows]), device)]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copies a tensor to a device without waiting for it."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _fill(regions_MRD: Tensor, regions: Regions, parts: Sequence[IntArray]) -> bool:
+    """Reads features into a tensor on a device, part by part; returns whether all are finite.
+
+    While the device copies one of two buffers, the other one is read. The device checks the values.
+    """
+    on_gpu = regions_MRD.is_cuda
+    shape = max(map(len, parts), default=0), *regions_MRD.shape[1:]
+    buffers = [torch.empty(shape, dtype=torch.float16, pin_memory=on_gpu) for _ in range(2)]
+    copied: list[Any] = [None, None]
+    are_finite = torch.ones((), dtype=torch.bool, device=regions_MRD.device)
+    chunks = torch.split(regions_MRD, [len(part) for part in parts])
+    for number, (chunk, part) in enumerate(zip(chunks, parts, strict=True)):
+        buffer = buffers[number % 2][: len(part)]
+        if on_gpu and copied[number % 2]:
+            copied[number % 2].synchronize()
+        if isinstance(regions, FeatureStore):
+            regions.read_into(buffer, part)
+        else:
+            buffer.copy_(torch.from_numpy(regions.gather(part)))
+        chunk.copy_(buffer, non_blocking=True)
+        if on_gpu:
+            copied[number % 2] = torch.cuda.current_stream(chunk.device).record_event()
+        are_finite &= chunk.isfinite().all()
+    return bool(are_finite)
 
 
 def _read_through(path: Path) -> None:

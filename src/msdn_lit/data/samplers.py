@@ -4,7 +4,7 @@ Nothing has to be saved for an exact continuation: a resumed run computes the ba
 remaining steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -101,6 +101,21 @@ class StackedBatches:
         return np.concatenate([plan(step) for plan in self.plans])
 
 
+class Share(list[int]):
+    """The positions of one process in a step.
+
+    Attributes:
+        total: Images of the step on all processes.
+    """
+
+    def __init__(self, positions: Iterable[int], total: int) -> None:
+        super().__init__(positions)
+        self.total = total
+
+    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int]]:
+        return Share, (list(self), self.total)  # to the workers of a loader
+
+
 class StepSampler(Sampler[list[int]]):
     """Batch sampler over the steps of one run.
 
@@ -109,7 +124,8 @@ class StepSampler(Sampler[list[int]]):
         first_step: First step: 0, or the step of the checkpoint that is resumed.
         num_steps: Number of steps of the whole run; this is the length, whatever the first step.
         rank: Rank of this process. It takes every `world_size`-th image of each batch; if a batch
-            has fewer images than processes, a rank without any takes the first image.
+            has fewer images than processes, a rank without any takes the first image, which does
+            not count.
         world_size: Number of processes that share each batch.
     """
 
@@ -128,8 +144,11 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
             batch = self.plan(step)
-            share = batch[self.rank :: self.world_size]
-            yield (share if len(share) else batch[:1]).tolist()
+            if self.world_size == 1:
+                yield batch.tolist()
+            else:
+                share = batch[self.rank :: self.world_size]
+                yield Share((share if len(share) else batch[:1]).tolist(), len(batch))
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:
