@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from msdn_lit.build.allowed import check_config
+from msdn_lit.build.features import trained_part
 from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data import ZSLDataModule
@@ -25,6 +26,7 @@ from msdn_lit.inference.publish.card import write_card
 from msdn_lit.inference.publish.hub import pull
 from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
+from msdn_lit.models import EndToEnd
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
@@ -107,9 +109,12 @@ def _model_of_run(
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
         loaded = predictor(cfg, trained_with)
-    if trained_with is not None:
+    net: nn.Module = loaded.net
+    if trained_part(cfg) != "none":
+        net = nn.ModuleDict({"backbone": loaded.backbone, "net": loaded.net})  # as in EndToEnd
+    elif trained_with is not None:
         _check_backbone(loaded, trained_with)
-    module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
+    module = nn.ModuleDict({"net": net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
     return _with_reference(loaded, folder, checkpoint)
@@ -202,6 +207,33 @@ def load_run(
     made.load_state_dict(content["state_dict"])
     made.loaded_step = content["global_step"]
     return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
+
+
+def start_from(task: ZSLTask, run: Path, data: ZSLDataModule) -> None:
+    """Loads the last weights of a run as the initial weights of a task.
+
+    A net that includes a backbone also takes those of the same net on the feature store of that
+    backbone. Both are trained on the same images, so that nothing leaks.
+
+    Args:
+        task: Task.
+        run: Run folder.
+        data: Data of the task, set up.
+
+    Raises:
+        CheckpointError: There is no such run, or it has another net.
+        DataError: The run has other classes, images or splits, or features of another backbone.
+    """
+    path = find_checkpoint(LAST, run)
+    trained_with = read_trained_with(run)
+    if trained_with is not None:
+        trained_with.check_classes(data.split, data.semantics, data.attribute_names)
+        trained_with.check_images(data)
+    was_trained = OmegaConf.create(read_config(run)).features.get("train") not in (None, "none")
+    module: nn.Module = task
+    if isinstance(task.net, EndToEnd) and not was_trained:
+        module = nn.ModuleDict({"net": task.net.net})
+    module.load_state_dict(load_checkpoint(path, module)["state_dict"])
 
 
 def load_config(

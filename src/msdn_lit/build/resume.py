@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.analysis.settings import NO_SETTING, flatten, is_below
+from msdn_lit.build.features import trained_part
 from msdn_lit.build.load import load_config
 from msdn_lit.errors import CheckpointError, ConfigError
 from msdn_lit.runs.layout import CONFIG, RESULT
@@ -28,8 +29,13 @@ _TRAINER_MAY_CHANGE = (
 # Settings that a training may change when it continues: they take effect then, or change no score.
 _MAY_CHANGE = (
     *(name for name in NO_SETTING if name != "seed"),
-    *("passes", "recipe_of", "compile", "data.allow_unknown_split"),
+    *("passes", "recipe_of", "compile", "data.allow_unknown_split", "init_from"),
     *(f"trainer.{name}" for name in _TRAINER_MAY_CHANGE),
+)
+# Settings that only training through the backbone uses.
+_OF_BACKBONE = (
+    *("features.train", "features.augmentation", "features.checkpointing"),
+    "optimizer.backbone_lr",
 )
 _ABSENT = object()
 _MOST = 4  # settings that a message names
@@ -56,10 +62,11 @@ def lasting_settings(cfg: DictConfig) -> Settings:
     A reference to another of them stays a reference, so that one change is one difference.
     """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
+    unused = _OF_BACKBONE if trained_part(cfg) == "none" else ()
     return {
         name: value if _refers_to_lasting(value) else _resolved(cfg, name)
         for name, value in flatten(config)
-        if not is_below(name, _MAY_CHANGE)
+        if not is_below(name, (*_MAY_CHANGE, *unused))
     }
 
 

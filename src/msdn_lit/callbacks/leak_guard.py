@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.data.batches import Batch
 from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.fine_tuning import fine_tunings, trained_rows
 from msdn_lit.errors import LeakError, some
 
 TEST_SPLITS = ("test_seen", "test_unseen")
@@ -14,7 +15,8 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 class LeakGuard(Callback):
     """Stops a run in which test data would influence training or selection.
 
-    Under every protocol, no evaluated image may be trained on. If `allow_test_selection` is false,
+    Under every protocol, no evaluated image may be trained on, neither by this training nor by one
+    that fine-tuned the backbone. If `allow_test_selection` is false,
     three more rules hold: no callback and no scheduler may monitor a test score; train, val and
     test_unseen must have different classes; and the test splits may be evaluated only once, at the
     last step.
@@ -38,6 +40,7 @@ class LeakGuard(Callback):
         evaluated = {*TEST_SPLITS, *data.eval_splits}
         self.forbidden_N = np.zeros(len(data.split.labels_N), dtype=bool)
         self.forbidden_N[np.concatenate([data.indices[name] for name in evaluated])] = True
+        self._check_backbone(data)
         if not self.allow_test_selection:
             self._check_monitors(trainer)
             self._check_classes(data)
@@ -71,6 +74,17 @@ class LeakGuard(Callback):
                 f"The test splits would be evaluated in step {trainer.global_step}",
                 expected=f"one evaluation, at the last step ({trainer.max_steps})",
                 action="Leave trainer.val_check_interval to the protocol, or use protocol=paper.",
+            )
+
+    def _check_backbone(self, data: ZSLDataModule) -> None:
+        rows = trained_rows(data.store.manifest)
+        leaked = rows[self.forbidden_N[rows]]
+        if len(leaked):
+            trained_with = "; ".join(map(str, fine_tunings(data.store.manifest)))
+            raise LeakError(
+                f"The backbone was trained on {len(leaked):,} images that are evaluated",
+                found=f"weights {trained_with}",
+                action="Fine-tune with the protocol of this training.",
             )
 
     def _check_monitors(self, trainer: Trainer) -> None:

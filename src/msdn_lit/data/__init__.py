@@ -7,6 +7,7 @@ from msdn_lit.lazy import lazy_exports
 if TYPE_CHECKING:
     from msdn_lit.data.datamodule import ZSLDataModule as ZSLDataModule
     from msdn_lit.data.features.images import ImageTransform as ImageTransform
+    from msdn_lit.data.features.pixels import Augmentation as Augmentation
     from msdn_lit.data.features.semisynthetic import AttributeRegions as AttributeRegions
     from msdn_lit.data.features.store import FeatureStore as FeatureStore
     from msdn_lit.data.samplers import ClassBalancedBatches as ClassBalancedBatches
@@ -21,6 +22,7 @@ __getattr__ = lazy_exports(
     {
         "ZSLDataModule": f"{_DATA}.datamodule",
         "ImageTransform": f"{_DATA}.features.images",
+        "Augmentation": f"{_DATA}.features.pixels",
         "AttributeRegions": f"{_DATA}.features.semisynthetic",
         "FeatureStore": f"{_DATA}.features.store",
         "ClassBalancedBatches": f"{_DATA}.samplers",

@@ -22,6 +22,7 @@ from msdn_lit.data.feature_cache import (
 )
 from msdn_lit.data.features.images import ImageTransform, open_image
 from msdn_lit.data.features.opening import open_regions
+from msdn_lit.data.features.pixels import ImagePixels, num_decoders
 from msdn_lit.data.features.store import DECODING
 from msdn_lit.data.samplers import BatchPlan, StepSampler, UniformBatches
 from msdn_lit.data.semantics import Semantics, SemanticsConfig
@@ -68,6 +69,10 @@ class ZSLDataModule(lightning.LightningDataModule):
         folder: A user's own dataset.
         test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are
             drawn.
+
+    Attributes:
+        open_pixels: Opens the images of a split in the place of the feature store, for training
+            through the backbone; None, the default, opens the store.
 
     Raises:
         ConfigError: A setting is not valid.
@@ -122,6 +127,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.allow_unknown_split = allow_unknown_split
         self.val_classes = val_classes
+        self.open_pixels: Callable[[ProposedSplit], ImagePixels] | None = None
         self._store: Regions | None = None
         self._gather: Gather | None = None
 
@@ -191,7 +197,7 @@ class ZSLDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         split = self.read_split()
-        store = open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
+        store = self._open(split)
         skipped = store.manifest.skipped
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)
@@ -199,6 +205,11 @@ class ZSLDataModule(lightning.LightningDataModule):
         self.semantics = self.read_semantics(split)
         self.split = split
         self._store = store
+
+    def _open(self, split: ProposedSplit) -> Regions:
+        if self.open_pixels is not None:
+            return self.open_pixels(split)
+        return open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
 
     def read_split(self) -> ProposedSplit:
         """Reads the split files alone. Missing train and val splits are drawn.
@@ -276,7 +287,8 @@ class ZSLDataModule(lightning.LightningDataModule):
             is_first = not self.trainer or self.trainer.local_rank == 0  # on this machine
             cache, device = self.chosen_cache, self._device()
             self._gather = make_gather(self.store, cache, device, read_ahead=is_first)
-        return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N)
+        of_step = self.store.gather_augmented if isinstance(self.store, ImagePixels) else None
+        return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N, of_step)
 
     def _loader_args(self) -> dict[str, Any]:
         # Its own generator, since each iterator draws a seed, and a resumed run starts one more.
@@ -284,14 +296,21 @@ class ZSLDataModule(lightning.LightningDataModule):
         streams = self._device().type == "cuda" and not is_on_gpu
         return {
             "generator": torch.Generator(),
-            "num_workers": 0 if is_on_gpu else self.num_workers,
+            "num_workers": 0 if is_on_gpu else self._num_workers(),
             "pin_memory": streams,
             "ahead": _BATCHES_AHEAD if streams else 0,  # a CPU has no thread to spare
         }
 
+    def _num_workers(self) -> int:
+        if self.num_workers or not isinstance(self.store, ImagePixels):
+            return self.num_workers
+        return num_decoders(self.trainer.num_devices if self.trainer else 1)
+
     @cached_property
     def chosen_cache(self) -> str:
-        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"."""
+        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"; or "images"."""
+        if isinstance(self.store, ImagePixels):
+            return "images"
         num_bytes = 2 * int(np.prod(self.store.manifest.shape))
         return choose_cache(self.feature_cache, num_bytes, self._device())
 

@@ -8,7 +8,7 @@ cache ahead of training. "gpu" copies it to the device and gathers batches there
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -32,11 +32,16 @@ Gather = Callable[[NDArray[np.int64]], Tensor]
 class Regions(Protocol):
     """An opened feature store or published feature file."""
 
-    manifest: Manifest
-    path: Path
+    @property
+    def manifest(self) -> Manifest:
+        """Origin and shape of the features."""
 
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Reads images by row, (B, R, D)."""
+    @property
+    def path(self) -> Path:
+        """File of the features."""
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Reads images by row: fp16, (B, R, D); or bytes of images, (B, size, size, 3)."""
 
 
 def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:

@@ -4,7 +4,7 @@ Nothing has to be saved for an exact continuation: a resumed run computes the ba
 remaining steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -101,6 +101,21 @@ class StackedBatches:
         return np.concatenate([plan(step) for plan in self.plans])
 
 
+class Share(list[int]):
+    """The positions of one process in a step.
+
+    Attributes:
+        step: Number of the step.
+    """
+
+    def __init__(self, positions: Iterable[int], step: int) -> None:
+        super().__init__(positions)
+        self.step = step
+
+    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int]]:
+        return Share, (list(self), self.step)  # to the workers of a loader
+
+
 class StepSampler(Sampler[list[int]]):
     """Batch sampler over the steps of one run.
 
@@ -129,7 +144,7 @@ class StepSampler(Sampler[list[int]]):
         for step in range(self.first_step, self.num_steps):
             batch = self.plan(step)
             share = batch[self.rank :: self.world_size]
-            yield (share if len(share) else batch[:1]).tolist()
+            yield Share((share if len(share) else batch[:1]).tolist(), step)
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.fine_tuning import computation_in_words
 from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import make_folder, write_atomically
@@ -70,11 +71,14 @@ class Remarks:
             are.
         warning: Reason why the model may be useless; "" for none.
         first_step: Step from which the training continued; the recorded time is that of the rest.
+        backbone: Part of the backbone that was trained, and the hashes of its weights before and
+            after; empty if none was.
     """
 
     partial: str = ""
     warning: str = ""
     first_step: int = 0
+    backbone: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class RunRecord:
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
+            "backbone": dict(remarks.backbone) or None,
             "code": self.code,
             "versions": versions(),
             "device": resources.device,
@@ -205,7 +210,7 @@ def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
         "weights": manifest.weights_sha256,
         "regions_sha256": manifest.regions_sha256,
         "word_vectors": data.semantics.word_vectors,
-        "features": manifest.computation,
+        "features": computation_in_words(manifest),
         "skipped_images": len(manifest.skipped),
         "regions": list(manifest.shape),
         "num_train": len(data.indices[data.train_split]),
