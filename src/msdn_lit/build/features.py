@@ -24,7 +24,7 @@ from msdn_lit.data.features.store import (
 )
 from msdn_lit.data.fine_tuning import FINE_TUNED
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.models import EndToEnd, RegionBackbone
 from msdn_lit.models.end_to_end import TRAINED
 from msdn_lit.models.weights import read_fine_tuning
@@ -189,6 +189,24 @@ def _manifest(cfg: DictConfig, regions: BackboneRegions, images_sha256: str) -> 
         grid=(H, W),
         weights_sha256=regions.backbone.weights_sha256(),
     )
+
+
+def check_weights(cfg: DictConfig, manifest: Manifest, folder: Path) -> None:
+    """Refuses a store that was extracted with other fine-tuned weights than the config names.
+
+    Raises:
+        DataError: It was.
+    """
+    if "backbone" not in cfg.features or not cfg.features.backbone.weights_file:
+        return
+    path = Path(cfg.features.backbone.weights_file)
+    found = manifest.computation.get(FINE_TUNED, [])
+    if path.is_file() and read_fine_tuning(path) != found:
+        raise DataError(
+            f"{folder} was extracted with other weights than {path}",
+            found="fine-tuned weights" if found else "weights that are not fine-tuned",
+            action="Choose another name of the features, features.name=NAME, and extract them.",
+        )
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:

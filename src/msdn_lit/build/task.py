@@ -9,7 +9,13 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 from torch.optim import Optimizer
 
-from msdn_lit.build.features import end_to_end, feature_source, pixels, trained_part
+from msdn_lit.build.features import (
+    check_weights,
+    end_to_end,
+    feature_source,
+    pixels,
+    trained_part,
+)
 from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
@@ -38,6 +44,7 @@ def datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSL
         names = module.benchmark.attribute_names(module.data_dir, K)
         trained_with.check_classes(split, semantics, names)
     module.setup()
+    check_weights(cfg, module.store.manifest, module.store_dir)
     if trained_with is not None:
         trained_with.check_images(module)
     return module

@@ -30,6 +30,7 @@ class FineTuning:
         seed: Seed of the training.
         steps: Training steps.
         start: Hash of the weights before it.
+        weights: Hash of the weights after it.
         images_sha256: Hash of the list of image names, to which the rows refer.
         rows: Rows of the images, packed by `pack_rows`.
     """
@@ -40,6 +41,7 @@ class FineTuning:
     seed: int
     steps: int
     start: str
+    weights: str
     images_sha256: str
     rows: str
 

@@ -42,6 +42,7 @@ def write_backbone(
         seed=seed,
         steps=steps,
         start=manifest.weights_sha256,
+        weights=task.net.backbone.weights_sha256(),
         images_sha256=manifest.images_sha256,
         rows=pack_rows(rows),
     )

@@ -57,12 +57,13 @@ def run(cfg: DictConfig) -> None:
 
 
 def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:
-    from msdn_lit.build.features import feature_source
+    from msdn_lit.build.features import check_weights, feature_source
     from msdn_lit.data.features.opening import check_store
     from msdn_lit.data.features.store import FeatureStore
 
     store = FeatureStore(Path(cfg.data.store_dir))
     check_store(store, feature_source(cfg), split, dataset, Path(cfg.paths.data_dir))
+    check_weights(cfg, store.manifest, store.folder)
     return store
 
 
