@@ -5,7 +5,7 @@ WORKDIR /opt/msdn-lit
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
 COPY conf conf
-RUN pip install --no-cache-dir --constraint constraints.txt ".[tensorboard,sweeps,wandb,app,figures,export]"
+RUN pip install --no-cache-dir --constraint constraints.txt ".[tensorboard,sweeps,wandb,app,figures,export,backbone]"
 ENV MSDN_DATA_DIR=/workspace/data MSDN_FEATURE_DIR=/workspace/data/features MSDN_LOG_DIR=/workspace/logs
 WORKDIR /workspace
 ENTRYPOINT ["msdn"]

@@ -8,9 +8,8 @@ SEEDS    ?=
 LOGS      = $(or $(MSDN_LOG_DIR),logs)
 SWEEPS    = $(LOGS)/sweeps
 DEMO      = $(LOGS)/demo
-# ResNet-101 at 448 px, unless the data folder has only MobileNetV2's weights.
-HAS       = $(wildcard $(DATA_DIR)/weights/$(1).*)
-FEATURES ?= $(if $(call HAS,resnet101),resnet101_448,$(if $(call HAS,mobilenetv2_100),mobilenetv2_224,resnet101_448))
+# ResNet-101 at 448 px if the data folder has its weights, else the backbone that pip brings.
+FEATURES ?= $(if $(wildcard $(DATA_DIR)/weights/resnet101*),resnet101_448,efficientnet_lite2_260)
 # Of pip's lines, those that tell what takes time: files of 1 MB and more, and the installation.
 PIP_LINES = while read -r word rest; do case "$$word $$rest" in \
   Downloading*[MG]B\)|Using\ cached*[MG]B\)) echo "  $$word $$rest" ;; \
@@ -27,7 +26,7 @@ setup: .venv/.installed ## .venv with everything, exact versions
 	@rm -f $@
 	$(PYTHON) -m venv .venv
 	@echo "Installing msdn-lit and what it needs into .venv (several minutes)"
-	@{ $(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export]' && touch $@; } | { $(PIP_LINES); }
+	@{ $(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[dev,docs,tensorboard,sweeps,ray,wandb,app,figures,export,backbone]' && touch $@; } | { $(PIP_LINES); }
 	@test -f $@
 
 demo: setup ## the embedded benchmark: draw, extract, train, evaluate, figures (80 s after the installation)
@@ -43,13 +42,13 @@ app: setup ## a local page to try a model: RUN=..., by default the demo's (make 
 	$(BIN)/msdn app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
 test: setup ## the tests (16 minutes on 2 cores; no data, no GPU, no network)
-	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-full: setup ## all tests, with the slow ones and the notebooks
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 faults: setup ## bad inputs and faults: how many were tried, survived and failed, by area (6 minutes)
-	$(BIN)/pytest -n auto -q -m fault $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -q -m fault $(ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,11 +26,13 @@ from msdn_lit.data.benchmarks import published
 from msdn_lit.files import config_dir
 from msdn_lit.models import BilinearCompatibility
 from tests import miniature
+from tests.composition import keep_compositions
 from tests.helpers import add_callback
 from tests.trial_folders import sweep_options
 
 pytest_plugins = ["tests.browser", "tests.faults"]
 ROOT = Path(__file__).resolve().parents[1]
+keep_compositions()
 torch.set_num_threads(1)  # two threads on shared cores make tiny tests 20 times slower
 
 
@@ -77,9 +79,9 @@ def store_dir(data_dir, tmp_path):
 def load_config():
     """Composes a real config of conf/ with overrides."""
 
-    def load(*overrides, name="train"):
+    def load(*overrides, name="train", with_hydra=False):
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(name, overrides=list(overrides))
+            return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
 
     return load
 

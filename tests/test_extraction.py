@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from msdn_lit.build.features import num_workers
 from msdn_lit.data.features import extraction
 from msdn_lit.data.features import writer as store_writer
 from msdn_lit.data.features.extraction import BackboneRegions, write_store
@@ -19,7 +20,7 @@ from msdn_lit.data.features.images import ImageFiles, ImageTransform, open_image
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
 from msdn_lit.data.features.writer import PARTIAL, PLAN, PROGRESS, FeatureStoreWriter
 from msdn_lit.data.splits.xlsa17 import read_proposed_split
-from msdn_lit.errors import DataError
+from msdn_lit.errors import ConfigError, DataError
 from tests import miniature
 from tests.miniature import MINI, GivenRegions, spoil
 
@@ -263,6 +264,20 @@ class Means:
 
     def weights_sha256(self):
         return "means"
+
+
+class TestWorkers:
+    @pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (64, 16)])
+    def test_auto_is_one_per_core(self, monkeypatch, cores, expected):
+        monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+        assert [num_workers(setting) for setting in ("auto", 0, 3)] == [expected, 0, 3]
+
+    @pytest.mark.fault("settings")
+    @pytest.mark.parametrize("value", ["-1", "two", "1.5", "true", "null", "[1]"])
+    def test_other_values_are_refused_in_one_line(self, load_config, value):
+        cfg = load_config(f"features.num_workers={value}", name="extract")
+        with pytest.raises(ConfigError, match=r"expected auto, or a whole number from 0, found"):
+            num_workers(cfg.features.num_workers)
 
 
 class TestImages:

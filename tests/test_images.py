@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import EpsImagePlugin, Image, UnidentifiedImageError
+from torchvision import transforms
 
 import msdn_lit
 from msdn_lit.data.features.images import (
@@ -53,6 +54,20 @@ def palette():
     image = Image.new("P", (4, 4), 1)
     image.putpalette([*BLUE, *RED, *[0] * 762])
     return image
+
+
+SIDES = [(8, 8), (9, 8), (500, 333), (256, 341), (37, 500), (3, 299), (1, 1), (224, 224), (17, 16)]
+
+
+@pytest.mark.parametrize("size", sorted({*SIDES, *(sides[::-1] for sides in SIDES)}))
+@pytest.mark.parametrize("image_size", [8, 97, 224])
+def test_the_crop_has_the_bytes_of_torchvision(size, image_size):
+    rng = np.random.default_rng(sum(size))
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    resize = transforms.Resize(image_size, transforms.InterpolationMode.BILINEAR)
+    expected = transforms.CenterCrop(image_size)(resize(image))
+    found = ImageTransform(image_size, (0.5,) * 3, (0.5,) * 3).crop(image)
+    np.testing.assert_array_equal(found, expected)
 
 
 class TestPrograms:

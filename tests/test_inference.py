@@ -1,6 +1,7 @@
 """Prediction of single images: scores equal those of the evaluation, explanations add up."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,6 +240,47 @@ def test_the_package_imports_no_torch_until_it_is_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         _ = msdn_lit.lode
+
+
+_OPEN_AND_COMPILE = """
+import sys
+from pathlib import Path
+import msdn_lit
+from msdn_lit.data.benchmarks import published
+from tests import miniature
+
+published.BENCHMARKS["MINI"] = miniature.MINI
+model = msdn_lit.load(Path(sys.argv[1]))
+assert model.net.training is False
+slow = "lightning pytorch_lightning torchmetrics wandb matplotlib pandas jinja2 torch._dynamo"
+print("loaded:", *({*slow.split()} & {*sys.modules}))
+
+import torch
+from torchvision.ops import roi_align
+
+regions = torch.arange(16.0).reshape(1, 1, 4, 4)
+pooled = roi_align(regions, torch.tensor([[0.0, 0, 0, 4, 4]]), 2, sampling_ratio=1, aligned=True)
+print("pooled:", *pooled.flatten().tolist())
+from torchvision.ops.roi_align import is_compile_supported
+assert is_compile_supported("cpu") is torch._dynamo.utils.is_compile_supported("cpu")
+compiled = torch.compile(lambda x: 2 * x + 1, backend="eager")
+print("compiled:", *compiled(torch.tensor([1.0, 2.0])).tolist())
+import wandb
+assert wandb.init and torch._dynamo.utils.counters is not None
+"""
+
+
+def test_opening_a_model_imports_nothing_for_training(tiny_run):
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-c", _OPEN_AND_COMPILE, str(tiny_run)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # Each pooled value is the mean of 2 x 2 neighbours: bilinear interpolation between them.
+    expected = ["loaded:", "pooled: 2.5 4.5 10.5 12.5", "compiled: 3.0 5.0"]
+    assert done.stdout.splitlines() == expected
 
 
 class TestDescribe:

@@ -7,6 +7,7 @@ of its format and its number.
 
 import os
 import random
+import resource
 import shutil
 import signal
 import time
@@ -184,6 +185,7 @@ def test_files_of_other_formats(formats, family, tmp_path, faults):
 
 def test_every_outcome_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(isolation, "SECONDS", 3)
+    peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     ends = (
         lambda: 1,
         lambda: 2,
@@ -192,7 +194,7 @@ def test_every_outcome_is_reported(tmp_path, monkeypatch):
         lambda: os._exit(3),
         lambda: time.sleep(9),
         lambda: os.kill(os.getpid(), signal.SIGKILL),
-        lambda: len(bytearray(2**29)),  # more than a process keeps of freed memory
+        lambda: len(bytearray(peak_before + 2**28)),  # a process keeps freed memory
         lambda: bytearray(2**40),
     )
     form = Format("x", {"x": b""}, lambda folder: None, lambda value: False)
@@ -206,5 +208,5 @@ def test_every_outcome_is_reported(tmp_path, monkeypatch):
     assert found[:2] == ["equal", "wrong: 2"]
     assert found[2:4] == ["left {'trace'}", "ZeroDivisionError: division by zero"]
     assert found[4:7] == ["ended by an exit", "ended by SIGALRM", "ended by SIGKILL"]
-    assert found[7].startswith("took 5")
+    assert found[7].startswith("took ")
     assert found[8].startswith("MemoryError")

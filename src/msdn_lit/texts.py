@@ -1,4 +1,4 @@
-"""Texts in files: reading them safely, JSON, YAML that is not too deep, CSV without formulas."""
+"""Texts: reading files safely, JSON, YAML that is not too deep, CSV without formulas, lines."""
 
 import csv
 import io
@@ -73,6 +73,19 @@ def check_yaml(text: str, *, aliases: bool = True) -> None:
             raise ValueError(f"it repeats a part by its name, *{event.anchor}")
         if depth > MAX_YAML_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_YAML_DEPTH} levels")
+
+
+def comma_lines(parts: Iterable[str], width: int = 80) -> list[str]:
+    """Joins parts with commas; a part that would end beyond the width begins an indented line."""
+    lines = [""]
+    for part in parts:
+        joined = f"{lines[-1]}, {part}".removeprefix(", ")
+        if len(joined) < width or not lines[-1]:  # one character is left for a comma
+            lines[-1] = joined
+        else:
+            lines[-1] += ","
+            lines.append(f"  {part}")
+    return lines
 
 
 def comma_separated(rows: Iterable[Sequence[object]]) -> str:

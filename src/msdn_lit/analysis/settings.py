@@ -39,6 +39,7 @@ NO_SETTING = (
     "features.batch_size",
     "features.num_workers",
     "features.backbone.weights_file",
+    "features.backbone.weights_package",
     "trainer.accelerator",
     "trainer.log_every_n_steps",
     "trainer.profiler",

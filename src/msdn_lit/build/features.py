@@ -1,5 +1,6 @@
 """From a config to the parts of feature extraction."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +30,9 @@ from msdn_lit.models import EndToEnd, RegionBackbone
 from msdn_lit.models.end_to_end import TRAINED
 from msdn_lit.models.weights import read_fine_tuning
 
-_NO_IDENTITY = {"_target_", "_partial_", "weights_file", "pretrained"}
+_MAX_WORKERS = 16  # decode faster than a GPU computes; each takes memory and time to start
+_WEIGHTS = ("weights_file", "weights_package", "pretrained")
+_NO_IDENTITY = {"_target_", "_partial_", *_WEIGHTS}
 
 
 def feature_source(cfg: DictConfig) -> dict[str, Any]:
@@ -45,8 +48,8 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
         if part in features
     }
     if "backbone" in source:
-        weights = features["backbone"]["weights_file"] or features["backbone"]["pretrained"]
-        source["backbone"]["random_weights"] = not weights
+        has_weights = any(features["backbone"].get(name) for name in _WEIGHTS)
+        source["backbone"]["random_weights"] = not has_weights
         if _is_own(cfg):
             source[DECODING] = AS_IN_PREDICTION
     return {"name": features["name"]} | source
@@ -65,9 +68,8 @@ def backbone(cfg: DictConfig) -> RegionBackbone:
 
 def untrained_backbone(cfg: DictConfig) -> RegionBackbone:
     """Returns the backbone with random weights, to load others into it."""
-    built: RegionBackbone = instantiate(
-        cfg.features.backbone, weights_file=None, pretrained=False, _convert_="all"
-    )
+    no_weights = {"weights_file": None, "weights_package": None, "pretrained": False}
+    built: RegionBackbone = instantiate(cfg.features.backbone, **no_weights, _convert_="all")
     return built
 
 
@@ -105,9 +107,9 @@ def pixels(cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit) -> Image
     regions = _backbone_regions(cfg, benchmark, split, torch.device("cpu"))
     manifest = _manifest(cfg, regions, hash_image_list(benchmark.relative_paths(split)))
     drawn = instantiate(features.augmentation, _convert_="all") if features.augmentation else None
-    return ImagePixels(
-        regions.images, replace(manifest, computation=_provenance(cfg)), drawn, cfg.seed
-    )
+    workers = None if features.num_workers == "auto" else regions.num_workers
+    manifest = replace(manifest, computation=_provenance(cfg))
+    return ImagePixels(regions.images, manifest, drawn, cfg.seed, workers)
 
 
 def end_to_end(cfg: DictConfig, net: nn.Module) -> EndToEnd:
@@ -139,6 +141,26 @@ def device(name: str) -> torch.device:
         problem = f"features.device={name} is no device of this machine ({reason})"
         raise ConfigError(problem, action="Use auto or cpu.") from error
     return found
+
+
+def num_workers(setting: int | str) -> int:
+    """Returns the number of processes that decode images; "auto" is one per core, up to 16.
+
+    Raises:
+        ConfigError: The setting is neither "auto" nor a whole number from 0.
+    """
+    if setting == "auto":
+        has_affinity = hasattr(os, "sched_getaffinity")  # Linux: the cores of this process
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return min(cores, _MAX_WORKERS)
+    if isinstance(setting, bool) or not isinstance(setting, int) or setting < 0:
+        raise ConfigError(
+            "features.num_workers is not valid",
+            expected="auto, or a whole number from 0",
+            found=str(setting),
+            action="Type features.num_workers=auto.",
+        )
+    return setting
 
 
 def extraction(
@@ -220,6 +242,7 @@ def _backbone_regions(
     cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, on: torch.device
 ) -> BackboneRegions:
     features = cfg.features
+    workers = num_workers(features.num_workers)
     precision = features_precision(cfg, on.type)
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)
@@ -230,6 +253,6 @@ def _backbone_regions(
         backbone=backbone(cfg).to(on),
         device=on,
         precision=precision,
-        num_workers=features.num_workers,
+        num_workers=workers,
         skip_undecodable=features.skip_undecodable,
     )

@@ -11,7 +11,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from msdn_lit.errors import ConfigError, UserError, one_line, some
@@ -32,7 +31,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - 
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, (ValueError, TypeError, ImportError, MisconfigurationException)):
+        if isinstance(cause, (ValueError, TypeError, ImportError, _error_of_lightning())):
             raise _invalid(config._target_, cause) from error
         raise
     for partial in _partials(config):
@@ -74,6 +73,14 @@ def call(name: str, partial: Callable[..., Any], *arguments: Any, **named: Any) 
         return partial(*arguments, **named)
     except (TypeError, ValueError) as error:
         raise _invalid(name, error) from error
+
+
+def _error_of_lightning() -> type[Exception]:
+    """Returns Lightning's error of a wrong setting; Lightning is slow to import."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    error: type[Exception] = MisconfigurationException
+    return error
 
 
 def _invalid(name: str, error: BaseException) -> ConfigError:
@@ -128,9 +135,16 @@ def _other_choice(group: str, target: str) -> str:
         return ""
     chosen = HydraConfig.get().runtime.choices.get(group)
     files = sorted((config_dir() / group).glob("[!_]*.yaml"))
-    contents: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in files}
-    fitting = [name for name, content in contents.items() if content.get("_target_") == target]
+    fitting = [path.stem for path in files if _target(path) == target]
     return "" if chosen in fitting or not fitting else fitting[0]
+
+
+def _target(path: Path) -> str | None:
+    """Returns the `_target_` of a config file: its own, or that of the file it extends."""
+    content: Any = OmegaConf.load(path)
+    bases = [path.with_name(f"{name}.yaml") for name in content.get("defaults", [])]
+    inherited = (_target(base) for base in bases if base.is_file())
+    return content.get("_target_") or next(inherited, None)
 
 
 def _copy(config: DictConfig) -> DictConfig:

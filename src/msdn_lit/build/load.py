@@ -1,10 +1,16 @@
-"""Trained models, read from a run folder or a bundle."""
+"""Trained models, read from a run folder or a bundle.
+
+`load` opens a model to predict, and imports neither Lightning nor torchmetrics; `load_run` opens a
+run to evaluate it, and does.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -16,13 +22,11 @@ from msdn_lit.build.allowed import check_config
 from msdn_lit.build.features import trained_part
 from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
-from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import CheckpointError, DataError, one_line
 from msdn_lit.inference import Predictor
 from msdn_lit.inference.bundle import read_bundle, write_bundle
 from msdn_lit.inference.publish.address import HubAddress, hub_address
-from msdn_lit.inference.publish.card import write_card
 from msdn_lit.inference.publish.hub import pull
 from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
@@ -31,7 +35,10 @@ from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
 from msdn_lit.runs.record import read_trained_with
-from msdn_lit.tasks import ZSLTask
+
+if TYPE_CHECKING:
+    from msdn_lit.data import ZSLDataModule
+    from msdn_lit.tasks import ZSLTask
 
 # What Python raises for a setting of the wrong type.
 _WRONG_VALUE = (
@@ -157,6 +164,8 @@ def write_bundle_of_run(
         CheckpointError: The run names a model that is not ours.
         DataError: The features have no backbone, or its weights are missing.
     """
+    from msdn_lit.inference.publish.card import write_card  # jinja2 is slow to import
+
     model = load(run, checkpoint=checkpoint, data_dir=data_dir, trust=trust)
     cfg = load_config(run, data_dir=data_dir, trust=trust)
     config: dict[str, Any] = {

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from msdn_lit.build.allowed import foreign_part
 from msdn_lit.build.features import backbone, trained_part, transform, untrained_backbone
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
-from msdn_lit.build.task import fusion, unread_datamodule
+from msdn_lit.build.task import fusion, unread_dataset
 from msdn_lit.data import ImageTransform
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, DataError, UserError, one_line
@@ -21,7 +21,7 @@ from msdn_lit.inference import Candidates, Predictor
 from msdn_lit.inference.bundle import Bundle, load_weights, read_transform
 from msdn_lit.inference.reference import Reference, read_likeness
 from msdn_lit.models import RegionBackbone
-from msdn_lit.tasks.zsl import output_names
+from msdn_lit.models.base import output_names
 
 
 def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
@@ -41,7 +41,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
     if "backbone" not in cfg.features:
         problem = f"{cfg.features.name} features are not extracted from images: nothing to predict"
         raise DataError(problem, action="Train on the features of a backbone.")
-    data = unread_datamodule(cfg, trained_with)
+    data = unread_dataset(cfg, trained_with)
     split = data.read_split()
     semantics = data.read_semantics(split)
     is_trained = trained_part(cfg) != "none"

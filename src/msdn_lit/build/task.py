@@ -1,13 +1,18 @@
-"""From a config to the data module and the task with its net, loss, metric and optimizer."""
+"""From a config to the data and to the task with its net, loss, metric and optimizer.
+
+Lightning and torchmetrics take seconds to import. What trains or evaluates imports them; what opens
+a model to predict does not.
+"""
+
+from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, open_dict
 from torch import nn
-from torch.optim import Optimizer
 
 from msdn_lit.build.features import (
     check_weights,
@@ -17,13 +22,22 @@ from msdn_lit.build.features import (
     trained_part,
 )
 from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
-from msdn_lit.data import ZSLDataModule
+from msdn_lit.data.dataset import ZSLDataset
 from msdn_lit.data.identity import TrainingData
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.errors import ConfigError
-from msdn_lit.metrics import ZSLMetric
-from msdn_lit.tasks import ZSLTask
-from msdn_lit.tasks.zsl import ClosedForm, LossOfBatch, output_names
+from msdn_lit.models.base import output_names
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from msdn_lit.data import ZSLDataModule
+    from msdn_lit.tasks import ZSLTask
+    from msdn_lit.tasks.zsl import LossOfBatch
+
+_DATASET = "msdn_lit.data.ZSLDataset"
+# The data modules that only add loaders to the dataset.
+_DATA_MODULES = ("msdn_lit.data.ZSLDataModule", "msdn_lit.data.datamodule.ZSLDataModule")
 
 
 def datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataModule:
@@ -55,13 +69,30 @@ def unread_datamodule(cfg: DictConfig, trained_with: TrainingData | None = None)
 
     The attributes of an own dataset are matched by name with those of the training.
     """
-    module: ZSLDataModule = instantiate(cfg.data, source=feature_source(cfg), _convert_="all")
-    module.sampler = partial(call, cfg.data.sampler._target_, module.sampler)
-    if trained_part(cfg) != "none":
-        module.open_pixels = lambda split: pixels(cfg, module.benchmark, split)
-    if trained_with is not None:
-        module.benchmark = module.benchmark.in_attribute_order(trained_with.attribute_order)
+    module: ZSLDataModule = _unread(cfg, cfg.data._target_, trained_with)
     return module
+
+
+def unread_dataset(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSLDataset:
+    """Returns the same as `unread_datamodule`, but without loaders, which need Lightning.
+
+    A data module of the user's own is made as it is.
+    """
+    target = cfg.data._target_
+    made: ZSLDataset = _unread(cfg, _DATASET if target in _DATA_MODULES else target, trained_with)
+    return made
+
+
+def _unread(cfg: DictConfig, target: str, trained_with: TrainingData | None) -> Any:  # noqa: ANN401
+    """Makes the target with the settings of the data."""
+    source = feature_source(cfg)
+    made = instantiate(cfg.data, _target_=target, source=source, _convert_="all")
+    made.sampler = partial(call, cfg.data.sampler._target_, made.sampler)
+    if trained_with is not None:
+        made.benchmark = made.benchmark.in_attribute_order(trained_with.attribute_order)
+    if trained_part(cfg) != "none":
+        made.open_pixels = partial(pixels, cfg, made.benchmark)
+    return made
 
 
 def net(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int, int]) -> nn.Module:
@@ -89,6 +120,10 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int
     Raises:
         ConfigError: A setting is not valid, or the net has no gradient for the backbone.
     """
+    from msdn_lit.metrics import ZSLMetric
+    from msdn_lit.tasks import ZSLTask
+    from msdn_lit.tasks.zsl import ClosedForm
+
     made = net(cfg, semantics, visual_dim, grid)
     if trained_part(cfg) != "none":
         if isinstance(made, ClosedForm):

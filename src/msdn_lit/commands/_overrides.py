@@ -159,6 +159,9 @@ def _check_key(key: str, configs: Sequence[DictConfig], habit: str = "") -> None
     raise ConfigError(f"There is no config key {key!r}", action=meant)
 
 
+_NUMBER_OR_AUTO = ("trainer.devices", "features.num_workers")  # the first may be a list, too
+
+
 def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN401 - any value
     node = OmegaConf.to_container(config, resolve=False)
     for part in key.split("."):
@@ -171,7 +174,7 @@ def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN4
         dict: (dict,),
     }
     is_reference = isinstance(value, str) and value.startswith("${")
-    is_free = key == "trainer.devices"  # a number, a list, or "auto"
+    is_free = key in _NUMBER_OR_AUTO
     may_be_null = type(node) not in (int, float) or key.startswith(_MAY_BE_NULL)
     if (value is None and may_be_null) or type(node) not in kinds or is_reference or is_free:
         return

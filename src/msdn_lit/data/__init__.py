@@ -6,6 +6,7 @@ from msdn_lit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from msdn_lit.data.datamodule import ZSLDataModule as ZSLDataModule
+    from msdn_lit.data.dataset import ZSLDataset as ZSLDataset
     from msdn_lit.data.features.images import ImageTransform as ImageTransform
     from msdn_lit.data.features.pixels import Augmentation as Augmentation
     from msdn_lit.data.features.semisynthetic import AttributeRegions as AttributeRegions
@@ -21,6 +22,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "ZSLDataModule": f"{_DATA}.datamodule",
+        "ZSLDataset": f"{_DATA}.dataset",
         "ImageTransform": f"{_DATA}.features.images",
         "Augmentation": f"{_DATA}.features.pixels",
         "AttributeRegions": f"{_DATA}.features.semisynthetic",

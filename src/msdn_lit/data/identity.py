@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.dataset import ZSLDataset
 from msdn_lit.data.semantics import Semantics
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import DataError, some
@@ -101,8 +101,8 @@ class ImagesIdentity:
     features: str
 
     @classmethod
-    def of(cls, data: ZSLDataModule) -> "ImagesIdentity":
-        """Returns the identity of the images of a data module that is set up."""
+    def of(cls, data: ZSLDataset) -> "ImagesIdentity":
+        """Returns the identity of the images of a dataset that is set up."""
         manifest = data.store.manifest
         names = sorted({data.train_split, *data.eval_splits})
         return cls(
@@ -146,7 +146,7 @@ class TrainingData(Protocol):
     ) -> None:
         """Refuses other classes, attributes, values or word vectors; raises DataError."""
 
-    def check_images(self, data: ZSLDataModule) -> None:
+    def check_images(self, data: ZSLDataset) -> None:
         """Refuses other images, splits or features; raises DataError."""
 
 
@@ -158,8 +158,8 @@ class DataIdentity:
     images: ImagesIdentity
 
     @classmethod
-    def of(cls, data: ZSLDataModule) -> "DataIdentity":
-        """Returns the identity of a data module that is set up."""
+    def of(cls, data: ZSLDataset) -> "DataIdentity":
+        """Returns the identity of a dataset that is set up."""
         classes = ClassesIdentity.of(data.split, data.semantics, data.attribute_names)
         return cls(classes, ImagesIdentity.of(data))
 
@@ -195,7 +195,7 @@ class DataIdentity:
         found = ClassesIdentity.of(split, semantics, attributes)
         _refuse(split.folder, list(self.classes.differences(found)))
 
-    def check_images(self, data: ZSLDataModule) -> None:
+    def check_images(self, data: ZSLDataset) -> None:
         """Refuses other images, splits or features; warns of features that were extracted again.
 
         Raises:
@@ -235,7 +235,7 @@ class SplitFingerprint:
         if split.fingerprint() != self.split:
             _refuse(split.folder, ["classes, attributes, values or images differ"])
 
-    def check_images(self, data: ZSLDataModule) -> None:
+    def check_images(self, data: ZSLDataset) -> None:
         """Refuses features of another backbone; the fingerprint covers images and splits.
 
         Raises:

@@ -18,6 +18,8 @@ SHAPES = {
     "resnet101_448": (196, 2048),
     "resnet101_224": (49, 2048),
     "vit_base_224": (196, 768),
+    "efficientnet_lite2_448": (196, 1280),
+    "efficientnet_lite2_260": (81, 1280),
     "mobilenetv2_448": (196, 1280),
     "mobilenetv2_224": (49, 1280),
 }

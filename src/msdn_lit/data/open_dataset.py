@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from msdn_lit.data.benchmarks.published import BENCHMARKS
-from msdn_lit.data.datamodule import EVAL_SPLITS, ZSLDataModule
+from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.dataset import EVAL_SPLITS
 from msdn_lit.data.semantics import SemanticsConfig
 
 _LEARNED_DIM = 300  # E of attribute vectors that are learned from scratch

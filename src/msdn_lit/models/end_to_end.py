@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from msdn_lit.errors import ConfigError
+from msdn_lit.models.base import output_names
 
 if TYPE_CHECKING:  # it imports timm, which is slow
     from msdn_lit.models.backbone import RegionBackbone
@@ -76,7 +77,7 @@ class EndToEnd(nn.Module):
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs: those of the net."""
-        return tuple(getattr(self.net, "output_names", ("net",)))
+        return output_names(self.net)
 
     def train(self, mode: bool = True) -> EndToEnd:
         """Sets the net to training or evaluation mode; the backbone stays in evaluation mode."""

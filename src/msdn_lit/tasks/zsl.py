@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
+from msdn_lit.models.base import output_names
 from msdn_lit.models.end_to_end import EndToEnd
 
 LossOfBatch = Callable[[Tensor, Tensor], Any]
@@ -183,11 +184,6 @@ class ZSLTask(lightning.LightningModule):
             }
         )
         self.metric.reset()
-
-
-def output_names(net: nn.Module) -> tuple[str, ...]:
-    """Returns the names of a net's outputs: its `output_names`, or "net" for its only output."""
-    return tuple(getattr(net, "output_names", ("net",)))
 
 
 def detached(terms: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the loss's own NamedTuple

@@ -4,33 +4,38 @@ import torch
 from lightning import Trainer
 
 from msdn_lit.tasks.zsl import ClosedForm
+from msdn_lit.texts import comma_lines
 from msdn_lit.training.fit import Training
+
+_LONGEST_NAME = 40
 
 
 def header_lines(training: Training) -> list[str]:
-    """Returns two lines: the data, and the training.
+    """Returns the data and the training, each in a line of up to 80 characters if it fits one.
 
     Attaches the trainer to the data module, whose cache depends on the device.
     """
     training.data.trainer = training.trainer
-    return [_data_line(training), ", ".join(_training_parts(training))]
+    parts = _data_parts(training), _training_parts(training)
+    return [line for each in parts for line in comma_lines(each)]
 
 
-def _data_line(training: Training) -> str:
+def _data_parts(training: Training) -> list[str]:
     data, about = training.data, training.runs[0].record.description
     splits = (data.train_split, *data.eval_splits)
-    counts = ", ".join(f"{len(data.indices[name]):,} {name}" for name in splits)
-    return f"{about.benchmark}, {about.features} in {data.chosen_cache}: {counts} images"
+    first, *others = (f"{len(data.indices[name]):,} {name}" for name in splits)
+    features = f"{_short(about.features)} in {data.chosen_cache}: {first}"
+    return [_short(about.benchmark), features, *others]
 
 
 def _training_parts(training: Training) -> list[str]:
     choices = training.runs[0].record.description.choices
     trainer, number = training.trainer, len(training.runs)
-    parts = [str(choices.get("model")), f"loss {choices.get('loss')}"]
+    parts = [_short(choices.get("model")), f"loss {_short(choices.get('loss'))}"]
     if isinstance(training.runs[0].task.net, ClosedForm):
         parts.append("solved in closed form")
     else:
-        parts += [str(choices.get("optimizer")), *_length(training)]
+        parts += [_short(choices.get("optimizer")), *_length(training)]
     if number > 1:
         first, last = (training.runs[index].record.description.seed for index in (0, -1))
         parts.append(f"means of {number} seeds ({first} to {last})")
@@ -41,10 +46,22 @@ def _length(training: Training) -> list[str]:
     data, steps = training.data, training.trainer.max_steps
     labels = data.split.labels_N[data.indices[data.train_split]]
     batch = len(data.sampler(labels)(0)) // len(training.runs)
-    passes = steps * batch / len(labels)
-    word = "pass" if f"{passes:.3g}" == "1" else "passes"
-    parts = [f"batch {batch}", f"{steps:,} steps ({passes:.3g} {word})"]
+    parts = [f"batch {batch}", f"{steps:,} steps ({passes_text(steps * batch / len(labels))})"]
     return [*parts, f"from step {training.first_step}"] if training.first_step else parts
+
+
+def passes_text(passes: float) -> str:
+    """Returns a number of passes as a person reads it: "0.14 passes", "1 pass", "30 passes"."""
+    if passes < 0.005:
+        return "under 0.01 passes"
+    digits = f"{passes:.2f}".rstrip("0").rstrip(".") if passes < 9.995 else f"{passes:,.0f}"
+    return f"{digits} {'pass' if digits == '1' else 'passes'}"
+
+
+def _short(name: object) -> str:
+    """Cuts a long name of the user's own."""
+    text = str(name)
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
 
 def device_name(trainer: Trainer) -> str:

@@ -39,6 +39,8 @@ _LABELS = {
     "resnet101_448": "ResNet-101, 448 px",
     "resnet101_224": "ResNet-101, 224 px",
     "vit_base_224": "ViT-B, 224 px",
+    "efficientnet_lite2_448": "EfficientNet-Lite2, 448 px",
+    "efficientnet_lite2_260": "EfficientNet-Lite2, 260 px",
     "mobilenetv2_448": "MobileNetV2, 448 px",
     "mobilenetv2_224": "MobileNetV2, 224 px",
 }

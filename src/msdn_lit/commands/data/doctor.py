@@ -213,13 +213,10 @@ def _next_command(
 def _default_features(data_dir: Path) -> str:
     """Returns the features that the Makefile uses, too.
 
-    That is the field's backbone, unless the data folder has the weights of MobileNetV2 alone.
+    That is the field's backbone if the data folder has its weights, else the one that pip brings.
     """
-    weights = [file.name for file in (data_dir / "weights").glob("*")]
-    has_only_small = any(name.startswith("mobilenetv2_100") for name in weights) and not any(
-        name.startswith("resnet101") for name in weights
-    )
-    return "mobilenetv2_224" if has_only_small else "resnet101_448"
+    has_resnet = any((data_dir / "weights").glob("resnet101*"))
+    return "resnet101_448" if has_resnet else "efficientnet_lite2_260"
 
 
 def _seconds_per_image(features: str) -> float:
@@ -262,6 +259,7 @@ def _compose(features: str) -> "DictConfig":
     overrides = [
         f"features={features}",
         "features.backbone.weights_file=null",
+        "++features.backbone.weights_package=null",
         "features.backbone.pretrained=false",
     ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -18,6 +18,7 @@ from msdn_lit.errors import INTERRUPT_EXIT_CODE, ConfigError, Interrupted, print
 from msdn_lit.files import is_first_process, short_path
 from msdn_lit.progress import only_in_file, print_line
 from msdn_lit.runs.layout import BACKBONE, WANDB, checkpoint_path, offline_wandb_runs, seed_folder
+from msdn_lit.texts import comma_lines
 from msdn_lit.training.run_folder import claimed
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def run_training(cfg: DictConfig, program: str) -> float | None:
     _check_early(cfg)
     folder = Path(cfg.paths.run_dir)
     with claimed(folder, checkpoint=cfg.ckpt_path, overwrite=cfg.overwrite):
-        opening = f"msdn-lit {__version__}, {cfg.protocol.name} protocol, {short_path(folder)}"
+        opening = comma_lines(
+            [f"msdn-lit {__version__}", f"{cfg.protocol.name} protocol", short_path(folder)]
+        )
         if not is_multirun() and is_first_process():
-            print_line(opening)  # before the imports and the data, which take seconds
+            print_line("\n".join(opening))  # before the imports and the data, which take seconds
         outcome = _train(cfg, opening, program)
     if outcome.results and not is_multirun():
         _show(cfg, outcome.results, folder)
@@ -74,12 +77,12 @@ def _show(cfg: DictConfig, results: Sequence[Mapping[str, Any]], folder: Path) -
         print_command("Send to W&B with:", ["wandb", "sync", short_path(folder / WANDB)])
 
 
-def _train(cfg: DictConfig, opening: str, program: str) -> "Outcome":
+def _train(cfg: DictConfig, opening: Sequence[str], program: str) -> "Outcome":
     """Trains.
 
     Args:
         cfg: Config of the run.
-        opening: First line of the header, which was printed.
+        opening: First lines of the header, which were printed.
         program: The command, for its messages.
 
     Raises:
@@ -91,7 +94,8 @@ def _train(cfg: DictConfig, opening: str, program: str) -> "Outcome":
 
     made = training(cfg)
     if made.trainer.is_global_zero:
-        only_in_file(log, opening)
+        for line in opening:
+            only_in_file(log, line)
         for line in header_lines(made):
             log.info("%s", line)
     try:

@@ -93,12 +93,14 @@ class ImagePixels:
             weights. It has no hash of regions.
         augmentation: Random crops and flips of training images; None for none.
         seed: Seed of the augmentation.
+        num_workers: Processes that decode images for one training process; None chooses by cores.
     """
 
     images: ImageFiles
     manifest: Manifest
     augmentation: Augmentation | None
     seed: int
+    num_workers: int | None = None
 
     @property
     def path(self) -> Path:

@@ -4,12 +4,13 @@
 0-based.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,9 @@ from msdn_lit.data.features.extraction import RegionBatch
 from msdn_lit.data.features.store import Manifest, all_finite
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
+
+if TYPE_CHECKING:
+    import h5py
 
 PUBLISHED_SUFFIXES = (".hdf5", ".h5")
 STRIDE = 32  # pixels per cell of ResNet's last feature map
@@ -129,6 +133,8 @@ class PublishedFeatures:
 
     def _maps(self) -> h5py.Dataset:
         """Opens the file on first use, so each loader worker has its own handle."""
+        import h5py  # which not every dataset needs
+
         if self._maps_NDHW is None:
             self._maps_NDHW = _array(h5py.File(self.path, "r"), "feature_map")
         return self._maps_NDHW
@@ -157,6 +163,8 @@ def _array(file: h5py.File, key: str) -> h5py.Dataset:
     Raises:
         KeyError, ValueError: There is no such array.
     """
+    import h5py
+
     array = file[key]
     if not isinstance(array, h5py.Dataset):
         raise ValueError(f"{key} is not an array")

@@ -7,6 +7,7 @@ from typing import Any
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.benchmarks.xlsa import Terms, XlsaBenchmark
 from msdn_lit.inference.candidates import SEEN
+from msdn_lit.models.weights import PACKAGE_LICENCES
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import evaluation_label, is_number, plain_line
 
@@ -20,6 +21,7 @@ _BACKBONES = {
     "random": "random weights",
     "timm": "weights of timm",
     "file": "weights from a file of the author",
+    "package": "weights of a pip package",
 }
 
 
@@ -82,7 +84,13 @@ class Facts:
     def backbone(self) -> str:
         """The backbone in words."""
         source = _BACKBONES.get(self.text("backbone_weights"), "")
-        return f"{self.backbone_model}{f', {source}' if source else ''}"
+        words = [self.backbone_model, f"{source} {self.text('backbone_package')}".strip()]
+        return ", ".join(filter(None, words))
+
+    @property
+    def backbone_licence(self) -> str:
+        """Licence of the backbone's weights; "" if it is not known."""
+        return PACKAGE_LICENCES.get(self.text("backbone_package"), "")
 
     @property
     def num_seen(self) -> int:

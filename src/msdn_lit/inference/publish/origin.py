@@ -31,7 +31,10 @@ def origin(folder: Path, checkpoint: str, config: Mapping[str, Any]) -> dict[str
         result, evaluations = {}, {}
     facts: dict[str, Any] = {"checkpoint": Path(checkpoint).name}
     facts |= _known(result, _OF_THE_DATA)
-    facts["backbone_weights"] = _source_of_weights(config["features"]["backbone"])
+    backbone = config["features"]["backbone"]
+    facts["backbone_weights"] = _source_of_weights(backbone)
+    if facts["backbone_weights"] == "package":
+        facts["backbone_package"] = backbone["weights_package"]
     if checkpoint not in evaluations:
         return facts
     facts |= _known(result, (*_OF_THE_CHECKPOINT, *_OF_THE_RUN))
@@ -64,10 +67,12 @@ def _numbers_of_images(folder: Path, checkpoint: str, result: Mapping[str, Any])
 
 
 def _source_of_weights(backbone: Mapping[str, Any]) -> str:
-    """Returns "file", "timm" or "random", as RegionBackbone chooses."""
+    """Returns "file", "package", "timm" or "random", as RegionBackbone chooses."""
     file = backbone.get("weights_file")
     if file and Path(file).is_file():
         return "file"
+    if backbone.get("weights_package") and not file:
+        return "package"
     return "timm" if backbone.get("pretrained", True) else "random"
 
 
