@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from msdn_lit.build.features import extraction
 from msdn_lit.build.load import load_run, write_bundle_of_run
 from msdn_lit.build.task import datamodule, task, unread_datamodule
 from msdn_lit.build.training import training
+from msdn_lit.commands.data import extract as extract_command
+from msdn_lit.commands.train import finetune
 from msdn_lit.data import Augmentation, ImageTransform
 from msdn_lit.data.batches import BatchLoader
 from msdn_lit.data.features import pixels
@@ -455,6 +458,26 @@ def test_fine_tuned_weights_are_extracted_and_stated(config, train, tmp_path):
     entries = twice.manifest.computation["fine_tuned"]
     assert [entry["seed"] for entry in entries] == [3, 214]
     assert entries[1]["start"] == entries[0]["weights"] == facts["final"]
+
+
+def test_msdn_finetune_prints_the_extraction_that_uses_its_weights(
+    command, mini_overrides, data_dir, tmp_path
+):
+    miniature.write_images(data_dir, (40, 36))
+    kept = [o for o in mini_overrides if not o.startswith(("features.", "data.store_dir"))]
+    words = [*kept, *FEATURES, f"paths.feature_dir={tmp_path / 'features'}"]
+    code, out, err = command(finetune, *words)
+    assert code == 0, err
+    (printed,) = (line for line in out.splitlines() if "msdn extract" in line)
+    assert command(extract_command, *shlex.split(printed.partition("msdn extract ")[2]))[0] == 0
+    store = FeatureStore(tmp_path / "features" / "MINI_tiny_finetuned")
+    result = read_result(tmp_path / "run")
+    assert store.manifest.weights_sha256 == result["backbone"]["final"]
+    assert result["command"].startswith("msdn finetune ")
+    assert result["backbone"]["trained"] == "last_stage"
+    code, _, err = command(finetune, *words, "features.train=none", "overwrite=true")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Add features.train=last_stage or features.train=all" in err
 
 
 @pytest.mark.fault("records")

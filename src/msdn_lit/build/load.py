@@ -30,7 +30,6 @@ from msdn_lit.inference.publish.address import HubAddress, hub_address
 from msdn_lit.inference.publish.hub import pull
 from msdn_lit.inference.publish.origin import origin
 from msdn_lit.inference.reference import read_reference
-from msdn_lit.models import EndToEnd
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
 from msdn_lit.runs.layout import BUNDLE, CONFIG, LAST
@@ -216,33 +215,6 @@ def load_run(
     made.load_state_dict(content["state_dict"])
     made.loaded_step = content["global_step"]
     return LoadedRun(cfg, data, made.eval(), path, content["global_step"])
-
-
-def start_from(task: ZSLTask, run: Path, data: ZSLDataModule) -> None:
-    """Loads the last weights of a run as the initial weights of a task.
-
-    A net that includes a backbone also takes those of the same net on the feature store of that
-    backbone. Both are trained on the same images, so that nothing leaks.
-
-    Args:
-        task: Task.
-        run: Run folder.
-        data: Data of the task, set up.
-
-    Raises:
-        CheckpointError: There is no such run, or it has another net.
-        DataError: The run has other classes, images or splits, or features of another backbone.
-    """
-    path = find_checkpoint(LAST, run)
-    trained_with = read_trained_with(run)
-    if trained_with is not None:
-        trained_with.check_classes(data.split, data.semantics, data.attribute_names)
-        trained_with.check_images(data)
-    was_trained = OmegaConf.create(read_config(run)).features.get("train") not in (None, "none")
-    module: nn.Module = task
-    if isinstance(task.net, EndToEnd) and not was_trained:
-        module = nn.ModuleDict({"net": task.net.net})
-    module.load_state_dict(load_checkpoint(path, module)["state_dict"])
 
 
 def load_config(

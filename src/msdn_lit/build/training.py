@@ -14,9 +14,9 @@ from omegaconf import DictConfig, open_dict
 
 from msdn_lit.build.description import RECIPES, describe, typed_keys
 from msdn_lit.build.instantiate import instantiate_partial
-from msdn_lit.build.load import start_from, write_bundle_of_run
+from msdn_lit.build.load import write_bundle_of_run
 from msdn_lit.build.precision import training_precision
-from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
+from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings, start_from
 from msdn_lit.build.task import compiler, datamodule, task
 from msdn_lit.build.trainer import callback, callback_names, check_trainer, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter

@@ -80,6 +80,15 @@ class Remarks:
     first_step: int = 0
     backbone: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; None for what there is not."""
+        return {
+            "partial": self.partial or None,
+            "warning": self.warning or None,
+            "first_step": self.first_step,
+            "backbone": dict(self.backbone) or None,
+        }
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -161,16 +170,13 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
-            "partial": remarks.partial or None,
-            "warning": remarks.warning or None,
+            **remarks.to_json(),
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
-            "backbone": dict(remarks.backbone) or None,
             "code": self.code,
             "versions": versions(),
             "device": resources.device,
-            "first_step": remarks.first_step,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }
