@@ -241,7 +241,12 @@ def write_small_cub(data_dir):
         (data_dir / name).symlink_to(REAL / name)
 
 
-def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("features", "regions"), [("mobilenetv2_224", 49), ("efficientnet_lite2_260", 81)]
+)
+def test_extract_train_and_evaluate_64_real_images(
+    load_config, tmp_path, monkeypatch, features, regions
+):
     monkeypatch.setitem(
         published.BENCHMARKS,
         "CUB",
@@ -251,7 +256,7 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     common = [f"paths.data_dir={tmp_path / 'data'}", f"paths.feature_dir={tmp_path / 'features'}"]
     options = [
         "experiment=cub_gzsl",
-        "features=mobilenetv2_224",
+        f"features={features}",
         "features.num_workers=0",
         "trainer=cpu",
         *common,
@@ -269,7 +274,7 @@ def test_extract_train_and_evaluate_64_real_images(load_config, tmp_path, monkey
     )
     train.run(cfg)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["data"]["regions"] == [64, 49, 1280]
+    assert result["data"]["regions"] == [64, regions, 1280]
     assert result["scores"]["last"]["acc_czsl"] > 0.25  # chance
     assert (tmp_path / "run" / "figures" / "attention.png").stat().st_size > 10_000
     evaluate.run([str(tmp_path / "run"), f"--output={tmp_path / 'again'}", "--accelerator=cpu"])

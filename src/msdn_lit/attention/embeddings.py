@@ -60,7 +60,7 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
         chosen = np.random.default_rng(_SEED).choice(classes, size, replace=False)
         domain = "seen" if np.isin(chosen, data.seen.numpy()).all() else "unseen"
         positions = np.flatnonzero(np.isin(dataset.labels, chosen))
-        inputs, labels_B, _ = dataset.__getitems__(positions.tolist())
+        inputs, labels_B, _ = dataset.read(positions.tolist())
         inputs = inputs.to(task.device)
         scores = [output.attribute_scores_BK for output in task.net(inputs)]
         points = {"pooled features": task.regions(inputs).float().mean(dim=1)}

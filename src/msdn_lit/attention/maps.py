@@ -117,7 +117,7 @@ def attention_rows(
     """
     dataset = data.dataset(data.eval_splits[-1])
     positions = _positions(task, dataset, num_images, right_and_wrong)
-    regions_BRD, labels_B, _ = dataset.__getitems__(positions.tolist())
+    regions_BRD, labels_B, _ = dataset.read(positions.tolist())
     outputs = task.net(regions_BRD.to(task.device))
     attention = attention_by_name(task.output_names, outputs)
     images = [data.image(row) for row in dataset.rows[positions]]
@@ -153,7 +153,7 @@ def _positions(
         return first[:number]
     is_right = []
     for some in np.array_split(first, len(first) // _BATCH + 1):
-        regions_BRD, labels_B, _ = dataset.__getitems__(some.tolist())
+        regions_BRD, labels_B, _ = dataset.read(some.tolist())
         predicted_B = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).cpu()
         is_right.append((predicted_B == labels_B).numpy())
     right, wrong = (first[np.concatenate(is_right) == kind] for kind in (True, False))

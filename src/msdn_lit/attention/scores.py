@@ -109,7 +109,7 @@ def _batches(task: ZSLTask, data: ZSLDataModule, boxes: PartBoxes) -> Iterator[_
         dataset = data.dataset(split)
         for start in range(0, len(dataset), _BATCH):
             positions = list(range(start, min(start + _BATCH, len(dataset))))
-            regions_BRD, labels_B, rows_B = dataset.__getitems__(positions)
+            regions_BRD, labels_B, rows_B = dataset.read(positions)
             outputs = task.net(regions_BRD.to(task.device))
             attention = attention_by_name(task.output_names, outputs)
             boxes_BKJ4 = np.stack([boxes.of(names[row], paths[row]) for row in rows_B.tolist()])

@@ -4,9 +4,10 @@ import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from msdn_lit.data.batches import Batch
+from msdn_lit.data.batches import Batch, SplitDataset
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.fine_tuning import fine_tunings, trained_rows
+from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import LeakError, some
 
 TEST_SPLITS = ("test_seen", "test_unseen")
@@ -16,10 +17,9 @@ class LeakGuard(Callback):
     """Stops a run in which test data would influence training or selection.
 
     Under every protocol, no evaluated image may be trained on, neither by this training nor by one
-    that fine-tuned the backbone. If `allow_test_selection` is false,
-    three more rules hold: no callback and no scheduler may monitor a test score; train, val and
-    test_unseen must have different classes; and the test splits may be evaluated only once, at the
-    last step.
+    that fine-tuned the backbone. If `allow_test_selection` is false, three more rules hold: no
+    callback and no scheduler may monitor a test score; train, val and test_unseen must have
+    different classes; and the test splits may be evaluated only once, at the last step.
 
     Args:
         allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers
@@ -28,38 +28,45 @@ class LeakGuard(Callback):
 
     def __init__(self, *, allow_test_selection: bool) -> None:
         self.allow_test_selection = allow_test_selection
+        self.knows_rows = False  # whether all images of the loader were checked before training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks monitors and classes before the first step.
+        """Checks images, monitors and classes before the first step.
 
         Raises:
             LeakError: A rule is broken.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ZSLDataModule)
-        evaluated = {*TEST_SPLITS, *data.eval_splits}
-        self.forbidden_N = np.zeros(len(data.split.labels_N), dtype=bool)
-        self.forbidden_N[np.concatenate([data.indices[name] for name in evaluated])] = True
+        self._check_images(data, data.indices[data.train_split])
         self._check_backbone(data)
         if not self.allow_test_selection:
             self._check_monitors(trainer)
             self._check_classes(data)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        """Checks the images of one step.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks all images that the loader can draw: a check in each step waits for the device.
 
         Raises:
             LeakError: One of them belongs to an evaluated split.
         """
-        rows_B = batch.rows.cpu().numpy()
-        leaked = rows_B[self.forbidden_N[rows_B]]
-        if len(leaked):
-            problem = (
-                f"Step {trainer.global_step} would train on {len(leaked)} images that are evaluated"
-            )
-            raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
+        data, loader = trainer.datamodule, trainer.train_dataloader  # type: ignore[attr-defined]
+        dataset = getattr(loader, "dataset", None)
+        self.knows_rows = isinstance(dataset, SplitDataset)
+        if isinstance(dataset, SplitDataset):
+            self._check_images(data, dataset.rows)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Checks the images of one step of a loader that does not tell what it can draw.
+
+        Raises:
+            LeakError: One of them belongs to an evaluated split.
+        """
+        if not self.knows_rows:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            self._check_images(data, batch.rows.cpu().numpy())
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks that the test splits are not evaluated before the last step.
@@ -76,9 +83,14 @@ class LeakGuard(Callback):
                 action="Leave trainer.val_check_interval to the protocol, or use protocol=paper.",
             )
 
+    def _check_images(self, data: ZSLDataModule, rows: IntArray) -> None:
+        leaked = _evaluated(data, rows)
+        if len(leaked):
+            problem = f"Training would use {len(leaked)} images that are evaluated"
+            raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
+
     def _check_backbone(self, data: ZSLDataModule) -> None:
-        rows = trained_rows(data.store.manifest)
-        leaked = rows[self.forbidden_N[rows]]
+        leaked = _evaluated(data, trained_rows(data.store.manifest))
         if len(leaked):
             trained_with = "; ".join(map(str, fine_tunings(data.store.manifest)))
             raise LeakError(
@@ -109,3 +121,10 @@ class LeakGuard(Callback):
             if shared:
                 names = some(data.split.class_names[label] for label in sorted(shared))
                 raise LeakError(f"{first} and {second} share {len(shared)} classes", found=names)
+
+
+def _evaluated(data: ZSLDataModule, rows: IntArray) -> IntArray:
+    """Returns those of some rows that belong to an evaluated split or a test split."""
+    names = {*TEST_SPLITS, *data.eval_splits}
+    evaluated = np.concatenate([data.indices[name] for name in names])
+    return rows[np.isin(rows, evaluated)]

@@ -32,6 +32,22 @@ class Batch(NamedTuple):
     rows: Tensor
 
 
+class BatchShare(NamedTuple):
+    """Input of a training step that several processes share: a `Batch` of the images of one.
+
+    Attributes:
+        regions: Region features or bytes of images, as in `Batch`.
+        labels: Class ids among all C classes, (B,).
+        rows: Rows of the images in the feature store, (B,).
+        total: Images of all processes. A process without any has one that does not count.
+    """
+
+    regions: Tensor
+    labels: Tensor
+    rows: Tensor
+    total: int
+
+
 class SplitDataset(Dataset[Batch]):
     """The images of one split. A whole batch is read with one gather.
 
@@ -59,10 +75,17 @@ class SplitDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
-        return Batch(*(values[0] for values in self.__getitems__([index])))
+        return Batch(*(values[0] for values in self.read([index])))
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int]) -> Batch | BatchShare:
         """Reads the given positions of the split as one batch."""
+        batch = self.read(indices)
+        if isinstance(indices, Share) and indices.total is not None:
+            return BatchShare(*batch, indices.total)
+        return batch
+
+    def read(self, indices: list[int]) -> Batch:
+        """Reads the given positions of the split."""
         rows = self.rows[indices]
         labels = torch.from_numpy(self.labels[indices])
         return Batch(self._read(rows, indices), labels, torch.from_numpy(rows))
@@ -83,10 +106,10 @@ class SplitDataset(Dataset[Batch]):
         if plan is None:
             positions = list(range(len(self)))
             for start in range(0, len(self), size):
-                yield self.__getitems__(positions[start : start + size])
+                yield self.read(positions[start : start + size])
         else:
             for step in range(steps):
-                yield self.__getitems__(plan(step).tolist())
+                yield self.read(plan(step).tolist())
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -100,7 +123,7 @@ class BatchLoader(DataLoader[Batch]):
     """
 
     def __init__(self, dataset: Dataset[Batch], *, ahead: int = 0, **kwargs: Any) -> None:  # noqa: ANN401
-        if kwargs.get("num_workers"):
+        if kwargs.get("num_workers") and isinstance(dataset, SplitDataset):
             dataset = _Caught(dataset)
         super().__init__(dataset, collate_fn=_unchanged, **kwargs)
         self.ahead = ahead
@@ -110,17 +133,15 @@ class BatchLoader(DataLoader[Batch]):
         return read_ahead(batches, self.ahead) if self.ahead else batches
 
 
-class _Caught(Dataset[Any]):
+class _Caught(SplitDataset):
     """A dataset in the process of a loader: it returns an error of the data instead of raising it.
 
     A loader would add the traceback of its process to the message.
     """
 
-    def __init__(self, dataset: Any) -> None:  # noqa: ANN401 - a dataset with `__getitems__`
+    def __init__(self, dataset: SplitDataset) -> None:
+        self.__dict__.update(vars(dataset))
         self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
 
     def __getitems__(self, indices: list[int]) -> Any:  # noqa: ANN401 - a batch, or an error
         try:

@@ -1,5 +1,6 @@
 """The Lightning data module of every benchmark: a dataset with the loaders of a trainer."""
 
+import logging
 from functools import cached_property
 from typing import Any
 
@@ -9,12 +10,20 @@ import torch
 
 from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
 from msdn_lit.data.dataset import ZSLDataset
-from msdn_lit.data.feature_cache import Gather, choose_cache, make_gather
+from msdn_lit.data.feature_cache import (
+    Gather,
+    OutOfMemory,
+    choose_cache,
+    gather_from_disk,
+    make_gather,
+)
 from msdn_lit.data.features.pixels import ImagePixels, num_decoders
 from msdn_lit.data.samplers import StepSampler
+from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError
 
 _BATCHES_AHEAD = 2
+log = logging.getLogger(__name__)
 
 
 class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
@@ -61,11 +70,23 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
     def dataset(self, split_name: str) -> SplitDataset:
         """Returns the images of one split, read from the chosen feature cache."""
         if self._gather is None:
-            is_first = not self.trainer or self.trainer.local_rank == 0  # on this machine
-            cache, device = self.chosen_cache, self._device()
-            self._gather = make_gather(self.store, cache, device, read_ahead=is_first)
+            self._gather = self._make_gather()
+        is_used = split_name in (self.train_split, *self.eval_splits)
+        gather = self._gather if is_used else gather_from_disk(self.store)
         of_step = self.store.gather_augmented if isinstance(self.store, ImagePixels) else None
-        return SplitDataset(self._gather, self.indices[split_name], self.split.labels_N, of_step)
+        return SplitDataset(gather, self.indices[split_name], self.split.labels_N, of_step)
+
+    def _make_gather(self) -> Gather:
+        is_first = not self.trainer or self.trainer.local_rank == 0  # on this machine
+        rows, device = self._used_rows, self._device()
+        try:
+            return make_gather(self.store, rows, self.chosen_cache, device, read_ahead=is_first)
+        except OutOfMemory as error:
+            if self.feature_cache != "auto":
+                raise
+            self.chosen_cache = choose_cache("auto", self._num_bytes, torch.device("cpu"))
+            log.info("%s: another program uses it. They stay in %s.", error, self.chosen_cache)
+            return make_gather(self.store, rows, self.chosen_cache, device, read_ahead=is_first)
 
     def _loader_args(self) -> dict[str, Any]:
         # Its own generator, since each iterator draws a seed, and a resumed run starts one more.
@@ -90,8 +111,17 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
         """Place of the features, once there is a trainer: "disk", "ram" or "gpu"; or "images"."""
         if isinstance(self.store, ImagePixels):
             return "images"
-        num_bytes = 2 * int(np.prod(self.store.manifest.shape))
-        return choose_cache(self.feature_cache, num_bytes, self._device())
+        return choose_cache(self.feature_cache, self._num_bytes, self._device())
+
+    @cached_property
+    def _used_rows(self) -> IntArray:
+        """Rows of the images of the protocol."""
+        splits = (self.train_split, *self.eval_splits)
+        return np.unique(np.concatenate([self.indices[name] for name in splits]))
+
+    @property
+    def _num_bytes(self) -> int:
+        return 2 * len(self._used_rows) * int(np.prod(self.store.manifest.shape[1:]))
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

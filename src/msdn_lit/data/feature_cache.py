@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdn_lit.data.features.store import Manifest
-from msdn_lit.errors import ConfigError
+from msdn_lit.data.splits.xlsa17 import IntArray
+from msdn_lit.errors import ConfigError, DataError
 
 FEATURE_CACHES = ("auto", "disk", "ram", "gpu")
 # Fraction of the free memory that the features may take. The rest is for the model, its activations
@@ -42,6 +43,10 @@ class Regions(Protocol):
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Reads images by row: fp16, (B, R, D); or bytes of images, (B, size, size, 3)."""
+
+
+class OutOfMemory(ConfigError):
+    """The features do not fit on a device."""
 
 
 def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
@@ -77,17 +82,20 @@ def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
     return "ram" if num_bytes < RAM_SHARE * psutil.virtual_memory().available else "disk"
 
 
-def make_gather(regions: Regions, cache: str, device: torch.device, *, read_ahead: bool) -> Gather:
+def make_gather(
+    regions: Regions, rows: IntArray, cache: str, device: torch.device, *, read_ahead: bool
+) -> Gather:
     """Returns the function that gathers batches from the chosen cache.
 
     Args:
         regions: Region features.
+        rows: Rows that will be gathered, ascending.
         cache: "disk", "ram" or "gpu", from `choose_cache`.
         device: Device of the cache "gpu".
         read_ahead: Whether this process fills the cache "ram"; one process per machine is enough.
     """
     if cache == "gpu":
-        return gather_from_gpu(regions, device)
+        return gather_from_gpu(regions, rows, device)
     return gather_from_ram(regions) if cache == "ram" and read_ahead else gather_from_disk(regions)
 
 
@@ -107,25 +115,63 @@ def gather_from_ram(regions: Regions) -> Gather:
     return gather_from_disk(regions)
 
 
-def gather_from_gpu(regions: Regions, device: torch.device) -> Gather:
-    """Copies all features to a device in chunks; returns a function that gathers there.
+def gather_from_gpu(regions: Regions, rows: IntArray, device: torch.device) -> Gather:
+    """Copies the features of some images to a device; returns a function that gathers there.
+
+    Args:
+        regions: Region features.
+        rows: Rows that will be gathered, ascending.
+        device: Device, which may be that of other programs, too.
 
     Raises:
-        ConfigError: The device has too little memory.
+        OutOfMemory: The device has too little memory.
+        DataError: A feature is NaN or infinite.
     """
     N, R, D = regions.manifest.shape
     try:
-        regions_NRD = torch.empty(N, R, D, dtype=torch.float16, device=device)
+        regions_MRD = torch.empty(len(rows), R, D, dtype=torch.float16, device=device)
     except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"The features need {2 * N * R * D / 1e9:.1f} GB on {device}",
-            action="Use data.feature_cache=ram or disk.",
-        ) from error
+        size = 2 * len(rows) * R * D / 1e9
+        action = "Use data.feature_cache=auto, ram or disk."
+        raise OutOfMemory(f"The features need {size:.1f} GB on {device}", action=action) from error
+    if not _fill(regions_MRD, regions, rows):
+        raise DataError(
+            f"{regions.path} holds NaN or infinity", action="Extract the features again."
+        )
+    place_N = np.zeros(N, dtype=np.int64)
+    place_N[rows] = np.arange(len(rows))
+    return lambda rows: regions_MRD[to_device(torch.from_numpy(place_N[rows]), device)]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copies a tensor to a device without waiting for it."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _fill(regions_MRD: Tensor, regions: Regions, rows: IntArray) -> bool:
+    """Reads features into a tensor on a device; returns whether all of them are finite.
+
+    While the device copies one buffer, the next one is read. The device checks what it has copied.
+    """
+    M, R, D = regions_MRD.shape
     step = max(1, _CHUNK_BYTES // (2 * R * D))
-    for start in range(0, N, step):
-        rows = np.arange(start, min(start + step, N))
-        regions_NRD[start : start + len(rows)] = torch.from_numpy(regions.gather(rows))
-    return lambda rows: regions_NRD[torch.from_numpy(rows).to(device)]
+    on_gpu = regions_MRD.is_cuda
+    buffers = torch.empty(2, min(step, M), R, D, dtype=torch.float16, pin_memory=on_gpu)
+    copied: list[Any] = [torch.cuda.Event() if on_gpu else None for _ in buffers]
+    are_finite = torch.ones((), dtype=torch.bool, device=regions_MRD.device)
+    for number, start in enumerate(range(0, M, step)):
+        chunk = regions_MRD[start : start + step]
+        buffer, event = buffers[number % 2][: len(chunk)], copied[number % 2]
+        if on_gpu:
+            event.synchronize()
+        buffer.copy_(torch.from_numpy(regions.gather(rows[start : start + step])))
+        chunk.copy_(buffer, non_blocking=True)
+        if on_gpu:
+            event.record()
+        are_finite &= chunk.isfinite().all()
+    return bool(are_finite)
 
 
 def _read_through(path: Path) -> None:

@@ -106,14 +106,16 @@ class Share(list[int]):
 
     Attributes:
         step: Number of the step.
+        total: Images of the step on all processes; None for one process.
     """
 
-    def __init__(self, positions: Iterable[int], step: int) -> None:
+    def __init__(self, positions: Iterable[int], step: int, total: int | None = None) -> None:
         super().__init__(positions)
         self.step = step
+        self.total = total
 
-    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int]]:
-        return Share, (list(self), self.step)  # to the workers of a loader
+    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int, int | None]]:
+        return Share, (list(self), self.step, self.total)  # to the workers of a loader
 
 
 class StepSampler(Sampler[list[int]]):
@@ -124,7 +126,8 @@ class StepSampler(Sampler[list[int]]):
         first_step: First step: 0, or the step of the checkpoint that is resumed.
         num_steps: Number of steps of the whole run; this is the length, whatever the first step.
         rank: Rank of this process. It takes every `world_size`-th image of each batch; if a batch
-            has fewer images than processes, a rank without any takes the first image.
+            has fewer images than processes, a rank without any takes the first image, which does
+            not count.
         world_size: Number of processes that share each batch.
     """
 
@@ -143,8 +146,11 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
             batch = self.plan(step)
-            share = batch[self.rank :: self.world_size]
-            yield Share((share if len(share) else batch[:1]).tolist(), step)
+            if self.world_size == 1:
+                yield Share(batch.tolist(), step)
+            else:
+                share = batch[self.rank :: self.world_size]
+                yield Share((share if len(share) else batch[:1]).tolist(), step, len(batch))
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

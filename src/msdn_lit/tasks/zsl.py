@@ -15,6 +15,7 @@ from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
 from msdn_lit.models.base import output_names
 from msdn_lit.models.end_to_end import EndToEnd
+from msdn_lit.tasks.whole_batch import Shares, WholeBatch, own_random_numbers
 
 LossOfBatch = Callable[[Tensor, Tensor], Any]
 
@@ -74,6 +75,11 @@ class ZSLTask(lightning.LightningModule):
         self.loss_of_batch: LossOfBatch = (
             compile(self._loss_of_batch) if compile else self._loss_of_batch
         )
+        # Of several processes. Their communication is not compiled.
+        self._own_outputs: Callable[[Tensor], Any] = (
+            compile(self._outputs) if compile else self._outputs  # type: ignore[arg-type,assignment]
+        )
+        self._whole_batch = WholeBatch(net)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -121,7 +127,10 @@ class ZSLTask(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Computes the loss of one batch of regions (B, R, D) and labels (B,)."""
         regions_BRD, labels_B, *_ = batch
-        terms = self.loss_of_batch(regions_BRD, labels_B)
+        if self.trainer.world_size > 1:
+            terms = self._loss_of_whole_batch(regions_BRD, labels_B, getattr(batch, "total", None))
+        else:
+            terms = self.loss_of_batch(regions_BRD, labels_B)
         if self.is_logged:  # what Lightning would only forget costs it 1 to 2 ms a step
             self.log_dict({f"train/{name}": value for name, value in detached(terms).items()})
         loss: Tensor = terms.loss
@@ -134,7 +143,25 @@ class ZSLTask(lightning.LightningModule):
         return every > 0 and (self.global_step + 1) % every == 0
 
     def _loss_of_batch(self, regions_BRD: Tensor, labels_B: Tensor) -> Any:  # noqa: ANN401 - the loss's own NamedTuple
-        return self.loss(self.net(regions_BRD), labels_B)
+        return self.loss(self._outputs(regions_BRD), labels_B)
+
+    def _outputs(self, regions_BRD: Tensor) -> Any:  # noqa: ANN401 - the net's NamedTuples
+        return self.net(regions_BRD)
+
+    def _loss_of_whole_batch(self, regions_BRD: Tensor, labels_B: Tensor, total: int | None) -> Any:  # noqa: ANN401 - the loss's own NamedTuple
+        """Computes the loss of all processes' images from the regions and labels of this one.
+
+        Args:
+            regions_BRD: Regions, (B, R, D).
+            labels_B: Class ids, (B,).
+            total: Images of all processes; None if the loader does not tell.
+        """
+        place = self.global_rank, self.trainer.world_size
+        shares = Shares.exchanged(labels_B, *place) if total is None else Shares.of(total, *place)
+        with own_random_numbers(self.device, self.global_rank, self.global_step):
+            outputs = self._own_outputs(regions_BRD)
+            outputs = self._whole_batch.outputs(outputs, regions_BRD, shares)
+        return self.loss(outputs, shares.gather(labels_B))
 
     def regions(self, inputs: Tensor) -> Tensor:
         """Returns the regions (B, R, D) of a batch, which may be images."""
