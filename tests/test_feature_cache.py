@@ -71,7 +71,9 @@ def test_every_cache_gives_the_same_batch(store_dir, monkeypatch):
     monkeypatch.setattr("msdn_lit.data.feature_cache._CHUNK_BYTES", 1000)  # several chunks
     store, rows = FeatureStore(store_dir), np.array([5, 90, 0, 5])
     expected = torch.from_numpy(np.load(store.path)[rows])
-    for gather in (gather_from_disk(store), gather_from_ram(store), gather_from_gpu(store, CPU)):
+    used = np.array([0, 3, 5, 44, 90])
+    on_device = gather_from_gpu(store, used, CPU)
+    for gather in (gather_from_disk(store), gather_from_ram(store), on_device):
         batch = gather(rows)
         assert batch.dtype == torch.float16
         assert torch.equal(batch, expected)
@@ -82,7 +84,49 @@ def test_bad_features_are_found_while_copying_to_the_device(store_dir):
     regions[N - 1] = np.nan
     regions.flush()
     with pytest.raises(DataError, match=f"NaN or infinity in the features of image {N - 1}"):
-        gather_from_gpu(FeatureStore(store_dir), CPU)
+        gather_from_gpu(FeatureStore(store_dir), np.arange(N), CPU)
+
+
+def test_only_images_of_the_protocol_are_copied_to_the_device(mini_config, monkeypatch):
+    module = build.datamodule(mini_config("protocol=validation"))
+    truth = torch.from_numpy(np.load(module.store.path))
+    sizes = []
+
+    def measured(wanted, num_bytes, device):
+        sizes.append(num_bytes)
+        return "gpu"
+
+    monkeypatch.setattr("msdn_lit.data.datamodule.choose_cache", measured)
+    used = {row for name in ("train", "val_seen", "val") for row in module.indices[name]}
+    for name in ("train", "val", "test_seen"):  # the last from the disk
+        dataset = module.dataset(name)
+        batch = dataset.read(list(range(len(dataset))))
+        assert torch.equal(batch.regions, truth[batch.rows])
+    assert sizes == [2 * len(used) * truth[0].numel()]
+    assert len(used) < N
+
+
+@pytest.mark.fault("processes")
+@pytest.mark.parametrize("wanted", ["auto", "gpu"])
+def test_memory_that_another_trial_took(mini_config, monkeypatch, caplog, wanted):
+    module = build.datamodule(mini_config(f"data.feature_cache={wanted}"))
+    chosen = ["gpu", "ram"]
+    monkeypatch.setattr("msdn_lit.data.datamodule.choose_cache", lambda *_: chosen.pop(0))
+
+    def full(*size, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(torch, "empty", full)
+        if wanted == "gpu":
+            with pytest.raises(ConfigError, match=r"need 0.0 GB on cpu. Use .*auto, ram or disk"):
+                module.dataset("trainval")
+            return
+        dataset = module.dataset("trainval")
+    assert module.chosen_cache == "ram"
+    (line,) = [record.message for record in caplog.records if "GB on cpu" in record.message]
+    assert line == "The features need 0.0 GB on cpu, and another program uses it: they stay in ram"
+    assert torch.equal(dataset.read([1]).regions, gather_from_disk(module.store)(dataset.rows[1:2]))
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk", "ram"])

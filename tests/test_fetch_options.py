@@ -129,11 +129,19 @@ def test_dry_run_touches_nothing(server, run, tmp_path):
     before = tree(tmp_path)
     code, out, _ = run("all", "--dry-run", "--data-dir", tmp_path / "a" / "b")
     assert code == 0
-    lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[1] == "images.tgz things 0.0 MB 127.0.0.1 to fetch, 0 of 12 files"
+    lines = out.splitlines()
+    assert lines[0] == "images.tgz, 0.0 MB from 127.0.0.1"
+    assert lines[1] == "  things: to fetch, 0 of 12 files"
     assert lines[-1].startswith("Disk: 0.0 GB needed, ")
     assert tree(tmp_path) == before
     assert server.log == []
+
+
+def test_the_plan_of_the_real_benchmarks_fits_80_columns(command, tmp_path):
+    code, out, _ = command(fetch, "all", "--dry-run")
+    assert code == 0
+    assert "images, attribute names: to fetch, 0 of 37,322 files" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_dry_run_tells_what_is_there(server, run):

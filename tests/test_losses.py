@@ -155,6 +155,24 @@ def test_classes_that_are_neither_seen_nor_unseen_have_no_effect(name):
 
 
 @every_term
+def test_masks_are_taken_like_ids_and_stacked_logits_one_by_one(name):
+    logits, num_ids = random_logits(), max(*SEEN, *UNSEEN) + 1
+    masks = [terms.class_mask(ids, num_ids) for ids in ROLES]
+    swapped = [torch.stack([first, second]) for first, second in (logits, logits[::-1])]
+    stacked = call(name, swapped, masks)
+    alone = [call(name, each).item() for each in (logits, logits[::-1])]
+    assert stacked.tolist() == pytest.approx(alone, rel=1e-6)
+
+
+def test_classes_beyond_the_last_candidate_have_no_effect():
+    seen, unseen, labels = [2, 0], [1], torch.tensor([0, 2, 2, 0])
+    logits = random_logits()
+    found = MSDNLoss(seen, unseen)(outputs_of(*logits), labels)
+    expected = MSDNLoss(seen, unseen)(outputs_of(*(L[:, :3] for L in logits)), labels)
+    assert [value.item() for value in found] == pytest.approx([value.item() for value in expected])
+
+
+@every_term
 def test_order_of_class_ids_does_not_matter(name):
     logits, reversed_roles = random_logits(), [ids.flip(0) for ids in ROLES]
     assert call(name, logits, reversed_roles).item() == pytest.approx(
@@ -311,7 +329,8 @@ def test_margin_changes_self_calibration_but_not_cross_entropy(form):
 
 
 @every_form
-def test_class_ids_are_buffers_that_are_not_saved(form):
+def test_classes_and_margins_are_buffers_that_are_not_saved(form):
     loss = make_loss(form)
-    assert {name for name, _ in loss.named_buffers()} == {"seen", "unseen"}
+    names = {"seen", "unseen", "seen_C", "unseen_C", "margin_C"}
+    assert {name for name, _ in loss.named_buffers()} == names
     assert not loss.state_dict()

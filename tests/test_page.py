@@ -223,3 +223,15 @@ def test_a_browser_has_nothing_to_complain_of(page, tmp_path):
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     told = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
     assert told == {"seeds": ["1", "0", "0", "0"], "found": 1, "broken": 0, "wide": False}
+
+
+def test_axe_finds_nothing(page, tmp_path, new_tab):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    tab = new_tab()
+    tab.goto((tmp_path / "out" / "report.html").as_uri())
+    for width in (1400, 400):
+        tab.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            found = axe.Axe().run(tab).response["violations"]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []

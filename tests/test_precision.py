@@ -7,6 +7,7 @@ import torch
 
 from msdn_lit.build import precision
 from msdn_lit.build.precision import evaluation_precision, features_precision, training_precision
+from msdn_lit.build.trainer import check_trainer
 from msdn_lit.commands.data import doctor
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.errors import ConfigError
@@ -66,6 +67,31 @@ def test_what_training_does_not_promise_is_refused(mini_config, setting, tmp_pat
     with pytest.raises(ConfigError, match=message):
         train.run(mini_config(f"trainer.precision={setting}"))
     assert not list((tmp_path / "run").rglob("*"))
+
+
+@pytest.mark.fault("settings")
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("matmul_precision=tf32", "expected one of highest, high, medium, found tf32"),
+        ("convolution_tf32=maybe", "expected true or false, found maybe"),
+    ],
+)
+def test_a_wrong_precision_of_fp32(load_config, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        check_trainer(load_config("trainer=cpu", f"trainer.{setting}"))
+
+
+def test_the_trainer_sets_the_precision_of_fp32_and_fills_no_memory(load_config, monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    found = []
+    for words in (["matmul_precision=high", "convolution_tf32=false"], []):
+        check_trainer(load_config("trainer=cpu", *(f"trainer.{word}" for word in words)))
+        convolutions = torch.backends.cudnn.conv.fp32_precision
+        found.append((torch.get_float32_matmul_precision(), convolutions))
+    assert found == [("high", "ieee"), ("highest", "tf32")]
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
 @pytest.mark.fault("settings")

@@ -93,7 +93,7 @@ class TestCheating:
             module.indices[module.train_split] = np.append(rows[:20], module.indices[split][:1])
 
         with pytest.raises(
-            LeakError, match=r"would train on 1 images that are evaluated|share 1 classes"
+            LeakError, match=r"would use 1 images that are evaluated|share 1 classes"
         ):
             fit(mini_config(protocol, "sampler.batch_size=21"), change_data=smuggle)
 

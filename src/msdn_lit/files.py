@@ -130,9 +130,10 @@ def _open_locked(path: Path, busy: UserError | None) -> IO[str]:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the only one or the first one of a training."""
+    """Whether this process is the only one or the first one of a training, on its first machine."""
     ranks = [os.environ[name] for name in _RANKS if name in os.environ]
-    return not ranks or ranks[0] == "0"
+    is_on_first = "RANK" in os.environ or os.environ.get("NODE_RANK", "0") == "0"
+    return is_on_first and (not ranks or ranks[0] == "0")
 
 
 @contextmanager

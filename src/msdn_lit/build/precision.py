@@ -3,6 +3,7 @@
 import logging
 import platform
 from functools import cache
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -13,6 +14,8 @@ from msdn_lit.errors import ConfigError
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+FLOAT32_SETTINGS = ("matmul_precision", "convolution_tf32")  # keys of the config's trainer
+_MATMUL = ("highest", "high", "medium")
 _TRAINING = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Lightning reads them
 
@@ -89,6 +92,30 @@ def evaluation_precision(trainer: DictConfig, accelerator: str) -> str:
     if not is_fast(_TRAINING.get(precision, "fp32"), device):
         _warn(f"The run's trainer.precision={precision}")
     return precision
+
+
+def set_float32_precision(trainer: DictConfig) -> None:
+    """Sets whether a GPU may compute products and convolutions of fp32 tensors in TF32.
+
+    A config of an earlier version has neither setting; its runs had PyTorch's defaults.
+
+    Raises:
+        ConfigError: A setting is not valid.
+    """
+    matmul = trainer.get("matmul_precision", _MATMUL[0])
+    tf32 = trainer.get("convolution_tf32", True)
+    if matmul not in _MATMUL:
+        expected = "one of " + ", ".join(_MATMUL)
+        raise ConfigError("trainer.matmul_precision is wrong", expected=expected, found=matmul)
+    if not isinstance(tf32, bool):
+        expected = "true or false"
+        raise ConfigError("trainer.convolution_tf32 is wrong", expected=expected, found=tf32)
+    torch.set_float32_matmul_precision(matmul)
+    cudnn: Any = torch.backends.cudnn
+    if hasattr(cudnn, "conv"):
+        cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"
+    else:  # before torch 2.9
+        cudnn.allow_tf32 = tf32
 
 
 def _device(accelerator: str) -> str:

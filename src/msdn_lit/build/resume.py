@@ -33,7 +33,8 @@ Settings = dict[str, Any]  # by dotted key
 _TRAINER_MAY_CHANGE = (
     *("max_steps", "val_check_interval", "limit_val_batches", "num_sanity_val_steps"),
     *("accelerator", "devices", "num_nodes", "strategy", "plugins", "use_distributed_sampler"),
-    *("deterministic", "benchmark", "detect_anomaly", "profiler", "inference_mode"),
+    *("matmul_precision", "convolution_tf32", "deterministic", "benchmark"),
+    *("detect_anomaly", "profiler", "inference_mode"),
     *("log_every_n_steps", "enable_progress_bar", "enable_model_summary", "default_root_dir"),
 )
 # Settings that a training may change when it continues: they take effect then, or change no score.

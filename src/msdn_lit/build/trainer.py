@@ -1,5 +1,6 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
+import copy
 import logging
 import os
 import warnings
@@ -7,15 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch.utils.deterministic
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from msdn_lit.build.description import experiments
 from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.precision import FLOAT32_SETTINGS, set_float32_precision
 from msdn_lit.callbacks import EvaluationHistory, Progress, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
 from msdn_lit.runs.layout import SCORES_FOLDER
@@ -102,7 +105,8 @@ def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Tra
         folder: Folder of the evaluation.
         name: Name of the evaluation.
     """
-    arguments = {name: cfg.trainer[name] for name in ("precision", "deterministic")}
+    kept = ("precision", "deterministic", *FLOAT32_SETTINGS)
+    arguments = {name: cfg.trainer[name] for name in kept if name in cfg.trainer}
     arguments |= {"accelerator": accelerator, "devices": 1}
     arguments |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     config = OmegaConf.create({"_target_": cfg.trainer._target_, **arguments})
@@ -180,4 +184,12 @@ def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    set_float32_precision(config)
+    config = copy.deepcopy(config)
+    with open_dict(config):
+        for name in FLOAT32_SETTINGS:  # of PyTorch, not of Lightning's trainer
+            config.pop(name, None)
+    # what a deterministic step allocates is written before it is read, so it needs no filling
+    memory: Any = torch.utils.deterministic
+    memory.fill_uninitialized_memory = False
     return cast(Trainer, instantiate(config, **arguments))

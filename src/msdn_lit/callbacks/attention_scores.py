@@ -27,7 +27,7 @@ class AttentionScores(Callback):
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measures the trained model on the first process, or logs why it cannot be measured."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ZSLTask)

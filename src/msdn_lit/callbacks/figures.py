@@ -55,7 +55,7 @@ class Figures(Callback):
         self.file_format = file_format
         self.run = run
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the figures of the trained model."""
         if not trainer.is_global_zero:
             return

@@ -23,10 +23,9 @@ _ERASE_LINE = b"\r\x1b[2K"  # the progress line, and the ^C that the terminal ha
 class Preemption(Callback):
     """Saves a checkpoint and ends the program after SIGTERM, SIGUSR1, SIGUSR2 or Ctrl+C (SIGINT).
 
-    The checkpoint is saved at the end of the current step; several processes agree on a step in
-    common, of which they ask one another every `every_n_steps` steps. A run with ckpt_path=last, or a trial of
-    a sweep with the same name, continues with the next step. A second Ctrl+C ends the program at
-    once.
+    The checkpoint is saved at the end of the current step. Several processes ask one another every
+    `every_n_steps` steps, and end together. A run with ckpt_path=last, or a trial of a sweep with
+    the same name, continues with the next step. A second Ctrl+C ends the program at once.
 
     Args:
         checkpoint: Path of the checkpoint.

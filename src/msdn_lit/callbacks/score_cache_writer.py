@@ -45,8 +45,8 @@ class ScoreCacheWriter(Callback):
         *_: object,
         **__: object,
     ) -> None:
-        """Keeps the logits of one batch, (O, B, C) for O outputs of the net."""
-        self.batches.append((outputs.float().cpu(), batch.labels.cpu(), batch.rows.cpu()))
+        """Keeps the logits of one batch, (O, B, C) for O outputs of the net, on their device."""
+        self.batches.append((outputs.float(), batch.labels, batch.rows))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the score cache under each name that is reported for this evaluation."""
@@ -91,7 +91,7 @@ class ScoreCacheWriter(Callback):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Returns logits, labels and rows of the images of all ranks, in the order of the rows."""
         logits, labels, rows = zip(*self.batches, strict=True)
-        own = (torch.cat(logits, dim=1), torch.cat(labels), torch.cat(rows))
+        own = (torch.cat(logits, dim=1).cpu(), torch.cat(labels).cpu(), torch.cat(rows).cpu())
         self.batches.clear()
         parts = [own] * trainer.world_size
         if trainer.world_size > 1:

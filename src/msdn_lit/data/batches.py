@@ -14,6 +14,7 @@ from msdn_lit.data.samplers import BatchPlan, Share
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import DataError
 
+AUTO = "auto"
 T = TypeVar("T")
 
 
@@ -175,6 +176,18 @@ def read_ahead(batches: Iterator[T], number: int) -> Iterator[T]:
         while (batch := pending.popleft().result()) is not end:
             pending.append(thread.submit(next, batches, end))
             yield batch
+
+
+def is_size(eval_batch_size: int | str) -> bool:
+    """Whether this is a number of images, or "auto"."""
+    return eval_batch_size == AUTO or (isinstance(eval_batch_size, int) and eval_batch_size > 0)
+
+
+def batch_size_on(device: torch.device, eval_batch_size: int | str) -> int:
+    """Returns the images of an evaluation step: many on a GPU, where each step waits for Python."""
+    if isinstance(eval_batch_size, int):
+        return eval_batch_size
+    return 512 if device.type == "cuda" else 64
 
 
 def _unchanged(batch: Any) -> Any:  # noqa: ANN401 - a DataLoader expects a list of samples

@@ -8,7 +8,7 @@ import lightning
 import numpy as np
 import torch
 
-from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader
+from msdn_lit.data.batches import BatchLoader, SplitDataset, StepLoader, batch_size_on
 from msdn_lit.data.dataset import ZSLDataset
 from msdn_lit.data.feature_cache import (
     Gather,
@@ -53,7 +53,7 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
     def train_eval_dataloader(self) -> BatchLoader:
         """Every image of the training split once, in order, on every rank."""
         dataset = self.dataset(self.train_split)
-        return BatchLoader(dataset, batch_size=self.eval_batch_size, **self._loader_args())
+        return BatchLoader(dataset, batch_size=self._eval_size(), **self._loader_args())
 
     def val_dataloader(self) -> list[BatchLoader]:
         """One loader per evaluated split, in order. Ranks share the images without padding."""
@@ -63,7 +63,7 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
         for name in self.eval_splits:
             dataset = self.dataset(name)
             shard = range(rank, len(dataset), world_size)
-            arguments = self._loader_args() | {"batch_size": self.eval_batch_size}
+            arguments = self._loader_args() | {"batch_size": self._eval_size()}
             loaders.append(BatchLoader(dataset, sampler=shard, **arguments))
         return loaders
 
@@ -85,7 +85,8 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
             if self.feature_cache != "auto":
                 raise
             self.chosen_cache = choose_cache("auto", self._num_bytes, torch.device("cpu"))
-            log.info("%s: another program uses it. They stay in %s.", error, self.chosen_cache)
+            taken = "and another program uses it: they stay in"
+            log.info("%s, %s %s", error.problem, taken, self.chosen_cache)
             return make_gather(self.store, rows, self.chosen_cache, device, read_ahead=is_first)
 
     def _loader_args(self) -> dict[str, Any]:
@@ -105,6 +106,9 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
         if self.store.num_workers is not None:
             return self.store.num_workers
         return num_decoders(self.trainer.num_devices if self.trainer else 1)
+
+    def _eval_size(self) -> int:
+        return batch_size_on(self._device(), self.eval_batch_size)
 
     @cached_property
     def chosen_cache(self) -> str:

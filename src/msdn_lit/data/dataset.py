@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.data.batches import Batch, SplitDataset
+from msdn_lit.data.batches import Batch, SplitDataset, is_size
 from msdn_lit.data.benchmarks.published import find_benchmark
 from msdn_lit.data.feature_cache import Regions, gather_from_disk
 from msdn_lit.data.features.images import ImageTransform, open_image
@@ -51,7 +51,7 @@ class ZSLDataset:
         semantics: Configuration of the classes' semantics.
         sampler: Makes the plan of training batches from the labels of the training images; see
             `samplers`.
-        eval_batch_size: Images per evaluation step.
+        eval_batch_size: Images per evaluation step; "auto" is 512 on a GPU and 64 elsewhere.
         feature_cache: Place of the features during training: "disk", "ram" or "gpu"; "auto"
             chooses by free memory.
         num_workers: Loader processes; 0 reads in the training process.
@@ -87,7 +87,7 @@ class ZSLDataset:
         eval_splits: Sequence[str] = EVAL_SPLITS["trainval"],
         val_seen: Callable[[IntArray], NDArray[np.bool_]] = _FIFTH_OF_EACH_CLASS,
         sampler: Callable[[IntArray], BatchPlan] = _RELEASE_BATCHES,
-        eval_batch_size: int = 64,
+        eval_batch_size: int | str = "auto",
         feature_cache: str = "auto",
         num_workers: int = 0,
         allow_unknown_split: bool = False,
@@ -103,8 +103,10 @@ class ZSLDataset:
             expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
             found = list(eval_splits)
             raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
-        if eval_batch_size < 1 or num_workers < 0:
-            raise ConfigError("data.eval_batch_size must be positive, data.num_workers at least 0")
+        if not is_size(eval_batch_size) or num_workers < 0:
+            raise ConfigError(
+                "data.eval_batch_size must be positive or auto, num_workers 0 or more"
+            )
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)

@@ -6,7 +6,7 @@ cache ahead of training. "gpu" copies it to the device and gathers batches there
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdn_lit.data.features.store import Manifest
+from msdn_lit.data.features.store import FeatureStore, Manifest
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError, DataError
 
@@ -46,7 +46,16 @@ class Regions(Protocol):
 
 
 class OutOfMemory(ConfigError):
-    """The features do not fit on a device."""
+    """The features do not fit on a device.
+
+    Args:
+        num_bytes: Size of the features, bytes.
+        device: The device.
+    """
+
+    def __init__(self, num_bytes: int, device: torch.device) -> None:
+        self.problem = f"The features need {num_bytes / 1e9:.1f} GB on {device}"
+        super().__init__(self.problem, action="Use data.feature_cache=auto, ram or disk.")
 
 
 def choose_cache(wanted: str, num_bytes: int, device: torch.device) -> str:
@@ -131,13 +140,13 @@ def gather_from_gpu(regions: Regions, rows: IntArray, device: torch.device) -> G
     try:
         regions_MRD = torch.empty(len(rows), R, D, dtype=torch.float16, device=device)
     except torch.OutOfMemoryError as error:
-        size = 2 * len(rows) * R * D / 1e9
-        action = "Use data.feature_cache=auto, ram or disk."
-        raise OutOfMemory(f"The features need {size:.1f} GB on {device}", action=action) from error
-    if not _fill(regions_MRD, regions, rows):
-        raise DataError(
-            f"{regions.path} holds NaN or infinity", action="Extract the features again."
-        )
+        raise OutOfMemory(2 * len(rows) * R * D, device) from error
+    step = max(1, _CHUNK_BYTES // (2 * R * D))
+    parts: list[IntArray] = [rows[start : start + step] for start in range(0, len(rows), step)]
+    if not _fill(regions_MRD, regions, parts):
+        for part in parts:
+            regions.gather(part)  # says which image it is
+        raise DataError(f"{regions.path}: NaN or infinity, which were not there before")
     place_N = np.zeros(N, dtype=np.int64)
     place_N[rows] = np.arange(len(rows))
     return lambda rows: regions_MRD[to_device(torch.from_numpy(place_N[rows]), device)]
@@ -150,26 +159,28 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def _fill(regions_MRD: Tensor, regions: Regions, rows: IntArray) -> bool:
-    """Reads features into a tensor on a device; returns whether all of them are finite.
+def _fill(regions_MRD: Tensor, regions: Regions, parts: Sequence[IntArray]) -> bool:
+    """Reads features into a tensor on a device, part by part; returns whether all are finite.
 
-    While the device copies one buffer, the next one is read. The device checks what it has copied.
+    While the device copies one of two buffers, the other one is read. The device checks the values.
     """
-    M, R, D = regions_MRD.shape
-    step = max(1, _CHUNK_BYTES // (2 * R * D))
     on_gpu = regions_MRD.is_cuda
-    buffers = torch.empty(2, min(step, M), R, D, dtype=torch.float16, pin_memory=on_gpu)
-    copied: list[Any] = [torch.cuda.Event() if on_gpu else None for _ in buffers]
+    shape = max(map(len, parts), default=0), *regions_MRD.shape[1:]
+    buffers = [torch.empty(shape, dtype=torch.float16, pin_memory=on_gpu) for _ in range(2)]
+    copied: list[Any] = [None, None]
     are_finite = torch.ones((), dtype=torch.bool, device=regions_MRD.device)
-    for number, start in enumerate(range(0, M, step)):
-        chunk = regions_MRD[start : start + step]
-        buffer, event = buffers[number % 2][: len(chunk)], copied[number % 2]
-        if on_gpu:
-            event.synchronize()
-        buffer.copy_(torch.from_numpy(regions.gather(rows[start : start + step])))
+    chunks = torch.split(regions_MRD, [len(part) for part in parts])
+    for number, (chunk, part) in enumerate(zip(chunks, parts, strict=True)):
+        buffer = buffers[number % 2][: len(part)]
+        if on_gpu and copied[number % 2]:
+            copied[number % 2].synchronize()
+        if isinstance(regions, FeatureStore):
+            regions.read_into(buffer, part)
+        else:
+            buffer.copy_(torch.from_numpy(regions.gather(part)))
         chunk.copy_(buffer, non_blocking=True)
         if on_gpu:
-            event.record()
+            copied[number % 2] = torch.cuda.current_stream(chunk.device).record_event()
         are_finite &= chunk.isfinite().all()
     return bool(are_finite)
 

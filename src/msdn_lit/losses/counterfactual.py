@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from msdn_lit.dtypes import class_product
 from msdn_lit.errors import ConfigError
 from msdn_lit.losses.base import ClassIds, Output
 from msdn_lit.losses.msdn import MSDNLoss
@@ -119,9 +120,8 @@ class CounterfactualLoss(MSDNLoss):
         if not effects:
             problem = "This loss does not fit the net: no scores are sums weighted by attention"
             raise ConfigError(problem, expected="model=msdn or model=dedn")
-        logits = [effect_BK @ self.class_attributes_CK.T for effect_BK in effects]
-        classified = [self.cross_entropy(each, labels_B, *self.domains) for each in logits]
-        effect = torch.stack(classified).sum()
+        logits_OBC = class_product(torch.stack(effects), self.class_attributes_CK)
+        effect = self.cross_entropy(logits_OBC, labels_B, *self.domains).sum()
         return CounterfactualTerms(terms.loss + self.lambda_causal * effect, *terms[1:], effect)
 
     def _effect(self, output: AttentiveOutput) -> Tensor | None:

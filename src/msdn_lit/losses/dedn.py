@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.losses.base import ClassIds, DomainLoss, Output
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output, stacked_logits, stacked_scores
 from msdn_lit.losses.functional import (
     cross_entropy_with_margins,
     distillation_release,
@@ -77,28 +76,20 @@ class DEDNLoss(DomainLoss):
         if len(outputs) != 4:
             expected = "a net with two experts of two outputs each, e.g. model=dedn"
             raise ConfigError("This loss does not fit the net", expected=expected)
-        experts = [outputs[:2], outputs[2:]]
-        logits = [region.logits_BC + channel.logits_BC for region, channel in experts]
-        calibrated = [self.with_margin(logits_BC) for logits_BC in logits]
-        cross_entropy = torch.stack([self._cross_entropy(each, labels_B) for each in logits]).sum()
-        calibrations = [self_calibration_release(each, *self.domains) for each in calibrated]
-        self_calibration = torch.stack(calibrations).sum()
-        coarse_BC, fine_BC = calibrated
-        distillation = distillation_release(coarse_BC, fine_BC, *self.domains)
-        alignments = [
-            mutual_distillation(region.attribute_scores_BK, channel.attribute_scores_BK)
-            for region, channel in experts
-        ]
-        alignment = torch.stack(alignments).sum()
-        loss = cross_entropy + self.lambda_cal * self_calibration
-        loss = loss + self.lambda_distill * distillation + self.lambda_align * alignment
-        return DEDNTerms(loss, cross_entropy, self_calibration, distillation, alignment)
-
-    def _cross_entropy(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-        return cross_entropy_with_margins(
-            logits_BC,
+        regions, channels = outputs[::2], outputs[1::2]  # of both experts
+        logits_2BC = stacked_logits(regions) + stacked_logits(channels)
+        calibrated_2BC = self.with_margin(logits_2BC)
+        cross_entropy = cross_entropy_with_margins(
+            logits_2BC,
             labels_B,
             *self.domains,
             seen_margin=self.seen_margin,
             label_margin=self.label_margin,
-        )
+        ).sum()
+        self_calibration = self_calibration_release(calibrated_2BC, *self.domains).sum()
+        coarse_BC, fine_BC = calibrated_2BC.unbind()
+        distillation = distillation_release(coarse_BC, fine_BC, *self.domains)
+        alignment = mutual_distillation(stacked_scores(regions), stacked_scores(channels)).sum()
+        loss = cross_entropy + self.lambda_cal * self_calibration
+        loss = loss + self.lambda_distill * distillation + self.lambda_align * alignment
+        return DEDNTerms(loss, cross_entropy, self_calibration, distillation, alignment)

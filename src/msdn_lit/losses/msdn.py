@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from msdn_lit.losses.base import ClassIds, DomainLoss, Output
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output, stacked_logits
 from msdn_lit.losses.functional import (
     cross_entropy_release,
     distillation_release,
@@ -35,7 +35,8 @@ class MSDNLoss(DomainLoss):
     Args:
         seen: Ids of the seen classes.
         unseen: Ids of the unseen classes. Classes in neither list are no candidates.
-        cross_entropy: Function of (logits without margin, labels, seen, unseen).
+        cross_entropy: Function of (logits without margin, labels, seen, unseen). Like all three, it
+            takes the stacked logits of the sub-nets and the masks of `losses.functional`.
         self_calibration: Function of (logits with margin, seen, unseen).
         distillation: Function of (logits, other logits, seen, unseen), both with margin.
         lambda_cal: Weight of self-calibration.
@@ -69,17 +70,13 @@ class MSDNLoss(DomainLoss):
             outputs: Outputs of the sub-nets, as from `MSDN.forward`.
             labels_B: Class ids, (B,).
         """
-        domains = self.domains
-        logits = [output.logits_BC for output in outputs]
-        calibrated = [self.with_margin(logits_BC) for logits_BC in logits]
-        cross_entropy = torch.stack(
-            [self.cross_entropy(logits_BC, labels_B, *domains) for logits_BC in logits]
-        ).sum()
-        self_calibration = torch.stack(
-            [self.self_calibration(logits_BC, *domains) for logits_BC in calibrated]
-        ).sum()
-        pairs = [self.distillation(*pair, *domains) for pair in combinations(calibrated, 2)]
-        distillation = torch.stack(pairs).sum() if pairs else torch.zeros_like(cross_entropy)
+        logits_OBC = stacked_logits(outputs)
+        calibrated_OBC = self.with_margin(logits_OBC)
+        cross_entropy = self.cross_entropy(logits_OBC, labels_B, *self.domains).sum()
+        self_calibration = self.self_calibration(calibrated_OBC, *self.domains).sum()
+        distillation = torch.zeros_like(cross_entropy)
+        for first_BC, second_BC in combinations(calibrated_OBC.unbind(), 2):
+            distillation = distillation + self.distillation(first_BC, second_BC, *self.domains)
         loss = (
             cross_entropy + self.lambda_cal * self_calibration + self.lambda_distill * distillation
         )

@@ -12,36 +12,35 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from msdn_lit.losses.base import ClassIds, DomainLoss, Output
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output, stacked_logits
+from msdn_lit.losses.functional import among
 
 Ranking = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def hinges(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, margin: float) -> Tensor:
-    """Computes the hinges l_c, (B, C); zero for the label itself and for unseen classes.
+    """Computes the hinges l_c, (..., B, C); zero for the label itself and for unseen classes.
 
     Args:
-        logits_BC: Logits of all classes, (B, C).
+        logits_BC: Logits of all classes, (..., B, C).
         labels_B: Class ids, (B,).
-        seen: Ids of the seen classes.
+        seen: Seen classes: their ids, or a mask from `class_mask`.
         margin: Margin of the label's logit.
     """
-    is_rival_BC = torch.zeros_like(logits_BC, dtype=torch.bool)
-    is_rival_BC[:, seen] = True
-    is_rival_BC.scatter_(1, labels_B[:, None], False)
-    logits_BC = logits_BC.float()
-    lead_BC = logits_BC.gather(1, labels_B[:, None]) - logits_BC
-    return torch.where(is_rival_BC, (margin - lead_BC).clamp_min(0), 0)
+    logits_BC = among(logits_BC, seen)
+    labels_B1 = labels_B[:, None].expand(*logits_BC.shape[:-1], 1)
+    lead_BC = logits_BC.gather(-1, labels_B1) - logits_BC
+    return (margin - lead_BC).clamp_min(0).scatter(-1, labels_B1, 0)
 
 
 def devise(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
     """DeViSE (Frome et al., NIPS 2013): sum_c l_c; arguments as of `hinges`."""
-    return hinges(logits_BC, labels_B, seen, margin).sum(dim=1).mean()
+    return hinges(logits_BC, labels_B, seen, margin).sum(dim=-1).mean(dim=-1)
 
 
 def sje(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
     """SJE (Akata et al., CVPR 2015), the structured SVM: max_c l_c; arguments as of `hinges`."""
-    return hinges(logits_BC, labels_B, seen, margin).amax(dim=1).mean()
+    return hinges(logits_BC, labels_B, seen, margin).amax(dim=-1).mean(dim=-1)
 
 
 def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> Tensor:
@@ -51,9 +50,9 @@ def ale(logits_BC: Tensor, labels_B: Tensor, seen: Tensor, *, margin: float) -> 
     sum and r by drawing rivals until one violates the margin; here both are exact.
     """
     hinges_BC = hinges(logits_BC, labels_B, seen, margin)
-    rank_B = (hinges_BC > 0).sum(dim=1).float()
+    rank_B = (hinges_BC > 0).sum(dim=-1).float()
     harmonic_B = torch.digamma(rank_B + 1) - torch.digamma(torch.ones_like(rank_B))
-    return (harmonic_B / rank_B.clamp_min(1) * hinges_BC.sum(dim=1)).mean()
+    return (harmonic_B / rank_B.clamp_min(1) * hinges_BC.sum(dim=-1)).mean(dim=-1)
 
 
 class RankingTerms(NamedTuple):
@@ -82,5 +81,4 @@ class RankingLoss(DomainLoss):
             outputs: Outputs of the net.
             labels_B: Class ids, (B,).
         """
-        losses = [self.ranking(output.logits_BC, labels_B, self.seen) for output in outputs]
-        return RankingTerms(torch.stack(losses).sum())
+        return RankingTerms(self.ranking(stacked_logits(outputs), labels_B, self.seen_C).sum())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from msdn_lit.errors import ConfigError
-from msdn_lit.losses.base import ClassIds, DomainLoss, Output
+from msdn_lit.losses.base import ClassIds, DomainLoss, Output, stacked_logits, stacked_scores
 from msdn_lit.losses.functional import (
     agreement,
     attribute_regression,
@@ -48,6 +48,8 @@ class TransZeroLoss(DomainLoss):
         calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
     """
 
+    weights_O: Tensor
+
     def __init__(
         self,
         seen: ClassIds,
@@ -66,6 +68,7 @@ class TransZeroLoss(DomainLoss):
         self.lambda_cal = lambda_cal
         self.lambda_reg = lambda_reg
         self.subnet_weights = tuple(subnet_weights)
+        self.register_buffer("weights_O", torch.tensor(self.subnet_weights), persistent=False)
         self.lambda_score = lambda_score
         self.lambda_logit = lambda_logit
 
@@ -83,23 +86,17 @@ class TransZeroLoss(DomainLoss):
             expected = f"{len(outputs)} numbers, one for each sub-net"
             found = list(self.subnet_weights)
             raise ConfigError("loss.subnet_weights is wrong", expected=expected, found=found)
-        terms = torch.stack([self._terms(output, labels_B) for output in outputs], dim=1)
-        ce, cal, reg = (terms * terms.new_tensor(self.subnet_weights)).sum(dim=1)
+        logits_OBC, scores_OBK = stacked_logits(outputs), stacked_scores(outputs)
+        calibrated_OBC = self.with_margin(logits_OBC)
+        each_O = (
+            cross_entropy_release(logits_OBC, labels_B, *self.domains),
+            self_calibration_release(calibrated_OBC, *self.domains),
+            attribute_regression(scores_OBK, labels_B, self.class_attributes_CK),
+        )
+        ce, cal, reg = ((term_O * self.weights_O).sum() for term_O in each_O)
         score, logit = ce.new_zeros(()), ce.new_zeros(())
         if len(outputs) == 2:
-            score = agreement(*(output.attribute_scores_BK for output in outputs))
-            logit = agreement(*(output.logits_BC for output in outputs))
+            score, logit = agreement(*scores_OBK.unbind()), agreement(*logits_OBC.unbind())
         alone = ce + self.lambda_cal * cal + self.lambda_reg * reg
         loss = alone + self.lambda_score * score + self.lambda_logit * logit
         return TransZeroTerms(loss, ce, cal, reg, score, logit)
-
-    def _terms(self, output: Output, labels_B: Tensor) -> Tensor:
-        """Returns CE, SC and REG of one sub-net, (3,)."""
-        scores_BK = output.attribute_scores_BK
-        return torch.stack(
-            [
-                cross_entropy_release(output.logits_BC, labels_B, *self.domains),
-                self_calibration_release(self.with_margin(output.logits_BC), *self.domains),
-                attribute_regression(scores_BK, labels_B, self.class_attributes_CK),
-            ]
-        )

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol, Self
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from msdn_lit.dtypes import class_product
+
 
 class SubNetOutput(NamedTuple):
     """Output of a sub-net for a batch.
@@ -70,7 +72,7 @@ class ClassNet(nn.Module):
         values_BKR: Tensor | None = None,
     ) -> SubNetOutput:
         """Returns an output with the logits of its scores."""
-        logits_BC = scores_BK @ self.class_attributes_CK.T
+        logits_BC = class_product(scores_BK, self.class_attributes_CK)
         return SubNetOutput(logits_BC, scores_BK, attention_BKR, values_BKR)
 
     @classmethod

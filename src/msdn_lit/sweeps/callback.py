@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from msdn_lit.errors import OutputError, Pruned, UserError, print_error
-from msdn_lit.files import short_path, write_atomically
+from msdn_lit.files import is_first_process, short_path, write_atomically
 from msdn_lit.runs.layout import CONFIG, FAILURE, PRUNED, SCORES, WANDB, offline_wandb_runs
 from msdn_lit.sweeps.lines import common_overrides
 from msdn_lit.sweeps.trials import Trial, trials_in
@@ -39,22 +39,27 @@ class SweepCallback(Callback):
         error = job_return._return_value
         folder = Path(config.hydra.runtime.output_dir)
         if isinstance(error, UserError):
-            print_error(f"trial {folder.name}", error)
+            if is_first_process():
+                print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
-        if not isinstance(error, OutputError):  # that trial stays interrupted, and resumes
+        if is_first_process() and not isinstance(
+            error, OutputError
+        ):  # that trial stays interrupted, and resumes
             _write_error(folder, error)
         job_return.status = JobStatus.COMPLETED
         job_return.return_value = None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
-        """Prints a table of all trials in the folder of the sweep.
+        """Prints a table of all trials in the folder of the sweep, on the first process.
 
         Raises:
             SystemExit: A trial has failed, or a worker died before the trial was finished.
         """
         from msdn_lit.analysis.output.tables import print_next, terminal
 
+        if not is_first_process():  # it may end before the first one has written the results
+            return
         folder = Path(str(config.hydra.sweep.dir)).expanduser().absolute()
         trials = sorted(trials_in(folder), key=_rank)
         terminal().print(_table(trials, config.objective))

@@ -4,7 +4,9 @@ The folder of a trial is named after its identity (see identity.py), inside the 
 """
 
 import json
+import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from msdn_lit.errors import ConfigError, some
-from msdn_lit.files import locked, make_folder, write_atomically
+from msdn_lit.files import is_first_process, locked, make_folder, write_atomically
 from msdn_lit.runs.layout import (
     CONFIG,
     FAILURE,
@@ -35,6 +37,7 @@ from msdn_lit.sweeps.identity import (
 from msdn_lit.texts import read_json
 
 RESUMABLE = ("interrupted", "pruned")  # states of a trial that resumes from its last checkpoint
+_LONGEST_WAIT, _BETWEEN_LOOKS = 1800.0, 0.2  # seconds that a task of a job waits for the first
 _MULTIRUN = "multirun.yaml"  # Hydra writes it before the sweep is locked
 
 
@@ -161,10 +164,38 @@ def prepare_trial(trial: Trial, *, resume: bool) -> None:
 
 @contextmanager
 def lock_trial(trial: Trial) -> Iterator[None]:
-    """Waits until no other process works on a trial; workers of a killed sweep may still run."""
+    """Waits until no other process works on a trial; workers of a killed sweep may still run.
+
+    Of the tasks of a SLURM job, the first one locks. It writes the job into the file of the lock,
+    for which the others wait, so that all of them find the trial in the same state.
+
+    Raises:
+        ConfigError: The first task did not lock within half an hour.
+    """
     make_folder(trial.folder)
-    with locked(trial.folder / LOCK):
+    lock, job = trial.folder / LOCK, _job_of_several_tasks()
+    if job and not is_first_process():
+        _wait_for(lock, job)
+    with locked(lock):
+        if job and is_first_process():
+            lock.write_text(job, encoding="utf-8")
         yield
+
+
+def _job_of_several_tasks() -> str:
+    """Returns what identifies this start of a SLURM job of several tasks; "" without one."""
+    if int(os.environ.get("SLURM_NTASKS", 1)) < 2:
+        return ""
+    return f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+
+
+def _wait_for(lock: Path, job: str) -> None:
+    end = time.monotonic() + _LONGEST_WAIT
+    while not lock.is_file() or lock.read_text(encoding="utf-8") != job:
+        if time.monotonic() > end:
+            problem = f"The first task of SLURM job {job} does not begin with {lock.parent}"
+            raise ConfigError(problem, action="Look at its log.")
+        time.sleep(_BETWEEN_LOOKS)
 
 
 def trials_in(folder: Path) -> list[Trial]:

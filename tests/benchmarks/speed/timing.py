@@ -157,6 +157,8 @@ def _begin(keeps_memory, measurement, arguments):
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if keeps_memory:
         retain_freed_memory()
+    torch.use_deterministic_algorithms(True)  # as msdn train does
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(0)
     _results = measurement(*arguments)
 

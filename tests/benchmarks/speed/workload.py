@@ -117,6 +117,7 @@ def make_trainer(device, precision, **arguments):
         devices=1,
         precision=TRAINER_PRECISION[precision],
         enable_checkpointing=False,
+        deterministic=True,
         **arguments,
     )
 

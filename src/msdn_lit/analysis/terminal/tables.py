@@ -69,7 +69,7 @@ def print_table(
         keys = [f"{short} is {full}" for short, full in layout.keys.items()]
         console.print(Text(f"{', '.join(keys)}.", style="dim"))
     if layout.left_out:
-        names = ", ".join(name for name in table.header if name in layout.left_out)
+        names = ", ".join(dict.fromkeys(n for n in table.header if n in layout.left_out))
         console.print(Text(f"A wider terminal also shows: {names}.", style="dim"))
     for note in table.notes:
         subject = note.partition(":")[0].lower()  # maybe a column

@@ -48,10 +48,10 @@ def run(cfg: DictConfig) -> None:
         _extract(cfg, dataset, split)
     store = _checked_store(cfg, dataset, split)
     N, R, D = store.manifest.shape
-    text = f"{folder}: {N:,} images x {R} regions x {D} channels, fp16."
+    text = f"{N:,} images x {R} regions x {D} channels, fp16."
     if store.manifest.skipped:
         text += f" Left out: {len(store.manifest.skipped)} that did not decode."
-    terminal().print(text, soft_wrap=True)
+    terminal().print(f"{text}\n{folder}", soft_wrap=True)
     if not is_multirun():
         print_next(_training_words(cfg))
 

@@ -172,16 +172,15 @@ def _shower(line: ProgressLine, name: str) -> "Progress":
 def _show_plan(sources: Sequence[Source], fetcher: "Fetcher", console: "Console") -> None:
     """Prints what exists, what would be fetched, and whether the disk has room for it."""
     missing = [source for source in sources if not fetcher.is_complete(source)]
-    rows = [["file", "gives", "size", "from", "state"]]
     for source in sources:
         origin = str(
             fetcher.own_files.get(source.name)
             or urlsplit(source.urls[0]).hostname
             or source.urls[0]
         )
-        state = f"{'to fetch' if source in missing else 'complete'}, {_inventory(source, fetcher)}"
-        rows.append([source.name, source.gives, _size(source), origin, state])
-    _print_table(rows, console)
+        state = "to fetch" if source in missing else "complete"
+        console.print(f"{source.name}, {_size(source)} from {origin}")
+        console.print(f"  {source.gives}: {state}, {_inventory(source, fetcher)}")
     archives = [source.size or source.unpacked for source in missing if source.is_archive]
     at_a_time = sum(archives) if fetcher.keep_archives else max(archives, default=0)
     needed = at_a_time + sum(source.unpacked for source in missing)

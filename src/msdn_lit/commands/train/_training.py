@@ -120,11 +120,35 @@ def _command_that_continues(program: str, folder: Path) -> str:
 
 
 def _check_number_of_processes(cfg: DictConfig) -> None:
-    """Refuses several processes of torchrun that would each train alone, in the same folder."""
-    number, trainer = int(os.environ.get("WORLD_SIZE", 1)), cfg.trainer
+    """Refuses processes of torchrun or SLURM that would not train one model together.
+
+    Raises:
+        ConfigError: Each would train alone, or their number is not that of the devices.
+    """
+    trainer, tasks = cfg.trainer, _tasks_of_slurm()
+    number = max(int(os.environ.get("WORLD_SIZE", 1)), tasks or 1)
     if number > 1 and trainer.strategy == "auto" and trainer.devices == 1:
         problem = f"{number} processes were started, and each would train alone"
         raise ConfigError(problem, action=f"Add trainer=ddp trainer.devices={number}.")
+    if tasks is None or not isinstance(trainer.devices, int):
+        return
+    wanted = trainer.devices, trainer.num_nodes
+    per_node, nodes = os.environ.get("SLURM_NTASKS_PER_NODE"), os.environ.get("SLURM_NNODES")
+    if (tasks > 1 and not per_node) or (per_node or "1", nodes or "1") != tuple(map(str, wanted)):
+        many = "srun --nodes {1} --ntasks-per-node {0}".format(*wanted)
+        raise ConfigError(
+            "SLURM must start one task for each device",
+            expected=f"--nodes {wanted[1]} --ntasks-per-node {wanted[0]}",
+            found=f"{tasks} tasks, {per_node or 'no --ntasks-per-node'} on each of {nodes or 1}",
+            action=f"Use {many}, in a sweep trial_launcher=slurm_ddp, or other trainer.devices.",
+        )
+
+
+def _tasks_of_slurm() -> int | None:
+    """Returns how many tasks srun has started; None if this process is not of SLURM."""
+    is_by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # as for Lightning
+    number = os.environ.get("SLURM_NTASKS")
+    return None if is_by_hand or number is None else int(number)
 
 
 def _check_early(cfg: DictConfig) -> None:

@@ -151,13 +151,8 @@ class FeatureStore:
             DataError: The file has become shorter; or a feature is NaN or infinite, which is
                 checked when an image is read for the first time.
         """
-        assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
         regions_BRD = self._buffer(len(rows))
-        regions_NRD = self._map()
-        self._check_size()
-        torch.index_select(
-            regions_NRD, 0, torch.from_numpy(rows), out=torch.from_numpy(regions_BRD)
-        )
+        self.read_into(torch.from_numpy(regions_BRD), rows)
         for position in np.flatnonzero(~self._is_checked[rows]):
             if not all_finite(regions_BRD[position]):
                 raise DataError(
@@ -166,6 +161,13 @@ class FeatureStore:
                 )
         self._is_checked[rows] = True
         return regions_BRD
+
+    def read_into(self, regions_BRD: Tensor, rows: NDArray[np.int64]) -> None:
+        """Reads images by row into a tensor on the CPU; whoever reads checks the values."""
+        assert len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._is_checked)), rows
+        regions_NRD = self._map()
+        self._check_size()
+        torch.index_select(regions_NRD, 0, torch.from_numpy(rows), out=regions_BRD)
 
     def _buffer(self, num_images: int) -> NDArray[np.float16]:
         """Returns memory for one batch.
@@ -207,11 +209,9 @@ class FeatureStore:
                     action=f"Remove {self.folder} and run msdn extract again.",
                 ) from error
             if regions.shape != self.manifest.shape or regions.dtype != np.float16:
-                raise DataError(
-                    f"{self.path} does not match its manifest",
-                    expected=f"float16 {self.manifest.shape}",
-                    found=f"{regions.dtype} {regions.shape}",
-                )
+                wanted, found = f"float16 {self.manifest.shape}", f"{regions.dtype} {regions.shape}"
+                problem = f"{self.path} does not match its manifest"
+                raise DataError(problem, expected=wanted, found=found)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PyTorch has no read-only memory
                 self._regions = torch.from_numpy(np.asarray(regions))
@@ -281,11 +281,10 @@ def check_room(folder: Path, manifest: Manifest) -> None:
     """Raises DataError if the disk has no room for a store's features."""
     needed, free = 2 * int(np.prod(manifest.shape)), shutil.disk_usage(folder).free
     if free < needed:
+        action = "Choose a folder on another disk with paths.feature_dir=..."
+        wanted, found = f"{needed / 1e9:.1f} GB free", f"{free / 1e9:.1f} GB"
         raise DataError(
-            f"Not enough room for {folder}",
-            expected=f"{needed / 1e9:.1f} GB free",
-            found=f"{free / 1e9:.1f} GB",
-            action="Choose a folder on another disk with paths.feature_dir=...",
+            f"Not enough room for {folder}", expected=wanted, found=found, action=action
         )
 
 
