@@ -1,6 +1,8 @@
 """Prediction of single images: scores equal those of the evaluation, explanations add up."""
 
+import gc
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import msdn_lit
 from msdn_lit.build import predictor as build_predictor
 from msdn_lit.build.load import load_config
 from msdn_lit.build.task import unread_datamodule
+from msdn_lit.commands._arguments import load_model
 from msdn_lit.commands.train import train
 from msdn_lit.commands.use import predict
 from msdn_lit.data.features.images import open_image
@@ -240,6 +243,18 @@ def test_the_package_imports_no_torch_until_it_is_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         _ = msdn_lit.lode
+
+
+def test_garbage_is_collected_again_after_a_command_has_opened_a_model(tiny_run, monkeypatch):
+    options = Namespace(run=tiny_run, checkpoint="last", data_dir=None, trust=False)
+    collected = []
+    with monkeypatch.context() as patch:
+        patch.setattr("msdn_lit.build.load.load", lambda *_, **__: collected.append(gc.isenabled()))
+        load_model(options)
+    options.run = tiny_run / "missing"
+    with pytest.raises(CheckpointError):
+        load_model(options)
+    assert (collected, gc.isenabled()) == ([False], True)
 
 
 _OPEN_AND_COMPILE = """

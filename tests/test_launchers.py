@@ -82,6 +82,9 @@ class TestSlots:
             (None, 3, ("0", "1", "2")),
             ("2,5", 2, ("2", "5")),
             ("GPU-a,GPU-b", 2, ("GPU-a", "GPU-b")),
+            ("MIG-a, MIG-b,MIG-c", 1, ("MIG-a", "MIG-b", "MIG-c")),  # CUDA counts the first one
+            ("MIG-a", 0, ()),
+            (" 2, 5", 2, ("2", "5")),
             ("", 0, ()),
         ],
     )

@@ -125,8 +125,12 @@ def end_to_end(cfg: DictConfig, net: nn.Module) -> EndToEnd:
     )
 
 
-def device(name: str) -> torch.device:
+def device(name: str, setting: str = "features.device") -> torch.device:
     """Returns a device by name; "auto" is the GPU if there is one.
+
+    Args:
+        name: Name, e.g. "cuda", "cuda:1", "mps", "cpu" or "auto".
+        setting: Name of the setting, for the message.
 
     Raises:
         ConfigError: There is no such device.
@@ -135,10 +139,10 @@ def device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(name)
-        torch.empty(1, device=found)
+        torch.empty(1, device=found).cpu()  # "meta" has no values
     except (RuntimeError, AssertionError) as error:  # an unknown name; a device that is missing
-        reason = str(error).splitlines()[0][:100]
-        problem = f"features.device={name} is no device of this machine ({reason})"
+        reason = str(error).splitlines()[0][:100].rstrip(". ")
+        problem = f"{setting}={name} is no device of this machine ({reason})"
         raise ConfigError(problem, action="Use auto or cpu.") from error
     return found
 

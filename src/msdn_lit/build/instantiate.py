@@ -26,7 +26,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - 
         ConfigError: A constructor rejects a value, or has no such argument.
     """
     try:
-        made = hydra_instantiate(_copy(config), **arguments)
+        made = hydra_instantiate(copy_with_root(config), **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -147,7 +147,7 @@ def _target(path: Path) -> str | None:
     return content.get("_target_") or next(inherited, None)
 
 
-def _copy(config: DictConfig) -> DictConfig:
+def copy_with_root(config: DictConfig) -> DictConfig:
     """Copies a config with its root: Hydra resolves the references in the nodes they refer to."""
     root = copy.deepcopy(config._get_root())
     key = config._get_full_key(None)

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from msdn_lit.build.allowed import check_config
+from msdn_lit.build.features import device as find_device
 from msdn_lit.build.features import trained_part
 from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
@@ -74,6 +75,7 @@ def load(
     checkpoint: str = "last",
     data_dir: str | Path | None = None,
     trust: bool = False,
+    device: str = "cpu",
 ) -> Predictor:
     """Loads the model of a run folder or of a bundle. No code of the folder is run.
 
@@ -86,15 +88,18 @@ def load(
             were moved.
         trust: Build whatever the config of the run folder names, which can be any code: for your
             own methods. A bundle never has code.
+        device: Device that computes the predictions: "cpu", "cuda", "cuda:1", "mps"; "auto" is the
+            GPU if there is one.
 
     Raises:
         CheckpointError: There is no run, its config names code that is not part of msdn-lit, its
             checkpoint does not fit, another checkpoint of a bundle is asked for, or the bundle
             cannot be downloaded.
-        ConfigError: The address is not one of the Hub.
+        ConfigError: The address is not one of the Hub, or there is no such device.
         DataError: Split files or the backbone's weights are missing, or are not those of the
             training.
     """
+    place = find_device(device, "device")  # before anything is read
     address = hub_address(path)
     folder = Path(path).expanduser() if address is None else pull(address)
     if (folder / BUNDLE).is_file():
@@ -103,8 +108,8 @@ def load(
                 f"{address or folder} is a bundle, which has one checkpoint and not {checkpoint}"
             )
             raise CheckpointError(problem, action="Name the folder of the run.")
-        return predictor_from_bundle(read_bundle(folder), folder)
-    return _model_of_run(folder, checkpoint, data_dir, trust=trust)
+        return predictor_from_bundle(read_bundle(folder), folder).to(place)
+    return _model_of_run(folder, checkpoint, data_dir, trust=trust).to(place)
 
 
 def _model_of_run(

@@ -1,6 +1,5 @@
 """From a config to the Lightning trainer, its callbacks and its loggers."""
 
-import copy
 import logging
 import os
 import warnings
@@ -17,7 +16,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from msdn_lit.build.description import experiments
-from msdn_lit.build.instantiate import instantiate
+from msdn_lit.build.instantiate import copy_with_root, instantiate
 from msdn_lit.build.precision import FLOAT32_SETTINGS, set_float32_precision
 from msdn_lit.callbacks import EvaluationHistory, Progress, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
@@ -185,7 +184,7 @@ def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     set_float32_precision(config)
-    config = copy.deepcopy(config)
+    config = copy_with_root(config)
     with open_dict(config):
         for name in FLOAT32_SETTINGS:  # of PyTorch, not of Lightning's trainer
             config.pop(name, None)

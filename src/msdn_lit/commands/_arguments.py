@@ -1,6 +1,7 @@
 """Command lines of the commands without Hydra: one parser, one way to end."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -135,6 +136,12 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", action="store_true", help=text)
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds --device, of a command that predicts images."""
+    text = "cpu, cuda, cuda:1, mps, or auto: the GPU if there is one (default: cpu)"
+    parser.add_argument("--device", default="cpu", metavar="NAME", help=text)
+
+
 def add_folders(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
     """Adds --data-dir, and --feature-dir where features are read, for data that were moved."""
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder, if it was moved")
@@ -181,16 +188,21 @@ def load_model(options: argparse.Namespace) -> "Predictor":
     """Loads the model of a run folder, a bundle or an address of the Hub.
 
     Args:
-        options: Options `run`, `checkpoint`, `data_dir` and `trust`.
+        options: Options `run`, `checkpoint`, `data_dir` and `trust`; `device` if there is one.
     """
-    from msdn_lit.build.load import load
+    gc.disable()  # modules are no garbage: looking for some takes a fifth of the time
+    try:
+        from msdn_lit.build.load import load
 
-    return load(
-        str(options.run),
-        checkpoint=options.checkpoint,
-        data_dir=options.data_dir,
-        trust=options.trust,
-    )
+        return load(
+            str(options.run),
+            checkpoint=options.checkpoint,
+            data_dir=options.data_dir,
+            trust=options.trust,
+            device=getattr(options, "device", "cpu"),
+        )
+    finally:
+        gc.enable()
 
 
 def check_is_new(folder: Path) -> None:

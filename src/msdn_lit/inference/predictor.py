@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import torch
@@ -84,6 +84,12 @@ class Predictor:
         classes = f"{self.classes.summary()}, {len(self.attribute_names)} attributes"
         lines = [f"{classes}; sub-nets and weights: {fusion}"]
         return "\n".join([str(self.reference.about)] * bool(self.reference.about) + lines)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves backbone and net to a device, and returns the predictor."""
+        self.backbone.to(device)
+        self.net.to(device)
+        return self
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence of paths

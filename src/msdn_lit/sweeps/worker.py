@@ -91,12 +91,19 @@ def _say(line: str) -> None:
 
 
 def visible_devices() -> tuple[str, ...]:
-    """Returns the GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES."""
+    """Returns the GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES.
+
+    Parts of a GPU (MIG) must be named there. CUDA shows a process only the first of them, and each
+    worker gets one.
+    """
     import torch
 
     number = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return tuple(named.split(",")[:number] if named else map(str, range(number)))
+    words = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = tuple(name for name in map(str.strip, words) if name)
+    if named and all(name.startswith("MIG-") for name in named):
+        return named if number else ()
+    return named[:number] or tuple(map(str, range(number)))
 
 
 @cache

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ from omegaconf import DictConfig
 
 from msdn_lit import __version__
 from msdn_lit.commands._hydra import command, is_multirun
+from msdn_lit.errors import ConfigError
 from msdn_lit.files import short_path
 from msdn_lit.progress import IMAGES, ProgressLine, print_line
 
@@ -30,8 +35,8 @@ def run(cfg: DictConfig) -> None:
     """Computes the region features of one dataset with one backbone.
 
     Features that exist are kept and an interrupted run is resumed. Images that were replaced since
-    are extracted again. Several processes with the same command, for example on one GPU each, share
-    the work.
+    are extracted again. Several processes with the same command share the work;
+    features.device=all starts one for each GPU.
     """
     data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
     # before the imports and the data, which take seconds
@@ -45,7 +50,8 @@ def run(cfg: DictConfig) -> None:
         dataset.make(data_dir)
     split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
     if not FeatureStore.exists(folder) or _count_replaced(cfg, dataset, split):
-        _extract(cfg, dataset, split)
+        with _on_all_gpus(cfg):
+            _extract(cfg, dataset, split)
     store = _checked_store(cfg, dataset, split)
     N, R, D = store.manifest.shape
     text = f"{N:,} images x {R} regions x {D} channels, fp16."
@@ -54,6 +60,51 @@ def run(cfg: DictConfig) -> None:
     terminal().print(f"{text}\n{folder}", soft_wrap=True)
     if not is_multirun():
         print_next(_training_words(cfg))
+
+
+@contextmanager
+def _on_all_gpus(cfg: DictConfig) -> Iterator[None]:
+    """With features.device=all, starts this command for each further GPU. All share the work.
+
+    This process takes the first GPU and shows how many images are done by all. It also does what
+    one that dies leaves.
+
+    Raises:
+        ConfigError: A sweep is started for all GPUs.
+    """
+    if cfg.features.get("device") != "all":
+        yield
+        return
+    if is_multirun():
+        problem = "features.device=all shares one extraction, and -m makes several"
+        raise ConfigError(problem, action="Omit -m.")
+    from msdn_lit.sweeps.worker import visible_devices
+
+    first, *others = visible_devices() or ("",)
+    cfg.features.device = "cuda" if first else "auto"
+    if others:
+        os.environ["CUDA_VISIBLE_DEVICES"] = first
+        print_line(f"{1 + len(others)} GPUs share the work")
+    started = [_start_on(gpu) for gpu in others]
+    try:
+        yield
+        for process in started:
+            process.wait()
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+    if died := sum(process.returncode != 0 for process in started):
+        log.warning(
+            "%d of %d further processes died; the others did their work.", died, len(started)
+        )
+
+
+def _start_on(gpu: str) -> subprocess.Popen[bytes]:
+    words = [word for word in sys.argv[1:] if not word.startswith("features.device=")]
+    command = [sys.executable, "-m", "msdn_lit", "extract", *words, "features.device=cuda"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
 def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:

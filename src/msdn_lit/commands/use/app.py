@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
+    add_device,
     add_folders,
     add_run_or_bundle,
     add_trust,
@@ -49,6 +50,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     add_checkpoint(parser)
     add_folders(parser)
     add_trust(parser)
+    add_device(parser)
     option("--samples", type=Path, metavar="DIR", help="images to choose from")
     option("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     allow = "another host name that the page may be opened under; can be repeated"

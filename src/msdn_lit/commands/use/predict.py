@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msdn_lit.commands._arguments import (
     Parser,
     add_checkpoint,
+    add_device,
     add_folders,
     add_run_or_bundle,
     add_trust,
@@ -100,6 +101,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("--output", type=Path, metavar="DIR", help="default: RUN/predictions/TIME")
     add_folders(parser)
     add_trust(parser)
+    add_device(parser)
     options = parser.parse_args(words)
     if options.top_k < 1:
         found = options.top_k
