@@ -11,6 +11,7 @@ import pickle
 
 from hydra._internal import config_loader_impl as loader
 from hydra._internal.defaults_list import Overrides
+from omegaconf import OmegaConf
 
 from msdn_lit.files import config_dir
 
@@ -50,4 +51,6 @@ def _composed(self, defaults, repo):
     key = tuple(map(dataclasses.astuple, defaults))
     if key not in _configs:
         _configs[key] = pickle.dumps(_read_files(self, defaults, repo))
-    return pickle.loads(_configs[key])  # a third of the time of copy.deepcopy
+    config = pickle.loads(_configs[key])  # a third of the time of copy.deepcopy
+    OmegaConf.clear_cache(config)  # the time that its files name was asked for meanwhile
+    return config

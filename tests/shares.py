@@ -32,6 +32,8 @@ from msdn_lit.models import (
     MSDN,
     AttributeToVisualTransformer,
     BilinearCompatibility,
+    EndToEnd,
+    RegionBackbone,
     TransZero,
     VisualToAttributeTransformer,
 )
@@ -129,6 +131,13 @@ def pooled():
     return BilinearCompatibility(VECTORS_KE, CLASSES_CK, D, unit_length=True)
 
 
+def end_to_end():
+    args = {"zero_init_last": False}  # zeros would leave half of the gradients zero
+    backbone = RegionBackbone("test_resnet", pretrained=False, stage=2, model_args=args)
+    net = MSDN(VECTORS_KE, CLASSES_CK, 48)
+    return EndToEnd(backbone, net, mean=[0.5] * 3, std=[0.25] * 3, train="all")
+
+
 def paper(*domains):
     terms = (cross_entropy_paper, self_calibration_paper, distillation_paper)
     names = ("cross_entropy", "self_calibration", "distillation")
@@ -173,6 +182,7 @@ CASES = {  # net, loss, images of the step
     "one_image_each": (OwnNet, OwnLoss, 3),
     "fewer_images_than_processes": (msdn, MSDNLoss, 2),
     "own_loader": (msdn, MSDNLoss, 7),
+    "end_to_end": (end_to_end, MSDNLoss, 7),
     "dropout": (DropoutNet, MSDNLoss, 6),
 }
 
@@ -198,7 +208,9 @@ class Step(nn.Module):
 def batch_of(case, world_size, rank):
     """The images of one process, chosen as in a training."""
     generator = torch.Generator().manual_seed(1)
-    regions = torch.rand(IMAGES, R, D, generator=generator, dtype=torch.float64)
+    shape = (32, 32, 3) if case == "end_to_end" else (R, D)
+    regions = torch.rand(IMAGES, *shape, generator=generator, dtype=torch.float64)
+    regions = 255 * regions if case == "end_to_end" else regions
     labels = SEEN[torch.randint(len(SEEN), (IMAGES,), generator=generator)]
     drawn = np.random.default_rng(0).permutation(IMAGES)[: CASES[case][2]]
     if case == "own_loader" and world_size > 1:

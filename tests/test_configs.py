@@ -111,12 +111,17 @@ def test_every_experiment_composes_builds_and_steps(load_config, experiment, tmp
     cfg.trainer.max_steps = cfg.trainer.max_steps or 4234  # null: `passes`
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     data = semantics(K=ATTRIBUTES[cfg.recipe_of] if cfg.model.get("groups") else 5)
-    task = build.task(cfg, data, visual_dim=6, grid=(2, 2))
-    loss = task.loss(task.net(torch.rand(3, 4, 6)), torch.tensor([0, 1, 2])).loss
+    inputs, D, grid = torch.rand(3, 4, 6), 6, (2, 2)
+    if cfg.features.get("train", "none") != "none":  # a small backbone, without the weights' file
+        target = "msdn_lit.models.RegionBackbone"
+        cfg.features.backbone = dict(_target_=target, model_name="test_resnet", pretrained=False)
+        inputs, D, grid = torch.rand(3, 64, 64, 3) * 255, 96, (2, 2)
+    task = build.task(cfg, data, visual_dim=D, grid=grid)
+    loss = task.loss(task.net(inputs), torch.tensor([0, 1, 2])).loss
     loss.backward()
     configured = task.configure_optimizers()
     (configured["optimizer"] if isinstance(configured, dict) else configured).step()
-    assert torch.isfinite(task.predict_logits(torch.rand(3, 4, 6))).all()
+    assert torch.isfinite(task.predict_logits(inputs)).all()
     loggers = build_trainer.loggers(cfg)
     trainer = build_trainer.trainer(cfg, [], loggers)
     assert trainer.max_steps == cfg.trainer.max_steps > 0

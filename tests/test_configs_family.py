@@ -7,7 +7,7 @@ from torch import nn
 
 from msdn_lit.build import task as build
 from msdn_lit.data.samplers import ClassBalancedBatches, UniformBatches
-from msdn_lit.models.groups import attribute_groups
+from msdn_lit.models.dedn import attribute_groups
 from tests.helpers import semantics
 
 IMAGES = {"cub": 7_057, "sun": 10_320, "awa2": 23_527}

@@ -22,6 +22,7 @@ WORDS = {  # extract and train come first
     "fetch": ["cub", "--dry-run"],
     "init-dataset": ["template"],
     "doctor": ["--help"],  # it measures for seconds; tests/test_doctor.py runs it
+    "finetune": [*OWN, *SHORT, "sampler.batch_size=4", "callbacks=none", "paths.run_dir=tuned"],
     "evaluate": ["run", "--accelerator", "cpu"],
     "select": ["run"],
     "list": [],

@@ -18,7 +18,7 @@ from tests import miniature
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-HYDRA = ("train", "extract")
+HYDRA = ("train", "finetune", "extract")
 
 
 def blocks(path, language):

@@ -23,7 +23,7 @@ from msdn_lit.errors import ConfigError, UserError
 from msdn_lit.files import PACKAGE, config_dir
 
 ROOT = Path(__file__).resolve().parents[1]
-HYDRA = ("train", "extract")
+HYDRA = ("train", "finetune", "extract")
 PLACEHOLDER = "PLACEHOLDER"
 GROUPS = {str(p.relative_to(config_dir())) for p in config_dir().rglob("*") if p.is_dir()}
 CONTEXTS = (  # of settings that only some choices have

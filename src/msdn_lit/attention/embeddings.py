@@ -60,9 +60,10 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
         chosen = np.random.default_rng(_SEED).choice(classes, size, replace=False)
         domain = "seen" if np.isin(chosen, data.seen.numpy()).all() else "unseen"
         positions = np.flatnonzero(np.isin(dataset.labels, chosen))
-        regions_BRD, labels_B, _ = dataset.read(positions.tolist())
-        scores = [output.attribute_scores_BK for output in task.net(regions_BRD.to(task.device))]
-        points = {"pooled features": regions_BRD.float().mean(dim=1)}
+        inputs, labels_B, _ = dataset.read(positions.tolist())
+        inputs = inputs.to(task.device)
+        scores = [output.attribute_scores_BK for output in task.net(inputs)]
+        points = {"pooled features": task.regions(inputs).float().mean(dim=1)}
         for name, scores_BK in zip(task.output_names, scores, strict=True):
             points[name.replace("_", " ")] = scores_BK
         if len(scores) > 1:

@@ -25,7 +25,7 @@ _ALLOWED: Mapping[str, Mapping[str, str]] = {
     "data": {"msdn_lit.data": f"SemanticsConfig ZSLDataModule split_images {_SAMPLERS}"},
     "sampler": {"msdn_lit.data": _SAMPLERS},
     "features": {
-        "msdn_lit.data": "AttributeRegions ImageTransform",
+        "msdn_lit.data": "AttributeRegions Augmentation ImageTransform",
         "msdn_lit.models": "RegionBackbone",
     },
     "model": {

@@ -55,7 +55,8 @@ def command_line() -> str:
     """Returns the command that repeats this run; in a sweep, that of this trial alone."""
     of_folder = ("paths.run_dir=", "overwrite=", "ckpt_path=last")
     words = [word for word in _overrides() if not word.startswith(of_folder)]
-    return shlex.join(["msdn", "train", *words])
+    job = HydraConfig.get().job.config_name if HydraConfig.initialized() else None
+    return shlex.join(["msdn", job or "train", *words])
 
 
 def experiments() -> str:

@@ -1,11 +1,13 @@
 """From a config to the parts of feature extraction."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.precision import features_precision
@@ -13,6 +15,7 @@ from msdn_lit.data import AttributeRegions, ImageTransform
 from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
 from msdn_lit.data.features.extraction import BackboneRegions, RegionSource
 from msdn_lit.data.features.images import ImageFiles
+from msdn_lit.data.features.pixels import ImagePixels
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.features.store import (
     AS_IN_PREDICTION,
@@ -20,9 +23,12 @@ from msdn_lit.data.features.store import (
     Manifest,
     hash_image_list,
 )
+from msdn_lit.data.fine_tuning import FINE_TUNED
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
-from msdn_lit.errors import ConfigError
-from msdn_lit.models import RegionBackbone
+from msdn_lit.errors import ConfigError, DataError
+from msdn_lit.models import EndToEnd, RegionBackbone
+from msdn_lit.models.end_to_end import TRAINED
+from msdn_lit.models.weights import read_fine_tuning
 
 _MAX_WORKERS = 16  # decode faster than a GPU computes; each takes memory and time to start
 _WEIGHTS = ("weights_file", "weights_package", "pretrained")
@@ -60,6 +66,13 @@ def backbone(cfg: DictConfig) -> RegionBackbone:
     return built
 
 
+def untrained_backbone(cfg: DictConfig) -> RegionBackbone:
+    """Returns the backbone with random weights, to load others into it."""
+    no_weights = {"weights_file": None, "weights_package": None, "pretrained": False}
+    built: RegionBackbone = instantiate(cfg.features.backbone, **no_weights, _convert_="all")
+    return built
+
+
 def transform(cfg: DictConfig) -> ImageTransform:
     """Returns the transform of images that the backbone needs."""
     built: ImageTransform = instantiate(cfg.features.transform, _convert_="all")
@@ -69,6 +82,47 @@ def transform(cfg: DictConfig) -> ImageTransform:
 def benchmark(cfg: DictConfig) -> Benchmark:
     """Returns the benchmark of the config: a published one, or a folder of the user's own."""
     return find_benchmark(cfg.data.benchmark, cfg.data.folder, cfg.data.test_seen)
+
+
+def trained_part(cfg: DictConfig) -> str:
+    """Returns the part of the backbone that is trained: "none" for a feature store."""
+    return str(cfg.features.get("train") or "none")
+
+
+def pixels(cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit) -> ImagePixels:
+    """Returns the images of a split, for training through the backbone.
+
+    Raises:
+        ConfigError: `features.train` or a setting of the augmentation is wrong, or the features
+            have no backbone.
+        DataError: The images or the weights are missing or do not fit.
+    """
+    features, part = cfg.features, trained_part(cfg)
+    if part not in TRAINED:
+        expected = f"one of {', '.join(TRAINED)}"
+        raise ConfigError("features.train is wrong", expected=expected, found=part)
+    if "backbone" not in features:
+        problem = f"features.train={part}: {features.name} features have no backbone"
+        raise ConfigError(problem, action="Use features.train=none.")
+    regions = _backbone_regions(cfg, benchmark, split, torch.device("cpu"))
+    manifest = _manifest(cfg, regions, hash_image_list(benchmark.relative_paths(split)))
+    drawn = instantiate(features.augmentation, _convert_="all") if features.augmentation else None
+    workers = None if features.num_workers == "auto" else regions.num_workers
+    manifest = replace(manifest, computation=_provenance(cfg))
+    return ImagePixels(regions.images, manifest, drawn, cfg.seed, workers)
+
+
+def end_to_end(cfg: DictConfig, net: nn.Module) -> EndToEnd:
+    """Returns a net on images: the backbone, of which a part is trained, and a net on regions."""
+    images = transform(cfg)
+    return EndToEnd(
+        backbone(cfg),
+        net,
+        mean=images.mean,
+        std=images.std,
+        train=trained_part(cfg),
+        checkpointing=bool(cfg.features.checkpointing),
+    )
 
 
 def device(name: str, setting: str = "features.device") -> torch.device:
@@ -137,29 +191,62 @@ def extraction(
         published.check_split(split)
         batch_size = max(features.batch_size, published.rows_per_block)
         return published, published.manifest, batch_size
-    regions = _backbone_regions(cfg, benchmark, split)
-    D, H, W = regions.grid()
-    manifest = Manifest(
-        source=source,
-        images_sha256=images_sha256,
-        shape=(len(split.labels_N), H * W, D),
-        grid=(H, W),
-        weights_sha256=regions.backbone.weights_sha256(),
+    regions = _backbone_regions(cfg, benchmark, split, device(features.device))
+    computation = {
+        "device": regions.device.type,
+        "precision": regions.precision,
+        "batch_size": features.batch_size,
+    }
+    manifest = replace(
+        _manifest(cfg, regions, images_sha256),
         versions=versions,
-        computation={
-            "device": regions.device.type,
-            "precision": regions.precision,
-            "batch_size": features.batch_size,
-        },
+        computation=computation | _provenance(cfg),
     )
     return regions, manifest, features.batch_size
 
 
+def _manifest(cfg: DictConfig, regions: BackboneRegions, images_sha256: str) -> Manifest:
+    """Returns what is known of the regions of images before they are computed."""
+    D, H, W = regions.grid()
+    return Manifest(
+        source=feature_source(cfg),
+        images_sha256=images_sha256,
+        shape=(len(regions.images), H * W, D),
+        grid=(H, W),
+        weights_sha256=regions.backbone.weights_sha256(),
+    )
+
+
+def check_weights(cfg: DictConfig, manifest: Manifest, folder: Path) -> None:
+    """Refuses a store that was extracted with other fine-tuned weights than the config names.
+
+    Raises:
+        DataError: It was.
+    """
+    if "backbone" not in cfg.features or not cfg.features.backbone.weights_file:
+        return
+    path = Path(cfg.features.backbone.weights_file)
+    found = manifest.computation.get(FINE_TUNED, [])
+    if path.is_file() and read_fine_tuning(path) != found:
+        raise DataError(
+            f"{folder} was extracted with other weights than {path}",
+            found="fine-tuned weights" if found else "weights that are not fine-tuned",
+            action="Choose another name of the features, features.name=NAME, and extract them.",
+        )
+
+
+def _provenance(cfg: DictConfig) -> dict[str, Any]:
+    """Returns on which images the weights were fine-tuned, for a manifest; nothing if on none."""
+    path = cfg.features.backbone.weights_file
+    found = read_fine_tuning(Path(path)) if path else ()
+    return {FINE_TUNED: found} if found else {}
+
+
 def _backbone_regions(
-    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit
+    cfg: DictConfig, benchmark: Benchmark, split: ProposedSplit, on: torch.device
 ) -> BackboneRegions:
     features = cfg.features
-    on, workers = device(features.device), num_workers(features.num_workers)
+    workers = num_workers(features.num_workers)
     precision = features_precision(cfg, on.type)
     data_dir = Path(cfg.paths.data_dir)
     paths = benchmark.image_paths(split, data_dir)

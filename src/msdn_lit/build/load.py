@@ -20,6 +20,7 @@ from torch import nn
 
 from msdn_lit.build.allowed import check_config
 from msdn_lit.build.features import device as find_device
+from msdn_lit.build.features import trained_part
 from msdn_lit.build.predictor import check_bundle, predictor, predictor_from_bundle
 from msdn_lit.build.task import datamodule, task
 from msdn_lit.data.identity import TrainingData
@@ -119,9 +120,12 @@ def _model_of_run(
     trained_with = read_trained_with(folder)
     with _config_errors(folder, trust=trust):
         loaded = predictor(cfg, trained_with)
-    if trained_with is not None:
+    net: nn.Module = loaded.net
+    if trained_part(cfg) != "none":
+        net = nn.ModuleDict({"backbone": loaded.backbone, "net": loaded.net})  # as in EndToEnd
+    elif trained_with is not None:
         _check_backbone(loaded, trained_with)
-    module = nn.ModuleDict({"net": loaded.net})  # the name that the net has in a training
+    module = nn.ModuleDict({"net": net})  # the name that the net has in a training
     content = load_checkpoint(find_checkpoint(checkpoint, folder), module)
     module.load_state_dict(content["state_dict"])
     return _with_reference(loaded, folder, checkpoint)

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from msdn_lit.build.allowed import foreign_part
-from msdn_lit.build.features import backbone, transform
+from msdn_lit.build.features import backbone, trained_part, transform, untrained_backbone
 from msdn_lit.build.instantiate import instantiate, instantiate_partial
 from msdn_lit.build.task import fusion, unread_dataset
 from msdn_lit.data import ImageTransform
@@ -27,7 +27,8 @@ from msdn_lit.models.base import output_names
 def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Predictor:
     """Returns a predictor with an untrained net. No feature store is needed.
 
-    With the store, the predictor can tell how much an image is like the training images.
+    With the store, the predictor can tell how much an image is like the training images. If a part
+    of the backbone was trained, its weights are those of the checkpoint and not read here.
 
     Args:
         cfg: Config of the run.
@@ -43,7 +44,8 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
     data = unread_dataset(cfg, trained_with)
     split = data.read_split()
     semantics = data.read_semantics(split)
-    made, images = backbone(cfg), transform(cfg)
+    is_trained = trained_part(cfg) != "none"
+    made, images = (untrained_backbone if is_trained else backbone)(cfg), transform(cfg)
     vectors_KE, classes_CK = (
         semantics.initial_attribute_vectors(),
         semantics.class_attributes_tensor,
@@ -54,6 +56,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         trained_with.check_classes(split, semantics, attribute_names)
     names = output_names(net)
     expected = made.weights_sha256() if trained_with is None else trained_with.backbone
+    likeness = None if is_trained else read_likeness(data, split, expected)
     return Predictor(
         backbone=made,
         net=net,
@@ -62,7 +65,7 @@ def predictor(cfg: DictConfig, trained_with: TrainingData | None = None) -> Pred
         classes=Candidates.of(semantics),
         fusion=dict(zip(names, fusion(cfg, names), strict=True)),
         calibration=float(cfg.prediction.calibration),
-        reference=Reference(likeness=read_likeness(data, split, expected)),
+        reference=Reference(likeness=likeness),
     )
 
 

@@ -1,4 +1,7 @@
-"""A training that continues: its settings are those with which its checkpoint was trained."""
+"""A training that continues, or starts from the weights of another run.
+
+The settings of one that continues are those with which its checkpoint was trained.
+"""
 
 import json
 import re
@@ -9,11 +12,19 @@ from typing import Any, cast
 
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from msdn_lit.analysis.settings import NO_SETTING, flatten, is_below
+from msdn_lit.build.features import trained_part
 from msdn_lit.build.load import load_config
+from msdn_lit.data import ZSLDataModule
 from msdn_lit.errors import CheckpointError, ConfigError
-from msdn_lit.runs.layout import CONFIG, RESULT
+from msdn_lit.models import EndToEnd
+from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
+from msdn_lit.runs.config import read_config
+from msdn_lit.runs.layout import CONFIG, LAST, RESULT
+from msdn_lit.runs.record import read_trained_with
+from msdn_lit.tasks import ZSLTask
 from msdn_lit.texts import read_json
 from msdn_lit.training.run_folder import is_inside
 
@@ -29,8 +40,13 @@ _TRAINER_MAY_CHANGE = (
 # Settings that a training may change when it continues: they take effect then, or change no score.
 _MAY_CHANGE = (
     *(name for name in NO_SETTING if name != "seed"),
-    *("passes", "recipe_of", "compile", "data.allow_unknown_split"),
+    *("passes", "recipe_of", "compile", "data.allow_unknown_split", "init_from"),
     *(f"trainer.{name}" for name in _TRAINER_MAY_CHANGE),
+)
+# Settings that only training through the backbone uses.
+_OF_BACKBONE = (
+    *("features.train", "features.augmentation", "features.checkpointing"),
+    "optimizer.backbone_lr",
 )
 _ABSENT = object()
 _MOST = 4  # settings that a message names
@@ -57,10 +73,11 @@ def lasting_settings(cfg: DictConfig) -> Settings:
     A reference to another of them stays a reference, so that one change is one difference.
     """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
+    unused = _OF_BACKBONE if trained_part(cfg) == "none" else ()
     return {
         name: value if _refers_to_lasting(value) else _resolved(cfg, name)
         for name, value in flatten(config)
-        if not is_below(name, _MAY_CHANGE)
+        if not is_below(name, (*_MAY_CHANGE, *unused))
     }
 
 
@@ -101,6 +118,33 @@ def check_resume(path: Path, content: Mapping[str, Any], cfg: DictConfig) -> Non
             found=_values(now, changed),
             action=f"Use {_overrides(then, now, changed)}, or train anew without ckpt_path.",
         )
+
+
+def start_from(task: ZSLTask, run: Path, data: ZSLDataModule) -> None:
+    """Loads the last weights of a run as the initial weights of a task.
+
+    A net that includes a backbone also takes those of the same net on the feature store of that
+    backbone. Both are trained on the same images, so that nothing leaks.
+
+    Args:
+        task: Task.
+        run: Run folder.
+        data: Data of the task, set up.
+
+    Raises:
+        CheckpointError: There is no such run, or it has another net.
+        DataError: The run has other classes, images or splits, or features of another backbone.
+    """
+    path = find_checkpoint(LAST, run)
+    trained_with = read_trained_with(run)
+    if trained_with is not None:
+        trained_with.check_classes(data.split, data.semantics, data.attribute_names)
+        trained_with.check_images(data)
+    was_trained = trained_part(OmegaConf.create(read_config(run))) != "none"
+    module: nn.Module = task
+    if isinstance(task.net, EndToEnd) and not was_trained:
+        module = nn.ModuleDict({"net": task.net.net})
+    module.load_state_dict(load_checkpoint(path, module)["state_dict"])
 
 
 def _settings_of(path: Path, content: Mapping[str, Any]) -> Settings:

@@ -6,14 +6,21 @@ a model to predict does not.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from torch import nn
 
-from msdn_lit.build.features import feature_source
+from msdn_lit.build.features import (
+    check_weights,
+    end_to_end,
+    feature_source,
+    pixels,
+    trained_part,
+)
 from msdn_lit.build.instantiate import call, instantiate, instantiate_partial
 from msdn_lit.data.dataset import ZSLDataset
 from msdn_lit.data.identity import TrainingData
@@ -22,6 +29,8 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.models.base import output_names
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from msdn_lit.data import ZSLDataModule
     from msdn_lit.tasks import ZSLTask
     from msdn_lit.tasks.zsl import LossOfBatch
@@ -49,6 +58,7 @@ def datamodule(cfg: DictConfig, trained_with: TrainingData | None = None) -> ZSL
         names = module.benchmark.attribute_names(module.data_dir, K)
         trained_with.check_classes(split, semantics, names)
     module.setup()
+    check_weights(cfg, module.store.manifest, module.store_dir)
     if trained_with is not None:
         trained_with.check_images(module)
     return module
@@ -80,6 +90,8 @@ def _unread(cfg: DictConfig, target: str, trained_with: TrainingData | None) -> 
     made.sampler = partial(call, cfg.data.sampler._target_, made.sampler)
     if trained_with is not None:
         made.benchmark = made.benchmark.in_attribute_order(trained_with.attribute_order)
+    if trained_part(cfg) != "none":
+        made.open_pixels = partial(pixels, cfg, made.benchmark)
     return made
 
 
@@ -102,25 +114,45 @@ def net(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int,
 def task(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int, int]) -> ZSLTask:
     """Returns net, loss, metric and optimizer; arguments as of `net`.
 
-    A loss with an argument `class_attributes` gets the class vectors.
+    A loss with an argument `class_attributes` gets the class vectors. If a part of the backbone is
+    trained, the net includes it.
+
+    Raises:
+        ConfigError: A setting is not valid, or the net has no gradient for the backbone.
     """
     from msdn_lit.metrics import ZSLMetric
     from msdn_lit.tasks import ZSLTask
+    from msdn_lit.tasks.zsl import ClosedForm
 
     made = net(cfg, semantics, visual_dim, grid)
+    if trained_part(cfg) != "none":
+        if isinstance(made, ClosedForm):
+            problem = f"features.train={trained_part(cfg)}: this net is solved, and not trained"
+            raise ConfigError(problem, action="Use features.train=none.")
+        made = end_to_end(cfg, made)
     seen, unseen = semantics.seen_tensor, semantics.unseen_tensor
     class_attributes = semantics.class_attributes_tensor
     return ZSLTask(
         made,
         instantiate_partial(cfg.loss, seen, unseen, class_attributes=class_attributes),
         ZSLMetric(seen, unseen),
-        instantiate(cfg.optimizer),
+        optimizer(cfg),
         fusion=fusion(cfg, output_names(made)),
         calibration=cfg.prediction.calibration,
         stage=cfg.protocol.stage,
         scheduler=instantiate(cfg.scheduler) if cfg.get("scheduler") else None,
         compile=compiler(cfg),
+        backbone_lr=cfg.optimizer.get("backbone_lr"),
     )
+
+
+def optimizer(cfg: DictConfig) -> Callable[..., Optimizer]:
+    """Returns what makes the optimizer; `optimizer.backbone_lr` is a setting of our own."""
+    config = copy.deepcopy(cfg)
+    with open_dict(config.optimizer):
+        config.optimizer.pop("backbone_lr", None)
+    made: Callable[..., Optimizer] = instantiate(config.optimizer)
+    return made
 
 
 def compiler(cfg: DictConfig) -> Callable[[LossOfBatch], LossOfBatch] | None:

@@ -28,6 +28,7 @@ _EXPECTED_WARNINGS = (
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its folder
     r"The dirpath has changed from",  # it continues in another folder than its checkpoint's
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
+    r"Found \d+ module\(s\) in eval mode",  # a backbone that is trained, by intention
     r"The number of training batches .* is smaller than the logging interval",  # a short run
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
 )

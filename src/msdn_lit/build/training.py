@@ -16,7 +16,7 @@ from msdn_lit.build.description import RECIPES, describe, typed_keys
 from msdn_lit.build.instantiate import instantiate_partial
 from msdn_lit.build.load import write_bundle_of_run
 from msdn_lit.build.precision import training_precision
-from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings
+from msdn_lit.build.resume import TrainedWith, check_resume, lasting_settings, start_from
 from msdn_lit.build.task import compiler, datamodule, task
 from msdn_lit.build.trainer import callback, callback_names, check_trainer, loggers, trainer
 from msdn_lit.callbacks import EvaluationHistory, ScoreCacheWriter
@@ -65,6 +65,8 @@ def training(cfg: DictConfig) -> Training:
         RunRecord(Path(config.paths.run_dir), describe(config), code, started) for config in configs
     ]
     tasks = [_task(config, data) for config in configs]
+    for made_task in tasks if cfg.get("init_from") and not cfg.ckpt_path else ():
+        start_from(made_task, Path(cfg.init_from).expanduser(), data)
     if len(tasks) == 1:
         module, made, runs = _one_model(cfg, tasks[0], records[0])
     else:

@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.data.batches import Batch, SplitDataset
 from msdn_lit.data.datamodule import ZSLDataModule
+from msdn_lit.data.fine_tuning import fine_tunings, trained_rows
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import LeakError, some
 
@@ -15,10 +16,10 @@ TEST_SPLITS = ("test_seen", "test_unseen")
 class LeakGuard(Callback):
     """Stops a run in which test data would influence training or selection.
 
-    Under every protocol, no evaluated image may be trained on. If `allow_test_selection` is false,
-    three more rules hold: no callback and no scheduler may monitor a test score; train, val and
-    test_unseen must have different classes; and the test splits may be evaluated only once, at the
-    last step.
+    Under every protocol, no evaluated image may be trained on, neither by this training nor by one
+    that fine-tuned the backbone. If `allow_test_selection` is false, three more rules hold: no
+    callback and no scheduler may monitor a test score; train, val and test_unseen must have
+    different classes; and the test splits may be evaluated only once, at the last step.
 
     Args:
         allow_test_selection: Whether the protocol reports peaks on the test splits, as the papers
@@ -38,6 +39,7 @@ class LeakGuard(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ZSLDataModule)
         self._check_images(data, data.indices[data.train_split])
+        self._check_backbone(data)
         if not self.allow_test_selection:
             self._check_monitors(trainer)
             self._check_classes(data)
@@ -82,12 +84,20 @@ class LeakGuard(Callback):
             )
 
     def _check_images(self, data: ZSLDataModule, rows: IntArray) -> None:
-        evaluated = {*TEST_SPLITS, *data.eval_splits}
-        forbidden = np.concatenate([data.indices[name] for name in evaluated])
-        leaked = rows[np.isin(rows, forbidden)]
+        leaked = _evaluated(data, rows)
         if len(leaked):
             problem = f"Training would use {len(leaked)} images that are evaluated"
             raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
+
+    def _check_backbone(self, data: ZSLDataModule) -> None:
+        leaked = _evaluated(data, trained_rows(data.store.manifest))
+        if len(leaked):
+            trained_with = "; ".join(map(str, fine_tunings(data.store.manifest)))
+            raise LeakError(
+                f"The backbone was trained on {len(leaked):,} images that are evaluated",
+                found=f"weights {trained_with}",
+                action="Fine-tune with the protocol of this training.",
+            )
 
     def _check_monitors(self, trainer: Trainer) -> None:
         watchers = [*trainer.callbacks, *trainer.lr_scheduler_configs]  # type: ignore[attr-defined]
@@ -111,3 +121,10 @@ class LeakGuard(Callback):
             if shared:
                 names = some(data.split.class_names[label] for label in sorted(shared))
                 raise LeakError(f"{first} and {second} share {len(shared)} classes", found=names)
+
+
+def _evaluated(data: ZSLDataModule, rows: IntArray) -> IntArray:
+    """Returns those of some rows that belong to an evaluated split or a test split."""
+    names = {*TEST_SPLITS, *data.eval_splits}
+    evaluated = np.concatenate([data.indices[name] for name in names])
+    return rows[np.isin(rows, evaluated)]

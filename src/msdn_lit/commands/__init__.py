@@ -40,6 +40,7 @@ COMMANDS = {
     "extract": Command("data", "extract", "compute region features of images"),
     "doctor": Command("data", "doctor", "check hardware and data, suggest the next command"),
     "train": Command("train", "train", "train a model, evaluate it, record the result"),
+    "finetune": Command("train", "finetune", "train a backbone on the images of seen classes"),
     "evaluate": Command("train", "evaluate", "evaluate a checkpoint of a run again"),
     "select": Command("train", "select", "choose settings on validation scores"),
     "list": Command("results", "list_configs", "list datasets, models, experiments, ..."),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from msdn_lit.data.datamodule import ZSLDataModule as ZSLDataModule
     from msdn_lit.data.dataset import ZSLDataset as ZSLDataset
     from msdn_lit.data.features.images import ImageTransform as ImageTransform
+    from msdn_lit.data.features.pixels import Augmentation as Augmentation
     from msdn_lit.data.features.semisynthetic import AttributeRegions as AttributeRegions
     from msdn_lit.data.features.store import FeatureStore as FeatureStore
     from msdn_lit.data.samplers import ClassBalancedBatches as ClassBalancedBatches
@@ -23,6 +24,7 @@ __getattr__ = lazy_exports(
         "ZSLDataModule": f"{_DATA}.datamodule",
         "ZSLDataset": f"{_DATA}.dataset",
         "ImageTransform": f"{_DATA}.features.images",
+        "Augmentation": f"{_DATA}.features.pixels",
         "AttributeRegions": f"{_DATA}.features.semisynthetic",
         "FeatureStore": f"{_DATA}.features.store",
         "ClassBalancedBatches": f"{_DATA}.samplers",

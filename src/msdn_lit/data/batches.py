@@ -1,7 +1,7 @@
 """The images of a split, read a batch at a time."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from msdn_lit.data.feature_cache import Gather
 from msdn_lit.data.samplers import BatchPlan, Share
 from msdn_lit.data.splits.xlsa17 import IntArray
+from msdn_lit.errors import DataError
 
 AUTO = "auto"
 T = TypeVar("T")
@@ -21,7 +22,8 @@ class Batch(NamedTuple):
     """Input of a training or evaluation step.
 
     Attributes:
-        regions: Region features as stored, fp16, (B, R, D).
+        regions: Region features as stored, fp16, (B, R, D); or, for training through the backbone,
+            the bytes of the cropped images, (B, size, size, 3).
         labels: Class ids among all C classes, (B,).
         rows: Rows of the images in the feature store, (B,).
     """
@@ -35,7 +37,7 @@ class BatchShare(NamedTuple):
     """Input of a training step that several processes share: a `Batch` of the images of one.
 
     Attributes:
-        regions: Region features as stored, fp16, (B, R, D).
+        regions: Region features or bytes of images, as in `Batch`.
         labels: Class ids among all C classes, (B,).
         rows: Rows of the images in the feature store, (B,).
         total: Images of all processes. A process without any has one that does not count.
@@ -54,12 +56,21 @@ class SplitDataset(Dataset[Batch]):
         gather: Reads region features by row of the store.
         rows: Rows of the split's images in the store.
         labels_N: Class of every image of the store, (N,).
+        gather_of_step: Reads the images of a training step by row and step, with augmentation; None
+            reads them with `gather`.
     """
 
-    def __init__(self, gather: Gather, rows: IntArray, labels_N: IntArray) -> None:
+    def __init__(
+        self,
+        gather: Gather,
+        rows: IntArray,
+        labels_N: IntArray,
+        gather_of_step: Callable[[IntArray, int], Tensor] | None = None,
+    ) -> None:
         self.gather = gather
         self.rows = rows
         self.labels = labels_N[rows]
+        self.gather_of_step = gather_of_step
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,13 +81,20 @@ class SplitDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch | BatchShare:
         """Reads the given positions of the split as one batch."""
         batch = self.read(indices)
-        return BatchShare(*batch, indices.total) if isinstance(indices, Share) else batch
+        if isinstance(indices, Share) and indices.total is not None:
+            return BatchShare(*batch, indices.total)
+        return batch
 
     def read(self, indices: list[int]) -> Batch:
         """Reads the given positions of the split."""
         rows = self.rows[indices]
         labels = torch.from_numpy(self.labels[indices])
-        return Batch(self.gather(rows), labels, torch.from_numpy(rows))
+        return Batch(self._read(rows, indices), labels, torch.from_numpy(rows))
+
+    def _read(self, rows: IntArray, indices: list[int]) -> Tensor:
+        if self.gather_of_step is None or not isinstance(indices, Share):
+            return self.gather(rows)
+        return self.gather_of_step(rows, indices.step)
 
     def batches(self, size: int, plan: BatchPlan | None = None, steps: int = 0) -> Iterator[Batch]:
         """Yields batches without a loader.
@@ -106,12 +124,37 @@ class BatchLoader(DataLoader[Batch]):
     """
 
     def __init__(self, dataset: Dataset[Batch], *, ahead: int = 0, **kwargs: Any) -> None:  # noqa: ANN401
+        if kwargs.get("num_workers") and isinstance(dataset, SplitDataset):
+            dataset = _Caught(dataset)
         super().__init__(dataset, collate_fn=_unchanged, **kwargs)
         self.ahead = ahead
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        batches: Iterator[Batch] = super().__iter__()
+        batches: Iterator[Batch] = map(_raised, super().__iter__())
         return read_ahead(batches, self.ahead) if self.ahead else batches
+
+
+class _Caught(SplitDataset):
+    """A dataset in the process of a loader: it returns an error of the data instead of raising it.
+
+    A loader would add the traceback of its process to the message.
+    """
+
+    def __init__(self, dataset: SplitDataset) -> None:
+        self.__dict__.update(vars(dataset))
+        self.dataset = dataset
+
+    def __getitems__(self, indices: list[int]) -> Any:  # noqa: ANN401 - a batch, or an error
+        try:
+            return self.dataset.__getitems__(indices)
+        except DataError as error:
+            return error
+
+
+def _raised(batch: Any) -> Any:  # noqa: ANN401 - a batch, or an error
+    if isinstance(batch, DataError):
+        raise batch
+    return batch
 
 
 class StepLoader(BatchLoader):

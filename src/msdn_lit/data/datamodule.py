@@ -17,6 +17,7 @@ from msdn_lit.data.feature_cache import (
     gather_from_disk,
     make_gather,
 )
+from msdn_lit.data.features.pixels import ImagePixels, num_decoders
 from msdn_lit.data.samplers import StepSampler
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import ConfigError
@@ -72,7 +73,8 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
             self._gather = self._make_gather()
         is_used = split_name in (self.train_split, *self.eval_splits)
         gather = self._gather if is_used else gather_from_disk(self.store)
-        return SplitDataset(gather, self.indices[split_name], self.split.labels_N)
+        of_step = self.store.gather_augmented if isinstance(self.store, ImagePixels) else None
+        return SplitDataset(gather, self.indices[split_name], self.split.labels_N, of_step)
 
     def _make_gather(self) -> Gather:
         is_first = not self.trainer or self.trainer.local_rank == 0  # on this machine
@@ -93,17 +95,26 @@ class ZSLDataModule(ZSLDataset, lightning.LightningDataModule):
         streams = self._device().type == "cuda" and not is_on_gpu
         return {
             "generator": torch.Generator(),
-            "num_workers": 0 if is_on_gpu else self.num_workers,
+            "num_workers": 0 if is_on_gpu else self._num_workers(),
             "pin_memory": streams,
             "ahead": _BATCHES_AHEAD if streams else 0,  # a CPU has no thread to spare
         }
+
+    def _num_workers(self) -> int:
+        if not isinstance(self.store, ImagePixels):
+            return self.num_workers
+        if self.store.num_workers is not None:
+            return self.store.num_workers
+        return num_decoders(self.trainer.num_devices if self.trainer else 1)
 
     def _eval_size(self) -> int:
         return batch_size_on(self._device(), self.eval_batch_size)
 
     @cached_property
     def chosen_cache(self) -> str:
-        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"."""
+        """Place of the features, once there is a trainer: "disk", "ram" or "gpu"; or "images"."""
+        if isinstance(self.store, ImagePixels):
+            return "images"
         return choose_cache(self.feature_cache, self._num_bytes, self._device())
 
     @cached_property

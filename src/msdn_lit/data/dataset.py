@@ -62,6 +62,10 @@ class ZSLDataset:
         test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are
             drawn.
 
+    Attributes:
+        open_pixels: Opens the images of a split in the place of the feature store, for training
+            through the backbone; None, the default, opens the store.
+
     Raises:
         ConfigError: A setting is not valid.
         DataError: There is no such benchmark.
@@ -117,6 +121,7 @@ class ZSLDataset:
         self.num_workers = num_workers
         self.allow_unknown_split = allow_unknown_split
         self.val_classes = val_classes
+        self.open_pixels: Callable[[ProposedSplit], Regions] | None = None
         self._store: Regions | None = None
 
     @property
@@ -185,7 +190,7 @@ class ZSLDataset:
         if self._store is not None:
             return
         split = self.read_split()
-        store = open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
+        store = self._open(split)
         skipped = store.manifest.skipped
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)
@@ -193,6 +198,11 @@ class ZSLDataset:
         self.semantics = self.read_semantics(split)
         self.split = split
         self._store = store
+
+    def _open(self, split: ProposedSplit) -> Regions:
+        if self.open_pixels is not None:
+            return self.open_pixels(split)
+        return open_regions(self.store_dir, self.source, split, self.benchmark, self.data_dir)
 
     def read_split(self) -> ProposedSplit:
         """Reads the split files alone. Missing train and val splits are drawn.

@@ -33,11 +33,16 @@ Gather = Callable[[NDArray[np.int64]], Tensor]
 class Regions(Protocol):
     """An opened feature store or published feature file."""
 
-    manifest: Manifest
-    path: Path
+    @property
+    def manifest(self) -> Manifest:
+        """Origin and shape of the features."""
 
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Reads images by row, (B, R, D)."""
+    @property
+    def path(self) -> Path:
+        """File of the features."""
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Reads images by row: fp16, (B, R, D); or bytes of images, (B, size, size, 3)."""
 
 
 class OutOfMemory(ConfigError):

@@ -105,15 +105,17 @@ class Share(list[int]):
     """The positions of one process in a step.
 
     Attributes:
-        total: Images of the step on all processes.
+        step: Number of the step.
+        total: Images of the step on all processes; None for one process.
     """
 
-    def __init__(self, positions: Iterable[int], total: int) -> None:
+    def __init__(self, positions: Iterable[int], step: int, total: int | None = None) -> None:
         super().__init__(positions)
+        self.step = step
         self.total = total
 
-    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int]]:
-        return Share, (list(self), self.total)  # to the workers of a loader
+    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int, int | None]]:
+        return Share, (list(self), self.step, self.total)  # to the workers of a loader
 
 
 class StepSampler(Sampler[list[int]]):
@@ -145,10 +147,10 @@ class StepSampler(Sampler[list[int]]):
         for step in range(self.first_step, self.num_steps):
             batch = self.plan(step)
             if self.world_size == 1:
-                yield batch.tolist()
+                yield Share(batch.tolist(), step)
             else:
                 share = batch[self.rank :: self.world_size]
-                yield Share((share if len(share) else batch[:1]).tolist(), len(batch))
+                yield Share((share if len(share) else batch[:1]).tolist(), step, len(batch))
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ from msdn_lit.models.attention import over_attributes, over_regions
 from msdn_lit.models.base import AttributeNet, ClassNet, SubNetOutput
 from msdn_lit.models.baselines import DAZLE, ESZSL, BilinearCompatibility
 from msdn_lit.models.dedn import DEDN
+from msdn_lit.models.end_to_end import EndToEnd
 from msdn_lit.models.msdn import (
     MSDN,
     AttributeToVisual,
@@ -30,6 +31,7 @@ __all__ = [
     "AttributeToVisualTransformer",
     "BilinearCompatibility",
     "ClassNet",
+    "EndToEnd",
     "RegionBackbone",
     "SubNet",
     "SubNetOutput",

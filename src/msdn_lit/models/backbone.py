@@ -74,7 +74,7 @@ class RegionBackbone(nn.Module):
         has_local = local is not None and local.is_file()
         if local and not has_local and not pretrained:
             raise _no_weights(model_name, f"{local} is missing")
-        self.is_stage = stage is not None
+        self.stage = stage
         arguments = dict(model_args or {}) | {"pretrained": pretrained and not has_local}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -123,17 +123,21 @@ class RegionBackbone(nn.Module):
             ) from error
 
     def _forward_map(self, images_B3HW: Tensor) -> Tensor:
-        if self.is_stage:
+        if self.stage is not None:
             return _as_map(self.model(images_B3HW)[-1], self.model)
         output = cast(Any, self.model).forward_features(images_B3HW)
         if not _is_map(output, self.model):
             output = _last_map(self.model, images_B3HW, output)
         return _as_map(output, self.model)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Returns all weights and statistics by their names in timm's model."""
+        return _weights(self.model)
+
     def weights_sha256(self) -> str:
         """Returns a hash of all weights and statistics, independent of the file format."""
         digest = sha256()
-        for name, value in sorted(_weights(self.model).items()):
+        for name, value in sorted(self.weights().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 

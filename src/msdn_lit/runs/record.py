@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msdn_lit.data import ZSLDataset
+from msdn_lit.data.fine_tuning import computation_in_words
 from msdn_lit.data.identity import DataIdentity, SplitFingerprint, TrainingData
 from msdn_lit.errors import READ_ERRORS, CheckpointError, one_line
 from msdn_lit.files import make_folder, write_atomically
@@ -70,11 +71,23 @@ class Remarks:
             are.
         warning: Reason why the model may be useless; "" for none.
         first_step: Step from which the training continued; the recorded time is that of the rest.
+        backbone: Part of the backbone that was trained, and the hashes of its weights before and
+            after; empty if none was.
     """
 
     partial: str = ""
     warning: str = ""
     first_step: int = 0
+    backbone: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; None for what there is not."""
+        return {
+            "partial": self.partial or None,
+            "warning": self.warning or None,
+            "first_step": self.first_step,
+            "backbone": dict(self.backbone) or None,
+        }
 
 
 @dataclass(frozen=True)
@@ -157,15 +170,13 @@ class RunRecord:
             "seed": about.seed,
             "selection": about.selection,
             "scores": scores,
-            "partial": remarks.partial or None,
-            "warning": remarks.warning or None,
+            **remarks.to_json(),
             "objective": objective,
             "chance": chance(len(semantics.seen), len(semantics.unseen)),
             "data": data_fingerprint(data),
             "code": self.code,
             "versions": versions(),
             "device": resources.device,
-            "first_step": remarks.first_step,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "peak_memory_gb": dict(resources.peak_memory_gb),
         }
@@ -205,7 +216,7 @@ def data_fingerprint(data: ZSLDataset) -> dict[str, Any]:
         "weights": manifest.weights_sha256,
         "regions_sha256": manifest.regions_sha256,
         "word_vectors": data.semantics.word_vectors,
-        "features": manifest.computation,
+        "features": computation_in_words(manifest),
         "skipped_images": len(manifest.skipped),
         "regions": list(manifest.shape),
         "num_train": len(data.indices[data.train_split]),

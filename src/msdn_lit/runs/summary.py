@@ -105,6 +105,8 @@ def result_title(result: Mapping[str, Any]) -> str:
     warnings = [f"UNOFFICIAL SPLIT ({variant})"] if variant.startswith("unknown") else []
     if "semi_synthetic" in result["data"].get("features", {}):
         warnings.append("SEMI-SYNTHETIC FEATURES")
+    if "fine_tuned" in result["data"].get("features", {}):
+        warnings.append("FINE-TUNED BACKBONE")
     if reason := partial(result):
         warnings.append(f"PARTIAL ({reason})")
     return ", ".join([*filter(None, parts), f"seed {result['seed']}", *warnings])
@@ -146,6 +148,8 @@ def result_page(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     memory = _pairs(result["peak_memory_gb"])
     since = f" from step {first} on" if (first := result.get("first_step")) else ""
     lines += [f"- wall time: {result['wall_time_s']} s{since}; peak memory (GB): {memory}"]
+    if result.get("backbone"):
+        lines.append(f"- backbone: {_pairs(result['backbone'])}")
     lines += [f"- data: {_pairs(result['data'])}", f"- versions: {_pairs(result['versions'])}"]
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()
     return "\n".join([*lines, "", "```yaml", text, "```", ""])

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.files import PACKAGE
+from msdn_lit.runs.layout import checkpoint_path
 from msdn_lit.sweeps.own_code import source_files
 
 # Packages of msdn_lit that can change a score.
@@ -116,6 +117,10 @@ def _data_files(cfg: DictConfig) -> Iterator[Path]:
     yield data_dir / "xlsa17" / "data" / cfg.data.benchmark / "att_splits.mat"
     if cfg.data.semantics.word_vectors:
         yield data_dir / cfg.data.semantics.word_vectors
+    if cfg.features.get("train") not in (None, "none") and cfg.features.backbone.weights_file:
+        yield Path(cfg.features.backbone.weights_file).expanduser()
+    if cfg.get("init_from"):
+        yield checkpoint_path(Path(cfg.init_from).expanduser())
     if cfg.data.folder:
         folder = Path(cfg.data.folder).expanduser()
         yield from sorted(path for path in folder.glob("*") if path.is_file())

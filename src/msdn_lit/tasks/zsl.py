@@ -14,6 +14,7 @@ from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
 from msdn_lit.models.base import output_names
+from msdn_lit.models.end_to_end import EndToEnd
 from msdn_lit.tasks.whole_batch import Shares, WholeBatch, own_random_numbers
 
 LossOfBatch = Callable[[Tensor, Tensor], Any]
@@ -35,13 +36,15 @@ class ZSLTask(lightning.LightningModule):
             `SubNetOutput`.
         loss: Loss of (outputs, labels); returns a NamedTuple of `loss` and of other terms to log.
         metric: Metric of fused logits.
-        optimizer: Makes the optimizer from the parameters.
+        optimizer: Makes the optimizer from the parameters, or from groups of them.
         fusion: Weight of each output in the prediction.
         calibration: Margin of the prediction: added to unseen and subtracted from seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
         scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps
             it constant.
         compile: Compiles the function that computes the loss of a batch; None does not compile.
+        backbone_lr: Learning rate of the backbone, if the net includes one; None for that of the
+            rest.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class ZSLTask(lightning.LightningModule):
         net: nn.Module,
         loss: nn.Module,
         metric: ZSLMetric,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         *,
         fusion: Sequence[float],
         calibration: float,
         stage: str,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         compile: Callable[[LossOfBatch], LossOfBatch] | None = None,
+        backbone_lr: float | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -66,6 +70,7 @@ class ZSLTask(lightning.LightningModule):
         self.calibration = calibration
         self.stage = stage
         self.scheduler = scheduler
+        self.backbone_lr = backbone_lr
         self.loaded_step = 0  # training steps of weights that were loaded to be evaluated
         self.loss_of_batch: LossOfBatch = (
             compile(self._loss_of_batch) if compile else self._loss_of_batch
@@ -87,13 +92,15 @@ class ZSLTask(lightning.LightningModule):
         return super().global_step or self.loaded_step
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Every parameter of the net in one group, and the schedule of its learning rate.
+        """Every parameter of the net, and the schedule of the learning rate.
+
+        They are in one group, or in two if a part of the backbone is trained.
 
         Raises:
             ConfigError: The optimizer or the scheduler refuses its settings.
         """
         try:
-            optimizer = self.optimizer(self.net.parameters())
+            optimizer = self.optimizer(self._trained_parameters())
             scheduler = self.scheduler(optimizer) if self.scheduler else None
         except (TypeError, ValueError) as error:
             problem = f"The optimizer or the scheduler refuses its config ({one_line(error)})"
@@ -104,6 +111,11 @@ class ZSLTask(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _trained_parameters(self) -> Iterable[Any]:
+        if isinstance(self.net, EndToEnd):
+            return self.net.parameter_groups(self.backbone_lr)
+        return self.net.parameters()
 
     def on_fit_start(self) -> None:
         """Solves a net that has a closed form; nothing is left to train then."""
@@ -150,6 +162,10 @@ class ZSLTask(lightning.LightningModule):
             outputs = self._own_outputs(regions_BRD)
             outputs = self._whole_batch.outputs(outputs, regions_BRD, shares)
         return self.loss(outputs, shares.gather(labels_B))
+
+    def regions(self, inputs: Tensor) -> Tensor:
+        """Returns the regions (B, R, D) of a batch, which may be images."""
+        return self.net.regions(inputs) if isinstance(self.net, EndToEnd) else inputs
 
     def predict_logits(self, regions_BRD: Tensor) -> Tensor:
         """Fused and calibrated logits, (B, C)."""

@@ -15,9 +15,10 @@ from msdn_lit.callbacks import EvaluationHistory
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.files import write_atomically
-from msdn_lit.runs.layout import METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
+from msdn_lit.runs.layout import BACKBONE, METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
 from msdn_lit.runs.record import Remarks, Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
+from msdn_lit.training.backbone import facts_of_backbone, write_backbone
 from msdn_lit.training.checks import cross_entropy, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, log_artifacts, open_loggers
 from msdn_lit.training.process import passing_interrupts, peak_memory_gb
@@ -131,6 +132,10 @@ def _write_results(
     results = []
     for index, run in enumerate(training.runs):
         scores = run.history.summary()
+        seed, steps = run.record.description.seed, training.trainer.global_step
+        write_backbone(
+            run.record.folder / BACKBONE, run.task, training.data, seed=seed, steps=steps
+        )
         result = run.record.write_result(
             training.data,
             scores,
@@ -140,6 +145,7 @@ def _write_results(
                 partial=_partial(training, run),
                 warning=warning(scores["last"], training.data, run.task, loss),
                 first_step=training.first_step,
+                backbone=facts_of_backbone(run.task, training.data),
             ),
         )
         results.append(result)

@@ -3,6 +3,7 @@
 import torch
 from lightning import Trainer
 
+from msdn_lit.models import EndToEnd
 from msdn_lit.tasks.zsl import ClosedForm
 from msdn_lit.texts import comma_lines
 from msdn_lit.training.fit import Training
@@ -24,7 +25,8 @@ def _data_parts(training: Training) -> list[str]:
     data, about = training.data, training.runs[0].record.description
     splits = (data.train_split, *data.eval_splits)
     first, *others = (f"{len(data.indices[name]):,} {name}" for name in splits)
-    features = f"{_short(about.features)} in {data.chosen_cache}: {first}"
+    place = "from images" if data.chosen_cache == "images" else f"in {data.chosen_cache}"
+    features = f"{_short(about.features)} {place}: {first}"
     return [_short(about.benchmark), features, *others]
 
 
@@ -32,7 +34,10 @@ def _training_parts(training: Training) -> list[str]:
     choices = training.runs[0].record.description.choices
     trainer, number = training.trainer, len(training.runs)
     parts = [_short(choices.get("model")), f"loss {_short(choices.get('loss'))}"]
-    if isinstance(training.runs[0].task.net, ClosedForm):
+    net = training.runs[0].task.net
+    if isinstance(net, EndToEnd):
+        parts.append(f"backbone {net.trained}")
+    if isinstance(net, ClosedForm):
         parts.append("solved in closed form")
     else:
         parts += [_short(choices.get("optimizer")), *_length(training)]

@@ -55,8 +55,19 @@ def score_table(groups: Sequence[Group], base: Group | None = None) -> Table:
             "bound and no result."
         )
     notes += usual_of(groups, base)
+    notes += dict.fromkeys(note for group in groups for note in backbones(group))
     notes += [caution for group in groups for caution in cautions(group)]
     return Table("scores", "Scores", header, rows, notes)
+
+
+def backbones(group: Group) -> Iterator[str]:
+    """Yields a sentence for each way in which a backbone was trained for a group's runs."""
+    for run in group.runs:
+        for stated in run.result["data"].get("features", {}).get("fine_tuned", ()):
+            yield f"{group.features}: backbone {stated}."
+        trained = (run.result.get("backbone") or {}).get("trained")
+        if trained:
+            yield f"{group}: trained through the backbone ({trained}), on seen classes."
 
 
 def cautions(group: Group) -> Iterator[str]:

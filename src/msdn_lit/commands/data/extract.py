@@ -108,12 +108,13 @@ def _start_on(gpu: str) -> subprocess.Popen[bytes]:
 
 
 def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:
-    from msdn_lit.build.features import feature_source
+    from msdn_lit.build.features import check_weights, feature_source
     from msdn_lit.data.features.opening import check_store
     from msdn_lit.data.features.store import FeatureStore
 
     store = FeatureStore(Path(cfg.data.store_dir))
     check_store(store, feature_source(cfg), split, dataset, Path(cfg.paths.data_dir))
+    check_weights(cfg, store.manifest, store.folder)
     return store
 
 

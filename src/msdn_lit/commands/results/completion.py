@@ -13,7 +13,7 @@ EXAMPLES = (
     'msdn completion bash    # in ~/.bashrc: eval "$(msdn completion bash)"; likewise zsh',
     "msdn completion fish    # in ~/.config/fish/config.fish: msdn completion fish | source",
 )
-_WITH_HYDRA = ("train", "extract")
+_WITH_HYDRA = ("train", "finetune", "extract")
 _OPTIONS_OF_HYDRA = (
     *("--multirun", "--cfg", "--config-dir", "--help", "--hydra-help"),
     *("--info", "--resolve", "--version"),

@@ -129,12 +129,23 @@ class ImageFiles(Dataset[Tensor | DataError]):
 
         A data loader would add the traceback of its process to an exception's message.
         """
-        box = self.boxes[index] if self.boxes else None
         try:
-            image = open_image(self.paths[index], box, upright=self.upright)
+            return torch.from_numpy(np.array(self.cropped(index)))
         except DataError as error:
             return error
-        return torch.from_numpy(np.array(self.transform.crop(image)))
+
+    def opened(self, index: int) -> Image.Image:
+        """Decodes one image to RGB.
+
+        Raises:
+            DataError: The file is missing or does not decode.
+        """
+        box = self.boxes[index] if self.boxes else None
+        return open_image(self.paths[index], box, upright=self.upright)
+
+    def cropped(self, index: int) -> Image.Image:
+        """Decodes one image and crops it to the backbone's input; raises as `opened`."""
+        return self.transform.crop(self.opened(index))
 
 
 def open_image(
