@@ -2,8 +2,9 @@
 
 import torch
 
-from msdn_lit.build.instantiate import instantiate, instantiate_partial
+from msdn_lit.build.instantiate import instantiate_partial
 from msdn_lit.build.task import net as build_net
+from msdn_lit.build.task import optimizer as build_optimizer
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.tasks import ZSLTask
 from tests.helpers import semantics
@@ -17,7 +18,7 @@ LOSSES = {  # model: losses that fit it, of those that conf/ has
     "attribute_to_visual": ["msdn"],
     "visual_to_attribute": ["msdn"],
     "dazle": ["msdn"],
-    "pooled": ["msdn", "ale", "sje", "devise"],
+    "pooled": ["msdn", "ale", "sje", "devise", "attributes"],
     "transzero": ["transzero"],
     "transzero_pp": ["transzero_pp"],
     "dedn": ["dedn"],
@@ -41,8 +42,7 @@ def make_task(load_config, model, loss, **options):
     made = instantiate_partial(cfg.loss, *roles, class_attributes=vectors_CK)
     outputs = net(make_batch(1)[0])
     settings = {"fusion": [1.0] * len(outputs), "calibration": 0.5, "stage": "test"}
-    optimizer = instantiate(cfg.optimizer)
-    return ZSLTask(net, made, ZSLMetric(*roles), optimizer, **settings, **options)
+    return ZSLTask(net, made, ZSLMetric(*roles), build_optimizer(cfg), **settings, **options)
 
 
 def make_batch(size):

@@ -193,7 +193,7 @@ def test_a_wrong_import_is_found(write_module, name, text):
     [
         ("models/msdn", "from msdn_lit.models.attention import over_regions"),
         ("models/msdn", "from .attention import bilinear_maps"),
-        ("models/backbone", "import timm\nfrom msdn_lit.errors import DataError"),
+        ("models/backbones/backbone", "import timm\nfrom msdn_lit.errors import DataError"),
         ("data/datamodule", "import lightning\nfrom msdn_lit import errors"),
         ("tasks/zsl", "import lightning\nfrom msdn_lit.losses import MSDNLoss"),
         ("tasks/zsl", "from msdn_lit.models import SubNetOutput"),

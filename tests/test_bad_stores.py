@@ -11,7 +11,7 @@ import torch
 
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore
 from msdn_lit.errors import CheckpointError, DataError
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models.backbones.backbone import RegionBackbone
 from msdn_lit.runs.checkpoint import find_checkpoint, load_checkpoint
 from msdn_lit.runs.config import read_config
 from tests import miniature

@@ -27,8 +27,8 @@ from msdn_lit.data.features.store import FeatureStore, Manifest
 from msdn_lit.data.fine_tuning import FINE_TUNED, fine_tunings, trained_rows
 from msdn_lit.errors import ConfigError, DataError, LeakError, UserError
 from msdn_lit.models import EndToEnd, RegionBackbone
-from msdn_lit.models.end_to_end import last_stage
-from msdn_lit.models.weights import read_fine_tuning
+from msdn_lit.models.backbones.end_to_end import last_stage
+from msdn_lit.models.backbones.weights import read_fine_tuning
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.summary import read_result, result_title
 from msdn_lit.training.fit import fit
@@ -120,7 +120,7 @@ def test_images_are_standardised_as_in_extraction():
 def test_without_gradients_images_go_through_in_parts(monkeypatch):
     net = tiny()
     whole = net(small(3))
-    monkeypatch.setattr("msdn_lit.models.end_to_end._CHUNK", 2)
+    monkeypatch.setattr("msdn_lit.models.backbones.end_to_end._CHUNK", 2)
     with torch.no_grad():
         torch.testing.assert_close(net(small(3)), whole.detach())
 

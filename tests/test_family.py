@@ -26,7 +26,7 @@ from msdn_lit.models import (
     TransZero,
     VisualToAttributeTransformer,
 )
-from msdn_lit.models.dedn import attribute_groups
+from msdn_lit.models.groups import attribute_groups
 from msdn_lit.models.transformer import Attention, geometry_code
 
 B, H, W, D, K, E, C = 4, 2, 3, 5, 6, 4, 7

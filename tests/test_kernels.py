@@ -25,6 +25,7 @@ OPERATIONS = {  # of a step without the optimizer, as counted with torch 2.15
     ("pooled", "ale"): 47,
     ("pooled", "sje"): 39,
     ("pooled", "devise"): 35,
+    ("pooled", "attributes"): 65,
     ("transzero", "transzero"): 304,
     ("transzero_pp", "transzero_pp"): 584,
     ("dedn", "dedn"): 358,

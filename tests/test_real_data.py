@@ -22,7 +22,7 @@ from msdn_lit.data.splits.variants import with_train_and_val
 from msdn_lit.data.words.attributes import awa2_words, cub_words, sun_words
 from msdn_lit.data.words.tables import _load, read_word_vectors
 from msdn_lit.errors import DataError
-from msdn_lit.models.weights import find_packaged, load_tensors, renamed_by_order
+from msdn_lit.models.backbones.weights import find_packaged, load_tensors, renamed_by_order
 from tests.helpers import WEIGHTS_PACKAGE
 from tests.miniature import cells
 

@@ -25,7 +25,7 @@ from msdn_lit.data.features.extraction import BackboneRegions, write_store
 from msdn_lit.data.features.image_table import IMAGES, find_replaced
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.data.features.store import MANIFEST, REGIONS, FeatureStore, Manifest
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models.backbones.backbone import RegionBackbone
 from tests import miniature
 
 FORK = multiprocessing.get_context("fork")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models.backbones.backbone import RegionBackbone
 from msdn_lit.runs.checkpoint import load_checkpoint
 from tests.miniature import Exploit
 from tests.mutated.format import TRACE, is_array, of_one_file

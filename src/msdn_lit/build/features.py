@@ -27,8 +27,8 @@ from msdn_lit.data.fine_tuning import FINE_TUNED
 from msdn_lit.data.splits.xlsa17 import ProposedSplit
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.models import EndToEnd, RegionBackbone
-from msdn_lit.models.end_to_end import TRAINED
-from msdn_lit.models.weights import read_fine_tuning
+from msdn_lit.models.backbones.end_to_end import TRAINED
+from msdn_lit.models.backbones.weights import read_fine_tuning
 
 _MAX_WORKERS = 16  # decode faster than a GPU computes; each takes memory and time to start
 _WEIGHTS = ("weights_file", "weights_package", "pretrained")

@@ -18,7 +18,7 @@ from msdn_lit.files import make_folder, write_together
 from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
 from msdn_lit.inference.reference import Reference, read_json
-from msdn_lit.models.weights import are_finite
+from msdn_lit.models.backbones.weights import are_finite
 from msdn_lit.runs.version_0_1 import translate_config
 
 CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"

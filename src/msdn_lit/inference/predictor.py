@@ -23,7 +23,7 @@ from msdn_lit.inference.predictions import Predictions
 from msdn_lit.inference.reference import Reference
 from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models import SubNetOutput
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models.backbones.backbone import RegionBackbone
 
 Classes = Candidates | str | Path | Sequence[str] | Mapping[str, Any] | None
 Arrays = dict[str, NDArray[np.float32]]

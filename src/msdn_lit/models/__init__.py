@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from msdn_lit.lazy import lazy_exports
 from msdn_lit.models.attention import over_attributes, over_regions
+from msdn_lit.models.backbones.end_to_end import EndToEnd
 from msdn_lit.models.base import AttributeNet, ClassNet, SubNetOutput
 from msdn_lit.models.baselines import DAZLE, ESZSL, BilinearCompatibility
 from msdn_lit.models.dedn import DEDN
-from msdn_lit.models.end_to_end import EndToEnd
 from msdn_lit.models.msdn import (
     MSDN,
     AttributeToVisual,
@@ -19,7 +19,7 @@ from msdn_lit.models.transzero import AttributeToVisualTransformer, TransZero
 from msdn_lit.models.transzero_pp import VisualToAttributeTransformer
 
 if TYPE_CHECKING:
-    from msdn_lit.models.backbone import RegionBackbone
+    from msdn_lit.models.backbones.backbone import RegionBackbone
 
 __all__ = [
     "DAZLE",
@@ -43,4 +43,4 @@ __all__ = [
     "over_regions",
 ]
 # timm is slow to import
-__getattr__ = lazy_exports(__name__, {"RegionBackbone": "msdn_lit.models.backbone"})
+__getattr__ = lazy_exports(__name__, {"RegionBackbone": "msdn_lit.models.backbones.backbone"})

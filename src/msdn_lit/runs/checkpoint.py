@@ -10,14 +10,14 @@ from torch import nn
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, LeakError, one_line
 from msdn_lit.files import make_folder, write_atomically
-from msdn_lit.models.release import from_release
-from msdn_lit.models.weights import (
+from msdn_lit.models.backbones.weights import (
     are_finite,
     check_archive,
     load_plain,
     load_tensors,
     named_tensors,
 )
+from msdn_lit.models.release import from_release
 from msdn_lit.runs.layout import CONFIG, checkpoint_path
 
 

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from msdn_lit.errors import ConfigError, one_line
 from msdn_lit.metrics import ZSLMetric
 from msdn_lit.metrics.functional import fuse_logits
+from msdn_lit.models.backbones.end_to_end import EndToEnd
 from msdn_lit.models.base import output_names
-from msdn_lit.models.end_to_end import EndToEnd
 from msdn_lit.tasks.whole_batch import Shares, WholeBatch, own_random_numbers
 
 LossOfBatch = Callable[[Tensor, Tensor], Any]

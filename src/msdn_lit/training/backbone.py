@@ -6,7 +6,7 @@ from msdn_lit.data import ZSLDataModule
 from msdn_lit.data.fine_tuning import FineTuning, fine_tunings, pack_rows
 from msdn_lit.files import write_atomically
 from msdn_lit.models import EndToEnd
-from msdn_lit.models.weights import fine_tuned_weights
+from msdn_lit.models.backbones.weights import fine_tuned_weights
 from msdn_lit.tasks import ZSLTask
 
 

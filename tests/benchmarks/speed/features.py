@@ -11,7 +11,7 @@ from msdn_lit.data.features.extraction import BackboneRegions, write_store
 from msdn_lit.data.features.images import ImageFiles, ImageTransform
 from msdn_lit.data.features.store import Manifest
 from msdn_lit.data.samplers import UniformBatches
-from msdn_lit.models.backbone import RegionBackbone
+from msdn_lit.models.backbones.backbone import RegionBackbone
 from tests.benchmarks.speed import workload
 from tests.benchmarks.speed.timing import Stopwatch, TimedProcess, compare, interleave
 

@@ -7,7 +7,7 @@ from typing import Any
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.data.benchmarks.xlsa import Terms, XlsaBenchmark
 from msdn_lit.inference.candidates import SEEN
-from msdn_lit.models.weights import PACKAGE_LICENCES
+from msdn_lit.models.backbones.weights import PACKAGE_LICENCES
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import evaluation_label, is_number, plain_line
 

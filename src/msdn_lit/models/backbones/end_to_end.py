@@ -15,7 +15,7 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.models.base import output_names
 
 if TYPE_CHECKING:  # it imports timm, which is slow
-    from msdn_lit.models.backbone import RegionBackbone
+    from msdn_lit.models.backbones.backbone import RegionBackbone
 
 TRAINED = ("none", "last_stage", "all")  # parts of a backbone that can be trained
 _CHUNK = 64  # images that go through the backbone at once where no gradient is needed

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 from msdn_lit.lazy import import_without_extras
-from msdn_lit.models.weights import (
+from msdn_lit.models.backbones.weights import (
     are_finite,
     find_packaged,
     load_tensors,
