@@ -11,7 +11,7 @@ import timm
 import torch
 
 from msdn_lit.errors import DataError
-from msdn_lit.models import weights
+from msdn_lit.models.backbones import weights
 from msdn_lit.models.backbones.backbone import RegionBackbone
 from tests.helpers import WEIGHTS_PACKAGE as PACKAGE
 from tests.helpers import in_foreign_names, install_weights

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 BLOCK, HEADER, MAGIC = (
@@ -54,7 +55,18 @@ class RunFile:
 
 def run_files(folder):
     """Files of all W&B runs below a training's folder, the oldest first."""
-    return [RunFile(path) for path in sorted(Path(folder).glob("wandb/*run-*/*.wandb"), key=_age)]
+    paths = sorted(Path(folder).glob("wandb/*run-*/*.wandb"), key=_age)
+    return [_read_when_written(path) for path in paths]
+
+
+def _read_when_written(path, seconds=10):
+    """Reads a run; W&B's own process can write its first records after the training's end."""
+    end = time.monotonic() + seconds
+    while True:
+        found = RunFile(path)
+        if (found.run and found.config.get("data")) or time.monotonic() > end:
+            return found
+        time.sleep(0.1)
 
 
 def table(folder, name):
