@@ -3,7 +3,7 @@
 import copy
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from msdn_lit.errors import ConfigError, UserError, one_line, some
 from msdn_lit.files import PACKAGE, config_dir
@@ -19,14 +19,28 @@ from msdn_lit.files import PACKAGE, config_dir
 _SETTINGS_OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
-def instantiate(config: DictConfig, **arguments: Any) -> Any:  # noqa: ANN401 - any object
+def instantiate(
+    config: DictConfig,
+    *,
+    left_out: Sequence[str] = (),
+    **arguments: Any,  # noqa: ANN401 - any arguments
+) -> Any:  # noqa: ANN401 - any object
     """Makes the object of a config, which is not changed.
+
+    Args:
+        config: Config of the object.
+        left_out: Settings of the config that the object does not get, if they are there.
+        **arguments: Arguments in the place of settings, or beside them.
 
     Raises:
         ConfigError: A constructor rejects a value, or has no such argument.
     """
+    config = _copy(config)
+    with open_dict(config):
+        for name in left_out:
+            config.pop(name, None)
     try:
-        made = hydra_instantiate(copy_with_root(config), **arguments)
+        made = hydra_instantiate(config, **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -147,7 +161,7 @@ def _target(path: Path) -> str | None:
     return content.get("_target_") or next(inherited, None)
 
 
-def copy_with_root(config: DictConfig) -> DictConfig:
+def _copy(config: DictConfig) -> DictConfig:
     """Copies a config with its root: Hydra resolves the references in the nodes they refer to."""
     root = copy.deepcopy(config._get_root())
     key = config._get_full_key(None)

@@ -6,12 +6,11 @@ a model to predict does not.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from torch import nn
 
 from msdn_lit.build.features import (
@@ -148,10 +147,7 @@ def task(cfg: DictConfig, semantics: Semantics, visual_dim: int, grid: tuple[int
 
 def optimizer(cfg: DictConfig) -> Callable[..., Optimizer]:
     """Returns what makes the optimizer; `optimizer.backbone_lr` is a setting of our own."""
-    config = copy.deepcopy(cfg)
-    with open_dict(config.optimizer):
-        config.optimizer.pop("backbone_lr", None)
-    made: Callable[..., Optimizer] = instantiate(config.optimizer)
+    made: Callable[..., Optimizer] = instantiate(cfg.optimizer, left_out=["backbone_lr"])
     return made
 
 

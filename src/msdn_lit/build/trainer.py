@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.build.description import experiments
-from msdn_lit.build.instantiate import copy_with_root, instantiate
+from msdn_lit.build.instantiate import instantiate
 from msdn_lit.build.precision import FLOAT32_SETTINGS, set_float32_precision
 from msdn_lit.callbacks import EvaluationHistory, Progress, ScoreCacheWriter
 from msdn_lit.errors import ConfigError
@@ -184,11 +184,8 @@ def _make_trainer(config: DictConfig, **arguments: Any) -> Trainer:  # noqa: ANN
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     set_float32_precision(config)
-    config = copy_with_root(config)
-    with open_dict(config):
-        for name in FLOAT32_SETTINGS:  # of PyTorch, not of Lightning's trainer
-            config.pop(name, None)
     # what a deterministic step allocates is written before it is read, so it needs no filling
     memory: Any = torch.utils.deterministic
     memory.fill_uninitialized_memory = False
-    return cast(Trainer, instantiate(config, **arguments))
+    # FLOAT32_SETTINGS are of PyTorch, not of Lightning's trainer
+    return cast(Trainer, instantiate(config, left_out=FLOAT32_SETTINGS, **arguments))
