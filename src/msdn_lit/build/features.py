@@ -1,6 +1,5 @@
 """From a config to the parts of feature extraction."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,7 @@ from msdn_lit.data import AttributeRegions, ImageTransform
 from msdn_lit.data.benchmarks.published import Benchmark, find_benchmark
 from msdn_lit.data.features.extraction import BackboneRegions, RegionSource
 from msdn_lit.data.features.images import ImageFiles
-from msdn_lit.data.features.pixels import ImagePixels
+from msdn_lit.data.features.pixels import MOST_DECODERS, ImagePixels, num_cores
 from msdn_lit.data.features.published_hdf5 import PublishedFeatures
 from msdn_lit.data.features.store import (
     AS_IN_PREDICTION,
@@ -30,9 +29,9 @@ from msdn_lit.models import EndToEnd, RegionBackbone
 from msdn_lit.models.backbones.end_to_end import TRAINED
 from msdn_lit.models.backbones.weights import read_fine_tuning
 
-_MAX_WORKERS = 16  # decode faster than a GPU computes; each takes memory and time to start
-_WEIGHTS = ("weights_file", "weights_package", "pretrained")
-_NO_IDENTITY = {"_target_", "_partial_", *_WEIGHTS}
+# Settings of the backbone that name its weights, as they are for random ones.
+_NO_WEIGHTS: dict[str, Any] = {"weights_file": None, "weights_package": None, "pretrained": False}
+_NO_IDENTITY = {"_target_", "_partial_", *_NO_WEIGHTS}
 
 
 def feature_source(cfg: DictConfig) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def feature_source(cfg: DictConfig) -> dict[str, Any]:
         if part in features
     }
     if "backbone" in source:
-        has_weights = any(features["backbone"].get(name) for name in _WEIGHTS)
+        has_weights = any(features["backbone"].get(name) for name in _NO_WEIGHTS)
         source["backbone"]["random_weights"] = not has_weights
         if _is_own(cfg):
             source[DECODING] = AS_IN_PREDICTION
@@ -68,8 +67,7 @@ def backbone(cfg: DictConfig) -> RegionBackbone:
 
 def untrained_backbone(cfg: DictConfig) -> RegionBackbone:
     """Returns the backbone with random weights, to load others into it."""
-    no_weights = {"weights_file": None, "weights_package": None, "pretrained": False}
-    built: RegionBackbone = instantiate(cfg.features.backbone, **no_weights, _convert_="all")
+    built: RegionBackbone = instantiate(cfg.features.backbone, **_NO_WEIGHTS, _convert_="all")
     return built
 
 
@@ -154,9 +152,7 @@ def num_workers(setting: int | str) -> int:
         ConfigError: The setting is neither "auto" nor a whole number from 0.
     """
     if setting == "auto":
-        has_affinity = hasattr(os, "sched_getaffinity")  # Linux: the cores of this process
-        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-        return min(cores, _MAX_WORKERS)
+        return min(num_cores(), MOST_DECODERS)
     if isinstance(setting, bool) or not isinstance(setting, int) or setting < 0:
         raise ConfigError(
             "features.num_workers is not valid",

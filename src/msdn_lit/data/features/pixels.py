@@ -20,7 +20,7 @@ from msdn_lit.data.features.images import ImageFiles
 from msdn_lit.data.features.store import Manifest
 from msdn_lit.errors import ConfigError
 
-_MOST_WORKERS = 16  # of one training process
+MOST_DECODERS = 16  # decode faster than a GPU computes; each takes memory and time to start
 PixelsOfBox = tuple[float, float, float, float]
 
 
@@ -151,5 +151,11 @@ def num_decoders(num_processes: int = 1) -> int:
     """
     if multiprocessing.current_process().daemon:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(0, min(_MOST_WORKERS, (cores or 1) // num_processes - 1))
+    return max(0, min(MOST_DECODERS, num_cores() // num_processes - 1))
+
+
+def num_cores() -> int:
+    """Returns the number of cores: on Linux those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
