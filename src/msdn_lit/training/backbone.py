@@ -10,17 +10,9 @@ from msdn_lit.models.backbones.weights import fine_tuned_weights
 from msdn_lit.tasks import ZSLTask
 
 
-def facts_of_backbone(task: ZSLTask, data: ZSLDataModule) -> dict[str, str]:
-    """Returns the trained part and the hashes of the weights before and after; or nothing."""
-    if not isinstance(task.net, EndToEnd):
-        return {}
-    start, final = data.store.manifest.weights_sha256, task.net.backbone.weights_sha256()
-    return {"trained": task.net.trained, "start": start, "final": final}
-
-
 def write_backbone(
     path: Path, task: ZSLTask, data: ZSLDataModule, *, seed: int, steps: int
-) -> None:
+) -> dict[str, str]:
     """Writes the weights of a trained backbone, with the images on which it was trained.
 
     `msdn extract` reads the file as any other weights of the model.
@@ -31,9 +23,12 @@ def write_backbone(
         data: Data of the training.
         seed: Seed of the training.
         steps: Number of steps.
+
+    Returns:
+        The trained part and the hashes of the weights before and after, for the record.
     """
     if not isinstance(task.net, EndToEnd):
-        return
+        return {}
     manifest, rows = data.store.manifest, data.indices[data.train_split]
     this = FineTuning(
         benchmark=data.benchmark.name,
@@ -48,3 +43,4 @@ def write_backbone(
     )
     stated = [one.to_json() for one in (*fine_tunings(manifest), this)]
     write_atomically(path, fine_tuned_weights(task.net.backbone.weights(), stated))
+    return {"trained": task.net.trained, "start": this.start, "final": this.weights}

@@ -18,7 +18,7 @@ from msdn_lit.files import write_atomically
 from msdn_lit.runs.layout import BACKBONE, METRICS, RESULT, RUN_FILES, STATEMENTS, checkpoint_path
 from msdn_lit.runs.record import Remarks, Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
-from msdn_lit.training.backbone import facts_of_backbone, write_backbone
+from msdn_lit.training.backbone import write_backbone
 from msdn_lit.training.checks import cross_entropy, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, log_artifacts, open_loggers
 from msdn_lit.training.process import passing_interrupts, peak_memory_gb
@@ -133,9 +133,8 @@ def _write_results(
     for index, run in enumerate(training.runs):
         scores = run.history.summary()
         seed, steps = run.record.description.seed, training.trainer.global_step
-        write_backbone(
-            run.record.folder / BACKBONE, run.task, training.data, seed=seed, steps=steps
-        )
+        path = run.record.folder / BACKBONE
+        backbone = write_backbone(path, run.task, training.data, seed=seed, steps=steps)
         result = run.record.write_result(
             training.data,
             scores,
@@ -145,7 +144,7 @@ def _write_results(
                 partial=_partial(training, run),
                 warning=warning(scores["last"], training.data, run.task, loss),
                 first_step=training.first_step,
-                backbone=facts_of_backbone(run.task, training.data),
+                backbone=backbone,
             ),
         )
         results.append(result)
