@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msdn_lit.inference.predictor import Predictor
+from msdn_lit.models.backbones.end_to_end import regions_of_pixels
 
 
 class Graph(nn.Module):
@@ -46,9 +47,7 @@ class Graph(nn.Module):
             Fused and calibrated logits (B, C), then for each sub-net its attribute scores (B, K)
             and, if it has attention, its attention (B, K, R).
         """
-        images_BHW3 = (pixels_BHW3.float() / 255 - self.mean_3) / self.std_3
-        maps_BDHW = self.backbone.forward_map(images_BHW3.permute(0, 3, 1, 2))
-        outputs = self.net(maps_BDHW.flatten(2).transpose(1, 2))
+        outputs = self.net(regions_of_pixels(self.backbone, pixels_BHW3, self.mean_3, self.std_3))
         scores = torch.stack(
             [w * o.attribute_scores_BK for w, o in zip(self.weights, outputs, strict=True)]
         )

@@ -115,9 +115,23 @@ class EndToEnd(nn.Module):
         return [{"params": list(self.net.parameters())}, backbone]
 
     def _compute(self, pixels_BHW3: Tensor) -> Tensor:
-        images_BHW3 = (pixels_BHW3.float().div(255) - self.mean_3).div(self.std_3)
-        maps_BDHW = self.backbone.forward_map(images_BHW3.permute(0, 3, 1, 2))
-        return maps_BDHW.flatten(2).transpose(1, 2)
+        return regions_of_pixels(self.backbone, pixels_BHW3, self.mean_3, self.std_3)
+
+
+def regions_of_pixels(
+    backbone: RegionBackbone, pixels_BHW3: Tensor, mean_3: Tensor, std_3: Tensor
+) -> Tensor:
+    """Computes the regions of cropped images, (B, R, D); it can be traced.
+
+    Args:
+        backbone: Backbone.
+        pixels_BHW3: Bytes, or floats from 0 to 255, (B, size, size, 3).
+        mean_3: Mean per channel, for pixel values in [0, 1].
+        std_3: Standard deviation per channel, for pixel values in [0, 1].
+    """
+    images_BHW3 = (pixels_BHW3.float() / 255 - mean_3) / std_3
+    maps_BDHW = backbone.forward_map(images_BHW3.permute(0, 3, 1, 2))
+    return maps_BDHW.flatten(2).transpose(1, 2)
 
 
 def last_stage(backbone: RegionBackbone) -> Iterator[nn.Parameter]:
