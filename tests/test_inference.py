@@ -2,6 +2,8 @@
 
 import gc
 import json
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -236,13 +238,17 @@ def test_regions_without_a_backbone(load_config):
 
 
 def test_the_package_imports_no_torch_until_it_is_asked_for():
-    import subprocess
-    import sys
-
     code = "import sys, msdn_lit; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         _ = msdn_lit.lode
+
+
+def test_the_page_is_shown_before_slow_packages_are_imported():
+    modules = "msdn_lit.commands.use.app, msdn_lit.inference.page.server"
+    code = f"import sys, {modules}; print(sorted({{'numpy', 'PIL', 'torch'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_garbage_is_collected_again_after_a_command_has_opened_a_model(tiny_run, monkeypatch):
@@ -286,9 +292,6 @@ assert wandb.init and torch._dynamo.utils.counters is not None
 
 
 def test_opening_a_model_imports_nothing_for_training(tiny_run):
-    import subprocess
-    import sys
-
     command = [sys.executable, "-c", _OPEN_AND_COMPILE, str(tiny_run)]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from msdn_lit.data.words.attributes import attribute_groups
+if TYPE_CHECKING:  # they are slow to import; the app shows its page before
+    import numpy as np
+    from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # they import torch, which is slow; the app shows its page before
     from msdn_lit.inference import Candidates, Prediction
     from msdn_lit.inference.reference import Reference
 
@@ -100,6 +98,8 @@ def model_data(
         attributes and of their groups (null for names without groups); [name, domain, margin] of
         each class; class attributes as base64; quantiles of the leads of right answers, or null.
     """
+    from msdn_lit.data.words.attributes import attribute_groups
+
     about, leads = reference.about, reference.leads
     is_scored = about is not None and about.scores and about.images is not None
     classes = zip(candidates.names, candidates.domains, margins_C.tolist(), strict=True)
@@ -122,6 +122,8 @@ def image_data(prediction: Prediction) -> dict[str, Any]:
         by sub-net as base64, the numbers of rows and columns of regions, and the share of test
         images that are less like the training images, or null.
     """
+    from PIL import Image
+
     jpeg = io.BytesIO()
     Image.fromarray(prediction.pixels).save(jpeg, "JPEG", quality=85)
     maps = prediction.attention
@@ -140,8 +142,8 @@ def image_data(prediction: Prediction) -> dict[str, Any]:
 def _as_bytes(maps_KHW: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Each map, scaled from its own minimum to its own maximum."""
     low, high = maps_KHW.min(axis=(1, 2), keepdims=True), maps_KHW.max(axis=(1, 2), keepdims=True)
-    scaled: NDArray[np.float32] = 255 * (maps_KHW - low) / np.maximum(high - low, 1e-12)
-    return scaled.round().astype(np.uint8)
+    scaled: NDArray[np.float32] = 255 * (maps_KHW - low) / (high - low).clip(min=1e-12)
+    return scaled.round().astype("uint8")
 
 
 def _base64(content: bytes) -> str:
