@@ -38,14 +38,13 @@ class SweepCallback(Callback):
             return
         error = job_return._return_value
         folder = Path(config.hydra.runtime.output_dir)
+        is_first = is_first_process()
         if isinstance(error, UserError):
-            if is_first_process():
+            if is_first:
                 print_error(f"trial {folder.name}", error)
         elif not isinstance(error, Pruned):
             print("".join(traceback.format_exception(error)), file=sys.stderr)
-        if is_first_process() and not isinstance(
-            error, OutputError
-        ):  # that trial stays interrupted, and resumes
+        if is_first and not isinstance(error, OutputError):  # that trial stays interrupted
             _write_error(folder, error)
         job_return.status = JobStatus.COMPLETED
         job_return.return_value = None

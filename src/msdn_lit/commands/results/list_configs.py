@@ -74,9 +74,7 @@ def _lines(kind: str) -> Iterator[str]:
     group = _GROUPS[kind]
     yield f"{kind} ({group}=NAME)"
     folder = config_dir() / group
-    for path in sorted(folder.rglob("[!_]*.yaml")):
-        if path.name.startswith("_"):  # a base of other files
-            continue
+    for path in sorted(folder.rglob("[!_]*.yaml")):  # the others are bases of files
         text, facts = describe(path)
         yield from _entry(path.relative_to(folder).with_suffix("").as_posix(), text)
         for fact in _FACTS:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import (
     Parser,
@@ -23,9 +22,6 @@ from msdn_lit.commands._arguments import (
 )
 from msdn_lit.data.features.image_files import find_images
 from msdn_lit.errors import ConfigError, one_line, print_error
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = (
     "msdn app logs/demo --samples data/SYNTHETIC/images",

@@ -6,7 +6,6 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msdn_lit.commands._arguments import load_model, results_folder, run_command
 from msdn_lit.commands._export_options import check, is_bundle
@@ -15,9 +14,6 @@ from msdn_lit.data.features.image_files import find_images
 from msdn_lit.files import copy_file, make_folder
 from msdn_lit.inference.publish.address import HubAddress
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD, EXPORT
-
-if TYPE_CHECKING:
-    pass
 
 _BUNDLE_FILES = (BUNDLE, BUNDLE_WEIGHTS, CARD)
 
