@@ -100,7 +100,7 @@ class ProgressLine:
     """Shows how far a piece of work is; a context manager, which removes the line at its end.
 
     Args:
-        unit: How the numbers are written.
+        unit: Form of the numbers.
         total: Number at the end of the work; None if it is unknown.
         label: Text at the start of the line.
         done: Number at the beginning, of a piece of work that continues.

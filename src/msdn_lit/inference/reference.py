@@ -100,10 +100,10 @@ class Reference:
     """What a prediction is compared with. Each part is None if the run does not have it.
 
     Attributes:
-        about: What the model is.
+        about: Description of the model.
         leads: 0 to 100 percent quantiles of the lead, which is the best minus the second score
             among all classes, of the rightly predicted test images, (101,).
-        likeness: How much images are like the training images.
+        likeness: Likeness of images to the training images.
     """
 
     about: About | None = None

@@ -39,8 +39,9 @@ class DEDNLoss(DomainLoss):
         lambda_cal: Weight of self-calibration.
         lambda_distill: Weight of distillation.
         lambda_align: Weight of alignment.
-        seen_margin: Added to the seen logits in the cross-entropy.
-        label_margin: Subtracted from the true class's logit there (release: 3 on CUB, else 2).
+        seen_margin: Margin that is added to the seen logits in the cross-entropy.
+        label_margin: Margin that is subtracted from the true class's logit there (release: 3 on
+            CUB, 2 elsewhere).
         calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
     """
 

@@ -118,8 +118,8 @@ def cross_entropy_with_margins(
         labels_B: Class ids, (B,).
         seen: Seen classes.
         unseen: Unseen classes.
-        seen_margin: Added to the logits of the seen classes.
-        label_margin: Subtracted from the logit of the true class.
+        seen_margin: Margin that is added to the logits of the seen classes.
+        label_margin: Margin that is subtracted from the logit of the true class.
     """
     logits_BC = among(logits_BC, seen, unseen)
     (seen_C,) = _masks(logits_BC, [seen])

@@ -21,8 +21,8 @@ class SubNetOutput(NamedTuple):
         attribute_scores_BK: Attribute scores, (B, K).
         attention_BKR: Attention between attributes and regions, (B, K, R); None for nets without
             attention.
-        values_BKR: What attention weights, (B, K, R), where the scores are its weighted sum over
-            the regions: scores = (attention * values).sum(R). None elsewhere.
+        values_BKR: Values (B, K, R) whose sum over the regions, weighted by attention, gives the
+            scores: scores = (attention * values).sum(R). None elsewhere.
     """
 
     logits_BC: Tensor

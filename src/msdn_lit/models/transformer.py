@@ -72,7 +72,7 @@ class Attention(nn.Module):
             queries: Queries, (B or 1, Q, d).
             tokens: Tokens, (B or 1, T, d).
             batch: B. Dropout draws a mask for each image, also where both arguments are shared.
-            bias_QT: Subtracted from the scaled products, (Q, T).
+            bias_QT: Bias that is subtracted from the scaled products, (Q, T).
 
         Returns:
             Outputs (B or 1, Q, d) and attention weights before dropout (B or 1, Q, T).

@@ -98,7 +98,7 @@ class RunRecord:
 
     Attributes:
         folder: Run folder.
-        description: What is known of the run.
+        description: Facts of the run that are known before its first step.
         code: Version of this code.
         started: Time of the start, of a monotonic clock, in seconds.
     """
@@ -149,7 +149,7 @@ class RunRecord:
         Args:
             data: Data of the run, set up.
             scores: Evaluations to report, by name; scores are fractions.
-            resources: What the run took.
+            resources: Device and memory of the run.
             objective: Score that a sweep maximises.
             remarks: Remarks for a reader of the scores.
 

@@ -207,7 +207,7 @@ def own_random_numbers(device: torch.device, *numbers: int) -> Iterator[None]:
 
     Args:
         device: Device of the process.
-        *numbers: What decides the random numbers, e.g. rank and step.
+        *numbers: Numbers that decide what is drawn, e.g. rank and step.
     """
     on_gpu = device.type == "cuda"
     seeds = np.random.SeedSequence([torch.initial_seed(), *numbers])
