@@ -98,7 +98,7 @@ def referred(witness):
     yield "the name of the benchmark", lambda c: c["data"].update(benchmark="${oc.env:SECRET}")
     yield "a target by reference", lambda c: c["model"].update(_target_="${x}", x="os.mkdir")
     yield "an object by reference", lambda c: c.update(more=thing) or _into("data", "${more}")(c)
-    yield "another part's object", lambda c: _into("data", "${callbacks.last}")(c)
+    yield "another part's object", lambda c: _into("data", "${callbacks.checkpoints}")(c)
     yield "a reference to itself", _into("data", "${data.hostile}")
     yield "references in a circle", lambda c: c.update(a="${b}", b="${a}")
     laughs = {f"x{n}": [f"${{x{n + 1}}}"] * 9 for n in range(30)}

@@ -64,6 +64,22 @@ def test_two_processes_score_exactly_as_one(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["last_stage", "all"])
+def test_two_processes_train_the_backbone_as_one_does(run, part):
+    words = [*SHORT, f"features.train={part}", "trainer.max_steps=5", "sampler.batch_size=7"]
+    words += ["optimizer=sgd", "optimizer.lr=0.1"]  # others amplify rounding in the first steps
+    folders = [run.folder / part / name for name in ("one", "two")]
+    for folder, processes in zip(folders, ([], TWO), strict=True):
+        run("train.train", *words, *processes, f"paths.run_dir={folder}")
+    alone, shared = map(weights_of, folders)
+    assert shared.keys() == alone.keys()
+    for name, weight in alone.items():
+        torch.testing.assert_close(shared[name], weight, rtol=0, atol=1e-6)
+    trained = result_of(folders[1])["backbone"]
+    assert trained["start"] != trained["final"]
+
+
+@pytest.mark.slow
 def test_every_process_has_the_settings_of_its_trial(run):
     run("train.train", "-m", *SHORT, *TWO, "seed=1,2", "optimizer.lr=1e-4,1e-2", "sweep_name=two")
     trials = trials_in(run.folder / "sweeps" / "two")

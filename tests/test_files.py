@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from msdn_lit.files import open_atomically, write_atomically
+from msdn_lit.files import link_atomically, open_atomically, write_atomically
 
 
 def test_text_and_bytes(tmp_path):
@@ -51,3 +51,16 @@ def test_permissions_are_the_usual_ones(tmp_path):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_second_name_replaces_a_file_and_keeps_its_content(tmp_path, monkeypatch, has_links):
+    if not has_links:  # as on exFAT
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    source, name, other = (tmp_path / name for name in ("a", "b", "c"))
+    source.write_text("new")
+    name.write_text("old")
+    link_atomically(source, name, other)
+    write_atomically(source, "newer")
+    assert [path.read_text() for path in (source, name, other)] == ["newer", "new", "new"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}

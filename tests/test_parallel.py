@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdn_lit.build import task as build
 from msdn_lit.commands.train import evaluate, train
@@ -52,6 +53,30 @@ def test_a_stack_of_nets_computes_what_each_computes(make_net, model):
         torch.testing.assert_close(
             weight.grad, gradients, rtol=1e-4, atol=1e-5 * float(gradients.abs().max())
         )
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", ["msdn", "msdn_paper", "attribute_to_visual", "pooled", "dazle"])
+def test_a_stack_is_evaluated_in_the_products_of_one_net(make_net, model):
+    nets = [make_net(seed, f"model={model}").eval() for seed in SEEDS]
+    stack, regions_BRD = StackedNet(nets), torch.randn(7, miniature.R, miniature.D)
+    with torch.no_grad():
+        with Products() as of_one:
+            nets[0](regions_BRD)
+        with Products() as of_all:
+            logits_nOBC = stack.logits(regions_BRD)
+        alone = [torch.stack([output.logits_BC for output in net(regions_BRD)]) for net in nets]
+    torch.testing.assert_close(logits_nOBC, torch.stack(alone))
+    assert of_all.count == of_one.count > 0
 
 
 def test_the_nets_of_a_stack_learn_with_it(make_net):

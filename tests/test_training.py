@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import task as build
@@ -53,6 +54,32 @@ def test_run_learns_and_leaves_its_record(mini_config):
     assert "| last step | 60 |" in (folder / "RESULT.md").read_text()
 
 
+def test_a_checkpoint_and_a_score_cache_are_written_once(mini_config):
+    cfg = mini_config("trainer.max_steps=60", "trainer.val_check_interval=20", "optimizer.lr=0.01")
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        save = Trainer.save_checkpoint
+        patch.setattr(
+            Trainer,
+            "save_checkpoint",
+            lambda trainer, path, **options: (
+                written.append(trainer.global_step),
+                save(trainer, path, **options),
+            ),
+        )
+        train.run(cfg)
+    assert written == [20, 40, 60, 60]  # the last one is that of the finished training
+    folder, scores = Path(cfg.paths.run_dir), read_result(cfg)["scores"]
+    for name, reported in scores.items():
+        content = checkpoint_of(folder, name)
+        assert content["global_step"] == reported["step"], name
+        history = content["callbacks"]["EvaluationHistory"]["scores_at"]
+        assert max(history) == reported["step"], name
+    files = {name: (folder / "scores" / f"{name}.npz").stat().st_ino for name in scores}
+    steps = {name: reported["step"] for name, reported in scores.items()}
+    assert len(set(files.values())) == len(set(steps.values()))
+
+
 def test_losses_are_logged_where_the_loggers_take_them(mini_config):
     cfg = mini_config("trainer.log_every_n_steps=5", "protocol=honest")
     train.run(cfg)
@@ -91,7 +118,7 @@ def test_learning_rate_falls_along_half_a_cosine(mini_config, monkeypatch):
 
 
 AFTER_EVALUATION = []  # the default: at 5 and 10
-EVERY_3_STEPS = ["callbacks.last.every_n_epochs=null", "+callbacks.last.every_n_train_steps=3"]
+EVERY_3_STEPS = ["callbacks.checkpoints.every_n_steps=3"]
 DROPS_AND_SLOWS = [
     "model.region_dropout=0.5",
     "scheduler=cosine",

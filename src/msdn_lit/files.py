@@ -83,6 +83,25 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def link_atomically(source: Path, *paths: Path) -> None:
+    """Gives a file further names in its folder, in the place of files that had them.
+
+    On a file system without hard links the file is copied.
+
+    Raises:
+        WriteError: The folder cannot be written or the disk is full.
+    """
+    for path in paths:
+        part = path.with_name(f".{path.name[:_NAME_IN_PART]}.link.part")
+        with _write_errors(path):
+            part.unlink(missing_ok=True)
+            try:
+                os.link(source, part)
+            except OSError:
+                shutil.copyfile(source, part)
+            os.replace(part, path)
+
+
 @contextmanager
 def locked(path: Path, busy: UserError | None = None, *, temporary: bool = False) -> Iterator[None]:
     """Locks a file until the block ends or the process dies.

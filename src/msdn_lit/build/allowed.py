@@ -47,11 +47,11 @@ _ALLOWED: Mapping[str, Mapping[str, str]] = {
         "torch.optim.lr_scheduler": "ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts "
         "CyclicLR ExponentialLR LinearLR MultiStepLR OneCycleLR PolynomialLR StepLR"
     },
-    "compile": {"torch": "compile"},
+    "compile": {"torch": "compile", "msdn_lit.tasks": "CUDAGraph"},
     "trainer": {"lightning": "Trainer", "lightning.pytorch": "Trainer"},
     "callbacks": {
-        "msdn_lit.callbacks": "AttentionScores EvaluationHistory Figures LeakGuard LoggedFigures "
-        "Preemption Progress RandomState ScoreCacheWriter WandbTables",
+        "msdn_lit.callbacks": "AttentionScores Checkpoints EvaluationHistory Figures LeakGuard "
+        "LoggedFigures Preemption Progress RandomState ScoreCacheWriter WandbTables",
         "msdn_lit.sweeps": "Pruning",
         "lightning.pytorch.callbacks": "EarlyStopping LearningRateMonitor ModelCheckpoint "
         "ModelSummary RichModelSummary RichProgressBar TQDMProgressBar",

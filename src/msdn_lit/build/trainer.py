@@ -115,11 +115,11 @@ def evaluator(cfg: DictConfig, accelerator: str, folder: Path, name: str) -> Tra
 
 
 def callback_names(cfg: DictConfig) -> list[str]:
-    """Returns the callbacks of a run; checkpoints of peaks only if the protocol reports peaks."""
+    """Returns the callbacks of a run."""
     names = [str(name) for name in cfg.callbacks]
     if cfg.trainer.get("enable_progress_bar") is False and "progress" in names:
         names.remove("progress")
-    return [name for name in names if cfg.protocol.report_peaks or not name.startswith("peak_")]
+    return names
 
 
 def callback(cfg: DictConfig, name: str) -> Callback:

@@ -35,10 +35,10 @@ from msdn_lit.training.fit import SeedRun, Training
 log = logging.getLogger(__name__)
 Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one run for each seed
 
-_OF_ONE_MODEL = ("history", "scores", "peak_harmonic_mean", "peak_acc_czsl")  # SeedRuns has them
+_OF_ONE_MODEL = ("history", "scores")  # SeedRuns has them
 _OF_ONE_LOGGER = ("logged_figures",)  # several seeds show no figures while they train
 _LONGEST_TAG = 64  # characters, of W&B
-_OF_THE_PROCESS = ("last", "leak_guard", "preemption", "random_state", "progress")
+_OF_THE_PROCESS = ("checkpoints", "leak_guard", "preemption", "random_state", "progress")
 
 
 def training(cfg: DictConfig) -> Training:

@@ -1,6 +1,7 @@
 """Lightning callbacks."""
 
 from msdn_lit.callbacks.attention_scores import AttentionScores
+from msdn_lit.callbacks.checkpoints import Checkpoints
 from msdn_lit.callbacks.figures import Figures
 from msdn_lit.callbacks.history import EvaluationHistory
 from msdn_lit.callbacks.leak_guard import LeakGuard
@@ -13,6 +14,7 @@ from msdn_lit.callbacks.wandb_tables import WandbTables
 
 __all__ = [
     "AttentionScores",
+    "Checkpoints",
     "EvaluationHistory",
     "Figures",
     "LeakGuard",

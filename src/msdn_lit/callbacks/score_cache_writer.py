@@ -13,6 +13,7 @@ from torch import Tensor
 
 from msdn_lit.callbacks.history import EvaluationHistory, missing_images
 from msdn_lit.data.batches import Batch
+from msdn_lit.files import link_atomically
 from msdn_lit.runs.score_cache import ScoreCache, write_class_names
 from msdn_lit.tasks import ZSLTask
 
@@ -82,8 +83,10 @@ class ScoreCacheWriter(Callback):
             step=step,
             partial=missing_images(len(rows_N), trainer),
         )
-        for name in [*names, f"step_{step:06d}"] if self.every else names:
-            cache.save(self.folder / f"{name}.npz")
+        all_names = [*names, f"step_{step:06d}"] if self.every else names
+        first, *others = (self.folder / f"{name}.npz" for name in all_names)
+        cache.save(first)
+        link_atomically(first, *others)
         write_class_names(self.folder, trainer.datamodule.semantics.class_names)  # type: ignore[attr-defined]
 
     def _gather(

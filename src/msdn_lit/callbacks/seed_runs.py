@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from msdn_lit.callbacks.history import EvaluationHistory, evaluation_line
 from msdn_lit.callbacks.score_cache_writer import ScoreCacheWriter
 from msdn_lit.data.batches import Batch
+from msdn_lit.files import link_atomically
 from msdn_lit.runs.checkpoint import write_checkpoint
 from msdn_lit.tasks import ZSLTask
 
@@ -131,8 +132,9 @@ def _save(run: SeedRecorder, step: int, names: Sequence[str]) -> None:
         "global_step": step,
         "pytorch-lightning_version": lightning_version,
     }
-    for name in names:
-        write_checkpoint(run.checkpoints / f"{name}.ckpt", content)
+    first, *others = (run.checkpoints / f"{name}.ckpt" for name in names)
+    write_checkpoint(first, content)
+    link_atomically(first, *others)
 
 
 def _log(run: SeedRecorder, values: dict[str, float], step: int) -> None:

@@ -59,6 +59,15 @@ class StackedNet(nn.Module):
         )
         return computed
 
+    def logits(self, regions_BRD: Tensor) -> Tensor:
+        """Computes the logits of each net's outputs for the same regions, (n, O, B, C)."""
+
+        def of_one(weights: dict[str, Tensor]) -> Tensor:
+            return torch.stack([fields["logits_BC"] for fields in self._one(weights, regions_BRD)])
+
+        computed: Tensor = vmap(of_one)(dict(zip(self.names, self.weights, strict=True)))
+        return computed
+
     def _one(self, weights: dict[str, Tensor], regions_BRD: Tensor) -> tuple[Fields, ...]:
         outputs = functional_call(self.nets[0], weights, (regions_BRD,))
         return tuple(
@@ -138,9 +147,11 @@ class StackedTask(ZSLTask):
         Returns:
             Logits of each model's outputs without margin, (n, O, B, C).
         """
-        return torch.stack(
-            [task.validation_step(batch, batch_idx, dataloader_idx) for task in self.tasks]
-        )
+        regions_BRD, labels_B, *_ = batch
+        logits_nOBC = self.net.logits(regions_BRD)
+        for task, logits_OBC in zip(self.tasks, logits_nOBC, strict=True):
+            task.count(logits_OBC, labels_B)
+        return logits_nOBC
 
     def on_validation_epoch_end(self) -> None:
         """Does nothing: the callback that records the models computes and resets their metrics."""

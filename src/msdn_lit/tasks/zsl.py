@@ -196,9 +196,13 @@ class ZSLTask(lightning.LightningModule):
             Logits of each output of the net without margin, (O, B, C); callbacks read them.
         """
         regions_BRD, labels_B, *_ = batch
-        logits = [output.logits_BC for output in self.net(regions_BRD)]
-        self.metric.update(self._fuse(logits), labels_B)
-        return torch.stack(logits)
+        logits_OBC = torch.stack([output.logits_BC for output in self.net(regions_BRD)])
+        self.count(logits_OBC, labels_B)
+        return logits_OBC
+
+    def count(self, logits_OBC: Tensor, labels_B: Tensor) -> None:
+        """Adds the logits of the net's outputs and the labels of a batch to the metric."""
+        self.metric.update(self._fuse(list(logits_OBC)), labels_B)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of all evaluated splits together."""

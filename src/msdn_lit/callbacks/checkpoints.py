@@ -1,0 +1,58 @@
+"""A callback that saves checkpoints during a training."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from msdn_lit.callbacks.history import EvaluationHistory
+from msdn_lit.errors import ConfigError
+from msdn_lit.files import link_atomically
+from msdn_lit.runs.layout import LAST
+
+
+class Checkpoints(Checkpoint):
+    """Saves last.ckpt after every evaluation, and peak_*.ckpt if it is the best one so far.
+
+    The checkpoint is written once: the peaks are further names of the same file.
+
+    Args:
+        folder: Folder of the checkpoints.
+        every_n_steps: Also save last.ckpt every n training steps; None does not.
+
+    Raises:
+        ConfigError: `every_n_steps` is not above 0.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int | None = None) -> None:
+        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            problem = "callbacks.checkpoints.every_n_steps is wrong"
+            expected = "a whole number above 0, or null"
+            raise ConfigError(problem, expected=expected, found=every_n_steps)
+        self.last = Path(folder) / f"{LAST}.ckpt"
+        self.every_n_steps = every_n_steps
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning's
+        """Saves last.ckpt every n steps."""
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.last, weights_only=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the checkpoint under each name that is reported for this evaluation."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        trainer.save_checkpoint(self.last, weights_only=False)
+        if trainer.is_global_zero:
+            peaks = _peaks(trainer, pl_module.global_step)
+            link_atomically(self.last, *(self.last.with_name(f"{name}.ckpt") for name in peaks))
+
+
+def _peaks(trainer: Trainer, step: int) -> list[str]:
+    """Returns the names of the peaks that the evaluation at a step is.
+
+    Seeds that train in parallel have no history of the trainer: `SeedRuns` saves their peaks.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    histories = [callback for callback in callbacks if isinstance(callback, EvaluationHistory)]
+    return [name for history in histories for name in history.reported_at(step) if name != LAST]
