@@ -98,6 +98,7 @@ def test_tables_and_record_over_seeds(mini_config, tmp_path):
     titles = [line.partition(":")[0] for line in page.splitlines() if line.startswith("## ")]
     assert titles == [
         "## Scores",
+        "## How reporting changes H",
         "## Peak on test (paper) beside the last step (honest)",
         "## Runs",
         "## Attention localisation",

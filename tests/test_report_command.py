@@ -110,7 +110,7 @@ class TestNotations:
     def test_files(self, logs, call, tmp_path):
         code, out, _ = call(logs, "--format", "csv", "--output", tmp_path / "out")
         assert code == 0
-        names = {"scores.csv", "protocols.csv", "reproduction.csv", "runs.csv"}
+        names = {"scores.csv", "reporting.csv", "protocols.csv", "reproduction.csv", "runs.csv"}
         assert {path.name for path in (tmp_path / "out").iterdir()} == names
         assert {line.rpartition("/")[2] for line in out.splitlines()} == names
 

@@ -20,7 +20,7 @@ _HEAD = r"""% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}
 """
 _NAMES = {label: score for score, label in SCORES.items()}
 _REPLACED = ("scores",)
-_MORE = ("protocols", "runs", "reproduction", "attention", "attention_parts")
+_MORE = ("reporting", "protocols", "runs", "reproduction", "attention", "attention_parts")
 _LONG = 40  # characters of a name that is broken into lines
 # pdflatex knows the letters up to a number, but for some, and some dashes, quotes and dots.
 _LAST = "\u017e"

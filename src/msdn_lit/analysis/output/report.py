@@ -12,6 +12,7 @@ from msdn_lit.analysis.references import (
     find_reference,
     verdict,
 )
+from msdn_lit.analysis.reporting import reporting_table
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import evaluation_label
@@ -29,7 +30,7 @@ def report_tables(groups: Sequence[Group], base: Group | None = None) -> list[Ta
         groups: Groups of runs.
         base: The group after whose settings the others are named.
     """
-    makers = (protocol_table, run_table, reproduction_table)
+    makers = (reporting_table, protocol_table, run_table, reproduction_table)
     tables = [score_table(groups, base), *(make(groups) for make in makers)]
     return [table for table in tables if table.rows]
 
