@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msdn_lit.analysis.groups import group_runs
-from msdn_lit.analysis.reporting import reporting_table, validated_calibration
+from msdn_lit.analysis.output.reporting import reporting_table, validated_calibration
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache
 from tests.run_folders import write_run

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msdn_lit.analysis.groups import CONTEXT, Group, usual_of
 from msdn_lit.analysis.output.formats import Cell, Share, Table
+from msdn_lit.analysis.output.reporting import reporting_table
 from msdn_lit.analysis.references import (
     RECIPES,
     REPORTED,
@@ -12,7 +13,6 @@ from msdn_lit.analysis.references import (
     find_reference,
     verdict,
 )
-from msdn_lit.analysis.reporting import reporting_table
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.runs.layout import SCORES
 from msdn_lit.runs.summary import evaluation_label
