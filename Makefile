@@ -15,7 +15,7 @@ PIP_LINES = while read -r word rest; do case "$$word $$rest" in \
   Downloading*[MG]B\)|Using\ cached*[MG]B\)) echo "  $$word $$rest" ;; \
   Installing\ collected*) echo "  Installing the packages" ;; esac; done
 
-.PHONY: help setup demo app test test-full faults lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 clean
+.PHONY: help setup demo app test test-full faults lint type docs bench bench-growth bench-sweeps bench-serving kills reproduce reproduce-cub reproduce-sun reproduce-awa2 results clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -83,6 +83,9 @@ reproduce-cub reproduce-sun reproduce-awa2: reproduce-%: setup ## full training 
 	$(BIN)/msdn train -m experiment=$*_gzsl features=$(FEATURES) paths.data_dir=$(DATA_DIR) callbacks=figures \
 	  $(if $(SEEDS),'seed=range($(SEEDS))') sweep_name=reproduce_$*_$(FEATURES) $(ARGS)
 	$(BIN)/msdn report $(SWEEPS)/reproduce_$*_$(FEATURES)
+
+results: setup ## the studies of docs/results.md: list what is missing and how long it takes, and run it (ARGS=--list only lists)
+	$(BIN)/python experiments/studies.py --data-dir $(DATA_DIR) --log-dir $(LOGS) $(ARGS)
 
 clean: ## remove .venv, caches and build outputs; data/ and logs/ are kept
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
