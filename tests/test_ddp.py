@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from msdn_lit.build import features as build
 from msdn_lit.sweeps.trials import trials_in
 from tests.helpers import result_of, weights_of
 from tests.trial_folders import same_weights
@@ -65,18 +66,22 @@ def test_two_processes_score_exactly_as_one(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["last_stage", "all"])
-def test_two_processes_train_the_backbone_as_one_does(run, part):
+def test_two_processes_train_the_backbone_as_one_does(run, load_config, part):
+    """Up to rounding, which the kinks of the activations amplify; shares of 4 and 3 images."""
     words = [*SHORT, f"features.train={part}", "trainer.max_steps=5", "sampler.batch_size=7"]
     words += ["optimizer=sgd", "optimizer.lr=0.02"]  # others amplify rounding in the first steps
     folders = [run.folder / part / name for name in ("one", "two")]
     for folder, processes in zip(folders, ([], TWO), strict=True):
         run("train.train", *words, *processes, f"paths.run_dir={folder}")
     alone, shared = map(weights_of, folders)
-    assert shared.keys() == alone.keys()
-    for name, weight in alone.items():
-        torch.testing.assert_close(shared[name], weight, rtol=0, atol=1e-6)
-    trained = result_of(folders[1])["backbone"]
-    assert trained["start"] != trained["final"]
+    start = build.backbone(load_config("experiment=demo")).weights()
+    moved = {name: alone[f"net.backbone.model.{name}"] - weight for name, weight in start.items()}
+    apart = [
+        shared[f"net.backbone.model.{name}"] - alone[f"net.backbone.model.{name}"] for name in start
+    ]
+    step = torch.cat([each.flatten() for each in moved.values()]).norm()
+    assert step > 1e-3
+    assert torch.cat([each.flatten() for each in apart]).norm() < 1e-3 * step
 
 
 @pytest.mark.slow
