@@ -41,7 +41,7 @@ app: setup ## a local page to try a model: RUN=..., by default the demo's (make 
 	@test -n "$(RUN)" || test -f $(DEMO)/result.json || $(MAKE) demo ARGS=
 	$(BIN)/msdn app $(or $(RUN),$(DEMO) --samples $(or $(MSDN_DATA_DIR),data)/SYNTHETIC/images) $(ARGS)
 
-test: setup ## the tests (about 20 minutes on 2 cores; no data, no GPU, no network)
+test: setup ## the tests (about 15 minutes on 2 cores; no data, no GPU, no network)
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-full: setup ## all tests, with the slow ones and the notebooks

@@ -63,10 +63,10 @@ class _Step(nn.Module):
 
 def _check_device(device: torch.device) -> None:
     if device.type != "cuda":
-        problem = f"compile=cuda_graph: the batch is on the device {device.type}"
-        raise ConfigError(problem, expected="cuda", action="Use trainer=gpu, or omit compile.")
+        problem = "CUDA graphs need a CUDA GPU"
+        raise ConfigError(problem, found=device.type, action="Use trainer=gpu, or omit compile.")
     if torch.distributed.is_initialized():
-        problem = "compile=cuda_graph: several processes train one model"
+        problem = "CUDA graphs are for one process, and several train one model"
         raise ConfigError(problem, action="Use compile=default.")
 
 
