@@ -26,7 +26,7 @@ class Study(NamedTuple):
 
     Attributes:
         name: Name of the sweep.
-        question: What it asks.
+        question: Question of the study.
         overrides: Arguments of `msdn train -m`.
         total: Number of trials.
         seconds: Duration of each finished trial on this machine.

@@ -26,10 +26,10 @@ class UserError(Exception):
     """Something outside the program is not as it must be.
 
     Args:
-        problem: What is wrong and where (name the file).
-        expected: What would have been right.
-        found: What is there instead.
-        action: What to do next, as a sentence or a command.
+        problem: The fault and its place (name the file).
+        expected: The right value or form.
+        found: The value that is there instead.
+        action: The next step of the user, as a sentence or a command.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class ZSLDataset:
         benchmark: Name of the benchmark, e.g. "CUB".
         data_dir: Folder that holds xlsa17/, w2v/ and the images.
         store_dir: Feature store, or a published feature file (.hdf5).
-        source: How the store must have been made (name, backbone, transform; or name, regions);
+        source: Required origin of the store (name, backbone, transform; or name, regions);
             None accepts any store of the benchmark's images.
         train_split: "trainval", with the classes of test_unseen as unseen; or "train", with those
             of val as unseen and the classes of test_unseen no candidates.

@@ -140,7 +140,7 @@ def class_values(
     """Returns the values of described classes by name, 0 to 100, (K,); arguments of `describe`.
 
     Raises:
-        ConfigError: As `describe`.
+        ConfigError: An error of `describe`.
     """
     return {
         str(name): _values(str(name), content, attribute_names, known)

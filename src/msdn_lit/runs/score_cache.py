@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, one_line
 from msdn_lit.files import make_folder, open_atomically, write_atomically
-from msdn_lit.metrics.arrays import EvaluationScores, fuse_logits, zsl_scores
-from msdn_lit.metrics.curve import SeenUnseenCurve, seen_unseen_curve
+from msdn_lit.metrics.arrays import EvaluationScores, Floats, fuse_logits, zsl_scores
+from msdn_lit.metrics.curve import SeenUnseenCurve, curve_of_thresholds, image_thresholds
 from msdn_lit.runs.layout import CLASS_NAMES
 
 _OLD_NAMES = {"logits_ONC": "logits_SNC"}  # of version 0.1
@@ -136,9 +136,13 @@ class ScoreCache:
 
     def curve(self, fusion: Sequence[float] | None = None) -> SeenUnseenCurve:
         """The exact seen-unseen curve; fusion weights are taken relative to their sum."""
+        return curve_of_thresholds(*self.thresholds(fusion), self.labels_N, self.seen, self.unseen)
+
+    def thresholds(self, fusion: Sequence[float] | None = None) -> tuple[Floats, NDArray[np.bool_]]:
+        """Returns what a curve needs of each image, as `image_thresholds` does."""
         weights = np.asarray(self.fusion if fusion is None else fusion, dtype=np.float64)
         logits_NC = self.fused((weights / weights.sum()).tolist())
-        return seen_unseen_curve(logits_NC, self.labels_N, self.seen, self.unseen)
+        return image_thresholds(logits_NC, self.labels_N, self.seen, self.unseen)
 
 
 def _read(path: Path) -> dict[str, Any]:

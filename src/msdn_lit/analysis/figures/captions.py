@@ -27,7 +27,7 @@ class NamedFigure(NamedTuple):
     Attributes:
         name: File name without its ending.
         figure: The figure, without a title.
-        caption: What is shown, of which runs, over how many seeds, and the meaning of error bars.
+        caption: Content, runs, number of seeds, and the meaning of error bars.
     """
 
     name: str

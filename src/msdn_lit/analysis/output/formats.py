@@ -41,7 +41,7 @@ class SavedFigure(NamedTuple):
 
     Attributes:
         name: File name.
-        caption: What is shown, of which runs, over how many seeds, and the meaning of error bars.
+        caption: Content, runs, number of seeds, and the meaning of error bars.
         width: Width in inches.
     """
 

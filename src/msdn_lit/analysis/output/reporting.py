@@ -15,7 +15,6 @@ from msdn_lit.metrics.curve import (
     SeenUnseenCurve,
     best_point,
     curve_of_thresholds,
-    image_thresholds,
     scores_at,
 )
 from msdn_lit.runs.reader import Run
@@ -43,8 +42,8 @@ class _Ways(NamedTuple):
     Attributes:
         scores: U, S and H at the last step.
         peak: H of the peak on test less H of the last step, at the run's own calibration.
-        oracle: The same with the oracle calibration, less H.
-        per_image: The same with accuracies per image, less H.
+        oracle: H at the oracle calibration, less H.
+        per_image: H of accuracies per image, less H.
         highest: H per image at the peak step with the calibration that is best for it.
     """
 
@@ -93,7 +92,8 @@ def _rows(group: Group, groups: Sequence[Group]) -> Iterator[list[Cell]]:
         return
     chosen = validated_calibration(group, groups)
     ways = [_ways(run, chosen) for run in runs]
-    scores = [summarise([way.scores[field] for way in ways]) for field in (1, 2, 3)]
+    fields = ("acc_unseen", "acc_seen", "harmonic_mean")
+    scores = [summarise([getattr(way.scores, field) for way in ways]) for field in fields]
     harmonic_means = [way.scores.harmonic_mean for way in ways]
     peaks = [way.peak for way in ways if way.peak is not None]
     highest = [way.highest for way in ways if way.highest is not None]
@@ -111,21 +111,27 @@ def _rows(group: Group, groups: Sequence[Group]) -> Iterator[list[Cell]]:
 
 def _ways(run: Run, calibration: float | None) -> _Ways:
     last = run.cache(_LAST)
-    curve, gamma = last.curve(), last.calibration if calibration is None else calibration
+    curve, curve_per_image = _curves(last)
+    gamma = last.calibration if calibration is None else calibration
     scores = scores_at(curve, gamma)
     peak = highest = None
     if _PEAK in run.curves:
         peak = run.scores[_PEAK]["harmonic_mean"] - run.scores[_LAST]["harmonic_mean"]
-        highest = best_point(_curve_per_image(run.cache(_PEAK))).harmonic_mean
-    per_image = scores_at(_curve_per_image(last), gamma)
+        highest = best_point(_curves(run.cache(_PEAK))[1]).harmonic_mean
+    per_image = scores_at(curve_per_image, gamma)
     H = scores.harmonic_mean
     oracle = best_point(curve).harmonic_mean - H
     return _Ways(scores, peak, oracle, per_image.harmonic_mean - H, highest)
 
 
-def _curve_per_image(cache: ScoreCache) -> SeenUnseenCurve:
-    """The curve of accuracies per image: all seen classes count as one, and all unseen ones."""
-    logits_NC = cache.fused([weight / sum(cache.fusion) for weight in cache.fusion])
-    thresholds_N, is_right_N = image_thresholds(logits_NC, cache.labels_N, cache.seen, cache.unseen)
+def _curves(cache: ScoreCache) -> tuple[SeenUnseenCurve, SeenUnseenCurve]:
+    """Returns the curves of accuracies per class and per image.
+
+    For accuracies per image, all seen classes count as one, and all unseen ones.
+    """
+    thresholds_N, is_right_N = cache.thresholds()
     is_unseen_N = np.isin(cache.labels_N, cache.unseen)
-    return curve_of_thresholds(thresholds_N, is_right_N, is_unseen_N, [False], [True])
+    return (
+        curve_of_thresholds(thresholds_N, is_right_N, cache.labels_N, cache.seen, cache.unseen),
+        curve_of_thresholds(thresholds_N, is_right_N, is_unseen_N, [False], [True]),
+    )
