@@ -5,6 +5,7 @@ python experiments/studies.py --data-dir DATA [--list] [STUDY ...] [KEY=VALUE ..
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from msdn_lit.runs.layout import RESULT
 from msdn_lit.texts import read_json
 
 FILE = Path(__file__).with_name("studies.yaml")
+APN = FILE.with_name("apn")  # the method of docs/add_a_method.md
 
 
 class Study(NamedTuple):
@@ -89,15 +91,18 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--log-dir", type=Path, default=Path("logs"))
     parser.add_argument("--list", action="store_true", help="run nothing")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     further = [word for word in options.words if "=" in word]
     studies = read_studies(options.log_dir, [word for word in options.words if "=" not in word])
     print_list(studies)
     folders = [f"paths.data_dir={options.data_dir}", f"paths.log_dir={options.log_dir}"]
+    path = os.pathsep.join(filter(None, (str(APN), os.environ.get("PYTHONPATH"))))
     for study in studies if not options.list else ():
         words = [*study.overrides, *folders, *further, f"sweep_name={study.name}"]
         command = [sys.executable, "-m", "msdn_lit", "train", "-m", *words]
-        if code := subprocess.run(command, check=False).returncode:
+        command += ["--config-dir", str(APN / "conf")]
+        environment = {**os.environ, "PYTHONPATH": path}
+        if code := subprocess.run(command, check=False, env=environment).returncode:
             sys.exit(code)
 
 

@@ -61,6 +61,8 @@ class ZSLDataset:
         folder: A user's own dataset.
         test_seen: `fraction` and `seed` with which the test_seen images of such a dataset are
             drawn.
+        train_fraction: Fraction of the training images of each class that are used, at least one;
+            the choice is the same in every run.
 
     Attributes:
         open_pixels: Opens the images of a split in the place of the feature store, for training
@@ -94,6 +96,7 @@ class ZSLDataset:
         val_classes: Mapping[str, Any] | None = None,
         folder: str | None = None,
         test_seen: Mapping[str, Any] | None = None,
+        train_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         if train_split not in UNSEEN_SPLIT:
@@ -121,6 +124,7 @@ class ZSLDataset:
         self.num_workers = num_workers
         self.allow_unknown_split = allow_unknown_split
         self.val_classes = val_classes
+        self.train_fraction = train_fraction
         self.open_pixels: Callable[[ProposedSplit], Regions] | None = None
         self._store: Regions | None = None
 
@@ -195,6 +199,10 @@ class ZSLDataset:
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)
         self.indices = {name: rows[~np.isin(rows, skipped)] for name, rows in indices.items()}
+        if self.train_fraction != 1:
+            rows = self.indices[self.train_split]
+            chosen = split_images(split.labels_N[rows], self.train_fraction, seed=0, keep_some=True)
+            self.indices[self.train_split] = rows[chosen]
         self.semantics = self.read_semantics(split)
         self.split = split
         self._store = store
