@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -168,7 +168,8 @@ class BackboneRegions:
             return self.backbone.feature_map(images_B3HW)
 
 
-class _DecodedBatch(NamedTuple):
+@dataclass(frozen=True)
+class _DecodedBatch:
     """Images of a batch.
 
     Attributes:
@@ -182,6 +183,10 @@ class _DecodedBatch(NamedTuple):
     pixels_BHW3: Tensor
     failures: dict[int, DataError]
     records: Records
+
+    def pin_memory(self) -> "_DecodedBatch":
+        """Copies the bytes to pinned memory; the loader calls it for a GPU."""
+        return replace(self, pixels_BHW3=self.pixels_BHW3.pin_memory())
 
 
 class _DecodedBatches(Dataset[_DecodedBatch]):
