@@ -32,6 +32,7 @@ _NAME = re.compile(r"\d{4}-\d{2}-\d{2}_[a-z0-9_]+")
 _DPI = 150  # records are in the repository: small files
 _NEEDED = {"benchmark", "features", "stage", "settings", "seeds"}
 _OF_RUN = ("seed", "code", "versions", "device", "wall_time_s", "peak_memory_gb")
+_STACK = "protocol.seeds_in_parallel="
 _OF_MACHINE = ("paths.", "seed=", "hydra.")  # overrides that a command in a record leaves out
 _LABELS = {
     "SYNTHETIC": "drawn birds",
@@ -148,9 +149,11 @@ def _command(group: Group) -> str:
     """One command that trains all seeds of a group."""
     words = shlex.split(str(group.runs[0].result.get("command", "")))[1:]
     words = words[1:] if words[:1] == ["train"] else words  # version 0.1: msdn-train
-    multirun = ["-m"] if len(group.runs) > 1 else []
     overrides = [word for word in words if not word.startswith(_OF_MACHINE)]
-    seeds = ",".join(str(run.seed) for run in group.runs)
+    together = [word for word in overrides if word.startswith(_STACK)]  # a trial has n seeds
+    first_of_trials = group.runs[:: int(together[-1].removeprefix(_STACK)) if together else 1]
+    multirun = ["-m"] if len(first_of_trials) > 1 else []
+    seeds = ",".join(str(run.seed) for run in first_of_trials)
     return shlex.join(
         ["msdn", "train", *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"]
     )
