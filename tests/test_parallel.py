@@ -203,3 +203,15 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
 def test_what_belongs_to_one_model_is_refused(mini_config, overrides, message):
     with pytest.raises(ConfigError, match=message):
         train.run(mini_config(*overrides))
+
+
+def test_dropout_also_after_an_evaluation(mini_config, tmp_path):
+    """A training with evaluations on its way has the masks of one without."""
+    weights = []
+    for every in (2, 12):
+        words = (*TOGETHER, "model.region_dropout=0.5", f"trainer.val_check_interval={every}")
+        folder = f"paths.run_dir={tmp_path / str(every)}"
+        train.run(mini_config(*words, folder))
+        weights.append(weights_of(tmp_path / str(every) / "seed_5"))
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name

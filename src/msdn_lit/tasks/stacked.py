@@ -69,6 +69,9 @@ class StackedNet(nn.Module):
         return computed
 
     def _one(self, weights: dict[str, Tensor], regions_BRD: Tensor) -> tuple[Fields, ...]:
+        # Lightning restores the mode of registered modules after an evaluation: not of the nets.
+        if self.nets[0].training != self.training:
+            self.train(self.training)
         outputs = functional_call(self.nets[0], weights, (regions_BRD,))
         return tuple(
             {name: value for name, value in output._asdict().items() if value is not None}
