@@ -65,7 +65,8 @@ def read_studies(log_dir: Path, names: Sequence[str] = ()) -> list[Study]:
         overrides = content[name]["trials"].split()
         results = [read_json(path) for path in log_dir.glob(f"sweeps/{name}/*/{RESULT}")]
         seconds = [float(result["wall_time_s"]) for result in results if result]
-        parts = content[name]["question"], overrides, _number_of_trials(overrides), seconds
+        total = content[name].get("number") or _number_of_trials(overrides)
+        parts = content[name]["question"], overrides, total, seconds
         studies.append(Study(name, *parts, content[name]["minutes"]))
     return studies
 

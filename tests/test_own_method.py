@@ -179,6 +179,8 @@ def test_the_method_of_the_page_works_as_it_stands(command, of_the_page):
         *(f"conf/{g}/apn.yaml" for g in ("model", "loss", "experiment")),
     }
     assert len(BLOCKS["apn.py"].splitlines()) < 60
+    for name, text in BLOCKS.items():  # what `make results` runs
+        assert (ROOT / "experiments" / "apn" / name).read_text() == text
     assert command(extract, *SHORT[:2])[0] == 0
     settings = [word for word in SHORT if not word.startswith("optimizer")]
     words = ["--config-dir", "conf", *settings, "experiment=apn", "paths.run_dir=logs/apn"]

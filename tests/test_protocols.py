@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from msdn_lit.build import task as build
 from msdn_lit.build.training import training as build_training
 from msdn_lit.commands.train import train
-from msdn_lit.errors import LeakError
+from msdn_lit.errors import ConfigError, LeakError
 from tests import miniature
 from tests.helpers import result_of
 
@@ -177,3 +177,28 @@ class TestCheating:
             train.run(cfg)
             == result_of(cfg.paths.run_dir)["scores"]["peak_harmonic_mean"]["harmonic_mean"]
         )
+
+
+def test_a_fraction_of_the_training_images(mini_config):
+    """Of each class, the same in every run; what is evaluated stays."""
+    whole, half, again = (
+        build.datamodule(mini_config(f"data.train_fraction={share}")) for share in (1.0, 0.5, 0.5)
+    )
+    labels = whole.split.labels_N
+    rows = half.indices["trainval"]
+    assert set(rows) < set(whole.indices["trainval"])
+    assert np.array_equal(rows, again.indices["trainval"])
+    counts, all_counts = (
+        np.bincount(labels[module.indices["trainval"]]) for module in (half, whole)
+    )
+    assert np.array_equal(counts > 0, all_counts > 0)
+    assert np.abs(counts - all_counts / 2).max() <= 1
+    for name in ("test_seen", "test_unseen"):
+        assert np.array_equal(half.indices[name], whole.indices[name])
+
+
+@pytest.mark.fault("settings")
+@pytest.mark.parametrize("share", [0, -0.1, 1.5])
+def test_no_fraction_of_the_training_images(mini_config, share):
+    with pytest.raises(ConfigError, match=r"data\.train_fraction is wrong: expected above 0"):
+        build.datamodule(mini_config(f"data.train_fraction={share}"))

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 import yaml
@@ -153,7 +154,11 @@ class TestIndex:
         )
 
     def test_every_committed_record_is_in_it(self):
-        records = {path.name for path in EXPERIMENTS.iterdir() if path.is_dir()}
+        records = {path.name for path in EXPERIMENTS.glob("20*") if path.is_dir()}
+        archived = {path.name for path in (EXPERIMENTS / "archive").glob("20*")}
+        reasons = (EXPERIMENTS / "archive" / "README.md").read_text()
+        assert archived
+        assert all(f"[{name}]({name})" in reasons for name in archived)
         index = (EXPERIMENTS / "README.md").read_text()
         assert all(f"[{name}]({name})" in index for name in records)
 
@@ -170,3 +175,31 @@ class TestIndex:
             (EXPERIMENTS / "2026-11-23_cub_gzsl_mobilenetv2_224" / "metrics.json").read_text()
         )
         assert metrics["groups"][0]["seeds"]["214"] == result["scores"]
+
+
+README_ROW = re.compile(
+    r"^\|.*\|(.*)\|(.*)\|(.*)\|(.*)\|(.*)\| \[record\]\(experiments/(.*?)\) \|$", re.M
+)
+
+
+def test_the_readmes_results_are_those_of_the_records():
+    rows = README_ROW.findall((EXPERIMENTS.parent / "README.md").read_text())
+    assert len(rows) >= 5
+    for *shown, n, record in rows:
+        groups = json.loads((EXPERIMENTS / record / "metrics.json").read_text())["groups"]
+        found = {
+            (*scores, str(len(group["seeds"])))
+            for group in groups
+            for evaluation in ("last", "peak_harmonic_mean")
+            if (scores := shown_scores(group["seeds"].values(), evaluation))
+        }
+        assert (*(cell.strip(" *") for cell in shown), n.strip()) in found
+
+
+def shown_scores(seeds, evaluation):
+    """T1, U, S and H as the tables show them; None without the evaluation."""
+    if not all(evaluation in seed for seed in seeds) or len(seeds) < 2:
+        return None
+    names = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
+    values = ([100 * seed[evaluation][name] for seed in seeds] for name in names)
+    return tuple(f"{mean(v):.1f} ± {stdev(v):.1f}" for v in values)

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,13 @@ def test_the_choice_trains_and_is_recorded(tuned, tmp_path, mini_config, capsys)
         LeakError, match=r"optimizer.lr is not what .*selection.json chose: expected .*found 0.5"
     ):
         train.run(mini_config(*honest, "optimizer.lr=0.5"))
+
+
+def test_the_command_of_a_search_has_nothing_of_the_search():
+    words = "experiment=cub_best hparams_search=optuna_cub callbacks.pruning.number=4 seed=0"
+    run = SimpleNamespace(result={"command": f"msdn train {words}"})
+    expected = "msdn train experiment=cub_best protocol=honest optimizer.lr=0.001"
+    assert select._command(run, "honest", {"optimizer.lr": 0.001}) == expected
 
 
 def test_the_choice_is_written_beside_the_runs(tmp_path, monkeypatch):

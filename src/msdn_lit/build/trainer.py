@@ -30,6 +30,7 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the metric has summed over the ranks
     r"Found \d+ module\(s\) in eval mode",  # a backbone that is trained, by intention
     r"The number of training batches .* is smaller than the logging interval",  # a short run
+    r"GPU available but not used",  # trainer=cpu, by intention
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch >= 2.12
 )
 # Loggers whose informations are devices, ranks and tips; the header has what matters of them.

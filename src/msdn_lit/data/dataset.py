@@ -110,6 +110,11 @@ class ZSLDataset:
             raise ConfigError(
                 "data.eval_batch_size must be positive or auto, num_workers 0 or more"
             )
+        if not 0 < train_fraction <= 1:
+            expected = "above 0, at most 1"
+            raise ConfigError(
+                "data.train_fraction is wrong", expected=expected, found=train_fraction
+            )
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)

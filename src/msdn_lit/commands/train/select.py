@@ -24,7 +24,7 @@ FUSION_INTERVALS = 10
 # Overrides of a validation run that its honest run does not have.
 _OF_THE_RUN = (
     *("protocol=", "objective=", "hparams_search=", "hydra.", "trial_launcher="),
-    *("sweep_name=", "seed=", "paths.run_dir=", "ckpt_path="),
+    *("sweep_name=", "seed=", "paths.run_dir=", "ckpt_path=", "callbacks.pruning."),
 )
 
 
