@@ -7,8 +7,8 @@ from msdn_lit.commands.train._training import run_training
 from msdn_lit.errors import ConfigError
 
 EXAMPLES = (
-    "msdn finetune experiment=finetune/cub paths.data_dir=DATA",
-    "msdn finetune experiment=finetune/cub protocol=validation paths.data_dir=DATA",
+    "msdn finetune experiment=finetune/cub init_from=RUN paths.data_dir=DATA",
+    "msdn finetune data=cub features=efficientnet_lite2_260 paths.data_dir=DATA",
 )
 
 
