@@ -204,10 +204,8 @@ class ZSLDataset:
         needed = (self.train_split, *self.eval_splits)
         indices = split_indices(split, self.val_seen, needed)
         self.indices = {name: rows[~np.isin(rows, skipped)] for name, rows in indices.items()}
-        if self.train_fraction != 1:
-            rows = self.indices[self.train_split]
-            chosen = split_images(split.labels_N[rows], self.train_fraction, seed=0, keep_some=True)
-            self.indices[self.train_split] = rows[chosen]
+        rows = self.indices[self.train_split]
+        self.indices[self.train_split] = _some_of_each(rows, split.labels_N, self.train_fraction)
         self.semantics = self.read_semantics(split)
         self.split = split
         self._store = store
@@ -253,3 +251,17 @@ class ZSLDataset:
         dataset = SplitDataset(gather_from_disk(self.store), rows, self.split.labels_N)
         plan = None if steps is None else UniformBatches(dataset.labels, size, seed)
         return dataset.batches(size, plan, steps or 0)
+
+
+def _some_of_each(rows: IntArray, labels_N: IntArray, fraction: float) -> IntArray:
+    """Returns a fraction of the training images of each class.
+
+    Raises:
+        ConfigError: The fraction is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        expected = "above 0, at most 1"
+        raise ConfigError("data.train_fraction is wrong", expected=expected, found=fraction)
+    if fraction == 1:
+        return rows
+    return rows[split_images(labels_N[rows], fraction, seed=0, keep_some=True)]
