@@ -107,9 +107,8 @@ class ZSLDataset:
             found = list(eval_splits)
             raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
         if not is_size(eval_batch_size) or num_workers < 0:
-            raise ConfigError(
-                "data.eval_batch_size must be positive or auto, num_workers 0 or more"
-            )
+            problem = "data.eval_batch_size must be positive or auto, num_workers 0 or more"
+            raise ConfigError(problem)
         if not 0 < train_fraction <= 1:
             expected = "above 0, at most 1"
             raise ConfigError(
