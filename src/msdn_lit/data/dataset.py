@@ -103,17 +103,12 @@ class ZSLDataset:
             expected = "one of " + ", ".join(UNSEEN_SPLIT)
             raise ConfigError("protocol.train_split is wrong", expected=expected, found=train_split)
         if UNSEEN_SPLIT[train_split] not in eval_splits or len(eval_splits) != 2:
+            problem, found = "protocol.eval_splits is wrong", list(eval_splits)
             expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
-            found = list(eval_splits)
-            raise ConfigError("protocol.eval_splits is wrong", expected=expected, found=found)
+            raise ConfigError(problem, expected=expected, found=found)
         if not is_size(eval_batch_size) or num_workers < 0:
-            problem = "data.eval_batch_size must be positive or auto, num_workers 0 or more"
-            raise ConfigError(problem)
-        if not 0 < train_fraction <= 1:
-            expected = "above 0, at most 1"
-            raise ConfigError(
-                "data.train_fraction is wrong", expected=expected, found=train_fraction
-            )
+            expected = "data.eval_batch_size must be positive or auto, num_workers 0 or more"
+            raise ConfigError(expected)
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)
