@@ -184,7 +184,7 @@ def test_files_of_other_formats(formats, family, tmp_path, faults):
 
 
 def test_every_outcome_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(isolation, "SECONDS", 3)
+    monkeypatch.setattr(isolation, "SECONDS", 5)
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     ends = (
         lambda: 1,
