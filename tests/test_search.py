@@ -179,7 +179,8 @@ class TestRefused:
             ),
             (
                 ["hparams_search=nothing"],
-                "There is no hparams_search=nothing. Type hparams_search=none|optuna_cub|",
+                "There is no hparams_search=nothing. "
+                "Type hparams_search=none|optuna_cub|optuna_cub_best.",
             ),
         ],
     )
