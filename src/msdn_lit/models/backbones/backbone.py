@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from msdn_lit.errors import READ_ERRORS, DataError, one_line
 from msdn_lit.lazy import import_without_extras
+from msdn_lit.models.backbones.folding import fold_batch_norms
 from msdn_lit.models.backbones.weights import (
     are_finite,
     find_packaged,
@@ -93,10 +94,13 @@ class RegionBackbone(nn.Module):
         if local and has_local:
             _load_weights(self.model, model_name, local, package)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._folded: tuple[nn.Module, ...] = ()  # a tuple: its weights are not the backbone's
 
     @torch.inference_mode()
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
         """Computes the feature map of a CNN or the grid of a transformer's tokens, (B, D, H, W).
+
+        BatchNorms are folded into the convolutions before them.
 
         Args:
             images_B3HW: Standardised images, (B, 3, height, width).
@@ -104,13 +108,28 @@ class RegionBackbone(nn.Module):
         Raises:
             DataError: The model does not accept images of this size, or has no feature map.
         """
-        return self.forward_map(images_B3HW)
+        if images_B3HW.is_meta:  # only the shape is asked for
+            return self.forward_map(images_B3HW)
+        if not self._folded:
+            random = torch.Generator().manual_seed(0)
+            image_13HW = torch.rand(images_B3HW[:1].shape, generator=random).to(images_B3HW)
+            with torch.autocast(images_B3HW.device.type, enabled=False):
+                folded = fold_batch_norms(self.model, lambda model: self._map(model, image_13HW))
+            self._folded = (folded,)
+        return self._map(self._folded[0], images_B3HW)
+
+    def _apply(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        self._folded = ()  # the weights move to another device or type
+        return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
 
     def forward_map(self, images_B3HW: Tensor) -> Tensor:
-        """Computes the same outside inference mode, as tracing requires."""
+        """Computes the same for training and tracing; nothing is folded."""
+        return self._map(self.model, images_B3HW)
+
+    def _map(self, model: nn.Module, images_B3HW: Tensor) -> Tensor:
         images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
         try:
-            return self._forward_map(images_B3HW)
+            return self._unchecked_map(model, images_B3HW)
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError) as error:  # timm asserts the image size; torch raises
@@ -122,13 +141,13 @@ class RegionBackbone(nn.Module):
                 "+features.backbone.model_args.img_size=SIZE.",
             ) from error
 
-    def _forward_map(self, images_B3HW: Tensor) -> Tensor:
+    def _unchecked_map(self, model: nn.Module, images_B3HW: Tensor) -> Tensor:
         if self.stage is not None:
-            return _as_map(self.model(images_B3HW)[-1], self.model)
-        output = cast(Any, self.model).forward_features(images_B3HW)
-        if not _is_map(output, self.model):
-            output = _last_map(self.model, images_B3HW, output)
-        return _as_map(output, self.model)
+            return _as_map(model(images_B3HW)[-1], model)
+        output = cast(Any, model).forward_features(images_B3HW)
+        if not _is_map(output, model):
+            output = _last_map(model, images_B3HW, output)
+        return _as_map(output, model)
 
     def weights(self) -> dict[str, Tensor]:
         """Returns all weights and statistics by their names in timm's model."""
