@@ -90,6 +90,47 @@ def test_the_terms_and_gradients_of_every_method_are_those_without(load_config, 
     assert len(recorded) == 1
 
 
+def frozen_batch(replay, first, *batch):
+    """A recording that computes the first batch again."""
+    return replay(*first)
+
+
+def halved_gradient(replay, first, *batch):
+    """A recording whose gradient is wrong, and whose loss is right."""
+    loss, *terms = replay(*batch)
+    return loss.detach() + (loss - loss.detach()) / 2, *terms
+
+
+def nan(replay, first, *batch):
+    loss, *terms = replay(*batch)
+    return loss * torch.nan, *terms
+
+
+@pytest.mark.parametrize(
+    ("fault", "first_wrong", "difference"),
+    [(frozen_batch, 1, r"\d+"), (halved_gradient, 0, "50"), (nan, 0, "nan")],
+)
+def test_graphs_that_compute_another_gradient_are_refused(
+    load_config, recorded, monkeypatch, fault, first_wrong, difference
+):
+    record = torch.cuda.make_graphed_callables
+
+    def record_wrongly(module, inputs, **options):
+        first = tuple(part.clone() for part in inputs)
+        replay = record(module, inputs, **options).forward
+        module.forward = lambda *batch: fault(replay, first, *batch)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record_wrongly)
+    task = make_task(load_config, "msdn", "msdn", compile=CUDAGraph)
+    regions_BRD, labels_B = make_batch(6)
+    batches = [(regions_BRD, labels_B), (regions_BRD.flip(0), labels_B)]
+    for batch in batches[:first_wrong]:
+        task.loss_of_batch(*batch)
+    message = rf"another gradient than without it: .* found {difference}(\.\d)?% of net\."
+    with pytest.raises(ConfigError, match=message):
+        task.loss_of_batch(*batches[first_wrong])
+
+
 def test_a_cpu_and_several_processes_are_refused(mini_config, load_config, monkeypatch):
     with pytest.raises(
         ConfigError,
@@ -99,6 +140,18 @@ def test_a_cpu_and_several_processes_are_refused(mini_config, load_config, monke
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     with pytest.raises(ConfigError, match="several train one model"):
         cuda_graph._check_device(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
+@pytest.mark.parametrize("pair", TRAINED, ids="-".join)
+def test_graphs_of_a_gpu_compute_the_same_gradients(load_config, pair):
+    task = make_task(load_config, *pair, compile=CUDAGraph).cuda()
+    for _ in range(2):  # each compares, and raises if they differ
+        loss = task.loss_of_batch(*(part.cuda() for part in make_batch(6))).loss
+        loss.backward()
+        with torch.no_grad():
+            for weight in task.parameters():
+                weight.sub_(0.01)
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")

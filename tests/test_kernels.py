@@ -75,14 +75,18 @@ def test_a_step_is_compiled_for_all_sizes_of_a_batch_at_once(load_config):
     assert graphs == [1, 2, 2, 2]  # the second is of any size
 
 
-class NoSync(TorchDispatchMode):
-    """Refuses operations that wait for the device, or copy between it and the host."""
+class OnlyOn(TorchDispatchMode):
+    """Refuses operations that wait for a device, or use tensors that are not on it."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         assert function is not torch.ops.aten._local_scalar_dense.default
         result = function(*args, **(kwargs or {}))
         tensors = [each for each in tree_leaves((args, result)) if isinstance(each, Tensor)]
-        assert {each.device.type for each in tensors if each.ndim} <= {"cuda"}
+        assert {each.device.type for each in tensors if each.ndim} <= {self.device}
         return result
 
 
@@ -126,12 +130,32 @@ def test_a_step_on_a_gpu_uses_no_other_device_and_waits_for_nothing(
         batch = tuple(map(on_fake_gpu, batch))
         for precision in (None, torch.bfloat16, torch.float16):
             fake_autocast(precision)
-            with NoSync():
+            with OnlyOn("cuda"):
                 loss = task.loss_of_batch(*batch).loss
                 with torch.no_grad():
                     logits_OBC = task.validation_step(batch, 0)
             assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
             assert (logits_OBC.device.type, logits_OBC.dtype) == ("cuda", torch.float32)
+
+
+@pytest.mark.parametrize("pair", OPERATIONS, ids="-".join)
+def test_gradients_and_updates_use_no_other_device_and_wait_for_nothing(
+    load_config, pair, monkeypatch
+):
+    # The device without values: for "cuda", autograd asks a driver.
+    task = make_task(load_config, *pair).to("meta")
+    optimizer = task.configure_optimizers()
+    optimizer = optimizer["optimizer"] if isinstance(optimizer, dict) else optimizer
+    batch = [part.to("meta") for part in make_batch(6)]
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # has no "meta"
+    with OnlyOn("meta"):
+        for _ in range(2):
+            optimizer.zero_grad()
+            task.loss_of_batch(*batch).loss.backward()
+            optimizer.step()
+    assert {weight.grad.device.type for weight in task.parameters() if weight.requires_grad} == {
+        "meta"
+    }
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
