@@ -196,6 +196,36 @@ def test_the_readmes_results_are_those_of_the_records():
         assert (*(cell.strip(" *") for cell in shown), n.strip()) in found
 
 
+RECORD_LINK = re.compile(r"\(\.\./experiments/((?:archive/)?20[\w-]+)\)")
+
+
+@pytest.mark.parametrize("page", ["results", "methods", "performance", "end_to_end"])
+def test_the_scores_of_a_page_are_those_of_the_record_that_its_row_names(page):
+    """Each mean with its deviation is in metrics.json, or in a table or text of the record."""
+    rows = (EXPERIMENTS.parent / "docs" / f"{page}.md").read_text().splitlines()
+    for row in rows:
+        link = RECORD_LINK.search(row)
+        if row.startswith("|") and link:
+            cells = {cell.strip(" *") for cell in row.split("|")}
+            shown = {cell for cell in cells if re.fullmatch(r"-?\d+\.\d ± \d+\.\d", cell)}
+            missing = shown - scores_of_record(EXPERIMENTS / link[1])
+            texts = [path.read_text() for path in (EXPERIMENTS / link[1]).glob("*.md")]
+            assert all(any(cell in text for text in texts) for cell in missing), (row, missing)
+
+
+def scores_of_record(folder):
+    """All means over seeds, as the tables show them."""
+    groups = json.loads((folder / "metrics.json").read_text())["groups"]
+    found = set()
+    for group in groups:
+        seeds = list(group["seeds"].values())
+        for when in set.intersection(*map(set, seeds)) if len(seeds) > 1 else ():
+            for name in set.intersection(*(set(seed[when]) for seed in seeds)):
+                values = [100 * seed[when][name] for seed in seeds]
+                found.add(f"{mean(values):.1f} ± {stdev(values):.1f}")
+    return found
+
+
 def shown_scores(seeds, evaluation):
     """T1, U, S and H as the tables show them; None without the evaluation."""
     if not all(evaluation in seed for seed in seeds) or len(seeds) < 2:

@@ -31,13 +31,11 @@ def test_a_study_names_files_that_exist(name):
             assert any((root / folder.name / f"{name}.yaml").is_file() for root in ROOTS)
 
 
-def test_only_studies_of_validation_choose():
+def test_only_studies_of_validation_choose(load_config):
     for name, study in STUDIES.items():
         words = study["trials"].split()
         if name.endswith("_search"):
-            (search,) = (word for word in words if word.startswith("hparams_search="))
-            path = config_dir() / "hparams_search" / f"{search.partition('=')[2]}.yaml"
-            assert "/protocol: validation" in path.read_text() or "- optuna_cub" in path.read_text()
+            assert load_config(*words).protocol.name == "validation"
         else:
             is_choice = name.endswith("_validation")
             assert ("protocol=validation" in words) == is_choice
