@@ -68,6 +68,21 @@ def test_other_weights_and_another_type_are_folded_again():
     assert copied._folded[0] is not backbone._folded[0]
 
 
+def test_weights_that_are_loaded_or_changed_later_are_those_of_the_features():
+    first, second = (RegionBackbone("test_resnet", pretrained=False, seed=seed) for seed in (0, 1))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    before = first.feature_map(images)
+    first.load_state_dict(second.state_dict())  # as a bundle is loaded
+    assert torch.equal(first.feature_map(images), second.feature_map(images))
+    assert not torch.allclose(first.feature_map(images), before)
+    with torch.no_grad():
+        for weight in first.parameters():
+            weight.mul_(1.1)  # as an optimizer does
+    with torch.inference_mode():
+        expected = first.forward_map(images)
+    torch.testing.assert_close(first.feature_map(images), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_random_numbers_are_left_alone():
     backbone = RegionBackbone("test_resnet", pretrained=False)
     torch.manual_seed(3)

@@ -222,7 +222,7 @@ def scores_of_record(folder):
         for when in set.intersection(*map(set, seeds)) if len(seeds) > 1 else ():
             for name in set.intersection(*(set(seed[when]) for seed in seeds)):
                 values = [100 * seed[when][name] for seed in seeds]
-                found.add(f"{mean(values):.1f} ± {stdev(values):.1f}")
+                found.add(shown(values))
     return found
 
 
@@ -232,4 +232,8 @@ def shown_scores(seeds, evaluation):
         return None
     names = ("acc_czsl", "acc_unseen", "acc_seen", "harmonic_mean")
     values = ([100 * seed[evaluation][name] for seed in seeds] for name in names)
-    return tuple(f"{mean(v):.1f} ± {stdev(v):.1f}" for v in values)
+    return tuple(map(shown, values))
+
+
+def shown(values):
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"

@@ -103,12 +103,12 @@ class ZSLDataset:
             expected = "one of " + ", ".join(UNSEEN_SPLIT)
             raise ConfigError("protocol.train_split is wrong", expected=expected, found=train_split)
         if UNSEEN_SPLIT[train_split] not in eval_splits or len(eval_splits) != 2:
-            problem, found = "protocol.eval_splits is wrong", list(eval_splits)
+            problem = "protocol.eval_splits is wrong"
             expected = f"one split of seen classes, and {UNSEEN_SPLIT[train_split]}"
-            raise ConfigError(problem, expected=expected, found=found)
+            raise ConfigError(problem, expected=expected, found=list(eval_splits))
         if not is_size(eval_batch_size) or num_workers < 0:
-            expected = "data.eval_batch_size must be positive or auto, num_workers 0 or more"
-            raise ConfigError(expected)
+            problem = "data.eval_batch_size must be positive or auto, num_workers 0 or more"
+            raise ConfigError(problem)
         self.benchmark = find_benchmark(benchmark, folder, test_seen)
         self.data_dir = Path(data_dir)
         self.store_dir = Path(store_dir)

@@ -95,6 +95,7 @@ class RegionBackbone(nn.Module):
             _load_weights(self.model, model_name, local, package)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self._folded: tuple[nn.Module, ...] = ()  # a tuple: its weights are not the backbone's
+        self._folded_state: list[tuple[int, int]] | None = None
 
     @torch.inference_mode()
     def feature_map(self, images_B3HW: Tensor) -> Tensor:
@@ -110,17 +111,18 @@ class RegionBackbone(nn.Module):
         """
         if images_B3HW.is_meta:  # only the shape is asked for
             return self.forward_map(images_B3HW)
-        if not self._folded:
+        return self._map(self._folded_model(images_B3HW), images_B3HW)
+
+    def _folded_model(self, images_B3HW: Tensor) -> nn.Module:
+        """Folds the model, again if its weights have changed or moved since the last time."""
+        state = [(value.data_ptr(), value._version) for value in self.model.state_dict().values()]
+        if state != self._folded_state:
             random = torch.Generator().manual_seed(0)
             image_13HW = torch.rand(images_B3HW[:1].shape, generator=random).to(images_B3HW)
             with torch.autocast(images_B3HW.device.type, enabled=False):
                 folded = fold_batch_norms(self.model, lambda model: self._map(model, image_13HW))
-            self._folded = (folded,)
-        return self._map(self._folded[0], images_B3HW)
-
-    def _apply(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        self._folded = ()  # the weights move to another device or type
-        return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
+            self._folded, self._folded_state = (folded,), state
+        return self._folded[0]
 
     def forward_map(self, images_B3HW: Tensor) -> Tensor:
         """Computes the same for training and tracing; nothing is folded."""
