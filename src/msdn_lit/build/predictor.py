@@ -135,8 +135,7 @@ def _attribute_vectors(weights: Mapping[str, Tensor], num_attributes: int) -> Te
 def _feature_shape(backbone: RegionBackbone, images: ImageTransform) -> tuple[int, ...]:
     """Returns D, H and W of the features of a blank image."""
     blank = torch.zeros(1, 3, images.image_size, images.image_size)
-    with torch.inference_mode():
-        return tuple(backbone.forward_map(blank).shape[1:])
+    return tuple(backbone.feature_map(blank).shape[1:])
 
 
 def _build_net(
