@@ -1,5 +1,7 @@
 """Devices by name: of a loaded model, of predictions, and of an extraction on all GPUs."""
 
+import os
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,9 +10,10 @@ import pytest
 import torch
 
 import msdn_lit
-from msdn_lit.commands.data import extract
+from msdn_lit.commands.data import _sharing
+from msdn_lit.commands.data._sharing import sharing
 from msdn_lit.commands.use import app, predict
-from msdn_lit.errors import ConfigError
+from msdn_lit.errors import ConfigError, DataError
 from tests.helpers import IMAGES
 
 AUTO = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,50 +56,127 @@ def test_commands_have_the_device_of_their_option(module, monkeypatch, tmp_path)
 
 
 class TestExtraction:
+    """Which processes are started; `test_extraction.py` lets them work."""
+
     @pytest.fixture
     def started(self, monkeypatch):
-        """Collects the processes that are started, as (words, GPU); each ends with code 0."""
+        """Collects the processes that are started, as (words, variables); each ends with code 0."""
         found = []
 
-        def start(words, env, stdout):
-            found.append((words, env["CUDA_VISIBLE_DEVICES"]))
-            code = 9 if env["CUDA_VISIBLE_DEVICES"] == "dies" else 0
-            return SimpleNamespace(wait=lambda: code, terminate=lambda: None, returncode=code)
+        def start(words, env, stderr, **_):
+            gpu, number = env["CUDA_VISIBLE_DEVICES"], env.get("OMP_NUM_THREADS")
+            found.append((words, gpu if number is None else number))
+            code = {"dies": 9, "refuses": 2}.get(gpu, 0)
+            if code:
+                stderr.write(b"a warning\nmsdn extract: bird.jpg does not decode\n")
+            ended = {"wait": lambda: code, "poll": lambda: code, "terminate": lambda: None}
+            return SimpleNamespace(**ended, returncode=code)
 
         monkeypatch.setattr(subprocess, "Popen", start)
         monkeypatch.setattr(sys, "argv", ["msdn extract", "data=cub", "features.device=all"])
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        return found
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        threads = torch.get_num_threads()
+        yield found
+        torch.set_num_threads(threads)
 
-    def config(self, load_config):
-        return load_config("data=cub", "features.device=all", name="extract")
+    def config(self, load_config, *words):
+        return load_config("data=cub", *(words or ["features.device=all"]), name="extract")
+
+    def gpus(self, monkeypatch, *names):
+        monkeypatch.setattr("msdn_lit.sweeps.worker.visible_devices", lambda: names)
+
+    def cores(self, monkeypatch, number):
+        torch.set_num_threads(number)
+        monkeypatch.setattr("msdn_lit.data.features.pixels.num_cores", lambda: 2 * number)
 
     def test_one_process_for_each_gpu(self, load_config, monkeypatch, started):
-        monkeypatch.setattr("msdn_lit.sweeps.worker.visible_devices", lambda: ("4", "MIG-a", "7"))
+        self.gpus(monkeypatch, "4", "MIG-a", "7")
         cfg = self.config(load_config)
-        with extract._on_all_gpus(cfg):
+        with sharing(cfg, 10):
             assert cfg.features.device == "cuda"
-            assert extract.os.environ["CUDA_VISIBLE_DEVICES"] == "4"
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
         words = ["-m", "msdn_lit", "extract", "data=cub", "features.device=cuda"]
         assert started == [([sys.executable, *words], gpu) for gpu in ("MIG-a", "7")]
 
     def test_without_a_gpu_it_is_one_process(self, load_config, monkeypatch, started):
-        monkeypatch.setattr("msdn_lit.sweeps.worker.visible_devices", lambda: ())
+        self.gpus(monkeypatch)
         cfg = self.config(load_config)
-        with extract._on_all_gpus(cfg):
+        with sharing(cfg, 10):
             assert cfg.features.device == "auto"
         assert not started
 
     def test_a_process_that_dies_is_told(self, load_config, monkeypatch, started, caplog):
-        monkeypatch.setattr("msdn_lit.sweeps.worker.visible_devices", lambda: ("0", "1", "dies"))
-        with extract._on_all_gpus(self.config(load_config)):
-            pass
+        self.gpus(monkeypatch, "0", "1", "dies")
+        with sharing(self.config(load_config), 10) as check:
+            check()
         assert "1 of 2 further processes died" in caplog.text
+        assert caplog.text.rstrip().endswith("bird.jpg does not decode")
 
-    def test_a_sweep_is_refused(self, load_config, monkeypatch, started):
-        monkeypatch.setattr(extract, "is_multirun", lambda: True)
+    def test_a_process_with_a_user_error_ends_all(self, load_config, monkeypatch, started):
+        self.gpus(monkeypatch, "0", "1", "refuses")
         with (
-            pytest.raises(ConfigError, match="Omit -m"),
-            extract._on_all_gpus(self.config(load_config)),
+            pytest.raises(DataError, match=r"^bird.jpg does not decode.$"),
+            sharing(self.config(load_config), 10) as check,
+        ):
+            check()
+
+    @pytest.mark.parametrize("word", ["features.device=all", "features.processes=2"])
+    def test_a_sweep_is_refused(self, load_config, monkeypatch, started, word):
+        monkeypatch.setattr(_sharing, "is_multirun", lambda: True)
+        cfg = self.config(load_config, word, *([] if "all" in word else ["features.device=cpu"]))
+        with pytest.raises(ConfigError, match="Omit -m"), sharing(cfg, 10):
+            pass
+
+    # (threads of PyTorch, images, processes asked for) -> (processes, threads of each)
+    @pytest.mark.parametrize(
+        ("threads", "images", "asked", "number", "of_each"),
+        [
+            (4, 11_788, "auto", 4, 1),
+            (16, 5_500, "auto", 5, 3),
+            (4, 999, "auto", 1, 4),
+            (4, 2, "auto", 1, 4),
+            (1, 11_788, "auto", 1, 1),
+            (4, 11_788, 1, 1, 4),
+            (4, 10, 2, 2, 2),
+            (2, 10, 3, 3, 1),
+        ],
+    )
+    def test_the_cores_of_a_cpu_are_divided(
+        self, load_config, monkeypatch, started, threads, images, asked, number, of_each
+    ):
+        self.cores(monkeypatch, threads)
+        typed = ["features.device=cpu", f"features.processes={asked}"]
+        monkeypatch.setattr(sys, "argv", ["msdn extract", "data=cub", *typed])
+        cfg = self.config(load_config, *typed)
+        with sharing(cfg, images):
+            assert torch.get_num_threads() == of_each
+        words = ["-m", "msdn_lit", "extract", "data=cub", "features.device=cpu"]
+        decoders = max(1, 2 * threads // number)
+        words += ["features.processes=1", f"features.num_workers={decoders}"]
+        assert started == [([sys.executable, *words], str(of_each))] * (number - 1)
+
+    def test_a_sweep_extracts_in_one_process(self, load_config, monkeypatch, started):
+        self.cores(monkeypatch, 4)
+        monkeypatch.setattr(_sharing, "is_multirun", lambda: True)
+        with sharing(self.config(load_config, "features.device=cpu"), 11_788):
+            assert torch.get_num_threads() == 4
+        assert not started
+
+    @pytest.mark.parametrize("value", ["0", "-1", "1.5", "true", "many", "null"])
+    def test_a_wrong_number_of_processes_is_one_line(self, load_config, started, value):
+        cfg = self.config(load_config, "features.device=cpu", f"features.processes={value}")
+        with (
+            pytest.raises(ConfigError, match=r"features\.processes is not valid: expected auto"),
+            sharing(cfg, 11_788),
         ):
             pass
+
+    def test_a_process_whose_starter_died_stops(self, load_config, monkeypatch, started):
+        monkeypatch.setenv("MSDN_STARTED_BY", "1")
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit), sharing(self.config(load_config, "seed=0"), 1) as check:
+                check()
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -65,7 +65,7 @@ def msdn(tmp_path_factory):
         out, err = process.communicate(timeout=120)
         return process.returncode, out, err
 
-    run.start = start
+    run.start, run.folder = start, folder
     for words in (["extract", *OWN], ["train", *TRAIN]):
         code, out, err = run(*words)
         assert code == 0, out + err
@@ -82,6 +82,29 @@ def test_a_command_alone(msdn, name):
     else:
         assert code == 0, err
         assert out
+
+
+def test_processes_that_share_an_extraction_make_the_same_store(msdn):
+    code, out, err = msdn("extract", *OWN, "features.name=shared", "features.processes=3")
+    assert (code, err) == (0, "")
+    assert "3 processes share the work" in out
+    (alone,) = msdn.folder.rglob("*TINY_synthetic/regions.npy")
+    (shared,) = msdn.folder.rglob("*TINY_shared/regions.npy")
+    assert shared.read_bytes() == alone.read_bytes()
+
+
+def test_processes_that_share_an_extraction_refuse_a_broken_image_in_one_line(msdn):
+    broken = msdn.folder / "own" / "images" / "b" / "1.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    try:
+        words = ("features.name=broken", "features.processes=3", "features.batch_size=1")
+        code, _, err = msdn("extract", *OWN, *words)
+    finally:
+        broken.write_bytes(whole)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "1.png" in err
+    assert "The same command continues" in err
 
 
 def test_the_page(msdn):

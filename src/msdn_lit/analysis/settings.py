@@ -38,6 +38,7 @@ NO_SETTING = (
     "features.device",
     "features.batch_size",
     "features.num_workers",
+    "features.processes",
     "features.backbone.weights_file",
     "features.backbone.weights_package",
     "trainer.accelerator",

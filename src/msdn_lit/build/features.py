@@ -151,14 +151,24 @@ def num_workers(setting: int | str) -> int:
     Raises:
         ConfigError: The setting is neither "auto" nor a whole number from 0.
     """
+    number = number_or_auto(setting, "features.num_workers")
+    return min(num_cores(), MOST_DECODERS) if number is None else number
+
+
+def number_or_auto(setting: int | str, name: str, least: int = 0) -> int | None:
+    """Returns the number that a setting states; None for "auto".
+
+    Raises:
+        ConfigError: The setting is neither "auto" nor a whole number from `least`.
+    """
     if setting == "auto":
-        return min(num_cores(), MOST_DECODERS)
-    if isinstance(setting, bool) or not isinstance(setting, int) or setting < 0:
+        return None
+    if isinstance(setting, bool) or not isinstance(setting, int) or setting < least:
         raise ConfigError(
-            "features.num_workers is not valid",
-            expected="auto, or a whole number from 0",
+            f"{name} is not valid",
+            expected=f"auto, or a whole number from {least}",
             found=str(setting),
-            action="Type features.num_workers=auto.",
+            action=f"Type {name}=auto.",
         )
     return setting
 

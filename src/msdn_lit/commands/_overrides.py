@@ -159,7 +159,8 @@ def _check_key(key: str, configs: Sequence[DictConfig], habit: str = "") -> None
     raise ConfigError(f"There is no config key {key!r}", action=meant)
 
 
-_NUMBER_OR_AUTO = ("trainer.devices", "features.num_workers")  # the first may be a list, too
+# The first may be a list, too.
+_NUMBER_OR_AUTO = ("trainer.devices", "features.num_workers", "features.processes")
 
 
 def _check_type(key: str, value: Any, config: DictConfig) -> None:  # noqa: ANN401 - any value

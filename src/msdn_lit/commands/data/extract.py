@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,7 @@ from omegaconf import DictConfig
 
 from msdn_lit import __version__
 from msdn_lit.commands._hydra import command, is_multirun
-from msdn_lit.errors import ConfigError
+from msdn_lit.commands.data._sharing import sharing
 from msdn_lit.files import short_path
 from msdn_lit.progress import IMAGES, ProgressLine, print_line
 
@@ -35,8 +32,8 @@ def run(cfg: DictConfig) -> None:
     """Computes the region features of one dataset with one backbone.
 
     Features that exist are kept and an interrupted run is resumed. Images that were replaced since
-    are extracted again. Several processes with the same command share the work;
-    features.device=all starts one for each GPU.
+    are extracted again. Several processes share the work: one for each core of a CPU, and with
+    features.device=all one for each GPU. Any process with the same command joins them.
     """
     data_dir, folder = Path(cfg.paths.data_dir), Path(cfg.data.store_dir)
     # before the imports and the data, which take seconds
@@ -49,9 +46,10 @@ def run(cfg: DictConfig) -> None:
     if dataset.make is not None:
         dataset.make(data_dir)
     split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
-    if not FeatureStore.exists(folder) or _count_replaced(cfg, dataset, split):
-        with _on_all_gpus(cfg):
-            _extract(cfg, dataset, split)
+    exists = FeatureStore.exists(folder)
+    if num_missing := _count_replaced(cfg, dataset, split) if exists else len(split.labels_N):
+        with sharing(cfg, num_missing) as check:
+            _extract(cfg, dataset, split, check)
     store = _checked_store(cfg, dataset, split)
     N, R, D = store.manifest.shape
     text = f"{N:,} images x {R} regions x {D} channels, fp16."
@@ -60,51 +58,6 @@ def run(cfg: DictConfig) -> None:
     terminal().print(f"{text}\n{folder}", soft_wrap=True)
     if not is_multirun():
         print_next(_training_words(cfg))
-
-
-@contextmanager
-def _on_all_gpus(cfg: DictConfig) -> Iterator[None]:
-    """With features.device=all, starts this command for each further GPU. All share the work.
-
-    This process takes the first GPU and shows how many images are done by all. It also does what
-    one that dies leaves.
-
-    Raises:
-        ConfigError: A sweep is started for all GPUs.
-    """
-    if cfg.features.get("device") != "all":
-        yield
-        return
-    if is_multirun():
-        problem = "features.device=all shares one extraction, and -m makes several"
-        raise ConfigError(problem, action="Omit -m.")
-    from msdn_lit.sweeps.worker import visible_devices
-
-    first, *others = visible_devices() or ("",)
-    cfg.features.device = "cuda" if first else "auto"
-    if others:
-        os.environ["CUDA_VISIBLE_DEVICES"] = first
-        print_line(f"{1 + len(others)} GPUs share the work")
-    started = [_start_on(gpu) for gpu in others]
-    try:
-        yield
-        for process in started:
-            process.wait()
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait()
-    if died := sum(process.returncode != 0 for process in started):
-        log.warning(
-            "%d of %d further processes died; the others did their work.", died, len(started)
-        )
-
-
-def _start_on(gpu: str) -> subprocess.Popen[bytes]:
-    words = [word for word in sys.argv[1:] if not word.startswith("features.device=")]
-    command = [sys.executable, "-m", "msdn_lit", "extract", *words, "features.device=cuda"]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
 def _checked_store(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> FeatureStore:
@@ -148,7 +101,9 @@ def _count_replaced(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -
     return len(replaced or ())
 
 
-def _extract(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> None:
+def _extract(
+    cfg: DictConfig, dataset: Benchmark, split: ProposedSplit, check: Callable[[], None]
+) -> None:
     from msdn_lit.build.features import extraction
     from msdn_lit.data.features.extraction import BackboneRegions, write_store
     from msdn_lit.runs.environment import versions
@@ -162,6 +117,7 @@ def _extract(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -> None:
 
         def show(num_done: int) -> None:
             nonlocal is_first
+            check()
             if is_first:  # what earlier or other processes did is no part of the speed
                 line.restart("", total, num_done)
             is_first = False
