@@ -1,9 +1,8 @@
 """Devices by name: of a loaded model, of predictions, and of an extraction on all GPUs."""
 
 import os
-import signal
-import subprocess
-import sys
+import pickle
+import queue
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 import msdn_lit
 from msdn_lit.commands.data import _sharing
-from msdn_lit.commands.data._sharing import sharing
+from msdn_lit.commands.data._sharing import Share, sharing
 from msdn_lit.commands.use import app, predict
 from msdn_lit.errors import ConfigError, DataError
 from tests.helpers import IMAGES
@@ -56,26 +55,24 @@ def test_commands_have_the_device_of_their_option(module, monkeypatch, tmp_path)
 
 
 class TestExtraction:
-    """Which processes are started; `test_extraction.py` lets them work."""
+    """Which processes are started; `test_fresh_processes.py` lets them work."""
 
     @pytest.fixture
     def started(self, monkeypatch):
-        """Collects the processes that are started, as (words, variables); each ends with code 0."""
+        """Collects the shares of the processes that are started; each ends at once."""
         found = []
 
-        def start(words, env, stderr, **_):
-            gpu, number = env["CUDA_VISIBLE_DEVICES"], env.get("OMP_NUM_THREADS")
-            found.append((words, gpu if number is None else number))
-            code = {"dies": 9, "refuses": 2}.get(gpu, 0)
-            if code:
-                stderr.write(b"a warning\nmsdn extract: bird.jpg does not decode\n")
-            ended = {"wait": lambda: code, "poll": lambda: code, "terminate": lambda: None}
-            return SimpleNamespace(**ended, returncode=code)
+        class Process:
+            def __init__(self, target, args):
+                share, self.settings, *_ = args
+                self.exitcode = -9 if share.gpu == "dies" else 0
+                found.append(share)
 
-        monkeypatch.setattr(subprocess, "Popen", start)
-        monkeypatch.setattr(sys, "argv", ["msdn extract", "data=cub", "features.device=all"])
+            start = terminate = join = lambda self: None
+
+        fake = SimpleNamespace(Process=Process, SimpleQueue=queue.SimpleQueue)
+        monkeypatch.setattr(_sharing, "_SPAWN", fake)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         threads = torch.get_num_threads()
         yield found
         torch.set_num_threads(threads)
@@ -86,55 +83,46 @@ class TestExtraction:
     def gpus(self, monkeypatch, *names):
         monkeypatch.setattr("msdn_lit.sweeps.worker.visible_devices", lambda: names)
 
-    def cores(self, monkeypatch, number):
-        torch.set_num_threads(number)
-        monkeypatch.setattr("msdn_lit.data.features.pixels.num_cores", lambda: 2 * number)
-
     def test_one_process_for_each_gpu(self, load_config, monkeypatch, started):
         self.gpus(monkeypatch, "4", "MIG-a", "7")
         cfg = self.config(load_config)
-        with sharing(cfg, 10):
+        with sharing(cfg, 10, None):
             assert cfg.features.device == "cuda"
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
-        words = ["-m", "msdn_lit", "extract", "data=cub", "features.device=cuda"]
-        assert started == [([sys.executable, *words], gpu) for gpu in ("MIG-a", "7")]
+        assert started == [Share(gpu="MIG-a"), Share(gpu="7")]
 
     def test_without_a_gpu_it_is_one_process(self, load_config, monkeypatch, started):
         self.gpus(monkeypatch)
         cfg = self.config(load_config)
-        with sharing(cfg, 10):
+        with sharing(cfg, 10, None):
             assert cfg.features.device == "auto"
         assert not started
 
-    def test_a_process_that_dies_is_told(self, load_config, monkeypatch, started, caplog):
+    def test_a_process_that_dies_is_told_once(self, load_config, monkeypatch, started, caplog):
         self.gpus(monkeypatch, "0", "1", "dies")
-        with sharing(self.config(load_config), 10) as check:
+        with sharing(self.config(load_config), 10, None) as check:
             check()
-        assert "1 of 2 further processes died" in caplog.text
-        assert caplog.text.rstrip().endswith("bird.jpg does not decode")
-
-    def test_a_process_with_a_user_error_ends_all(self, load_config, monkeypatch, started):
-        self.gpus(monkeypatch, "0", "1", "refuses")
-        with (
-            pytest.raises(DataError, match=r"^bird.jpg does not decode.$"),
-            sharing(self.config(load_config), 10) as check,
-        ):
+            assert "process died (exit code -9). The others do its part, 2 of them" in caplog.text
             check()
+        assert caplog.text.count("died") == 1
 
     @pytest.mark.parametrize("word", ["features.device=all", "features.processes=2"])
     def test_a_sweep_is_refused(self, load_config, monkeypatch, started, word):
         monkeypatch.setattr(_sharing, "is_multirun", lambda: True)
         cfg = self.config(load_config, word, *([] if "all" in word else ["features.device=cpu"]))
-        with pytest.raises(ConfigError, match="Omit -m"), sharing(cfg, 10):
+        with pytest.raises(ConfigError, match="Omit -m"), sharing(cfg, 10, None):
             pass
 
     # (threads of PyTorch, images, processes asked for) -> (processes, threads of each)
     @pytest.mark.parametrize(
         ("threads", "images", "asked", "number", "of_each"),
         [
-            (4, 11_788, "auto", 4, 1),
-            (16, 5_500, "auto", 5, 3),
-            (4, 999, "auto", 1, 4),
+            (2, 11_788, "auto", 2, 1),
+            (6, 11_788, "auto", 6, 1),
+            (16, 11_788, "auto", 8, 2),
+            (20, 37_322, "auto", 6, 3),
+            (16, 5_500, "auto", 4, 4),
+            (4, 1_999, "auto", 1, 4),
             (4, 2, "auto", 1, 4),
             (1, 11_788, "auto", 1, 1),
             (4, 11_788, 1, 1, 4),
@@ -145,38 +133,49 @@ class TestExtraction:
     def test_the_cores_of_a_cpu_are_divided(
         self, load_config, monkeypatch, started, threads, images, asked, number, of_each
     ):
-        self.cores(monkeypatch, threads)
-        typed = ["features.device=cpu", f"features.processes={asked}"]
-        monkeypatch.setattr(sys, "argv", ["msdn extract", "data=cub", *typed])
-        cfg = self.config(load_config, *typed)
-        with sharing(cfg, images):
+        torch.set_num_threads(threads)
+        monkeypatch.setattr("msdn_lit.build.features.num_cores", lambda: 2 * threads)
+        cfg = self.config(load_config, "features.device=cpu", f"features.processes={asked}")
+        with sharing(cfg, images, None):
             assert torch.get_num_threads() == of_each
-        words = ["-m", "msdn_lit", "extract", "data=cub", "features.device=cpu"]
-        decoders = max(1, 2 * threads // number)
-        words += ["features.processes=1", f"features.num_workers={decoders}"]
-        assert started == [([sys.executable, *words], str(of_each))] * (number - 1)
+        assert torch.get_num_threads() == threads
+        assert started == [Share(threads=of_each)] * (number - 1)
+        if number > 1:
+            decoders = min(2 * threads, 16)
+            assert cfg.features.num_workers == max(1, decoders // number)
 
     def test_a_sweep_extracts_in_one_process(self, load_config, monkeypatch, started):
-        self.cores(monkeypatch, 4)
+        torch.set_num_threads(4)
         monkeypatch.setattr(_sharing, "is_multirun", lambda: True)
-        with sharing(self.config(load_config, "features.device=cpu"), 11_788):
+        with sharing(self.config(load_config, "features.device=cpu"), 11_788, None):
             assert torch.get_num_threads() == 4
         assert not started
+
+    def test_features_of_an_earlier_version_lack_the_setting(self, load_config, started):
+        torch.set_num_threads(2)
+        cfg = self.config(load_config, "features.device=cpu", "~features.processes")
+        with sharing(cfg, 11_788, None):
+            pass
+        assert len(started) == 1
 
     @pytest.mark.parametrize("value", ["0", "-1", "1.5", "true", "many", "null"])
     def test_a_wrong_number_of_processes_is_one_line(self, load_config, started, value):
         cfg = self.config(load_config, "features.device=cpu", f"features.processes={value}")
         with (
             pytest.raises(ConfigError, match=r"features\.processes is not valid: expected auto"),
-            sharing(cfg, 11_788),
+            sharing(cfg, 11_788, None),
         ):
             pass
 
-    def test_a_process_whose_starter_died_stops(self, load_config, monkeypatch, started):
-        monkeypatch.setenv("MSDN_STARTED_BY", "1")
-        before = signal.getsignal(signal.SIGINT)
-        try:
-            with pytest.raises(SystemExit), sharing(self.config(load_config, "seed=0"), 1) as check:
-                check()
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def test_a_process_whose_starter_died_stops(self, monkeypatch):
+        parent = SimpleNamespace(is_alive=lambda: True)
+        monkeypatch.setattr(_sharing.multiprocessing, "parent_process", lambda: parent)
+        _sharing._end_without_parent()
+        parent.is_alive = lambda: False
+        with pytest.raises(SystemExit):
+            _sharing._end_without_parent()
+
+    def test_an_error_keeps_its_text_on_the_way_to_another_process(self):
+        error = DataError("x" * 2000, expected=1, action="Type this.")
+        sent = pickle.loads(pickle.dumps(error))
+        assert (type(sent), str(sent)) == (DataError, str(error))

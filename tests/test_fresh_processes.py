@@ -3,9 +3,11 @@
 Tests in one process once hid that a command needed what another one had imported.
 """
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ import pytest
 from PIL import Image
 
 from msdn_lit.commands import COMMANDS
+from msdn_lit.commands.data import extract
+from msdn_lit.data.features.progress import DONE
+from msdn_lit.data.features.writer import FeatureStoreWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ["data=folder", "data.folder=own", "data.benchmark=TINY", "features=synthetic"]
@@ -84,27 +89,64 @@ def test_a_command_alone(msdn, name):
         assert out
 
 
-def test_processes_that_share_an_extraction_make_the_same_store(msdn):
-    code, out, err = msdn("extract", *OWN, "features.name=shared", "features.processes=3")
-    assert (code, err) == (0, "")
-    assert "3 processes share the work" in out
-    (alone,) = msdn.folder.rglob("*TINY_synthetic/regions.npy")
-    (shared,) = msdn.folder.rglob("*TINY_shared/regions.npy")
-    assert shared.read_bytes() == alone.read_bytes()
+class TestSharedExtraction:
+    """Three processes extract. This one waits before its first batch, so the others must work."""
+
+    WORDS = (*OWN, "features.processes=3", "features.batch_size=1")
+
+    @pytest.fixture(autouse=True)
+    def _others_first(self, msdn, monkeypatch):
+        monkeypatch.chdir(msdn.folder)
+        for name in ("MSDN_DATA_DIR", "MSDN_FEATURE_DIR", "MSDN_LOG_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        original = FeatureStoreWriter.write
+        self.rows = []
+
+        def write(store, rows, *rest):
+            if not self.rows:
+                self.wait(store)
+            self.rows += rows
+            original(store, rows, *rest)
+
+        monkeypatch.setattr(FeatureStoreWriter, "write", write)
+
+    def test_the_store_has_the_same_bytes(self, msdn, command, caplog):
+        def wait(store):  # this process has claimed two batches when it writes the first one
+            until(lambda: store._progress.states(range(2, 9)) == bytes([DONE] * 7))
+
+        self.wait = wait
+        code, out, err = command(extract, *self.WORDS, "features.name=shared")
+        assert (code, err) == (0, "")
+        assert "3 processes share the work" in out
+        assert self.rows == [0, 1]
+        assert not caplog.records
+        assert msdn("extract", *OWN, "features.batch_size=1", "features.name=alone")[0] == 0
+        (alone,) = msdn.folder.rglob("*TINY_alone/regions.npy")
+        (shared,) = msdn.folder.rglob("*TINY_shared/regions.npy")
+        assert shared.read_bytes() == alone.read_bytes()
+
+    def test_a_broken_image_ends_all_in_one_line(self, msdn, command):
+        self.wait = lambda _: until(lambda: len(multiprocessing.active_children()) < 2)
+        broken = msdn.folder / "own" / "images" / "b" / "1.png"
+        whole = broken.read_bytes()
+        broken.write_bytes(whole[:60])
+        try:
+            code, _, err = command(extract, *self.WORDS, "features.name=broken")
+        finally:
+            broken.write_bytes(whole)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "1.png" in err
+        assert "The same command continues" in err
+        assert self.rows == [0]
+        assert not multiprocessing.active_children()
 
 
-def test_processes_that_share_an_extraction_refuse_a_broken_image_in_one_line(msdn):
-    broken = msdn.folder / "own" / "images" / "b" / "1.png"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:60])
-    try:
-        words = ("features.name=broken", "features.processes=3", "features.batch_size=1")
-        code, _, err = msdn("extract", *OWN, *words)
-    finally:
-        broken.write_bytes(whole)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "1.png" in err
-    assert "The same command continues" in err
+def until(is_true, seconds=60):
+    """Waits until a condition is true."""
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_page(msdn):

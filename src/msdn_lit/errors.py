@@ -44,6 +44,10 @@ class UserError(Exception):
         message = problem if not details else f"{problem}: {', '.join(details)}"
         super().__init__(f"{message.rstrip('.')}. {action}".strip())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets an error keep its text when it is sent to another process."""
+        return type(self).__new__, (type(self), *self.args)
+
 
 def some(names: Iterable[object], number: int = _MAX_SHOWN) -> str:
     """Joins names for a message that does not grow with the data: "a, b, c and 9,997 more"."""

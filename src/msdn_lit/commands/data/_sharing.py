@@ -3,80 +3,96 @@
 from __future__ import annotations
 
 import logging
+import math
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import IO, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from msdn_lit.commands._hydra import is_multirun
-from msdn_lit.errors import USER_ERROR_EXIT_CODE, ConfigError, DataError
+from msdn_lit.errors import ConfigError, UserError
 from msdn_lit.progress import print_line
 
 log = logging.getLogger(__name__)
-IMAGES_OF_A_PROCESS = 1000  # a process starts in the time that a core needs for 50 to 200
-_STARTED_BY = "MSDN_STARTED_BY"  # id of the process that started this one
+IMAGES_OF_A_PROCESS = 1000  # at least; a process starts in the time that a core needs for 50 to 200
+MOST_PROCESSES = 8  # each needs memory: 2.2 GB with ResNet-101 at 448 px
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would share the threads' state and CUDA
+
+Work = Callable[[DictConfig, Callable[[], None]], None]
 
 
-class _Further(NamedTuple):
-    """A further process, and what it writes to standard error."""
+class Share(NamedTuple):
+    """What a further process has for itself: a GPU, or a number of threads."""
 
-    process: subprocess.Popen[bytes]
-    messages: IO[bytes]
-
-    def last_message(self) -> str:
-        self.messages.seek(0)
-        lines = self.messages.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("msdn extract: ") if lines else ""
+    gpu: str | None = None
+    threads: int | None = None
 
 
 @contextmanager
-def sharing(cfg: DictConfig, num_images: int) -> Iterator[Callable[[], None]]:
-    """Starts this command in further processes, which share the work of the block.
+def sharing(cfg: DictConfig, num_images: int, work: Work) -> Iterator[Callable[[], None]]:
+    """Starts further processes that share the work of a block.
 
-    With features.device=all there is one process for each GPU. On a CPU there is one for each core,
-    with one thread each: two threads that compute one batch wait for each other. This process works
-    like the others, shows how many images are done by all, and does what one that dies leaves.
+    With features.device=all there is one process for each GPU. On a CPU there is one for each core
+    with one thread, up to eight with more: threads that compute one batch wait for each other. This
+    process works like the others, shows how many images are done by all, and does what one that
+    dies leaves. The further processes end with the block, or soon after this process has died.
 
     Args:
-        cfg: Config; its device, threads and decoding processes become those of this process.
-        num_images: Number of images to extract.
+        cfg: Config; its device and decoding processes, and the threads of PyTorch during the block,
+            become those of this process.
+        num_images: Number of images of the dataset.
+        work: What a further process does. It calls its second argument after each batch.
 
     Yields:
-        Function to call after each batch. It ends the work if another process found an error of the
-        user's, or if this one was started by a process that has died.
+        Function to call after each batch. It raises the user error of a further process.
 
     Raises:
         ConfigError: A sweep is started for all GPUs or several processes.
-        DataError: Another process found a fault of the data.
     """
-    others = _on_other_gpus(cfg) or _on_other_cores(cfg, num_images)
-    if _STARTED_BY in os.environ:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
-    with ExitStack() as stack:
-        started = [stack.enter_context(_started(*other)) for other in others]
-        yield lambda: _check(started)
-        if died := [further for further in started if further.process.wait() != 0]:
-            text = "%d of %d further processes died; the others did their work. %s"
-            log.warning(text, len(died), len(started), died[0].last_message())
+    import torch
+
+    threads = torch.get_num_threads()
+    shares = _divide_gpus(cfg) or _divide_cores(cfg, num_images)
+    errors: SimpleQueue[UserError] = _SPAWN.SimpleQueue()
+    settings = OmegaConf.to_container(cfg, resolve=True) if shares else None
+    others: list[BaseProcess] = [
+        _SPAWN.Process(target=_do_share, args=(share, settings, work, errors)) for share in shares
+    ]
+    for process in others:
+        process.start()
+    try:
+        yield lambda: _check(others, errors)
+    finally:
+        for process in others:
+            process.terminate()
+            process.join()
+        torch.set_num_threads(threads)
 
 
-def _check(started: Sequence[_Further]) -> None:
-    """Ends this process if another one refuses the data, or if the one that started it has died."""
-    if int(os.environ.get(_STARTED_BY, 0)) not in (0, os.getppid()):
-        sys.exit(1)
-    for further in started:
-        if further.process.poll() == USER_ERROR_EXIT_CODE:
-            raise DataError(further.last_message())
+def _check(others: list[BaseProcess], errors: SimpleQueue[UserError]) -> None:
+    """Raises the user error of another process; tells of one that died, once."""
+    if not errors.empty():
+        raise errors.get()
+    for process in [process for process in others if process.exitcode]:
+        others.remove(process)
+        log.warning(
+            "A further process died (exit code %s). The others do its part, %s of them. "
+            "features.processes=1 uses all threads in one process.",
+            process.exitcode,
+            1 + len(others),
+        )
 
 
-def _on_other_gpus(cfg: DictConfig) -> list[tuple[list[str], dict[str, str]]]:
-    """Returns overrides and variables of the processes for all GPUs but the first, if asked for."""
+def _divide_gpus(cfg: DictConfig) -> list[Share]:
+    """Takes the first GPU for this process, with features.device=all; returns the others."""
     if cfg.features.get("device") != "all":
         return []
     _refuse_sweep("features.device=all")
@@ -87,44 +103,46 @@ def _on_other_gpus(cfg: DictConfig) -> list[tuple[list[str], dict[str, str]]]:
     if others:
         os.environ["CUDA_VISIBLE_DEVICES"] = first
         print_line(f"{1 + len(others)} GPUs share the work")
-    return [(["features.device=cuda"], {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in others]
+    return [Share(gpu=gpu) for gpu in others]
 
 
-def _on_other_cores(cfg: DictConfig, num_images: int) -> list[tuple[list[str], dict[str, str]]]:
-    """Returns overrides and variables of the further processes on a CPU."""
-    number = _num_processes(cfg, num_images)
-    if number == 1:
-        return []
+def _divide_cores(cfg: DictConfig, num_images: int) -> list[Share]:
+    """Takes a part of the threads for this process, on a CPU; returns the other parts."""
     import torch
 
-    from msdn_lit.data.features.pixels import num_cores
+    from msdn_lit.build.features import num_workers
 
-    threads = max(1, torch.get_num_threads() // number)
+    number, threads = _processes_and_threads(cfg, num_images)
+    if number == 1:
+        return []
     torch.set_num_threads(threads)
     if cfg.features.num_workers == "auto":
-        cfg.features.num_workers = max(1, num_cores() // number)
+        cfg.features.num_workers = max(1, num_workers("auto") // number)
     print_line(f"{number} processes share the work")
-    words = ["features.processes=1", f"features.num_workers={cfg.features.num_workers}"]
-    return [(words, {"OMP_NUM_THREADS": str(threads)})] * (number - 1)
+    return [Share(threads=threads)] * (number - 1)
 
 
-def _num_processes(cfg: DictConfig, num_images: int) -> int:
-    """Returns the number of processes on a CPU; 1 on other devices, and without a backbone."""
+def _processes_and_threads(cfg: DictConfig, num_images: int) -> tuple[int, int]:
+    """Returns the number of processes, 1 if not on a CPU, and the threads of each."""
     import torch
 
     from msdn_lit.build.features import device, number_or_auto
 
+    threads = torch.get_num_threads()
     if "backbone" not in cfg.features or cfg.features.hdf5:
-        return 1
+        return 1, threads
     if device(cfg.features.device).type != "cpu":
-        return 1
-    asked = number_or_auto(cfg.features.processes, "features.processes", least=1)
+        return 1, threads
+    asked = number_or_auto(cfg.features.get("processes", "auto"), "features.processes", least=1)
     if asked is not None:
         if asked > 1:
             _refuse_sweep(f"features.processes={asked}")
-        return asked
-    number = min(torch.get_num_threads(), num_images // IMAGES_OF_A_PROCESS)
-    return 1 if is_multirun() else max(1, number)
+        return asked, max(1, threads // asked)
+    most = min(threads, num_images // IMAGES_OF_A_PROCESS, MOST_PROCESSES)
+    if most < 2 or is_multirun():
+        return 1, threads
+    of_each = math.ceil(threads / most)
+    return threads // of_each, of_each
 
 
 def _refuse_sweep(setting: str) -> None:
@@ -133,19 +151,29 @@ def _refuse_sweep(setting: str) -> None:
         raise ConfigError(problem, action="Omit -m.")
 
 
-@contextmanager
-def _started(words: Sequence[str], variables: dict[str, str]) -> Iterator[_Further]:
-    """Runs this command with other settings during a block."""
-    changed = {word.partition("=")[0] for word in words}
-    typed = [word for word in sys.argv[1:] if word.partition("=")[0] not in changed]
-    command = [sys.executable, "-m", "msdn_lit", "extract", *typed, *words]
-    variables = {**os.environ, **variables, _STARTED_BY: str(os.getpid())}
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            command, env=variables, stdout=subprocess.DEVNULL, stderr=messages
-        )
-        try:
-            yield _Further(process, messages)
-        finally:
-            process.terminate()
-            process.wait()
+def _do_share(share: Share, settings: Any, work: Work, errors: SimpleQueue[UserError]) -> None:  # noqa: ANN401
+    """Does a share of the work, in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    if share.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
+    import torch
+
+    from msdn_lit.training.process import retain_freed_memory
+
+    retain_freed_memory()
+    if share.threads is not None:
+        torch.set_num_threads(share.threads)
+    cfg = OmegaConf.create(settings)
+    if share.gpu is not None:
+        cfg.features.device = "cuda"
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            work(cfg, _end_without_parent)
+    except UserError as error:
+        errors.put(error)
+
+
+def _end_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():
+        sys.exit(1)

@@ -46,9 +46,8 @@ def run(cfg: DictConfig) -> None:
     if dataset.make is not None:
         dataset.make(data_dir)
     split = dataset.read_split(data_dir, allow_unknown=cfg.data.allow_unknown_split)
-    exists = FeatureStore.exists(folder)
-    if num_missing := _count_replaced(cfg, dataset, split) if exists else len(split.labels_N):
-        with sharing(cfg, num_missing) as check:
+    if not FeatureStore.exists(folder) or _count_replaced(cfg, dataset, split):
+        with sharing(cfg, len(split.labels_N), _extract_share) as check:
             _extract(cfg, dataset, split, check)
     store = _checked_store(cfg, dataset, split)
     N, R, D = store.manifest.shape
@@ -99,6 +98,15 @@ def _count_replaced(cfg: DictConfig, dataset: Benchmark, split: ProposedSplit) -
             paths[replaced[0]],
         )
     return len(replaced or ())
+
+
+def _extract_share(cfg: DictConfig, check: Callable[[], None]) -> None:
+    """Extracts in a further process."""
+    from msdn_lit.build.features import benchmark
+
+    dataset = benchmark(cfg)
+    split = dataset.read_split(Path(cfg.paths.data_dir), allow_unknown=cfg.data.allow_unknown_split)
+    _extract(cfg, dataset, split, check)
 
 
 def _extract(
