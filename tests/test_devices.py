@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import queue
 from types import SimpleNamespace
 
 import pytest
@@ -70,7 +69,8 @@ class TestExtraction:
 
             start = terminate = join = lambda self: None
 
-        fake = SimpleNamespace(Process=Process, SimpleQueue=queue.SimpleQueue)
+        pipe = SimpleNamespace(poll=lambda: False), None
+        fake = SimpleNamespace(Process=Process, Pipe=lambda duplex: pipe)
         monkeypatch.setattr(_sharing, "_SPAWN", fake)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
         threads = torch.get_num_threads()

@@ -10,8 +10,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,14 @@ class Share(NamedTuple):
 
     gpu: str | None = None
     threads: int | None = None
+
+
+class _Other(NamedTuple):
+    """A further process, and a pipe of which both ends are open until the extraction ends."""
+
+    process: BaseProcess
+    errors: Connection
+    sender: Connection
 
 
 @contextmanager
@@ -61,34 +69,37 @@ def sharing(cfg: DictConfig, num_images: int, work: Work) -> Iterator[Callable[[
 
     threads = torch.get_num_threads()
     shares = _divide_gpus(cfg) or _divide_cores(cfg, num_images)
-    errors: SimpleQueue[UserError] = _SPAWN.SimpleQueue()
     settings = OmegaConf.to_container(cfg, resolve=True) if shares else None
-    others: list[BaseProcess] = [
-        _SPAWN.Process(target=_do_share, args=(share, settings, work, errors)) for share in shares
-    ]
-    for process in others:
-        process.start()
+    others = [_start(share, settings, work) for share in shares]
     try:
-        yield lambda: _check(others, errors)
+        yield lambda: _check(others)
     finally:
-        for process in others:
-            process.terminate()
-            process.join()
+        for other in others:
+            other.process.terminate()
+            other.process.join()
         torch.set_num_threads(threads)
 
 
-def _check(others: list[BaseProcess], errors: SimpleQueue[UserError]) -> None:
+def _start(share: Share, settings: Any, work: Work) -> _Other:  # noqa: ANN401
+    errors, sender = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_do_share, args=(share, settings, work, sender))
+    process.start()
+    return _Other(process, errors, sender)
+
+
+def _check(others: list[_Other]) -> None:
     """Raises the user error of another process; tells of one that died, once."""
-    if not errors.empty():
-        raise errors.get()
-    for process in [process for process in others if process.exitcode]:
-        others.remove(process)
-        log.warning(
-            "A further process died (exit code %s). The others do its part, %s of them. "
-            "features.processes=1 uses all threads in one process.",
-            process.exitcode,
-            1 + len(others),
-        )
+    for other in list(others):
+        if other.errors.poll():
+            raise other.errors.recv()
+        if other.process.exitcode:
+            others.remove(other)
+            log.warning(
+                "A further process died (exit code %s). The others do its part, %s of them. "
+                "features.processes=1 uses all threads in one process.",
+                other.process.exitcode,
+                1 + len(others),
+            )
 
 
 def _divide_gpus(cfg: DictConfig) -> list[Share]:
@@ -151,9 +162,11 @@ def _refuse_sweep(setting: str) -> None:
         raise ConfigError(problem, action="Omit -m.")
 
 
-def _do_share(share: Share, settings: Any, work: Work, errors: SimpleQueue[UserError]) -> None:  # noqa: ANN401
+def _do_share(share: Share, settings: Any, work: Work, errors: Connection) -> None:  # noqa: ANN401
     """Does a share of the work, in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    # The process that started this one ends it: so that it closes what it has opened.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
     import torch
@@ -170,7 +183,7 @@ def _do_share(share: Share, settings: Any, work: Work, errors: SimpleQueue[UserE
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             work(cfg, _end_without_parent)
     except UserError as error:
-        errors.put(error)
+        errors.send(error)
 
 
 def _end_without_parent() -> None:
