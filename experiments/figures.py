@@ -11,13 +11,17 @@ from matplotlib.axes import Axes
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "docs" / "images"
-CURVES = HERE / "2026-11-26_cub_distillation" / "curves.csv"
+CURVES = [
+    HERE / record / "curves.csv"
+    for record in ("2026-11-26_cub_distillation", "2026-11-27_cub_few_labels")
+]
 WAYS = HERE / "2026-11-26_cub_own_448" / "reporting.csv"
 PANELS = {
     "mobilenetv2_224": "MobileNetV2, 224 px",
     "efficientnet_lite2_260": "EfficientNet-Lite2, 260 px",
     "efficientnet_lite2_448": "EfficientNet-Lite2, 448 px",
     "efficientnet_lite2_448_finetuned": "the same, fine-tuned",
+    "efficientnet_lite2_260_tenth": "260 px, a tenth of the images",
 }
 WEIGHTS = {"0": "tab:red", "0.001": "tab:blue", "0.01": "tab:green"}
 METHODS = {
@@ -37,13 +41,15 @@ GAINS = {
 
 def draw_distillation() -> None:
     """H by step, with and without distillation: mean and standard deviation of five seeds."""
-    with CURVES.open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["region_scale"] == "null"]
-    figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), sharex=True, layout="constrained")
+    lines = (line for path in CURVES for line in path.read_text(encoding="utf-8").splitlines())
+    rows = [row for row in csv.DictReader(lines) if row["region_scale"] == "null"]
+    figure, panels = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained")
     for axes, (features, title) in zip(panels, PANELS.items(), strict=True):
         for weight, color in WEIGHTS.items():
             wanted = features, weight
             of_weight = [row for row in rows if (row["features"], row["lambda_distill"]) == wanted]
+            if not of_weight:
+                continue
             step, H, sd = ([float(row[key]) for row in of_weight] for key in ("step", "H", "H_sd"))
             axes.plot(step, H, color=color, label=f"weight {weight}")
             lower, upper = zip(*((h - s, h + s) for h, s in zip(H, sd, strict=True)), strict=True)

@@ -56,6 +56,18 @@ def ranks(lines):
     return [(float(lr), float(cal)) for cal, lr in found]
 
 
+def test_the_time_of_seeds_that_trained_at_once_counts_once(load_config, tmp_path, capsys):
+    cfg = load_config("features=mobilenetv2_224")
+    together = [tmp_path / "trial" / f"seed_{seed}" for seed in (0, 1)]
+    for cfg.seed, path in enumerate([*together, tmp_path / "seed_2"]):
+        write_run(path, cfg, {"last": evaluation()}, changes={"wall_time_s": 600.0})
+    (tmp_path / "trial" / "result.json").write_text('{"seeds": [0, 1]}')
+    report.run([str(tmp_path), "--format", "markdown"])
+    assert re.search(r"\| 0 1 2 \|.*\| 20 min ", capsys.readouterr().out)
+    report.run([str(tmp_path), "--format", "html", "--output", str(tmp_path / "page")])
+    assert ">20 min<" in (tmp_path / "page" / "report.html").read_text()
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal_and_the_best_group_is_first(logs, shown, width):
     lines = shown(logs, width=width)

@@ -1,7 +1,7 @@
 """Groups of runs that differ only in their seed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from msdn_lit.analysis.names import BASE, short_names, usual_settings
 from msdn_lit.analysis.settings import RunSettings, Settings, settings_of
 from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError, some
-from msdn_lit.runs.layout import RESULT
+from msdn_lit.runs.layout import RESULT, training_folder
 from msdn_lit.runs.reader import Run, RunScan
 from msdn_lit.runs.summary import partial, plain_line
 
@@ -88,6 +88,11 @@ class Group:
         """Returns a score over the seeds; None if no run has it."""
         runs = self.having(evaluation)
         return summarise([run.scores[evaluation][score] for run in runs]) if runs else None
+
+
+def wall_time(runs: Iterable[Run]) -> float:
+    """Returns how long runs took in all, in seconds. Seeds that trained at once count once."""
+    return sum({training_folder(run.folder): run.result["wall_time_s"] for run in runs}.values())
 
 
 def without_partial(found: RunScan) -> tuple[RunScan, list[Run]]:

@@ -166,3 +166,9 @@ def metrics_files(folder: Path) -> list[Path]:
 def seed_folder(folder: Path, seed: int) -> Path:
     """Returns the run folder of one of several seeds that train in one process."""
     return folder / f"seed_{seed}"
+
+
+def training_folder(folder: Path) -> Path:
+    """Returns the folder of the training of a run: the one above if several seeds trained at once."""
+    is_seed = folder.name.startswith("seed_") and (folder.parent / RESULT).is_file()
+    return folder.parent if is_seed else folder

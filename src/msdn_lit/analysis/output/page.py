@@ -19,7 +19,7 @@ from msdn_lit.analysis.classes import class_table, confusion_table, readable_nam
 from msdn_lit.analysis.figures.captions import NamedFigure
 from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
 from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
-from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts
+from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts, wall_time
 from msdn_lit.analysis.output.formats import Cell, Share, Table, simplified, text_columns, texts
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.runs.layout import SCORES
@@ -172,7 +172,7 @@ def _panel(group: Group, context: Context, class_names: Sequence[str] | None) ->
 def _facts(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """A few facts about all runs of the page."""
     results = [run.result for group in groups for run in group.runs]
-    hours = sum(result["wall_time_s"] for result in results) / 3600
+    hours = wall_time(run for group in groups for run in group.runs) / 3600
 
     def names(key: str) -> str:
         return ", ".join(sorted({str(result[key]) for result in results}))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from msdn_lit.analysis.groups import CONTEXT, Group, usual_of
+from msdn_lit.analysis.groups import CONTEXT, Group, usual_of, wall_time
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.output.reporting import reporting_table
 from msdn_lit.analysis.references import (
@@ -134,7 +134,7 @@ def run_table(groups: Sequence[Group]) -> Table:
         results = [run.result for run in group.runs]
         code = ", ".join(sorted({result["code"][:12] for result in results}))
         devices = ", ".join(sorted({result["device"] for result in results}))
-        time = f"{sum(result['wall_time_s'] for result in results) / 60:.0f} min"
+        time = f"{wall_time(group.runs) / 60:.0f} min"
         seeds = " ".join(str(run.seed) for run in group.runs)
         rows.append([*group.context, group.protocol, seeds, code, devices, time, len(results)])
     header = [*CONTEXT, "protocol", "seeds", "code", "device", "wall time in all", "n"]
