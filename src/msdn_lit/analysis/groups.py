@@ -92,7 +92,8 @@ class Group:
 
 def wall_time(runs: Iterable[Run]) -> float:
     """Returns how long runs took in all, in seconds. Seeds that trained at once count once."""
-    return sum({training_folder(run.folder): run.result["wall_time_s"] for run in runs}.values())
+    times = {training_folder(run.folder): float(run.result["wall_time_s"]) for run in runs}
+    return sum(times.values())
 
 
 def without_partial(found: RunScan) -> tuple[RunScan, list[Run]]:

@@ -169,6 +169,6 @@ def seed_folder(folder: Path, seed: int) -> Path:
 
 
 def training_folder(folder: Path) -> Path:
-    """Returns the folder of the training of a run: the one above if several seeds trained at once."""
+    """Returns the folder of a run's training: the one above if several seeds trained at once."""
     is_seed = folder.name.startswith("seed_") and (folder.parent / RESULT).is_file()
     return folder.parent if is_seed else folder
