@@ -164,7 +164,7 @@ def _refuse_sweep(setting: str) -> None:
 
 def _do_share(share: Share, settings: Any, work: Work, errors: Connection) -> None:  # noqa: ANN401
     """Does a share of the work, in a process of its own."""
-    # The process that started this one ends it: so that it closes what it has opened.
+    # The process that started this one ends it with SIGTERM; an exit closes what is open.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if share.gpu is not None:
