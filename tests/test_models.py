@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from msdn_lit.errors import ConfigError
 from msdn_lit.models import MSDN, AttributeToVisual, VisualToAttribute, VisualToAttributePaper
 from msdn_lit.models.attention import over_attributes, over_regions
+from msdn_lit.models.base import unit_regions
 from msdn_lit.models.msdn import RegionDropout
 from tests import reference
 
@@ -217,6 +218,23 @@ def test_outputs_have_the_order_of_the_subnets():
     swapped.load_state_dict(net.state_dict())
     swapped.class_attributes_CK.copy_(net.class_attributes_CK)
     assert_outputs_close(swapped(make_regions()), net(make_regions())[::-1])
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_unit_regions_equal_those_of_torch_and_leave_their_input(name, has_gradient):
+    regions_BRD = torch.randn(3, 4, 5).to(getattr(torch, name))
+    regions_BRD[0, 1] = 0
+    before = regions_BRD.clone()
+    wide = torch.float64 if name == "float64" else torch.float32
+    expected_BRD = torch.nn.functional.normalize(before.to(wide), dim=2)
+
+    unit_BRD = unit_regions(regions_BRD.requires_grad_(has_gradient))
+
+    assert unit_BRD.dtype == wide
+    assert torch.equal(unit_BRD, expected_BRD)
+    assert torch.equal(regions_BRD, before)
+    assert unit_BRD.requires_grad == has_gradient
 
 
 @every_form

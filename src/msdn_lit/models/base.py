@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, Protocol, Self
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from msdn_lit.dtypes import class_product
+from msdn_lit.dtypes import at_least_float32, class_product
+
+_SHORTEST = 1e-12  # shorter vectors are divided by this, as torch's normalize does
 
 
 class SubNetOutput(NamedTuple):
@@ -29,6 +31,21 @@ class SubNetOutput(NamedTuple):
     attribute_scores_BK: Tensor
     attention_BKR: Tensor | None = None
     values_BKR: Tensor | None = None
+
+
+def unit_regions(regions_BRD: Tensor) -> Tensor:
+    """Returns regions of unit length in float32 at least, (B, R, D); a zero region stays zero.
+
+    Equal to `normalize(at_least_float32(regions_BRD), dim=2)`. A float32 copy of stored regions is
+    divided in place, since a second copy of a batch takes longer than its division.
+
+    Args:
+        regions_BRD: Region features of any precision, (B, R, D). They are not changed.
+    """
+    exact_BRD = at_least_float32(regions_BRD)
+    if exact_BRD.dtype == regions_BRD.dtype or exact_BRD.requires_grad:
+        return normalize(exact_BRD, dim=2)
+    return exact_BRD.div_(exact_BRD.norm(dim=2, keepdim=True).clamp_min(_SHORTEST))
 
 
 class Dataset(Protocol):

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
-from msdn_lit.dtypes import at_least_float32
-from msdn_lit.models.base import ClassNet, SubNetOutput
+from msdn_lit.models.base import ClassNet, SubNetOutput, unit_regions
 from msdn_lit.models.groups import attribute_groups
 
 
@@ -115,7 +114,7 @@ class DEDN(ClassNet):
         Args:
             regions_BRD: Region features of any precision, (B, R, D). Each region is normalised.
         """
-        unit_BRD = normalize(at_least_float32(regions_BRD), dim=2)
+        unit_BRD = unit_regions(regions_BRD)
         experts = [cast(Expert, expert) for expert in self.experts]
         region_4KD = torch.stack([q for each in experts for q in each.region_queries()])
         channel_4KR = torch.stack([q for each in experts for q in each.channel_queries()])

@@ -13,12 +13,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from msdn_lit.dtypes import at_least_float32
 from msdn_lit.errors import ConfigError
 from msdn_lit.models.attention import bilinear_maps, over_attributes, over_regions
-from msdn_lit.models.base import AttributeNet, SubNetOutput
+from msdn_lit.models.base import AttributeNet, SubNetOutput, unit_regions
 
 Attend = Callable[[Tensor], Tensor]
 _MOST_REGIONS = 1e6  # more than any image has
@@ -224,7 +222,7 @@ class MSDN(AttributeNet):
         Returns:
             Outputs of the sub-nets, in the order of `subnets`.
         """
-        v_BRD = normalize(at_least_float32(self.region_dropout(regions_BRD)), dim=2)
+        v_BRD = unit_regions(self.region_dropout(regions_BRD))
         subnets = [cast(SubNet, subnet) for subnet in self.subnets.values()]
         weights: list[Tensor] = [subnet.weights_MED for subnet in subnets]
         # divided once: each further division would copy the gradient

@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from msdn_lit.dtypes import at_least_float32
-from msdn_lit.models.base import AttributeNet, SubNetOutput
+from msdn_lit.models.base import AttributeNet, SubNetOutput, unit_regions
 from msdn_lit.models.transformer import Attention, Decoder, FeedForward, geometry_code
 
 ENCODER_ATTENTION_DROPOUT = 0.1  # whatever the dropout of the rest: a default of the release
@@ -140,5 +138,5 @@ class TransZero(AttributeNet):
         Args:
             regions_BRD: Region features of any precision, (B, R, D). Each region is normalised.
         """
-        unit_BRD, vectors_KE = normalize(at_least_float32(regions_BRD), dim=2), self.vectors()
+        unit_BRD, vectors_KE = unit_regions(regions_BRD), self.vectors()
         return tuple(self.output(*subnet(unit_BRD, vectors_KE)) for subnet in self.subnets.values())
