@@ -43,6 +43,13 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
     [
         (["lr=1"], "Type optimizer.lr=1."),
         (["model=foo"], "There is no model=foo. Type model=attribute_to_visual|"),
+        (["experiment=cub"], "Type experiment=cub_gzsl."),
+        (["experiment=equal/cub/mdsn"], "Did you mean experiment=equal/cub/msdn?"),
+        (["experiment=equal/cbu/ale"], "Did you mean experiment=equal/cub/ale?"),
+        (["experiment=no_distillation"], "Type experiment=ablation/no_distillation."),
+        (["experiment=transzero"], "Type experiment=transzero/awa2_czsl|transzero/awa2_gzsl|"),
+        (["experiment=baseline/tree"], "Type experiment=baseline/ale|baseline/dazle|"),
+        (["experiment=a/b"], "Type experiment=awa2_czsl|"),
         (["optimizer.lr=x"], "wrong type"),
         (["data.benchmark=MNIST"], "Unknown benchmark: expected one of CUB, SUN, AWA2"),
         (["ckpt_path=last"], ""),

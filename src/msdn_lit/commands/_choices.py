@@ -53,13 +53,33 @@ def instead_of_choice(group: str, name: str, folders: Sequence[Path]) -> str:
     if any((folder / group / file).is_file() for folder in folders):
         return ""
     names = _choices(group, folders)
-    same = habits.closest(name, names)
+    same, close = habits.closest(name, names), _close(name, names)
     if same:
         return f"Type {group}={same}."
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     if close:
-        return f"Did you mean {group}={close[0]}?"
-    return habits.choice(group, name) or f"Type {group}={'|'.join(names)}."
+        return f"Did you mean {group}={close}?"
+    return habits.choice(group, name) or f"Type {group}={'|'.join(_related(name, names))}."
+
+
+def _close(name: str, names: Sequence[str]) -> str:
+    """Returns a name of the same folder, or else of any folder, with a similar spelling, or ""."""
+    folder, _, last = name.rpartition("/")
+    beside = {each.rpartition("/")[2]: each for each in _in_folder(folder, names)}
+    known = beside or {each: each for each in names}
+    found = difflib.get_close_matches(last if beside else name, known, n=1, cutoff=0.75)
+    return known[found[0]] if found else ""
+
+
+def _related(name: str, names: Sequence[str]) -> list[str]:
+    """Returns the files of the folder `name`, or those of that name elsewhere, or neighbours."""
+    folder, _, last = name.rpartition("/")
+    inside = [each for each in names if each.startswith(f"{name}/")]
+    elsewhere = [each for each in names if each.rpartition("/")[2] == last]
+    return inside or elsewhere or _in_folder(folder, names) or _in_folder("", names)
+
+
+def _in_folder(folder: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name.rpartition("/")[0] == folder]
 
 
 def _names(override: Override) -> Iterator[str]:
@@ -87,5 +107,10 @@ def _instead_of_null(group: str, folders: Sequence[Path]) -> str:
 
 
 def _choices(group: str, folders: Sequence[Path]) -> list[str]:
-    """Returns the files of a group."""
-    return sorted(path.stem for folder in folders for path in (folder / group).glob("[!_]*.yaml"))
+    """Returns the files of a group and of its folders, e.g. `demo` and `ablation/none`."""
+    paths = (
+        (folder / group, path)
+        for folder in folders
+        for path in (folder / group).rglob("[!_]*.yaml")
+    )
+    return sorted(path.relative_to(top).with_suffix("").as_posix() for top, path in paths)
