@@ -293,6 +293,24 @@ def test_both_right_and_wrong_predictions_are_drawn(mini_config, tmp_path, monke
     ]
 
 
+def test_a_drawn_prediction_is_a_candidate(mini_config, tmp_path, monkeypatch):
+    """Under protocol=validation, the unseen classes of the test are none."""
+    monkeypatch.setattr(
+        ZSLDataModule, "image", lambda self, row: np.zeros((16, 16, 3), dtype=np.float32)
+    )
+    train.run(mini_config("protocol=validation"))
+    loaded = load_run(tmp_path / "run")
+    candidates = torch.cat([loaded.task.metric.seen, loaded.task.metric.unseen])
+    others = torch.ones(len(loaded.data.semantics.class_names), dtype=bool)
+    others[candidates] = False
+    assert others.any()
+    logits_C = torch.where(others, 2.0, 0.0).index_fill(0, candidates[-1:], 1.0)
+    monkeypatch.setattr(loaded.task, "predict_logits", lambda x: logits_C.repeat(len(x), 1))
+    rows = attention_rows(loaded.task, loaded.data, 2, 2, right_and_wrong=True)
+    expected = short_name(loaded.data.semantics.class_names[candidates[-1]])
+    assert {row.prediction for row in rows} == {expected}
+
+
 @pytest.mark.slow
 def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     """Scores in the log equal those of the command and of loops over the drawn discs."""

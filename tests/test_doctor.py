@@ -136,6 +136,12 @@ def test_the_report_ends_with_the_next_command(data_dir, store_dir, capsys, monk
 
     assert f"next: msdn fetch mini --data-dir {data_dir}" in report(data_dir / "none")
     assert "next: msdn train data=mini features=mini" in report(store_dir.parent)
+    known = store_dir.with_name("MINI_mobilenetv2_224")  # a store of features that conf/ has
+    shutil.copytree(store_dir, known)
+    assert "next: msdn train data=mini features=mobilenetv2_224" in report(store_dir.parent)
+    with (known / "regions.npy").open("r+b") as file:
+        file.truncate(200)
+    assert "next: msdn train data=mini features=mini" in report(store_dir.parent)
 
 
 def test_every_benchmark_with_sources_is_known():

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -494,9 +495,13 @@ def test_a_backbone_of_validation_is_used_under_validation(config, train):
     words = frozen(train("tuned", *FINETUNE, "protocol=validation"), "tuned")
     extract(config(*words))
     data = datamodule(config(*words, "protocol=validation"))
-    used = trained_rows(data.store.manifest)
+    used = trained_rows(data.store.manifest, "MINI")
     assert np.array_equal(used, np.sort(data.indices["train"]))
     train("ours", *words, "protocol=validation")
+    changed = replace(data.store.manifest, images_sha256="another list")
+    with pytest.raises(LeakError, match="The images of MINI have changed since its backbone was"):
+        trained_rows(changed, "MINI")
+    assert len(trained_rows(changed, "CUB")) == 0
 
 
 @pytest.mark.fault("data files")

@@ -242,7 +242,14 @@ class TestDEDN:
     @pytest.mark.fault("settings")
     @pytest.mark.parametrize(
         "table",
-        [{"a": "0-4"}, {"a": "0-5", "b": "5"}, {"a": "0-6"}, {"a": "x", "b": "rest"}, {"a": "5-0"}],
+        [
+            {"a": "0-4"},
+            {"a": "0-5", "b": "5"},
+            {"a": "0-6"},
+            {"a": "x", "b": "rest"},
+            {"a": "5-0"},
+            {"a": "0-9-5"},
+        ],
     )
     def test_wrong_groups(self, table):
         with pytest.raises(ConfigError, match=r"model\.groups is wrong"):

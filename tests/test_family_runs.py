@@ -13,6 +13,7 @@ from msdn_lit.build.load import write_bundle_of_run
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import PACKAGE
+from msdn_lit.inference.bundle import read_bundle
 from msdn_lit.inference.graph import Graph
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.tasks.stacked import StackedNet
@@ -50,6 +51,12 @@ def test_trains_evaluates_and_shows_its_attention(command, mini_config, tmp_path
     code, _, err = command(evaluate, *words)
     assert (code, err) == (0, "")
     assert result_of(tmp_path / "again")["scores"]["last"] == result["scores"]["last"]
+    weights = ["1", *["0"] * (OUTPUTS[method] - 1)]
+    words[2] = str(tmp_path / "first")
+    code, _, err = command(evaluate, *words, "--fusion", *weights)
+    assert (code, err) == (0, "")
+    evaluated = ScoreCache.load(tmp_path / "first" / "scores" / "last.npz")
+    assert evaluated.fusion == (1.0, *[0.0] * (OUTPUTS[method] - 1))
 
 
 @each_method
@@ -137,6 +144,7 @@ def test_predictions_bundle_and_graph_say_the_same(family_run, pictures, tmp_pat
     run = family_run(method)
     model = msdn_lit.load(run)
     write_bundle_of_run(run, tmp_path / "bundle")
+    assert read_bundle(tmp_path / "bundle").content["has_attention"]
     bundled = msdn_lit.load(tmp_path / "bundle")
     assert class_scores(bundled, pictures) == class_scores(model, pictures)
     graph = Graph(model)

@@ -187,6 +187,9 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
         assert results[0]["scores"] == results[1]["scores"]
 
 
+NOT_OF_ADAFACTOR = [f"~optimizer.{name}" for name in ("alpha", "eps", "momentum")]
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -198,6 +201,11 @@ def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monke
         ([*TOGETHER, "logger=wandb"], "one run in a process"),
         ([*TOGETHER, "callbacks=figures"], "sees one model"),
         ([*TOGETHER, "model=eszsl"], "closed form"),
+        ([*TOGETHER, "+trainer.gradient_clip_val=1"], "gradient_clip_val would mix"),
+        (
+            [*TOGETHER, "optimizer._target_=torch.optim.Adafactor", *NOT_OF_ADAFACTOR],
+            "optimizer Adafactor would mix",
+        ),
     ],
 )
 def test_what_belongs_to_one_model_is_refused(mini_config, overrides, message):

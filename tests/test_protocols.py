@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from msdn_lit.build import task as build
 from msdn_lit.build.training import training as build_training
 from msdn_lit.commands.train import train
+from msdn_lit.data.dataset import _some_of_each
 from msdn_lit.errors import ConfigError, LeakError
 from tests import miniature
 from tests.helpers import result_of
@@ -195,6 +196,21 @@ def test_a_fraction_of_the_training_images(mini_config):
     assert np.abs(counts - all_counts / 2).max() <= 1
     for name in ("test_seen", "test_unseen"):
         assert np.array_equal(half.indices[name], whole.indices[name])
+
+
+def test_a_fraction_keeps_the_only_image_of_a_class():
+    labels_N, rows = np.array([0, 0, 0, 0, 1, 2, 2]), np.arange(7)
+    for fraction in (0.1, 0.5, 0.9):
+        kept = labels_N[_some_of_each(rows, labels_N, fraction)]
+        assert set(kept) == {0, 1, 2}, fraction
+
+
+@pytest.mark.fault("settings")
+@pytest.mark.parametrize("objective", ["val", "val/ausuc", "val/H", "harmonic_mean"])
+def test_an_objective_that_no_evaluation_measures(mini_config, objective):
+    expected = "objective is wrong: expected a score of protocol=validation, like val/harmonic_mean"
+    with pytest.raises(ConfigError, match=expected):
+        train.run(mini_config("protocol=validation", f"objective={objective}"))
 
 
 @pytest.mark.fault("settings")

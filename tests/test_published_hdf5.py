@@ -17,6 +17,13 @@ def split(data_dir):
     return MINI.read_split(data_dir)
 
 
+def test_without_a_known_source(tmp_path, split):
+    """As `open_dataset` opens such a file."""
+    write_hdf5(tmp_path / "f.hdf5", split)
+    published = PublishedFeatures(tmp_path / "f.hdf5", {}, "images")
+    assert published.manifest.shape == (N, H * W, D)
+
+
 def open_hdf5(path, source=SOURCE):
     return PublishedFeatures(path, source, "images")
 

@@ -11,10 +11,11 @@ import pytest
 
 from msdn_lit.analysis.selection import choose, fusion_grid
 from msdn_lit.build import task as build
-from msdn_lit.commands.train import select, train
+from msdn_lit.commands.train import evaluate, select, train
 from msdn_lit.errors import ConfigError, LeakError
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.selection import read_selection
+from tests.helpers import result_of
 
 FUSIONS = list(fusion_grid(2, 4))
 
@@ -115,6 +116,41 @@ def test_the_command_of_a_search_has_nothing_of_the_search():
     run = SimpleNamespace(result={"command": f"msdn train {words}"})
     expected = "msdn train experiment=cub_best protocol=honest optimizer.lr=0.001"
     assert select._command(run, "honest", {"optimizer.lr": 0.001}) == expected
+
+
+def test_the_command_keeps_the_program_and_what_was_added():
+    run = SimpleNamespace(result={"command": "msdn finetune data=cub +prediction.fusion.a=0.5"})
+    expected = "msdn finetune data=cub protocol=honest +prediction.fusion.a=0.25"
+    assert select._command(run, "honest", {"prediction.fusion.a": 0.25}) == expected
+    run = SimpleNamespace(result={"command": "msdn-train experiment=cub_gzsl"})  # version 0.1
+    assert select._command(run, "honest", {}) == "msdn train experiment=cub_gzsl protocol=honest"
+
+
+def test_lengths_in_passes_become_steps(mini_config, tmp_path, capsys):
+    """Of a search over `passes`, the chosen step counts, and the weights of all outputs."""
+    four = ["model=dedn", "loss=dedn", "model.groups={first: 0-1, second: rest}"]
+    names = ("coarse_region", "coarse_channel", "fine_region", "fine_channel")
+    four += [f"+prediction.fusion.{name}=0.25" for name in names]
+    for passes in (1, 2):
+        words = ["protocol=validation", "trainer.max_steps=null", f"passes={passes}"]
+        train.run(mini_config(*four, *words, f"paths.run_dir={tmp_path / 'runs' / str(passes)}"))
+    chosen = run_select(tmp_path / "runs", tmp_path / "selection.json")["settings"]
+    assert "passes" not in chosen
+    assert chosen["trainer.max_steps"] > 0
+    assert [f"prediction.fusion.{name}" in chosen for name in names] == [True] * 4
+
+
+def test_an_evaluation_does_not_need_the_file_of_the_choice(tmp_path, mini_config):
+    path = tmp_path / "selection.json"
+    path.write_text(json.dumps({"settings": {"prediction.calibration": 0.5}}))
+    cfg = mini_config("prediction.calibration=0.5", f"protocol.selection={path}")
+    train.run(cfg)
+    path.unlink()
+    words = [cfg.paths.run_dir, "--accelerator", "cpu", "--output"]
+    evaluate.run([*words, str(tmp_path / "same")])
+    evaluate.run([*words, str(tmp_path / "other"), "--calibration", "0.7"])
+    stated = [result_of(tmp_path / name)["selection"] for name in ("same", "other")]
+    assert stated == [{"settings": {"prediction.calibration": 0.5}}, None]
 
 
 def test_the_choice_is_written_beside_the_runs(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from msdn_lit.build import task as build
 from msdn_lit.build.load import load_run
+from msdn_lit.callbacks import figures
 from msdn_lit.commands.train import evaluate, train
 from msdn_lit.data.benchmarks import published
 from msdn_lit.data.splits.variants import SplitFingerprints
@@ -78,6 +79,24 @@ def test_a_checkpoint_and_a_score_cache_are_written_once(mini_config):
     files = {name: (folder / "scores" / f"{name}.npz").stat().st_ino for name in scores}
     steps = {name: reported["step"] for name, reported in scores.items()}
     assert len(set(files.values())) == len(set(steps.values()))
+
+
+def test_a_peak_after_the_training_has_its_checkpoint_and_is_drawn(mini_config, monkeypatch):
+    drawn = []
+    draw = figures.plot_history
+    keep = lambda scores_at, stage: drawn.append(max(scores_at)) or draw(scores_at, stage)  # noqa: E731
+    monkeypatch.setattr(figures, "plot_history", keep)
+    cfg = mini_config("trainer.max_steps=7", "trainer.val_check_interval=8", "callbacks=figures")
+    train.run(cfg)
+    scores = read_result(cfg)["scores"]
+    assert {name: reported["step"] for name, reported in scores.items()} == {
+        "last": 7,
+        "peak_harmonic_mean": 7,
+        "peak_acc_czsl": 7,
+    }
+    for name in scores:
+        assert checkpoint_of(cfg.paths.run_dir, name)["global_step"] == 7
+    assert drawn[-1] == 7
 
 
 def test_losses_are_logged_where_the_loggers_take_them(mini_config):

@@ -9,6 +9,11 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def to_float64(tensor: Tensor) -> Tensor:
+    """Returns a tensor in float64, on the CPU if its device has no such numbers (MPS)."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
 def class_product(scores_BK: Tensor, class_attributes_CK: Tensor) -> Tensor:
     """Returns scores @ class_attributes^T in float32 at least, also under autocast, (..., B, C).
 

@@ -10,10 +10,10 @@ from msdn_lit.runs.summary import partial
 
 Settings = dict[str, Any]
 
-# Settings that change no score, or that belong to a machine or to one run. trainer.devices and
-# trainer.strategy do change scores: with several processes self-calibration differs.
 # Of the data of a run: they stand among its settings, and are no overrides.
 DATA_IDENTITIES = ("split", "weights", "word_vectors")
+# Settings that change no score, or that belong to a machine or to one run. trainer.devices and
+# trainer.strategy may change scores: a net draws other dropout masks in each process.
 NO_SETTING = (
     "seed",
     "paths",

@@ -10,14 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from msdn_lit.analysis.classes import short_name
+from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.tasks import ZSLTask
 
 _NUM_CLASSES = 10
 _SEED = 0
+_BATCH = 50  # images whose regions are in memory at once
 
 
 class EmbeddingPanel(NamedTuple):
@@ -60,20 +63,30 @@ def embeddings(task: ZSLTask, data: ZSLDataModule) -> list[EmbeddingPanel]:
         chosen = np.random.default_rng(_SEED).choice(classes, size, replace=False)
         domain = "seen" if np.isin(chosen, data.seen.numpy()).all() else "unseen"
         positions = np.flatnonzero(np.isin(dataset.labels, chosen))
-        inputs, labels_B, _ = dataset.read(positions.tolist())
-        inputs = inputs.to(task.device)
-        scores = [output.attribute_scores_BK for output in task.net(inputs)]
-        points = {"pooled features": task.regions(inputs).float().mean(dim=1)}
-        for name, scores_BK in zip(task.output_names, scores, strict=True):
-            points[name.replace("_", " ")] = scores_BK
-        if len(scores) > 1:
-            weighted = [weight * s for weight, s in zip(task.fusion, scores, strict=True)]
-            points["both"] = torch.stack(weighted).sum(dim=0)
-        for name, points_BF in points.items():
-            unit_BF = normalize(points_BF, dim=1).cpu().numpy()
-            panel = EmbeddingPanel(split, name, unit_BF, labels_B.numpy(), domain, names)
-            panels.append(panel)
+        labels_N = dataset.labels[positions]
+        for name, points_NF in _points(task, dataset, positions).items():
+            unit_NF = normalize(points_NF, dim=1).numpy()
+            panels.append(EmbeddingPanel(split, name, unit_NF, labels_N, domain, names))
     return panels
+
+
+def _points(
+    task: ZSLTask, dataset: SplitDataset, positions: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """Returns the pooled features, the scores of each output, and their fusion, (N, F) each."""
+    batches = []
+    for some in np.array_split(positions, len(positions) // _BATCH + 1):
+        inputs = dataset.read(some.tolist())[0].to(task.device)
+        scores = [output.attribute_scores_BK for output in task.net(inputs)]
+        pooled_BD = task.regions(inputs).float().mean(dim=1)
+        batches.append([each.float().cpu() for each in (pooled_BD, *scores)])
+    pooled_ND, *scores_NK = map(torch.cat, zip(*batches, strict=True))
+    names = [name.replace("_", " ") for name in task.output_names]
+    points = {"pooled features": pooled_ND, **dict(zip(names, scores_NK, strict=True))}
+    if len(scores_NK) > 1:
+        weighted = [weight * s for weight, s in zip(task.fusion, scores_NK, strict=True)]
+        points["both" if len(weighted) == 2 else "fused"] = torch.stack(weighted).sum(dim=0)
+    return points
 
 
 def class_separation(panel: EmbeddingPanel) -> str:

@@ -16,6 +16,7 @@ from msdn_lit.data.batches import SplitDataset
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.data.words.attributes import readable_attribute
 from msdn_lit.errors import ConfigError
+from msdn_lit.metrics.functional import predict
 from msdn_lit.models import SubNetOutput
 from msdn_lit.tasks import ZSLTask
 
@@ -121,7 +122,7 @@ def attention_rows(
     outputs = task.net(regions_BRD.to(task.device))
     attention = attention_by_name(task.output_names, outputs)
     images = [data.image(row) for row in dataset.rows[positions]]
-    predicted = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).tolist()
+    predicted = _predicted(task, regions_BRD).tolist()
     names = [short_name(name) for name in data.semantics.class_names]
     shares = dict(zip(task.output_names, np.array(task.fusion) / sum(task.fusion), strict=True))
     by_name = dict(zip(task.output_names, outputs, strict=True))
@@ -140,6 +141,12 @@ def attention_rows(
     return rows
 
 
+def _predicted(task: ZSLTask, regions_BRD: Tensor) -> Tensor:
+    """Returns the predicted class of each image among the candidates of the evaluation, (B,)."""
+    candidates = torch.cat([task.metric.seen, task.metric.unseen])
+    return predict(task.predict_logits(regions_BRD.to(task.device)), candidates).cpu()
+
+
 def _share(weight: float) -> str:
     return {0.0: "not in", 1.0: "all of"}.get(weight, f"{weight:.2g} of")
 
@@ -154,8 +161,7 @@ def _positions(
     is_right = []
     for some in np.array_split(first, len(first) // _BATCH + 1):
         regions_BRD, labels_B, _ = dataset.read(some.tolist())
-        predicted_B = task.predict_logits(regions_BRD.to(task.device)).argmax(dim=1).cpu()
-        is_right.append((predicted_B == labels_B).numpy())
+        is_right.append((_predicted(task, regions_BRD) == labels_B).numpy())
     right, wrong = (first[np.concatenate(is_right) == kind] for kind in (True, False))
     num_wrong = min(len(wrong), max(number // 2, number - len(right)))
     return np.concatenate([right[: number - num_wrong], wrong[:num_wrong]])

@@ -27,7 +27,7 @@ from msdn_lit.data.samplers import StackedBatches
 from msdn_lit.errors import ConfigError, LeakError
 from msdn_lit.runs.checkpoint import find_checkpoint, find_start, load_checkpoint
 from msdn_lit.runs.environment import code_version
-from msdn_lit.runs.layout import CHECKPOINTS, seed_folder
+from msdn_lit.runs.layout import CHECKPOINTS, SCORES, seed_folder
 from msdn_lit.runs.record import RunRecord, read_trained_with
 from msdn_lit.tasks import StackedTask, ZSLTask
 from msdn_lit.training.fit import SeedRun, Training
@@ -38,6 +38,7 @@ Parts = tuple[ZSLTask, Trainer, list[SeedRun]]  # module to fit, trainer, one ru
 _OF_ONE_MODEL = ("history", "scores")  # SeedRuns has them
 _OF_ONE_LOGGER = ("logged_figures",)  # several seeds show no figures while they train
 _LONGEST_TAG = 64  # characters, of W&B
+_JOINT_OPTIMIZERS = ("Adafactor", "LBFGS")  # a step of a weight depends on other tensors
 _OF_THE_PROCESS = ("checkpoints", "leak_guard", "preemption", "random_state", "progress")
 
 
@@ -108,7 +109,9 @@ def _check_label(cfg: DictConfig) -> None:
 
 def _trained_with(checkpoint: str | None, folder: Path) -> TrainingData | None:
     """Returns the data with which a checkpoint was trained, if the training continues from one."""
-    return read_trained_with(find_checkpoint(checkpoint, folder).parents[1]) if checkpoint else None
+    if not checkpoint:
+        return None
+    return read_trained_with(find_checkpoint(checkpoint, folder).absolute().parents[1])
 
 
 def _one_model(cfg: DictConfig, task: ZSLTask, record: RunRecord) -> Parts:
@@ -124,6 +127,7 @@ def _several_models(
     records: Sequence[RunRecord],
     data: ZSLDataModule,
 ) -> Parts:
+    _check_separable(cfg)
     data.sampler = lambda labels: StackedBatches(
         [instantiate_partial(config.sampler, labels) for config in configs]
     )
@@ -142,6 +146,19 @@ def _several_models(
         for recorder, record in zip(recorders, records, strict=True)
     ]
     return StackedTask(tasks, compiler(cfg)), made, runs
+
+
+def _check_separable(cfg: DictConfig) -> None:
+    """Refuses what would compute one number from the gradients of all seeds that train at once."""
+    name = str(cfg.optimizer.get("_target_")).rpartition(".")[2]
+    for is_joint, setting in (
+        (name in _JOINT_OPTIMIZERS, f"optimizer {name}"),
+        (cfg.trainer.get("gradient_clip_val"), "trainer.gradient_clip_val"),
+    ):
+        if is_joint:
+            problem = f"{setting} would mix the gradients of seeds that train in parallel"
+            action = "Use protocol.seeds_in_parallel=1, and -m seed=0,1,2 for several seeds."
+            raise ConfigError(problem, action=action)
 
 
 def _task(cfg: DictConfig, data: ZSLDataModule) -> ZSLTask:
@@ -252,7 +269,7 @@ def _objective(cfg: DictConfig) -> str:
     if stage == "test" and not cfg.protocol.allow_test_selection:
         problem = f"objective={cfg.objective}: a test score would choose"
         raise LeakError(problem, action="Use protocol=validation.")
-    if stage and stage != cfg.protocol.stage:
+    if cfg.objective and (stage != cfg.protocol.stage or score not in SCORES):
         example = f"{cfg.protocol.stage}/harmonic_mean"
         expected = f"a score of protocol={cfg.protocol.name}, like {example}"
         raise ConfigError("objective is wrong", expected=expected, found=cfg.objective)

@@ -44,7 +44,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the checkpoint under each name that is reported for this evaluation."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if trainer.sanity_checking:
             return
         trainer.save_checkpoint(self.last, weights_only=False)
         if trainer.is_global_zero:

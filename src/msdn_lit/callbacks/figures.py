@@ -67,6 +67,13 @@ class Figures(Callback):
         figures = [*_scores(trainer, pl_module), *self._attention(pl_module, data)]
         save_figures(of_run(figures, self.run), self.folder, self.file_format)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws the scores again with those of an evaluation that follows the training."""
+        if trainer.state.fn == "validate" and trainer.is_global_zero:
+            assert isinstance(pl_module, ZSLTask)
+            figures = of_run(_scores(trainer, pl_module), self.run)
+            save_figures(figures, self.folder, self.file_format)
+
     def _attention(self, task: ZSLTask, data: ZSLDataModule) -> Iterator[NamedFigure]:
         try:
             rows = attention_rows(

@@ -90,7 +90,7 @@ class LeakGuard(Callback):
             raise LeakError(problem, found=f"rows {leaked[:5].tolist()} of the store")
 
     def _check_backbone(self, data: ZSLDataModule) -> None:
-        leaked = _evaluated(data, trained_rows(data.store.manifest))
+        leaked = _evaluated(data, trained_rows(data.store.manifest, data.benchmark.name))
         if len(leaked):
             trained_with = "; ".join(map(str, fine_tunings(data.store.manifest)))
             raise LeakError(

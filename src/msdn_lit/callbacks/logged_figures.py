@@ -49,6 +49,7 @@ class LoggedFigures(Callback):
         assert isinstance(pl_module, ZSLTask)
         evaluation = len(EvaluationHistory.of(trainer).scores_at) - 1
         is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
+        is_due = is_due and not trainer.sanity_checking
         loggers = list(_loggers(trainer))
         if not loggers or not is_due:
             return

@@ -258,4 +258,8 @@ def _some_of_each(rows: IntArray, labels_N: IntArray, fraction: float) -> IntArr
         raise ConfigError("data.train_fraction is wrong", expected=expected, found=fraction)
     if fraction == 1:
         return rows
-    return rows[split_images(labels_N[rows], fraction, seed=0, keep_some=True)]
+    labels = labels_N[rows]
+    chosen = split_images(labels, fraction, seed=0, keep_some=True)
+    is_only = np.bincount(labels)[labels] == 1  # which `keep_some` does not choose
+    kept: IntArray = rows[chosen | is_only]
+    return kept

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msdn_lit.data.features.store import Manifest
-from msdn_lit.errors import READ_ERRORS, DataError, one_line
+from msdn_lit.errors import READ_ERRORS, DataError, LeakError, one_line
 
 FINE_TUNED = "fine_tuned"  # key of `Manifest.computation`: a list of `FineTuning.to_json`
 
@@ -69,13 +69,25 @@ def fine_tunings(manifest: Manifest) -> list[FineTuning]:
         raise DataError(problem, action="Remove the store and run msdn extract again.") from error
 
 
-def trained_rows(manifest: Manifest) -> NDArray[np.int64]:
-    """Returns the rows of the store's images on which its backbone was fine-tuned."""
-    found = [
-        unpack_rows(one.rows)
-        for one in fine_tunings(manifest)
-        if one.images_sha256 == manifest.images_sha256
-    ]
+def trained_rows(manifest: Manifest, benchmark: str) -> NDArray[np.int64]:
+    """Returns the rows of the store's images on which its backbone was fine-tuned.
+
+    Args:
+        manifest: Manifest of the store.
+        benchmark: Name of its benchmark.
+
+    Raises:
+        LeakError: The backbone was fine-tuned on an earlier list of this benchmark's images, so the
+            rows are not known.
+    """
+    found = []
+    for one in fine_tunings(manifest):
+        if one.images_sha256 == manifest.images_sha256:
+            found.append(unpack_rows(one.rows))
+        elif one.benchmark == benchmark:
+            problem = f"The images of {benchmark} have changed since its backbone was fine-tuned"
+            action = "Fine-tune again with these images."
+            raise LeakError(problem, found=f"weights {one}", action=action)
     return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
 
 

@@ -47,7 +47,7 @@ def open_dataset(
         store_dir=features,
         semantics=_semantics(name, word_vectors),
         train_split=train_split,
-        eval_splits=EVAL_SPLITS[train_split],
+        eval_splits=EVAL_SPLITS.get(train_split, ()),
         allow_unknown_split=allow_unknown_split,
         folder=str(folder) if folder else None,
         val_classes={"fraction": 0.33, "seed": 0} if train_split == "train" else None,

@@ -98,6 +98,7 @@ def write_bundle(
         "model": model,
         "backbone": _without_weights(backbone),
         "origin": dict(origin),
+        "has_attention": predictor.has_attention,
         "reference": predictor.reference.to_json(),
     }
     modules = {"net": predictor.net, "backbone": predictor.backbone}

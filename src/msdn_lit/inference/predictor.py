@@ -185,6 +185,13 @@ class Predictor:
         maps_BDHW = self._feature_maps(pixels_BHW3)
         return self._forward(maps_BDHW), (maps_BDHW.shape[2], maps_BDHW.shape[3])
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether an output of the net has attention, found with one black image."""
+        size = self.transform.image_size
+        outputs, _ = self.forward_regions(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+        return any(output.attention_BKR is not None for output in outputs)
+
     def margins(self, candidates: Candidates) -> NDArray[np.float32]:
         """Returns the margin in each candidate's score, (C,)."""
         margin = self.calibration * sum(self.fusion.values())

@@ -30,6 +30,6 @@ def attribute_groups(table: Mapping[str, str], num_attributes: int) -> list[list
 
 def _indices(text: str) -> list[int]:
     bounds = [part.strip().split("-") for part in str(text).split(",")]
-    if not all(bound.isdecimal() for part in bounds for bound in part):
+    if not all(bound.isdecimal() for part in bounds for bound in part) or max(map(len, bounds)) > 2:
         raise ConfigError("model.groups is wrong", expected='text like "0-17, 33"', found=text)
     return sorted(k for part in bounds for k in range(int(part[0]), int(part[-1]) + 1))

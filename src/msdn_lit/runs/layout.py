@@ -82,7 +82,6 @@ SLOTS = ".slots"
 SELECTION = "selection.json"
 
 RECORD_METRICS = "metrics.json"
-RECORD_PAGE = "README.md"
 
 CAPTIONS = "captions.md"
 FIGURE_FORMATS = ("png", "svg", "pdf")  # endings of figures; the first is the default
@@ -160,7 +159,8 @@ def score_cache_path(folder: Path, evaluation: str) -> Path:
 
 def metrics_files(folder: Path) -> list[Path]:
     """Returns the CSV files of losses and scores by step, in the order of writing."""
-    return sorted(folder.glob("metrics/version_*/metrics.csv"))
+    found = folder.glob("metrics/version_*/metrics.csv")
+    return sorted(found, key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

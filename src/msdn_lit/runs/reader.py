@@ -24,6 +24,7 @@ from msdn_lit.runs.layout import (
     RECORD_METRICS,
     RESULT,
     SCORES,
+    metrics_files,
     score_cache_path,
 )
 from msdn_lit.runs.score_cache import ScoreCache, read_class_names
@@ -166,6 +167,18 @@ def read_run(folder: Path) -> tuple[Run, list[str]]:
     return Run(folder, result, config, curves, history, losses, names), faults
 
 
+def overrides_of(result: Mapping[str, Any]) -> list[str]:
+    """Returns the words after `msdn train`, `msdn finetune` or `msdn-train` (version 0.1)."""
+    words = shlex.split(str(result.get("command", "")))
+    return words[1 if words[:1] == ["msdn-train"] else 2 :]
+
+
+def program_of(result: Mapping[str, Any]) -> list[str]:
+    """Returns the command that trained a run: `msdn finetune` or `msdn train`."""
+    words = shlex.split(str(result.get("command", "")))
+    return ["msdn", "finetune" if words[1:2] == ["finetune"] else "train"]
+
+
 def recipe_of(words: Sequence[str]) -> str:
     """Returns the experiments among the words of a command, in the form of `Run.recipe`."""
     chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
@@ -233,7 +246,7 @@ def _read_metrics(folder: Path) -> list[dict[str, float]]:
         CheckpointError: A file is damaged.
     """
     rows: list[dict[str, float]] = []
-    for path in sorted(folder.glob("metrics/version_*/metrics.csv")):
+    for path in metrics_files(folder):
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 known = [

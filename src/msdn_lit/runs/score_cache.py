@@ -122,7 +122,8 @@ class ScoreCache:
 
         Args:
             fusion: Weight of each output; default: those of the run.
-            calibration: Margin that is added to the logits of unseen classes.
+            calibration: Margin that is added to the logits of unseen classes and subtracted from
+                those of seen classes.
         """
         weights = self.fusion if fusion is None else fusion
         return fuse_logits(list(self.logits_ONC), weights, self.unseen, calibration)

@@ -56,6 +56,8 @@ class Pruning(Callback):
         Raises:
             Pruned: The pruner decides to stop the trial.
         """
+        if trainer.sanity_checking:
+            return
         step = pl_module.global_step
         value = EvaluationHistory.of(trainer).scores_at[step].get(self.score)
         if value is None or step >= trainer.max_steps:

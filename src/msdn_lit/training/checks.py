@@ -51,9 +51,10 @@ def warning(scores: Mapping[str, float], data: ZSLDataModule, task: ZSLTask, los
     if all(scores.get(name, 0.0) <= limit for name, limit in limits.items()):
         t1, s = (100 * scores.get(name, 0.0) for name in limits)
         return f"The last scores are those of guessing (T1 {t1:.1f}, S {s:.1f}). {_ACTION}"
-    guessing = len(task.fusion) * math.log(num_seen)
+    guessing = len(task.fusion) * math.log(num_seen + num_unseen)
     if not loss <= _TIMES_LN_C * guessing:
-        return f"train/cross_entropy is {loss:.3g} and {guessing:.3g} for guessing. {_ACTION}"
+        stated = f"train/cross_entropy is {loss:.3g}, and at most {guessing:.3g} for guessing"
+        return f"{stated}. {_ACTION}"
     return ""
 
 

@@ -24,7 +24,7 @@ from msdn_lit.runs.attention_file import read_attention
 from msdn_lit.runs.config import without_paths
 from msdn_lit.runs.layout import CONFIG, SCORES
 from msdn_lit.runs.layout import RECORD_METRICS as RECORD
-from msdn_lit.runs.reader import Run
+from msdn_lit.runs.reader import Run, overrides_of, program_of
 from msdn_lit.runs.summary import markdown_text
 
 README = "README.md"
@@ -147,15 +147,14 @@ def _instructions(groups: Sequence[Group]) -> str:
 
 def _command(group: Group) -> str:
     """One command that trains all seeds of a group."""
-    words = shlex.split(str(group.runs[0].result.get("command", "")))[1:]
-    words = words[1:] if words[:1] == ["train"] else words  # version 0.1: msdn-train
-    overrides = [word for word in words if not word.startswith(_OF_MACHINE)]
+    result = group.runs[0].result
+    overrides = [word for word in overrides_of(result) if not word.startswith(_OF_MACHINE)]
     together = [word for word in overrides if word.startswith(_STACK)]  # a trial has n seeds
     first_of_trials = group.runs[:: int(together[-1].removeprefix(_STACK)) if together else 1]
     multirun = ["-m"] if len(first_of_trials) > 1 else []
     seeds = ",".join(str(run.seed) for run in first_of_trials)
     return shlex.join(
-        ["msdn", "train", *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"]
+        [*program_of(result), *multirun, *overrides, f"seed={seeds}", "paths.data_dir=DATA"]
     )
 
 

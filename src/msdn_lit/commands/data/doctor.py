@@ -192,6 +192,7 @@ def _next_command(
     state: "BenchmarkState", stores: "list[StoreState]", features: str, options: argparse.Namespace
 ) -> str:
     from msdn_lit.commands._words import typed
+    from msdn_lit.files import config_dir
 
     name, data_dir = state.name.lower(), str(options.data_dir)
     where = typed("paths.data_dir", data_dir)
@@ -199,8 +200,10 @@ def _next_command(
     made = [
         s.name.removeprefix(f"{state.name}_")
         for s in stores
-        if s.shape and s.name.startswith(f"{state.name}_")
+        if s.shape and "but" not in s.state and s.name.startswith(f"{state.name}_")
     ]
+    known = {path.stem for path in (config_dir() / "features").glob("*.yaml")}
+    made.sort(key=lambda features: features not in known)
     lacks_tables = not state.has_split or state.word_vectors == "missing"
     if lacks_tables or not (state.is_complete or made):
         return f"msdn fetch {name} --data-dir {shlex.quote(data_dir)}"

@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msdn_lit import __version__
 from msdn_lit.commands._arguments import (
@@ -18,6 +19,9 @@ from msdn_lit.commands._arguments import (
     run_folder,
 )
 from msdn_lit.progress import print_line
+
+if TYPE_CHECKING:  # imported where it is used, so that --help is instant
+    from msdn_lit.build.load import LoadedRun
 
 EXAMPLES = (
     "msdn evaluate logs/demo",
@@ -48,10 +52,7 @@ def run(words: Sequence[str]) -> None:
 
 def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     """Evaluates; returns the content of the result.json that is written, and its folder."""
-    from omegaconf import OmegaConf
-
     from msdn_lit.build.description import describe
-    from msdn_lit.build.load import load_run
     from msdn_lit.build.precision import evaluation_precision
     from msdn_lit.build.trainer import evaluator
     from msdn_lit.callbacks import EvaluationHistory
@@ -69,17 +70,13 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     time = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     folder = options.output or options.run / EVALUATIONS / time
     check_is_new(folder)
-    loaded = load_run(
-        options.run,
-        checkpoint=options.checkpoint,
-        data_dir=options.data_dir,
-        feature_dir=options.feature_dir,
-        overrides=OmegaConf.create({"prediction": _prediction(options)}),
-        trust=options.trust,
-    )
+    loaded = _load(options)
     cfg, command = loaded.cfg, ["msdn", "evaluate", *sys.argv[1:]]
     cfg.trainer.precision = evaluation_precision(cfg.trainer, options.accelerator)
-    record = RunRecord(folder, describe(cfg, command=command, choices=_choices(options.run)))
+    description = describe(cfg, command=command, choices=_choices(options.run))
+    is_as_chosen = options.calibration is None and options.fusion is None
+    selection = _result(options.run).get("selection") if is_as_chosen else None
+    record = RunRecord(folder, replace(description, selection=selection))
     name = loaded.checkpoint.stem
     trainer = evaluator(cfg, options.accelerator, folder, name)
     with passing_interrupts():
@@ -110,25 +107,42 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _prediction(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings of the prediction that replace those of the run.
+def _load(options: argparse.Namespace) -> "LoadedRun":
+    """Returns the run with the prediction that the options set."""
+    from omegaconf import OmegaConf
+
+    from msdn_lit.build.load import load_run
+
+    changed = {} if options.calibration is None else {"calibration": options.calibration}
+    loaded = load_run(
+        options.run,
+        checkpoint=options.checkpoint,
+        data_dir=options.data_dir,
+        feature_dir=options.feature_dir,
+        overrides=OmegaConf.create({"prediction": changed}),
+        trust=options.trust,
+    )
+    _set_fusion(loaded, options.fusion)
+    loaded.cfg.protocol.selection = None  # the training has compared its settings with the file
+    return loaded
+
+
+def _set_fusion(loaded: "LoadedRun", weights: Sequence[float] | None) -> None:
+    """Replaces the weights of the net's outputs in the prediction; None keeps those of the run.
 
     Raises:
-        ConfigError: The weights are not as many as the sub-nets.
+        ConfigError: The weights are not as many as the outputs.
     """
     from msdn_lit.errors import ConfigError
-    from msdn_lit.runs.config import read_config
 
-    changed: dict[str, Any] = {}
-    if options.calibration is not None:
-        changed["calibration"] = options.calibration
-    if options.fusion is not None:
-        names = list(read_config(options.run)["model"].get("subnets", ["net"]))
-        if len(names) != len(options.fusion):
-            expected = f"{len(names)} weights, for {', '.join(names)}"
-            raise ConfigError("--fusion is wrong", expected=expected, found=options.fusion)
-        changed["fusion"] = dict(zip(names, options.fusion, strict=True))
-    return changed
+    if weights is None:
+        return
+    names = loaded.task.output_names
+    if len(names) != len(weights):
+        expected = f"{len(names)} weights, for {', '.join(names)}"
+        raise ConfigError("--fusion is wrong", expected=expected, found=weights)
+    loaded.task.fusion = tuple(weights)
+    loaded.cfg.prediction.fusion = dict(zip(names, weights, strict=True))
 
 
 def _partial_training(folder: Path) -> list[str]:

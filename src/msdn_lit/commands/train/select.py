@@ -125,13 +125,15 @@ def _print_choices(ranked: "Sequence[tuple[Group, Choice]]") -> None:
 def _command(run: "Run", protocol: str, settings: Mapping[str, Any]) -> str:
     """Returns the command of a run with another protocol and other settings."""
     from msdn_lit.commands._words import typed
+    from msdn_lit.runs.reader import overrides_of, program_of
 
     length = ["passes="] if "trainer.max_steps" in settings else []
     replaced = (*_OF_THE_RUN, *length, *(f"{key}=" for key in settings))
-    words = shlex.split(str(run.result.get("command", "")))[2:]
-    kept = [shlex.quote(word) for word in words if not word.startswith(replaced)]
-    chosen = [typed(key, value) for key, value in settings.items()]
-    return " ".join(["msdn train", *kept, f"protocol={protocol}", *chosen])
+    words = overrides_of(run.result)
+    kept = [shlex.quote(word) for word in words if not word.lstrip("+").startswith(replaced)]
+    added = {word[1:].partition("=")[0] for word in words if word.startswith("+")}
+    chosen = [typed("+" * (key in added) + key, value) for key, value in settings.items()]
+    return " ".join([*program_of(run.result), *kept, f"protocol={protocol}", *chosen])
 
 
 def _check_one_benchmark(groups: Sequence["Group"]) -> None:
@@ -166,21 +168,22 @@ def _choose(group: "Group") -> "Choice":
 def _settings(group: "Group", choice: "Choice", groups: Sequence["Group"]) -> dict[str, Any]:
     """Returns the chosen settings as overrides: those that differ, step, fusion and calibration."""
     from msdn_lit.analysis.settings import DATA_IDENTITIES
+    from msdn_lit.runs.score_cache import ScoreCache
 
     differing = {
         name: value
         for name, value in group.settings.items()
         if any(other.settings.get(name) != value for other in groups)
         and not name.startswith("prediction.")
-        and name not in DATA_IDENTITIES
+        and name not in (*DATA_IDENTITIES, "passes")  # its length is chosen below
     }
     data = group.runs[0].result["data"]
     steps = round(
         choice.step * data["num_trainval"] / data["num_train"]
     )  # as many passes over the images
     length = {"trainer.max_steps": steps} if steps else {}  # a closed form takes none
-    names = list(group.runs[0].config["model"].get("subnets", []))
-    weights = zip(names, choice.fusion, strict=False) if len(names) > 1 else ()
+    names = ScoreCache.load(_caches(group.runs[0].folder)[0]).subnets
+    weights = zip(names, choice.fusion, strict=True) if len(names) > 1 else ()
     fusion = {f"prediction.fusion.{name}": weight for name, weight in weights}
     return {**differing, **length, **fusion, "prediction.calibration": round(choice.calibration, 4)}
 

@@ -145,8 +145,8 @@ class BackboneRegions:
         """Starts one batch; returns a function that waits for a GPU and returns the batch."""
         maps_BDHW = self._feature_map(batch.pixels_BHW3)
         regions_BRD = maps_BDHW.flatten(2).transpose(1, 2).to(torch.float16).contiguous()
-        regions_BRD = regions_BRD.to("cpu", non_blocking=True)
-        is_gpu = self.device.type == "cuda"
+        is_gpu = self.device.type == "cuda"  # another device has no event to wait for
+        regions_BRD = regions_BRD.to("cpu", non_blocking=is_gpu)
         copied = torch.cuda.current_stream(self.device).record_event() if is_gpu else None
 
         def finish() -> RegionBatch:

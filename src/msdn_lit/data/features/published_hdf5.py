@@ -32,7 +32,7 @@ class PublishedFeatures:
 
     Args:
         path: HDF5 file.
-        source: Assumed origin of its features: name, backbone and transform.
+        source: Assumed origin of its features: name, backbone and transform. Empty: not known.
         images_sha256: Hash of the image list that its rows are assumed to follow; `check_split`
             compares labels and splits.
 
@@ -64,7 +64,8 @@ class PublishedFeatures:
                 f"{path}: feature_map is not a table of features",
                 found=f"{dtype} {maps_NDHW.shape}",
             )
-        _check_source(path, source, (H, W))
+        if source:
+            _check_source(path, source, (H, W))
         self.manifest = Manifest(
             source=source,
             images_sha256=images_sha256,

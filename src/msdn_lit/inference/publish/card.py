@@ -62,7 +62,7 @@ def card(content: Mapping[str, Any], address: HubAddress | str) -> str:
         quoted=shlex.quote(str(address)),
         is_local=not isinstance(address, HubAddress),
         version=__version__,
-        has_attention=isinstance(content["model"].get("subnets"), Mapping),
+        has_attention=facts.has_attention,
         has_likeness=bool((content.get("reference") or {}).get("likeness")),
         examples=list(dict.fromkeys([attributes[0], attributes[len(attributes) // 2]])),
         method=_method(facts),

@@ -54,6 +54,12 @@ class Facts:
         return value if isinstance(value, Mapping) else {}
 
     @property
+    def has_attention(self) -> bool:
+        """Whether the net has attention. Bundles of earlier versions do not state it."""
+        has_subnets = isinstance(self.content["model"].get("subnets"), Mapping)
+        return bool(self.content.get("has_attention", has_subnets))
+
+    @property
     def model(self) -> str:
         """Class of the net, e.g. "MSDN"."""
         return plain_line(str(self.content["model"].get("_target_"))).rpartition(".")[2]

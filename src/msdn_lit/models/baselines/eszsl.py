@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from msdn_lit.dtypes import to_float64
 from msdn_lit.errors import ConfigError
 from msdn_lit.models.baselines.pooled import BilinearCompatibility, pool_regions
 
@@ -33,8 +34,8 @@ class Moments(NamedTuple):
 
 def moments(pooled_ND: Tensor, labels_N: Tensor, num_classes: int) -> Moments:
     """Computes the moments of pooled images (N, D) and their class ids (N,)."""
-    x_ND = pooled_ND.double()
-    return Moments(x_ND.T @ x_ND, x_ND.T @ one_hot(labels_N, num_classes).double())
+    x_ND = to_float64(pooled_ND)
+    return Moments(x_ND.T @ x_ND, x_ND.T @ to_float64(one_hot(labels_N, num_classes)))
 
 
 def solve_eszsl(
@@ -52,7 +53,7 @@ def solve_eszsl(
     Returns:
         Weights W in float64, (D, K).
     """
-    z_CK = class_attributes_CK[seen].double()
+    z_CK = to_float64(class_attributes_CK[seen])
     left_DK = torch.linalg.solve(_with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen] @ z_CK)
     weights_DK: Tensor = torch.linalg.solve(
         _with_ridge(z_CK.T @ z_CK, lambda_), left_DK, left=False

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from msdn_lit.dtypes import at_least_float32
 from msdn_lit.models.base import ClassNet, SubNetOutput
 
 
 def pool_regions(regions_BRD: Tensor, *, unit_length: bool) -> Tensor:
-    """Averages each image's regions in float32, optionally scaled to length one, (B, D)."""
-    pooled_BD = regions_BRD.float().mean(dim=1)
+    """Averages each image's regions in float32 at least, maybe scaled to length one, (B, D)."""
+    pooled_BD = at_least_float32(regions_BRD).mean(dim=1)
     return normalize(pooled_BD, dim=1) if unit_length else pooled_BD
 
 
