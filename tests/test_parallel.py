@@ -15,6 +15,7 @@ from msdn_lit.errors import ConfigError
 from msdn_lit.runs.reader import find_runs
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.tasks.stacked import StackedNet
+from msdn_lit.training import fit
 from tests import miniature
 from tests.helpers import PulledPlug, PullPlug, add_callback, result_of, weights_of
 
@@ -167,6 +168,19 @@ def test_every_seed_leaves_a_run_that_other_commands_read(mini_config, load_conf
     evaluate.run([str(folder), *words])
     again = result_of(tmp_path / "again")
     assert again["scores"]["last"] == pytest.approx(dict(found.runs[1].scores["last"]))
+
+
+def test_a_warning_knows_the_loss_of_each_seed(mini_config, tmp_path, monkeypatch):
+    losses = []
+    monkeypatch.setattr(fit, "warning", lambda scores, data, task, loss: losses.append(loss) or "")
+    train.run(mini_config(*TOGETHER))
+    logged = []
+    for seed in (4, 5, 6):
+        path = tmp_path / "run" / f"seed_{seed}" / "metrics" / "version_0" / "metrics.csv"
+        rows = csv.DictReader(path.read_text().splitlines())
+        logged.append([float(row["train/cross_entropy"]) for row in rows if row["train/loss"]][-1])
+    assert losses == pytest.approx(logged, rel=1e-6)
+    assert min(losses) > 0
 
 
 def test_seeds_that_were_interrupted_go_on_together(mini_config, tmp_path, monkeypatch):

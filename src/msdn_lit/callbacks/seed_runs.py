@@ -46,10 +46,14 @@ class SeedRuns(Callback):
 
     Args:
         runs: The runs in the order of the stacked models.
+
+    Attributes:
+        cross_entropies: Cross-entropy of each model that was logged last; 0 if none was.
     """
 
     def __init__(self, runs: Sequence[SeedRecorder]) -> None:
         self.runs = tuple(runs)
+        self.cross_entropies = [0.0] * len(self.runs)
 
     @property
     def histories(self) -> list[EvaluationHistory]:
@@ -68,6 +72,7 @@ class SeedRuns(Callback):
         terms = {
             f"train/{name}": value.tolist() for name, value in outputs.get("terms", {}).items()
         }
+        self.cross_entropies = terms.get("train/cross_entropy", self.cross_entropies)
         for index, run in enumerate(self.runs if terms else ()):
             _log(
                 run,

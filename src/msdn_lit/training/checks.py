@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from lightning import Trainer
 
+from msdn_lit.callbacks.seed_runs import SeedRuns
 from msdn_lit.data import ZSLDataModule
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.tasks.zsl import ClosedForm
@@ -28,9 +29,12 @@ def limited_training(trainer: Trainer, module: ZSLTask, max_steps: int) -> str:
     return f"trained on {number:,.0f} of {max_steps:,} batches"
 
 
-def cross_entropy(trainer: Trainer) -> float:
-    """Returns the cross-entropy that was logged last, the sum over the outputs; 0 if none was."""
-    return float(trainer.callback_metrics.get("train/cross_entropy", 0.0))
+def cross_entropies(trainer: Trainer) -> list[float]:
+    """Returns each model's cross-entropy that was logged last, summed over outputs; 0 for none."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SeedRuns):
+            return callback.cross_entropies
+    return [float(trainer.callback_metrics.get("train/cross_entropy", 0.0))]
 
 
 def warning(scores: Mapping[str, float], data: ZSLDataModule, task: ZSLTask, loss: float) -> str:
@@ -40,7 +44,7 @@ def warning(scores: Mapping[str, float], data: ZSLDataModule, task: ZSLTask, los
         scores: Its last scores, as fractions.
         data: Data of the evaluation.
         task: Task with the model.
-        loss: Its last `cross_entropy`.
+        loss: Its last cross-entropy, of `cross_entropies`.
     """
     num_seen, num_unseen = len(data.seen), len(data.unseen)
     in_seen, in_unseen = (len(data.indices[name]) for name in data.eval_splits)

@@ -19,7 +19,7 @@ from msdn_lit.runs.layout import BACKBONE, METRICS, RESULT, RUN_FILES, STATEMENT
 from msdn_lit.runs.record import Remarks, Resources, RunRecord
 from msdn_lit.tasks import ZSLTask
 from msdn_lit.training.backbone import write_backbone
-from msdn_lit.training.checks import cross_entropy, limited_training, warning
+from msdn_lit.training.checks import cross_entropies, limited_training, warning
 from msdn_lit.training.loggers import closing_loggers, log_artifacts, open_loggers
 from msdn_lit.training.process import passing_interrupts, peak_memory_gb
 from msdn_lit.training.run_folder import clear, is_inside
@@ -88,18 +88,18 @@ def fit(training: Training) -> Outcome:
             run.record.write_start(training.data)
     with closing_loggers(trainer), passing_interrupts():
         open_loggers(trainer, training.runs[0].record.metadata(training.data))
-        loss = _fit(training)
+        losses = _fit(training)
         objectives = [
             run.history.best(training.objective) for run in training.runs if training.objective
         ]
-        results = _write_results(training, objectives, loss) if trainer.is_global_zero else []
+        results = _write_results(training, objectives, losses) if trainer.is_global_zero else []
         if results:
             log_artifacts(trainer, training.runs[0].record, training.write_bundle)
     return Outcome(results, statistics.mean(objectives) if objectives else None)
 
 
-def _fit(training: Training) -> float:
-    """Trains, evaluates and saves; returns the last cross-entropy.
+def _fit(training: Training) -> list[float]:
+    """Trains, evaluates and saves; returns the last cross-entropy of each model.
 
     Raises:
         ConfigError: A setting of the trainer does not fit the data.
@@ -111,11 +111,11 @@ def _fit(training: Training) -> float:
         trainer.fit(module, data, ckpt_path=training.checkpoint, weights_only=True)
     except MisconfigurationException as error:  # a setting that does not fit the data
         raise ConfigError(one_line(error), action="Correct that setting of trainer.") from error
-    loss = cross_entropy(trainer)
+    losses = cross_entropies(trainer)
     if any(trainer.global_step not in run.history.scores_at for run in training.runs):
         trainer.validate(module, data, verbose=False, weights_only=True)
     trainer.save_checkpoint(checkpoint_path(training.folder), weights_only=False)  # to resume
-    return loss
+    return losses
 
 
 def _outdated(training: Training) -> Sequence[str]:
@@ -126,7 +126,7 @@ def _outdated(training: Training) -> Sequence[str]:
 
 
 def _write_results(
-    training: Training, objectives: Sequence[float], loss: float
+    training: Training, objectives: Sequence[float], losses: Sequence[float]
 ) -> list[dict[str, Any]]:
     resources = used_resources(training.trainer)
     results = []
@@ -142,7 +142,7 @@ def _write_results(
             objectives[index] if objectives else None,
             Remarks(
                 partial=_partial(training, run),
-                warning=warning(scores["last"], training.data, run.task, loss),
+                warning=warning(scores["last"], training.data, run.task, losses[index]),
                 first_step=training.first_step,
                 backbone=backbone,
             ),
