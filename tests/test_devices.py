@@ -9,7 +9,7 @@ import torch
 
 import msdn_lit
 from msdn_lit.commands.data import _sharing
-from msdn_lit.commands.data._sharing import Share, sharing
+from msdn_lit.commands.data._sharing import ProcessShare, sharing
 from msdn_lit.commands.use import app, predict
 from msdn_lit.errors import ConfigError, DataError
 from tests.helpers import IMAGES
@@ -89,7 +89,7 @@ class TestExtraction:
         with sharing(cfg, 10, None):
             assert cfg.features.device == "cuda"
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
-        assert started == [Share(gpu="MIG-a"), Share(gpu="7")]
+        assert started == [ProcessShare(gpu="MIG-a"), ProcessShare(gpu="7")]
 
     def test_without_a_gpu_it_is_one_process(self, load_config, monkeypatch, started):
         self.gpus(monkeypatch)
@@ -139,7 +139,7 @@ class TestExtraction:
         with sharing(cfg, images, None):
             assert torch.get_num_threads() == of_each
         assert torch.get_num_threads() == threads
-        assert started == [Share(threads=of_each)] * (number - 1)
+        assert started == [ProcessShare(threads=of_each)] * (number - 1)
         if number > 1:
             decoders = min(2 * threads, 16)
             assert cfg.features.num_workers == max(1, decoders // number)

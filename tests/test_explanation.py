@@ -15,7 +15,7 @@ import pytest
 
 import msdn_lit
 from msdn_lit.commands.use import app
-from msdn_lit.data.words.attributes import attribute_groups, readable_attribute
+from msdn_lit.data.words.attributes import attribute_parts, readable_attribute
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.inference.page import page as prediction_page
 
@@ -120,7 +120,7 @@ class TestServer:
         described = client.get("/model").json()
         assert described["weights"] == model.fusion
         assert (described["about"], described["leads"]) == (None, None)
-        assert described["groups"] == attribute_groups(model.attribute_names)
+        assert described["groups"] == attribute_parts(model.attribute_names)
         answer = client.post("/predict", content=png()).json()
         found = model.predict(IMAGES[0])
         assert answer["crop"] == list(found.crop)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msdn_lit.data.words.attributes import attribute_groups
+from msdn_lit.data.words.attributes import attribute_parts
 from msdn_lit.errors import ConfigError
 from msdn_lit.inference.phrases import FULL, read_phrases
 
@@ -235,11 +235,11 @@ def test_any_text_gives_positions(text, names):
 
 
 def test_groups():
-    groups = attribute_groups(CUB)
+    groups = attribute_parts(CUB)
     assert (len(groups), len(set(groups))) == (312, 28)
     assert groups[CUB.index("has_bill_shape::hooked_seabird")] == "bill shape"
-    assert attribute_groups(["belly: red", "furry"]) == ["belly", "other"]
-    assert attribute_groups(AWA2) is None
+    assert attribute_parts(["belly: red", "furry"]) == ["belly", "other"]
+    assert attribute_parts(AWA2) is None
 
 
 def test_the_vocabulary_is_that_of_cub():

@@ -53,7 +53,7 @@ def _percent(
     }
 
 
-RECIPES = tuple(
+PUBLISHED_RECIPES = tuple(
     f"{name}_{setting}" for name in ("cub", "sun", "awa2") for setting in ("gzsl", "czsl")
 )
 _PAPER = "published"

@@ -18,7 +18,7 @@ from msdn_lit.errors import CheckpointError, some
 from msdn_lit.runs.reader import Run, RunScan, find_runs
 
 
-class Choice(NamedTuple):
+class RunChoice(NamedTuple):
     """Which runs a report has, and their order.
 
     Attributes:
@@ -51,13 +51,13 @@ class Reported(NamedTuple):
 
 
 def read_groups(
-    paths: Sequence[Path], choice: Choice, *, against: Path | None = None, compare: bool = False
+    paths: Sequence[Path], choice: RunChoice, *, against: Path | None = None, compare: bool = False
 ) -> Reported:
     """Reads and groups the runs in some folders, and compares the groups if that is asked for.
 
     Args:
         paths: Run folders, or folders that contain some at any depth.
-        choice: Choice of the runs that count.
+        choice: RunChoice of the runs that count.
         against: Folder of the group with which every other one is compared; `choice` leaves it.
         compare: Whether to compare the groups of two paths.
 
@@ -89,7 +89,7 @@ def read_groups(
 
 
 def _chosen(
-    found: Sequence[RunScan], choice: Choice, in_base: set[Path]
+    found: Sequence[RunScan], choice: RunChoice, in_base: set[Path]
 ) -> tuple[list[RunScan], list[Run]]:
     """What was found, with the chosen runs and those of the base; the partial runs."""
     partial: list[Run] = []

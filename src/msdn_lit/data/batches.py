@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msdn_lit.data.feature_cache import Gather
-from msdn_lit.data.samplers import BatchPlan, Share
+from msdn_lit.data.samplers import BatchPlan, StepShare
 from msdn_lit.data.splits.xlsa17 import IntArray
 from msdn_lit.errors import DataError
 
@@ -81,7 +81,7 @@ class SplitDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch | BatchShare:
         """Reads the given positions of the split as one batch."""
         batch = self.read(indices)
-        if isinstance(indices, Share) and indices.total is not None:
+        if isinstance(indices, StepShare) and indices.total is not None:
             return BatchShare(*batch, indices.total)
         return batch
 
@@ -92,7 +92,7 @@ class SplitDataset(Dataset[Batch]):
         return Batch(self._read(rows, indices), labels, torch.from_numpy(rows))
 
     def _read(self, rows: IntArray, indices: list[int]) -> Tensor:
-        if self.gather_of_step is None or not isinstance(indices, Share):
+        if self.gather_of_step is None or not isinstance(indices, StepShare):
             return self.gather(rows)
         return self.gather_of_step(rows, indices.step)
 

@@ -101,7 +101,7 @@ class StackedBatches:
         return np.concatenate([plan(step) for plan in self.plans])
 
 
-class Share(list[int]):
+class StepShare(list[int]):
     """The positions of one process in a step.
 
     Attributes:
@@ -114,8 +114,8 @@ class Share(list[int]):
         self.step = step
         self.total = total
 
-    def __reduce__(self) -> tuple[type["Share"], tuple[list[int], int, int | None]]:
-        return Share, (list(self), self.step, self.total)  # to the workers of a loader
+    def __reduce__(self) -> tuple[type["StepShare"], tuple[list[int], int, int | None]]:
+        return StepShare, (list(self), self.step, self.total)  # to the workers of a loader
 
 
 class StepSampler(Sampler[list[int]]):
@@ -147,10 +147,10 @@ class StepSampler(Sampler[list[int]]):
         for step in range(self.first_step, self.num_steps):
             batch = self.plan(step)
             if self.world_size == 1:
-                yield Share(batch.tolist(), step)
+                yield StepShare(batch.tolist(), step)
             else:
                 share = batch[self.rank :: self.world_size]
-                yield Share((share if len(share) else batch[:1]).tolist(), step, len(batch))
+                yield StepShare((share if len(share) else batch[:1]).tolist(), step, len(batch))
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:

@@ -6,7 +6,7 @@ from msdn_lit.analysis.groups import CONTEXT, Group, usual_of, wall_time
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.output.reporting import reporting_table
 from msdn_lit.analysis.references import (
-    RECIPES,
+    PUBLISHED_RECIPES,
     REPORTED,
     SOURCES,
     Reference,
@@ -110,7 +110,7 @@ def reproduction_table(groups: Sequence[Group]) -> Table:
     """
     rows: list[list[Cell]] = []
     for group in groups:
-        if group.stage != "test" or group.recipe not in RECIPES:
+        if group.stage != "test" or group.recipe not in PUBLISHED_RECIPES:
             continue
         for reported, evaluations in REPORTED.items():
             references = {source: find_reference(source, group, reported) for source in SOURCES}

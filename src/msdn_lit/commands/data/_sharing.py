@@ -29,7 +29,7 @@ _SPAWN = multiprocessing.get_context("spawn")  # a fork would share the threads'
 Work = Callable[[DictConfig, Callable[[], None]], None]
 
 
-class Share(NamedTuple):
+class ProcessShare(NamedTuple):
     """What a further process has for itself: a GPU, or a number of threads."""
 
     gpu: str | None = None
@@ -80,7 +80,7 @@ def sharing(cfg: DictConfig, num_images: int, work: Work) -> Iterator[Callable[[
         torch.set_num_threads(threads)
 
 
-def _start(share: Share, settings: Any, work: Work) -> _Other:  # noqa: ANN401
+def _start(share: ProcessShare, settings: Any, work: Work) -> _Other:  # noqa: ANN401
     errors, sender = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_do_share, args=(share, settings, work, sender))
     process.start()
@@ -102,7 +102,7 @@ def _check(others: list[_Other]) -> None:
             )
 
 
-def _divide_gpus(cfg: DictConfig) -> list[Share]:
+def _divide_gpus(cfg: DictConfig) -> list[ProcessShare]:
     """Takes the first GPU for this process, with features.device=all; returns the others."""
     if cfg.features.get("device") != "all":
         return []
@@ -114,10 +114,10 @@ def _divide_gpus(cfg: DictConfig) -> list[Share]:
     if others:
         os.environ["CUDA_VISIBLE_DEVICES"] = first
         print_line(f"{1 + len(others)} GPUs share the work")
-    return [Share(gpu=gpu) for gpu in others]
+    return [ProcessShare(gpu=gpu) for gpu in others]
 
 
-def _divide_cores(cfg: DictConfig, num_images: int) -> list[Share]:
+def _divide_cores(cfg: DictConfig, num_images: int) -> list[ProcessShare]:
     """Takes a part of the threads for this process, on a CPU; returns the other parts."""
     import torch
 
@@ -130,7 +130,7 @@ def _divide_cores(cfg: DictConfig, num_images: int) -> list[Share]:
     if cfg.features.num_workers == "auto":
         cfg.features.num_workers = max(1, num_workers("auto") // number)
     print_line(f"{number} processes share the work")
-    return [Share(threads=threads)] * (number - 1)
+    return [ProcessShare(threads=threads)] * (number - 1)
 
 
 def _processes_and_threads(cfg: DictConfig, num_images: int) -> tuple[int, int]:
@@ -162,7 +162,7 @@ def _refuse_sweep(setting: str) -> None:
         raise ConfigError(problem, action="Omit -m.")
 
 
-def _do_share(share: Share, settings: Any, work: Work, errors: Connection) -> None:  # noqa: ANN401
+def _do_share(share: ProcessShare, settings: Any, work: Work, errors: Connection) -> None:  # noqa: ANN401
     """Does a share of the work, in a process of its own."""
     # The process that started this one ends it with SIGTERM; an exit closes what is open.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

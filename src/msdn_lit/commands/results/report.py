@@ -47,9 +47,9 @@ def run(words: Sequence[str]) -> None:
         write_index(options.index)
         print(options.index / "README.md")
         return
-    from msdn_lit.commands._reported import Choice, read_groups
+    from msdn_lit.commands._reported import RunChoice, read_groups
 
-    choice = Choice(options.partial, options.filter, options.last, options.sort)
+    choice = RunChoice(options.partial, options.filter, options.last, options.sort)
     reported = read_groups(options.paths, choice, against=options.against, compare=options.compare)
     if options.record:
         _write_record(reported, options)

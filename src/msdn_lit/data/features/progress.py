@@ -15,7 +15,7 @@ TURN = 2**40
 PRESENCE = 2**40 + 1
 
 
-class Progress:
+class ExtractionProgress:
     """One byte for each image, and a lock on each byte; the kernel frees locks of dead processes.
 
     Opening waits for the lock `TURN`, which `unlock(TURN)` gives back.

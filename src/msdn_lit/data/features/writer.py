@@ -34,7 +34,7 @@ from msdn_lit.data.features.progress import (
     PROGRESS,
     SKIPPED,
     TURN,
-    Progress,
+    ExtractionProgress,
 )
 from msdn_lit.data.features.store import (
     MANIFEST,
@@ -95,7 +95,7 @@ class FeatureStoreWriter:
     def __enter__(self) -> "FeatureStoreWriter":
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._progress = Progress(self.folder, self.manifest.shape[0])
+            self._progress = ExtractionProgress(self.folder, self.manifest.shape[0])
             try:
                 self._open()
             except BaseException:

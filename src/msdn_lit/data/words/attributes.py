@@ -48,7 +48,7 @@ def part_of(name: str) -> str:
     return part if separator else ""
 
 
-def attribute_groups(names: Sequence[str]) -> list[str] | None:
+def attribute_parts(names: Sequence[str]) -> list[str] | None:
     """Returns the part of each attribute, "other" for one without; None if no name has a part."""
     parts = [part_of(name) for name in names]
     return [part or "other" for part in parts] if any(parts) else None

@@ -98,7 +98,7 @@ def model_data(
         attributes and of their groups (null for names without groups); [name, domain, margin] of
         each class; class attributes as base64; quantiles of the leads of right answers, or null.
     """
-    from msdn_lit.data.words.attributes import attribute_groups
+    from msdn_lit.data.words.attributes import attribute_parts
 
     about, leads = reference.about, reference.leads
     is_scored = about is not None and about.scores and about.images is not None
@@ -107,7 +107,7 @@ def model_data(
         "about": asdict(about) if about is not None and is_scored else None,
         "weights": dict(fusion),
         "attributes": list(attribute_names),
-        "groups": attribute_groups(attribute_names),
+        "groups": attribute_parts(attribute_names),
         "leads": None if leads is None else leads.tolist(),
         "classes": [list(one) for one in classes],
         "rows": _base64(candidates.attributes_CK.astype("<f4").tobytes()),
