@@ -46,7 +46,7 @@ class Study(NamedTuple):
     def hours_left(self) -> float:
         """How long the missing trials take, by those that are finished or else by the file."""
         of_one = mean(self.seconds) / 60 if self.seconds else self.minutes
-        return (self.total - len(self.seconds)) * of_one / 60
+        return max(0, self.total - len(self.seconds)) * of_one / 60
 
 
 def read_studies(log_dir: Path, names: Sequence[str] = ()) -> list[Study]:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from statistics import mean
@@ -41,7 +42,8 @@ def filter_runs(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
         fitting = [run for run, value in zip(found, values, strict=True) if _is(text, value)]
         if found and not fitting:
             present = dict.fromkeys(_text(value) for value in values)
-            action = f"Type --filter {key}={next(iter(present))}"
+            typed = shlex.quote(f"{key}={next(iter(present))}")
+            action = f"Type --filter {typed}"
             raise ConfigError(f"No run has {condition}", found=some(present), action=action)
         found = fitting
     return found
@@ -120,7 +122,9 @@ def _sort_value(key: str, groups: Sequence[Group]) -> Callable[[Group], tuple[An
 
 
 def _ordered(value: object) -> tuple[Any, ...]:
-    """A key that sorts numbers before texts."""
+    """A key that sorts numbers before texts, and nothing last."""
+    if value is None:
+        return 2, 0.0, ""
     number = _number(value)
     return (1, 0.0, _text(value)) if number is None else (0, number, "")
 

@@ -29,6 +29,7 @@ NO_SETTING = (
     "callbacks",
     "logger",
     "debug",
+    "recipe_of",
     "data.data_dir",
     "data.folder",
     "data.store_dir",
@@ -70,7 +71,11 @@ class RunSettings(NamedTuple):
         """Identity of the settings: equal for runs that differ only in their seed."""
         result = self.run.result
         parts = [*self.context, result["protocol"], result["stage"], partial(result)]
-        given = {name: value for name, value in self.settings.items() if value is not None}
+        given = {
+            name: float(value) if isinstance(value, int) else value  # 0 is 0.0, and true is 1
+            for name, value in self.settings.items()
+            if value is not None
+        }
         return json.dumps([parts, given], sort_keys=True, default=str)
 
     def choice(self, group: str) -> str | None:

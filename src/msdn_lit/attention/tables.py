@@ -1,12 +1,14 @@
 """Tables of the attention scores of runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msdn_lit.analysis.groups import CONTEXT, Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.runs.attention_file import CHANCE, MEASURES, read_attention
+from msdn_lit.runs.reader import Run
 
 _COLUMNS = [column for name in MEASURES for column in (name.replace("_", " "), "chance")]
 _HEADER = ["sub-net", *_COLUMNS, "pairs", "n"]
@@ -22,27 +24,35 @@ _NOTES = (
 )
 
 
-def attention_tables(groups: Sequence[Group]) -> list[Table]:
-    """Returns the tables of the groups' attention scores; none if no run has any."""
-    tables = (attention_table(groups), part_table(groups))
+Measured = Mapping[Path, dict[str, Any]]
+OfGroup = tuple[Group, list[dict[str, Any]]]  # a group and what was measured of its runs
+
+
+def attention_tables(groups: Sequence[Group], measured: Measured | None = None) -> list[Table]:
+    """Returns the tables of the groups' attention scores; none if no run has any.
+
+    Args:
+        groups: Groups of runs.
+        measured: Contents by run folder that count instead of the runs' files.
+    """
+    of_groups = [(group, _attention_of(group, measured or {})) for group in groups]
+    tables = (attention_table(of_groups), part_table(of_groups))
     return [table for table in tables if table.rows]
 
 
-def attention_table(groups: Sequence[Group]) -> Table:
+def attention_table(of_groups: Sequence[OfGroup]) -> Table:
     """One row for each sub-net of each group with attention scores, beside chance."""
     rows: list[list[Cell]] = []
-    for group in groups:
-        runs = _attention_of(group)
+    for group, runs in of_groups:
         rows += [[*group.context, runs[0]["against"], *cells] for cells in _cells(runs)]
     header = [*CONTEXT, "against", *_HEADER]
     return Table("attention", "Attention localisation", header, rows, _NOTES)
 
 
-def part_table(groups: Sequence[Group]) -> Table:
+def part_table(of_groups: Sequence[OfGroup]) -> Table:
     """The same for the attributes of each part, if attributes have locations of their own."""
     rows: list[list[Cell]] = []
-    for group in groups:
-        runs = _attention_of(group)
+    for group, runs in of_groups:
         for part in runs[0]["parts"] if runs and runs[0]["against"] != "boxes" else ():
             of_part = [content["parts"][part] for content in runs if part in content["parts"]]
             rows += [[*group.context, part, *cells] for cells in _cells(of_part)]
@@ -50,10 +60,28 @@ def part_table(groups: Sequence[Group]) -> Table:
     return Table("attention_parts", "Attention localisation by part", header, rows)
 
 
-def _attention_of(group: Group) -> list[dict[str, Any]]:
-    """Contents of the attention.json of the group's runs that have one of a reported model."""
-    contents = [read_attention(run.folder, run.scores) for run in group.runs]
-    return [content for content in contents if content]
+def _attention_of(group: Group, measured: Measured) -> list[dict[str, Any]]:
+    """Contents of the attention.json of the group's runs that are of the first one's kind.
+
+    They are of the same evaluation, e.g. the last step, and were compared with the same.
+    """
+    read = [
+        (run, measured.get(run.folder) or read_attention(run.folder, run.scores))
+        for run in group.runs
+    ]
+    found = [(content, _evaluations(run, content)) for run, content in read if content]
+    return [
+        content
+        for content, names in found
+        if content["against"] == found[0][0]["against"]
+        and (names & found[0][1] or names == found[0][1])
+    ]
+
+
+def _evaluations(run: Run, content: Mapping[str, Any]) -> set[str]:
+    """Returns the evaluations of the model that was measured; older files do not know it."""
+    step = content.get("step")
+    return {name for name, scores in run.scores.items() if step in (None, scores["step"])}
 
 
 def _cells(runs: Sequence[Mapping[str, Any]]) -> Iterator[list[Cell]]:

@@ -40,7 +40,7 @@ _TRAINER_MAY_CHANGE = (
 # Settings that a training may change when it continues: they take effect then, or change no score.
 _MAY_CHANGE = (
     *(name for name in NO_SETTING if name != "seed"),
-    *("passes", "recipe_of", "compile", "data.allow_unknown_split", "init_from"),
+    *("passes", "compile", "data.allow_unknown_split", "init_from"),
     *(f"trainer.{name}" for name in _TRAINER_MAY_CHANGE),
 )
 # Settings that only training through the backbone uses.

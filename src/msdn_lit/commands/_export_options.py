@@ -48,7 +48,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add_checkpoint(parser)
     add_folders(parser)
     add_trust(parser)
-    return parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
+    options = parser.parse_args([f"--{w}" if _AS_SETTINGS.fullmatch(w) else w for w in words])
+    options.words = list(words)  # as typed
+    return options
 
 
 def check(options: argparse.Namespace) -> None:

@@ -129,9 +129,13 @@ def describe(
     if not isinstance(descriptions, Mapping) or not descriptions:
         expected = "{class: {attribute: value}}"
         raise ConfigError("No class is described", expected=expected, found=descriptions)
-    values_CK = np.stack(list(class_values(descriptions, attribute_names, known).values()))
+    values = class_values(descriptions, attribute_names, known)
+    if len(values) < len(descriptions):  # e.g. 1 and "1"
+        expected, found = "each class once", ", ".join(map(str, descriptions))
+        raise ConfigError("Two classes have one name", expected=expected, found=found)
+    values_CK = np.stack(list(values.values()))
     attributes_CK = unit_class_attributes(values_CK, clamp_negative=False)
-    return Candidates(tuple(map(str, descriptions)), attributes_CK, (NEW,) * len(values_CK))
+    return Candidates(tuple(values), attributes_CK, (NEW,) * len(values_CK))
 
 
 def class_values(

@@ -59,6 +59,7 @@ class Predictions(list[Prediction]):
 
 def _summary(found: Prediction) -> str:
     lead = "" if found.lead is None else f"  lead {found.lead:.2f}"
-    known = "" if found.certainty is None else f" (> {found.certainty:.0%} of right answers)"
+    known = found.percent_of_right
+    known = f" (> {known} of right answers)" if known else ""
     hint = "  like no training image" if found.is_unlike_training else ""
     return f"{found.best.name} ({found.best.domain})  {found.best.score:.2f}{lead}{known}{hint}"

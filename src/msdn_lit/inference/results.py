@@ -193,14 +193,19 @@ class Prediction:
             if values_K[k]
         ][:number]
 
+    @property
+    def percent_of_right(self) -> str:
+        """The certainty in whole percent, rounded down; "" if it is not known."""
+        return "" if self.certainty is None else f"{int(100 * self.certainty)}%"
+
     def remarks(self) -> list[str]:
         """Returns sentences on how far the prediction can be trusted, without their full stop."""
         texts = []
         if self.is_unlike_training:
             texts.append("The image is like none of the training images: do not rely on the answer")
         if self.lead is not None:
-            known = self.certainty
-            more = "" if known is None else f", larger than for {known:.0%} of the right answers"
+            known = self.percent_of_right
+            more = f", larger than for {known} of the right answers" if known else ""
             texts.append(f"Lead over the second class: {self.lead:.2f}{more}")
         if self.counterfactuals:
             texts.append(f"It would be {self.counterfactuals[0]}")

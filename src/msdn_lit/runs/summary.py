@@ -58,7 +58,7 @@ def _fault(result: object) -> str:
     if not isinstance(result, dict):
         return "expected names and values"
     for name, kind in _NEEDED.items():
-        if not isinstance(result.get(name), kind):
+        if not isinstance(result.get(name), kind) or (name == "scores" and not result[name]):
             return f"it has no {name}"
     if not all(isinstance(choice, str | None) for choice in result["choices"].values()):
         return "choices are no names"

@@ -37,7 +37,7 @@ class SweepLines:
 
     def start(self, job: int, trial: Trial) -> str:
         """Returns the line at the start of a trial, with the time left if a trial has finished."""
-        left = self.total - self.first - job + 1
+        left = max(1, self.total - self.first - job + 1)
         results = [other.result or {} for other in trials_in(trial.folder.parent)]
         times = [float(result["wall_time_s"]) for result in results if "wall_time_s" in result]
         seconds = statistics.mean(times) * left / min(left, self.parallel) if times else None

@@ -33,7 +33,6 @@ _SIGNS = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
-    "\xad": "",  # a place to break
     **{
         sign: f"$\\{name}$"
         for sign, name in {
@@ -126,7 +125,8 @@ def _score_table(
     numbers = {len(row.group.runs) for row in rows}
     lines = []
     for group, cells in rows:
-        texts = [_name(group.name), *map(_score, cells, best)]
+        n = len(group.runs)
+        texts = [_name(group.name), *(_score(*pair, n) for pair in zip(cells, best, strict=True))]
         texts += [str(len(group.runs))] if len(numbers) > 1 else []
         lines.append(" & ".join(texts) + r" \\")
     header = ["", *columns, *(["n"] if len(numbers) > 1 else [])]
@@ -166,12 +166,13 @@ def _best(cells: Sequence[Summary | None]) -> str:
     return _percent(max(means)) if len(means) > 1 else ""
 
 
-def _score(cell: Summary | None, best: str) -> str:
+def _score(cell: Summary | None, best: str, num_runs: int) -> str:
     if cell is None:
         return "--"
+    over = "" if cell.n == num_runs else f" ($n$={cell.n})"
     mean = _percent(cell.mean)
     shown = rf"\textbf{{{mean}}}" if mean == best else mean
-    return shown if cell.std is None else rf"{shown} $\pm$ {_percent(cell.std)}"
+    return (shown if cell.std is None else rf"{shown} $\pm$ {_percent(cell.std)}") + over
 
 
 def _percent(fraction: float) -> str:
@@ -219,7 +220,7 @@ def _tabular(columns: str, header: str, rows: Iterable[str]) -> list[str]:
         r"\toprule",
         rf"{header} \\",
         r"\midrule",
-        *rows,
+        *(f"{{}}{row}" if row.startswith(("[", "*")) else row for row in rows),
         r"\bottomrule",
         r"\end{tabular}}",
     ]

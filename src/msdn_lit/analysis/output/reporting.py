@@ -28,7 +28,8 @@ _OF_PROTOCOL = (
 _LAST, _PEAK = "last", "peak_harmonic_mean"
 _NOTES = (
     "U, S, H: last step, at the gamma that validation classes chose (runs of protocol=validation "
-    "with the same settings, among these runs), or else at the run's own gamma.",
+    "with the same settings, among these runs; those of the same length if there are several), or "
+    "else at the run's own gamma.",
     "What would be added to H, each alone: the step with the peak H on test, at the run's own "
     "gamma; the oracle gamma of the test images; accuracy per image instead of per class; the best "
     "seed instead of the mean. All four: the best seed at its peak step, with the gamma that is "
@@ -70,15 +71,29 @@ def validated_calibration(group: Group, groups: Sequence[Group]) -> float | None
         groups: Groups among which its runs of protocol=validation may be.
 
     Returns:
-        The calibration; None if there are no such runs with score caches.
+        The calibration; None if there are no such runs with score caches, or several groups of
+        them, none or more than one of which has the length of the group.
     """
-    for other in groups:
-        is_same = (other.benchmark, other.features) == (group.benchmark, group.features)
-        if other.stage == "val" and is_same and _essential(other) == _essential(group):
-            caches = [[run.cache(_LAST)] for run in other.runs if _LAST in run.curves]
-            if caches:
-                return choose(caches, [caches[0][0].fusion]).calibration
-    return None
+    found = [
+        other
+        for other in groups
+        if other.stage == "val"
+        and (other.benchmark, other.features) == (group.benchmark, group.features)
+        and _essential(other) == _essential(group)
+        and any(_LAST in run.curves for run in other.runs)
+    ]
+    if len(found) > 1:
+        found = [other for other in found if _length(other) == _length(group)]
+    if len(found) != 1:
+        return None
+    caches = [run.cache(_LAST) for run in found[0].runs if _LAST in run.curves]
+    if len({cache.step for cache in caches}) > 1:
+        return None
+    return choose([[cache] for cache in caches], [caches[0].fusion]).calibration
+
+
+def _length(group: Group) -> tuple[object, ...]:
+    return group.settings.get("passes"), group.settings.get("trainer.max_steps")
 
 
 def _essential(group: Group) -> Settings:

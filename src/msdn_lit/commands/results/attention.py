@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msdn_lit.commands._arguments import (
     Parser,
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
     if not runs:
         action = "Name folders that msdn train wrote."
         raise ConfigError("There is no finished run", action=action)
+    measured: dict[Path, dict[str, Any]] = {}
     for number, found in enumerate(runs):
         loaded = load_run(
             found.folder,
@@ -85,8 +86,13 @@ def run(options: argparse.Namespace) -> None:
         label = f"run {number + 1} of {len(runs)}" if len(runs) > 1 else ""
         total = num_images(loaded.data)
         with ProgressLine(IMAGES, total, label=label, say=print_status) as line:
-            measured = measure_attention(loaded.task, loaded.data, line.update)
-        measured["step"] = loaded.step
+            scores = measure_attention(loaded.task, loaded.data, line.update)
+        measured[found.folder] = scores | {"step": loaded.step}
+        if loaded.step in {one["step"] for one in found.scores.values()}:
+            write_attention(found.folder, measured[found.folder])
+        else:
+            evaluated = f"The run has no evaluation of step {loaded.step}"
+            print_error("msdn attention", f"{evaluated}: {found.folder} keeps its attention.json.")
         if options.figures is not None and number == 0:
             folder = options.output or found.folder / "figures"
             print(f"{folder}: figures of {found.folder}, seed {found.seed}")
@@ -94,11 +100,10 @@ def run(options: argparse.Namespace) -> None:
             save_figures(
                 of_run(figures, _name(found)), folder, options.figures or FIGURE_FORMATS[0]
             )
-        write_attention(found.folder, measured)
     for fault in faults:
         print_error("msdn attention", f"Left out: {fault}")
     groups, _ = group_runs(runs)
-    print(markdown(attention_tables(groups), "Attention"), end="")
+    print(markdown(attention_tables(groups, measured), "Attention"), end="")
 
 
 def _figures(task: ZSLTask, data: ZSLDataModule) -> list[NamedFigure]:

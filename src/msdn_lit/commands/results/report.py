@@ -62,11 +62,11 @@ def run(words: Sequence[str]) -> None:
 
 def _print_report(reported: "Reported", sort: str) -> None:
     from msdn_lit.analysis.terminal.ranking import print_report
-    from msdn_lit.attention.tables import attention_table
+    from msdn_lit.attention.tables import attention_tables
 
-    attention = attention_table(reported.groups)._replace(notes=[])
     groups, base, compared, left_out = reported
-    print_report(groups, compared, [attention], left_out, sort=sort, base=base)
+    attention = [table._replace(notes=[]) for table in attention_tables(groups)[:1]]
+    print_report(groups, compared, attention, left_out, sort=sort, base=base)
 
 
 def _write_record(reported: "Reported", options: argparse.Namespace) -> None:

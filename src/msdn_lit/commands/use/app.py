@@ -18,16 +18,16 @@ from msdn_lit.commands._arguments import (
     add_run_or_bundle,
     add_trust,
     load_model,
+    results_folder,
     run_command,
 )
-from msdn_lit.data.features.image_files import find_images
+from msdn_lit.data.features.image_files import evenly_spread, find_images
 from msdn_lit.errors import ConfigError, one_line, print_error
 
 EXAMPLES = (
     "msdn app logs/demo --samples data/SYNTHETIC/images",
     "msdn app hf://USER/NAME --port 8001",
 )
-_NUM_SAMPLES = 12
 
 
 def main() -> None:
@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: The model cannot be loaded.
     """
     try:
+        from msdn_lit.inference.page import NUM_SAMPLES
         from msdn_lit.inference.page.connections import Limits, make_server
         from msdn_lit.inference.page.guard import is_loopback
         from msdn_lit.inference.page.server import Handlers, create_app
@@ -75,13 +76,12 @@ def run(options: argparse.Namespace) -> None:
         ) from error
 
     samples = find_images([str(options.samples)]) if options.samples else []
-    step = max(1, len(samples) // _NUM_SAMPLES)
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(1) as thread:
         address, port, *_ = listening.getsockname()
         names = _names(options, address)
         model = thread.submit(load_model, options)
-        title = f"Predictions of {options.run.name}"
-        handlers = Handlers(model, samples[::step][:_NUM_SAMPLES], title)
+        title = f"Predictions of {results_folder(options.run).resolve().name}"
+        handlers = Handlers(model, evenly_spread(samples, NUM_SAMPLES), title)
         frames = _frames(options)
         server = make_server(create_app(handlers, names, frames), Limits(), frames)
         model.add_done_callback(lambda done: setattr(server, "should_exit", bool(done.exception())))

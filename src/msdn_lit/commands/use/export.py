@@ -10,8 +10,9 @@ from pathlib import Path
 from msdn_lit.commands._arguments import load_model, results_folder, run_command
 from msdn_lit.commands._export_options import check, is_bundle
 from msdn_lit.commands._export_options import parse as _parse
-from msdn_lit.data.features.image_files import find_images
+from msdn_lit.data.features.image_files import evenly_spread, find_images
 from msdn_lit.files import copy_file, make_folder
+from msdn_lit.inference.page import NUM_SAMPLES
 from msdn_lit.inference.publish.address import HubAddress
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD, EXPORT
 
@@ -96,7 +97,7 @@ def _space(options: argparse.Namespace, folder: Path) -> Sequence[str]:
         _copy_bundle(options.run, bundle)
     else:
         _write_bundle(options, bundle, None)
-    return space.write_space(folder, name, space.choose_samples(_samples(options)))
+    return space.write_space(folder, name, evenly_spread(_samples(options), NUM_SAMPLES))
 
 
 def _name_of_space(options: argparse.Namespace) -> str:
@@ -171,7 +172,7 @@ def _next_commands(options: argparse.Namespace, folder: Path) -> Iterator[str]:
 
         yield docker_command(folder, _name_of_space(options))
         if not options.hub:
-            yield f"msdn export {shlex.quote(str(options.run))} --format space --hub USER/NAME"
+            yield f"msdn export {shlex.join(options.words)} --hub USER/NAME"
     elif options.hub:
         yield f"msdn app {HubAddress(options.hub)}"
         yield f"msdn export {HubAddress(options.hub)} --format space"

@@ -83,6 +83,11 @@ def count_endings(paths: Iterable[Path]) -> str:
     return ", ".join(shown + ["..."] * (len(counts) > _MAX_ENDINGS))
 
 
+def evenly_spread(images: Sequence[Path], number: int) -> list[Path]:
+    """Returns up to a number of images, evenly spread."""
+    return list(images[:: max(1, -(-len(images) // number))])
+
+
 def find_images(named: Sequence[str]) -> list[Path]:
     """Lists image files. Images of folders that are not read are named in the log.
 

@@ -95,7 +95,7 @@ function drawRanking(ranked) {
 
 function classButton({ c, score }, rank, low, high) {
   const one = state.classes[c],
-    isEdited = one.values && one.domain !== "new";
+    isEdited = one.values && !one.isAdded;
   const choose = () => {
     Object.assign(state, { selected: c, rival: c === state.rival ? null : state.rival });
     draw();

@@ -94,7 +94,7 @@ function counterfactuals(psi, classes) {
 function classFile(classes, attributes) {
   const lines = ["# For msdn predict RUN IMAGES --classes THIS_FILE; values from 0 to 100"];
   for (const one of classes.filter((each) => each.values)) {
-    lines.push(`${JSON.stringify(one.domain === "new" ? one.name : `${one.name} (edited)`)}:`);
+    lines.push(`${JSON.stringify(one.isAdded ? one.name : `${one.name} (edited)`)}:`);
     one.values.forEach((v, k) => {
       if (v > 0) lines.push(`  ${JSON.stringify(attributes[k])}: ${Math.round(v * 10) / 10}`);
     });

@@ -22,7 +22,7 @@ function edit(k, input) {
 
 function reset() {
   const one = selectedClass();
-  if (one.domain === "new") {
+  if (one.isAdded) {
     if (boxes.like.value === one.name) setCombobox(boxes.like, null);
     removeClass(state.selected);
   } else undoEdits(one);

@@ -48,7 +48,7 @@ class Guard:
         host = headers.get("Host", "")
         match = _HOST.fullmatch(host)
         name = (match[1] or match[2]).lower() if match else ""
-        if name not in self.names:
+        if not name or name not in self.names:
             action = f"To allow it, start msdn app with --allow-host {name}." if name else ""
             return error_response(400, f"The app does not answer to this host name. {action}")
         origin = headers.get("Origin")

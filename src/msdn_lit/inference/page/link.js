@@ -12,14 +12,14 @@ function changesOf(one) {
 
 /** Values from which a class's changes count: those before the edits, of its like, or zeros. */
 function startOf(one) {
-  if (one.domain !== "new") return percent(one.original);
-  const like = state.classes.find((each) => each.name === one.like && each.domain !== "new");
+  if (!one.isAdded) return percent(one.original);
+  const like = state.classes.find((each) => each.name === one.like && !each.isAdded);
   return like ? percent(like.original) : one.values.map(() => 0);
 }
 
 const asLinked = (one) => ({
   name: one.name,
-  ...(one.domain === "new" ? { like: one.like ?? null } : { edited: true }),
+  ...(one.isAdded ? { like: one.like ?? null } : { edited: true }),
   values: changesOf(one),
 });
 
@@ -84,9 +84,8 @@ function applyClasses(asked) {
     const { name, like, edited, values } = Object(one),
       known = state.classes[indexOf(String(edited ? name : like))];
     if (typeof name !== "string" || !name || (edited ? !known : isNameTaken(name))) continue;
-    const target = edited
-      ? known
-      : addClass(name.slice(0, 60), known ? percent(known.original) : zeros(), { like });
+    const start = known && !known.isAdded ? percent(known.original) : zeros(), // as startOf
+      target = edited ? known : addClass(name.slice(0, 60), start, { like });
     for (const [k, value] of Object.entries(Object(values)))
       if (k in target.row && value >= 0 && value <= 100) setValue(target, k, Number(value));
     if (!edited) target.original = target.row.slice();

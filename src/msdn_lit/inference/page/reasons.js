@@ -205,7 +205,7 @@ function fillReasons(image) {
     if (row.kind === "attribute") markValue(line, row.key, image);
   });
   $("reset").hidden = !one.values;
-  $("reset").textContent = one.domain === "new" ? "Remove this class" : "Undo my edits";
+  $("reset").textContent = one.isAdded ? "Remove this class" : "Undo my edits";
 }
 
 function markValue(line, k, image) {

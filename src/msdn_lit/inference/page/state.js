@@ -91,7 +91,8 @@ const isNameTaken = (name) =>
 /** Adds a class and returns it; values: 0 to 100 of each attribute. */
 function addClass(name, values, more = {}) {
   const row = unit(Float32Array.from(values)),
-    one = { name, domain: "new", margin: marginOfNew(), row, original: row.slice(), values };
+    one = { name, domain: "new", isAdded: true, margin: marginOfNew(), row, values };
+  one.original = row.slice();
   state.classes.push(Object.assign(one, more));
   return one;
 }

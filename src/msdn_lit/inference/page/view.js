@@ -45,7 +45,7 @@ function drawOriginal(image) {
   $("original").hidden = !image.original;
   if (!image.original) return;
   const { source, width, height } = image.original,
-    [left, top, right, bottom] = image.crop || centreSquare(width, height);
+    [left, top, right, bottom] = image.crop;
   $("photograph").src = source;
   Object.assign($("crop").style, {
     left: `${100 * left}%`,
@@ -53,13 +53,6 @@ function drawOriginal(image) {
     width: `${100 * (right - left)}%`,
     height: `${100 * (bottom - top)}%`,
   });
-}
-
-/** The square in the middle, as shares of width and height: what the model's transform crops. */
-function centreSquare(width, height) {
-  const side = Math.min(width, height),
-    [x, y] = [(width - side) / 2 / width, (height - side) / 2 / height];
-  return [x, y, 1 - x, 1 - y];
 }
 
 const THUMBNAIL = 480; // pixels of the long side

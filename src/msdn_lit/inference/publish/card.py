@@ -1,6 +1,7 @@
 """The model card of a bundle: README.md, for people and for the Hugging Face Hub."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from msdn_lit.inference.publish.front_matter import front_matter, licence_senten
 from msdn_lit.runs.layout import CARD
 from msdn_lit.runs.summary import is_number, markdown_text
 
+_REPO = re.compile(r"hf://([\w.-]+/[\w.-]+)")
 _PROTOCOLS = {
     "paper": ": trained on trainval and evaluated on the test images during the training",
     "honest": ": trained on trainval; the test images were evaluated once, at the last step",
@@ -39,8 +41,12 @@ def write_card(folder: Path, address: HubAddress | None = None) -> None:
 def publish_card(folder: Path, address: HubAddress) -> None:
     """Writes the model card for an address on the Hub, unless its author has edited the card."""
     content = read_bundle(folder).content
-    path, ours = folder / CARD, card(content, folder.resolve().name)
-    if not path.is_file() or path.read_text(encoding="utf-8") == ours:
+    path = folder / CARD
+    present = path.read_text(encoding="utf-8") if path.is_file() else ""
+    addresses = [HubAddress(repo) for repo in dict.fromkeys(_REPO.findall(present))]
+    known: list[HubAddress | str] = [folder.resolve().name, *addresses]
+    ours = (card(content, each) for each in known)
+    if not present or present in ours:
         write_atomically(path, card(content, address))
 
 

@@ -18,14 +18,14 @@ from msdn_lit.inference.publish.wheel import own_distribution, wheel_content, wh
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD
 
 PORT = 7860  # the Hub's default for Spaces
-NUM_SAMPLES = 12
 _TITLE_LENGTH = 50
 _REQUIRED = re.compile(r"(?P<name>[\w.-]+)(?P<extra>.*extra == ['\"](?P<of>\w+)['\"])?")
 
 
 def space_name(text: str) -> str:
     """Returns a name that is safe in a Dockerfile, as a tag of Docker, and as a folder."""
-    return re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-._") or "model"
+    known = re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-._")
+    return re.sub(r"[_.-]{2,}", "-", known) or "model"
 
 
 def bundle_folder(folder: Path, name: str) -> Path:
@@ -55,6 +55,8 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         "Dockerfile": _dockerfile(name, has_samples=bool(samples)),
         CARD: _page(name, facts),
     }
+    for earlier in (folder / "samples").glob("[0-9][0-9].*"):
+        earlier.unlink()
     copies = {f"samples/{number:02}{path.suffix}": path for number, path in enumerate(samples, 1)}
     if copies:
         make_folder(folder / "samples")
@@ -64,12 +66,6 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         write_atomically(folder / target, content)
     parts = [str((bundle / part).relative_to(folder)) for part in (BUNDLE, BUNDLE_WEIGHTS, CARD)]
     return [*files, *copies, *parts]
-
-
-def choose_samples(images: Sequence[Path]) -> list[Path]:
-    """Returns up to 12 images, evenly spread."""
-    step = max(1, -(-len(images) // NUM_SAMPLES))
-    return list(images[::step])
 
 
 def _dockerfile(name: str, *, has_samples: bool) -> str:
