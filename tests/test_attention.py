@@ -22,6 +22,7 @@ from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
 from tests import miniature
+from tests.helpers import checkpoint_of
 
 GRID = (3, 4)
 BOXES = np.array(
@@ -332,6 +333,12 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     assert logged["scores"]["attribute_to_visual"]["pointing_game"] == pytest.approx(
         in_loops(tmp_path), abs=1e-9
     )
+    other = checkpoint_of("logs/demo") | {"global_step": 7}
+    torch.save(other, tmp_path / "logs" / "demo" / "checkpoints" / "other.ckpt")
+    code, out, err = command(attention, "logs/demo", "--checkpoint", "other")
+    assert (code, out.count("attribute to visual") > 0) == (0, True)
+    assert "no evaluation of step 7: logs/demo keeps its attention.json." in err
+    assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
 
 
 def in_loops(folder):

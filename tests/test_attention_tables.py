@@ -5,16 +5,20 @@ import re
 from itertools import product
 
 import numpy as np
+import pytest
 import torch
 
+from msdn_lit.analysis.groups import group_runs
 from msdn_lit.attention import scores as attention_scores
+from msdn_lit.attention.tables import attention_tables
 from msdn_lit.build.load import load_run
 from msdn_lit.commands.results import report
 from msdn_lit.commands.train import train
 from msdn_lit.data.benchmarks.parts import PartBoxes
 from msdn_lit.runs.attention_file import read_attention, write_attention
+from msdn_lit.runs.reader import find_runs
 from tests import miniature
-from tests.run_folders import write_run
+from tests.run_folders import evaluation, write_run
 
 PLACES = {
     "head": (0.0, 2.0, 9.0, 8.0),
@@ -108,6 +112,20 @@ def test_tables_and_record_over_seeds(mini_config, tmp_path):
     assert "| beak | a to b | 10.0 ± 0.0 | 10.0 | 10.0 ± 0.0 | 10.0 | 3 | 2 |" in page
     group = json.loads((folder / "metrics.json").read_text())["groups"][0]
     assert group["attention"] == {str(seed): scores_of_seed(seed) for seed in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    "other", [{"against": "boxes"}, {"step": 200}], ids=["against", "evaluation"]
+)
+def test_scores_of_another_kind_are_not_averaged(mini_config, tmp_path, other):
+    for seed in (0, 1):
+        evaluations = {"last": evaluation(step=300), "peak_harmonic_mean": evaluation(step=200)}
+        write_run(tmp_path / "logs" / str(seed), mini_config(f"seed={seed}"), evaluations)
+        changed = {"step": 300} | (other if seed else {})
+        write_attention(tmp_path / "logs" / str(seed), scores_of_seed(seed) | changed)
+    groups, _ = group_runs(find_runs([tmp_path / "logs"]).runs)
+    (row,) = attention_tables(groups)[0].rows
+    assert row[-1] == 1
 
 
 def test_an_older_attention_json_has_no_parts(tmp_path):

@@ -323,6 +323,7 @@ class TestDescribe:
         [
             ({}, "No class is described"),
             (["x"], "No class is described"),
+            ({1: {"wing color: red": 3}, "1": {"wing color: red": 4}}, "Two classes have one name"),
             ({"x": 3}, "Class 'x' has no attributes"),
             ({"x": ""}, "Class 'x' has no attributes"),
             ({"x": "webbed feet"}, "'webbed feet' of 'x' names no one attribute"),

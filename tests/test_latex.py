@@ -89,6 +89,23 @@ class TestScores:
         _, text, _ = call(logs, "--format", "latex", "--columns", "AUSUC")
         assert {row[1] for row in rows_of(text)} == {"--"}
 
+    def test_a_score_that_some_runs_lack_has_their_number(self, call, load_config, tmp_path):
+        for seed in (0, 1, 2):
+            folder = write_run(tmp_path / str(seed), load_config(f"seed={seed}"))
+            if seed == 0:
+                shutil.rmtree(folder / "scores")
+        _, text, _ = call(tmp_path, "--format", "latex", "--columns", "H,AUSUC")
+        assert [cell.endswith("($n$=2)") for cell in rows_of(text)[0][1:]] == [False, True]
+
+    def test_a_row_does_not_begin_with_a_bracket(self, call, load_config, tmp_path):
+        """LaTeX would read it as the distance to the row above."""
+        for number, name in enumerate(("[a]", "*b")):
+            cfg = load_config(f"name='{name}'", f"loss.lambda_cal={number}")
+            write_run(tmp_path / str(number), cfg, scores(0.5))
+        _, text, _ = call(tmp_path, "--format", "latex")
+        assert "\n{}[a] &" in text
+        assert "\n{}*b &" in text
+
     def test_labels_differ_where_benchmarks_do_not(self, call, load_config, tmp_path):
         write_run(tmp_path / "a", load_config("protocol=honest"), scores(0.5))
         write_run(tmp_path / "b", load_config(), scores(0.5))

@@ -361,6 +361,19 @@ def test_a_link_opens_what_was_shown(app, new_tab):
     assert adds_up(other)
 
 
+def test_a_link_of_a_class_that_began_as_another_new_one(app, tab):
+    page = opened(app, tab)
+    first = "addClass('first', state.model.attributes.map((_, k) => (k < 2 ? 80 : 0)), {})"
+    second = "addClass('second', [...valuesOf(state.classes.at(-1))], { like: 'first' })"
+    page.evaluate(f"{first}; setValue({second}, 0, 0)")
+    values = page.evaluate("Array.from(state.classes.at(-1).values)")
+    link = page.evaluate("linkHash()")
+    page.goto("about:blank")
+    page.goto(ADDRESS + link)
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("Array.from(state.classes.at(-1).values)") == values
+
+
 def test_a_link_of_ones_own_image_keeps_the_classes(app, tab):
     """Without a clipboard, which is there at secure addresses only, the link is in a field."""
     page = opened(app, tab)

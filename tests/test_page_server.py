@@ -297,6 +297,7 @@ REFUSED = [
     (501, "Transfer-Encoding: nonsense"),
     (400, "no colon"),
     (400, "Host: localhost\r\nHost: localhost"),
+    (400, "Host: a~b.evil.example"),
     (400, " folded"),
 ]
 

@@ -25,7 +25,8 @@ from msdn_lit.progress import (
     fitting,
     progress_among,
 )
-from msdn_lit.sweeps.lines import rough_duration
+from msdn_lit.sweeps.lines import SweepLines, rough_duration
+from msdn_lit.sweeps.trials import Trial
 from msdn_lit.texts import comma_lines
 from msdn_lit.training.header import passes_text
 
@@ -411,3 +412,13 @@ class TestSweep:
         lines = out.splitlines()
         assert re.match(r"2 of 3 trials are finished and skipped: \w{12}, \w{12}$", lines[1])
         assert re.match(r"trial 3 of 3, about \d+ s left: seed=2", lines[2])
+
+
+def test_a_trial_beyond_the_number_of_a_search(tmp_path):
+    """A search that is resumed with a smaller n_trials has more trials than it says."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trial.json").write_text('{"overrides": []}')
+    (tmp_path / "one" / "result.json").write_text('{"wall_time_s": 60}')
+    lines = SweepLines(total=10, first=10)
+    assert lines.start(1, Trial(tmp_path / "two", ())).startswith("trial 11 of 10, ")

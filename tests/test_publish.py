@@ -19,7 +19,8 @@ from msdn_lit.build.task import unread_datamodule
 from msdn_lit.commands.use import app, export, predict
 from msdn_lit.data.benchmarks.published import BENCHMARKS
 from msdn_lit.inference.publish.address import HubAddress
-from msdn_lit.inference.publish.card import card
+from msdn_lit.inference.publish.card import card, publish_card
+from msdn_lit.inference.publish.space import space_name
 from msdn_lit.runs.score_cache import ScoreCache
 from tests.helpers import png
 
@@ -249,6 +250,35 @@ class TestOfARun:
         assert "Next: docker build --tag birds page && docker run --rm --publish 7860:7860" in out
         check_space(tmp_path / "page", "birds")
         assert (tmp_path / "page" / "samples" / "02.png").read_bytes() == png()
+
+    def test_another_space_keeps_no_earlier_image(self, birds, command, tmp_path):
+        (tmp_path / "photos").mkdir()
+        for name in ("a.png", "b.png", "c.png"):
+            (tmp_path / "photos" / name).write_bytes(png())
+        words = ["birds", "--format=space", "--output=page", "--samples=photos"]
+        assert command(export, *words)[0] == 0
+        (tmp_path / "photos" / "c.png").unlink()
+        (tmp_path / "page" / "samples" / "mine.png").write_bytes(png())
+        code, out, _ = command(export, *words)
+        assert code == 0
+        names = {path.name for path in (tmp_path / "page" / "samples").iterdir()}
+        assert names == {"01.png", "02.png", "mine.png"}
+        assert f"msdn export {' '.join(words)} --hub USER/NAME" in out
+
+    def test_a_card_for_a_second_address(self, birds):
+        for name in ("first", "second"):
+            publish_card(birds, HubAddress(f"me/{name}"))
+        text = (birds / "README.md").read_text()
+        assert "hf://me/second" in text
+        assert "first" not in text
+        (birds / "README.md").write_text(text + "Mine.\n")
+        publish_card(birds, HubAddress("me/third"))
+        assert (birds / "README.md").read_text() == text + "Mine.\n"
+
+
+@pytest.mark.parametrize("name", ["cub_(final)", "a..b", "x___y", "--", "Vögel 1", "cub_best"])
+def test_the_name_of_a_space_is_one_of_docker(name):
+    assert re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", space_name(name))
 
 
 def check_space(folder, name):

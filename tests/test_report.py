@@ -22,6 +22,15 @@ from tests.run_folders import evaluation, made_up_cache, write_run
 PEAKS = {"peak_harmonic_mean": evaluation(), "peak_acc_czsl": evaluation()}
 
 
+def test_a_number_is_one_setting_in_any_spelling(make, tmp_path):
+    """0 and 0.0 are equal, and a guard such as recipe_of is no setting."""
+    for seed, words in enumerate((["loss.lambda_distill=0"], ["loss.lambda_distill=0.0"])):
+        make(str(seed), f"seed={seed}", *words)
+    make("2", "seed=2", "loss.lambda_distill=0", "recipe_of=null")
+    (group,), _ = group_runs(find_runs([tmp_path / "logs"]).runs)
+    assert len(group.runs) == 3
+
+
 @pytest.fixture
 def make(load_config, tmp_path):
     """Writes a run: make("folder", "override", ..., scores=..., changes=...)."""

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from msdn_lit.analysis.filters import _ordered, filter_runs
 from msdn_lit.analysis.output.formats import Share, Table
 from msdn_lit.analysis.terminal.tables import print_table
 from msdn_lit.commands.results import report
+from msdn_lit.errors import ConfigError
+from msdn_lit.runs.reader import find_runs
 from tests.run_folders import evaluation, write_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +107,20 @@ def test_what_all_runs_share_is_said_once_and_references_stand_below(logs, shown
 )
 def test_sort(logs, shown, key, first):
     assert ranks(shown(logs, "--sort", key))[0] == first
+
+
+def test_groups_without_a_value_are_last():
+    assert sorted([None, "cosine", 2, None, 0.5], key=_ordered) == [0.5, 2, "cosine", None, None]
+
+
+def test_the_remedy_of_a_filter_can_be_typed(logs):
+    runs = find_runs([logs]).runs
+    for run in runs:
+        run.result["device"] = "NVIDIA H100 80GB HBM3"
+    with pytest.raises(ConfigError) as error:
+        filter_runs(runs, ["device=cpu"])
+    typed = shlex.split(str(error.value).partition("Type --filter ")[2].rstrip("."))
+    assert filter_runs(runs, typed) == runs
 
 
 @pytest.mark.parametrize(

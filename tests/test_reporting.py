@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -82,6 +82,27 @@ def margins(cache):
 
 def caches(logs, name="last", runs="test"):
     return [ScoreCache.load(path) for path in sorted(logs.glob(f"{runs}_*/scores/{name}.npz"))]
+
+
+def test_of_several_validation_runs_those_of_the_same_length_count(with_validation, load_config):
+    """In any order of the groups; without one of the same length, none counts."""
+    for steps, skill in ((11, 1.0), (None, 2.0)):
+        words = [] if steps is None else [f"trainer.max_steps={steps}"]
+        cfg = load_config("protocol=validation", "prediction.calibration=0", *words)
+        write_run(with_validation / f"more_{steps}", cfg, skill=skill)
+    groups, _ = group_runs(find_runs([with_validation]).runs)
+    (group,) = (group for group in groups if group.stage == "test")
+    same = next(
+        other
+        for other in groups
+        if other.stage == "val"
+        and other.settings.get("trainer.max_steps") == group.settings.get("trainer.max_steps")
+    )
+    expected = validated_calibration(group, [same])
+    assert expected is not None
+    for order in permutations(groups):
+        assert validated_calibration(group, order) == expected
+    assert validated_calibration(group, [one for one in groups if one is not same]) is None
 
 
 def test_every_way_of_reporting_equals_loops(logs):
