@@ -14,13 +14,12 @@ from msdn_lit.analysis.pairing import (
 )
 from msdn_lit.analysis.statistics import compare_seeds, summarise
 from msdn_lit.errors import CheckpointError, ConfigError, some
-from msdn_lit.runs.layout import SCORES
+from msdn_lit.runs.layout import LAST, SCORES
 from msdn_lit.runs.reader import Run
 from msdn_lit.runs.summary import evaluation_label
 
 Pairs = Sequence[tuple[Run, Run]]
 
-_LAST = "last"
 _SEEDS = (
     "mean and standard deviation of the paired differences over the n common seeds, in points. "
     "95 % seeds and p (t): Student's paired t."
@@ -134,10 +133,10 @@ def _cells_against(base: Group, group: Group) -> list[list[Cell]]:
     Raises:
         CheckpointError: The two share no seed, or were not tested on the same images.
     """
-    pairs = _pairs(group, base, _LAST)
+    pairs = _pairs(group, base, LAST)
     if not pairs:
         raise CheckpointError("no common seed")
-    images = _bootstrap(pairs, _LAST, over_images)
+    images = _bootstrap(pairs, LAST, over_images)
     scores = [[_last_scores(run) for run in pair] for pair in pairs]
     rows: list[list[Cell]] = []
     for score, name in {**SCORES, "ausuc": "AUSUC"}.items():
@@ -156,8 +155,8 @@ def _cells_against(base: Group, group: Group) -> list[list[Cell]]:
 
 def _last_scores(run: Run) -> dict[str, float]:
     """Scores of the last step, and those of its curve if the run has its score cache."""
-    curve = run.curves[_LAST]._asdict() if _LAST in run.curves else {}
-    return {**run.scores[_LAST], **curve}
+    curve = run.curves[LAST]._asdict() if LAST in run.curves else {}
+    return {**run.scores[LAST], **curve}
 
 
 def _pairs(first: Group, second: Group, evaluation: str) -> Pairs:

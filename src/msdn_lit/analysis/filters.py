@@ -11,10 +11,9 @@ from typing import Any
 from msdn_lit.analysis.groups import Group
 from msdn_lit.analysis.settings import flatten
 from msdn_lit.errors import ConfigError, some
-from msdn_lit.runs.layout import RESULT, SCORES
+from msdn_lit.runs.layout import LAST, RESULT, SCORES
 from msdn_lit.runs.reader import Run
 
-LAST = "last"
 BEST_FIRST = (*SCORES.values(), "AUSUC", "n")
 SORT_KEYS = (*BEST_FIRST, "name", "time", "date")
 _FACTS = ("benchmark", "features", "protocol", "stage", "seed", "device", "code")
@@ -67,13 +66,13 @@ def sort_groups(groups: Sequence[Group], key: str) -> list[Group]:
         ConfigError: There is no such key.
     """
     value_of = _sort_value(key, groups)
-    return sorted(groups, key=lambda group: (*_context(group), *value_of(group), group.name))
+    return sorted(groups, key=lambda group: (*group.section, *value_of(group), group.name))
 
 
 def score_of(group: Group, name: str) -> float | None:
     """Returns the mean of a score at the last step; None if no run has it."""
     if name == "AUSUC":
-        areas = [run.curves[LAST].ausuc for run in group.runs if LAST in run.curves]
+        areas = group.areas(LAST)
         return mean(areas) if areas else None
     evaluation = LAST if LAST in group.evaluations else group.evaluations[0]
     summary = group.summary(evaluation, _EVALUATED[name])
@@ -88,10 +87,6 @@ def minutes_of(group: Group) -> float:
 def date_of(group: Group) -> float:
     """Returns the time at which the group's latest run ended, in seconds since 1970."""
     return max(map(_date, group.runs))
-
-
-def _context(group: Group) -> tuple[str, str, str]:
-    return group.benchmark, group.features, group.protocol
 
 
 def _sort_value(key: str, groups: Sequence[Group]) -> Callable[[Group], tuple[Any, ...]]:

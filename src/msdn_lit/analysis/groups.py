@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -66,6 +67,11 @@ class Group:
         return self.benchmark, self.features, self.name
 
     @property
+    def section(self) -> tuple[str, str, str]:
+        """Benchmark, backbone and protocol; groups with the same ones are shown together."""
+        return self.benchmark, self.features, self.protocol
+
+    @property
     def recipe(self) -> str:
         """Experiments of the runs; "" without one."""
         return self.runs[0].recipe
@@ -83,6 +89,10 @@ class Group:
     def having(self, evaluation: str) -> list[Run]:
         """Returns the runs that report an evaluation."""
         return [run for run in self.runs if evaluation in run.scores]
+
+    def areas(self, evaluation: str) -> list[float]:
+        """Returns the area under the seen-unseen curve of each run that has a score cache."""
+        return [run.curves[evaluation].ausuc for run in self.runs if evaluation in run.curves]
 
     def summary(self, evaluation: str, score: str) -> Summary | None:
         """Returns a score over the seeds; None if no run has it."""
@@ -251,10 +261,7 @@ class Context(NamedTuple):
 
 def contexts(groups: Sequence[Group]) -> Iterator[Context]:
     """Yields the groups that are shown together."""
-
-    def key(group: Group) -> tuple[str, str, str]:
-        return group.benchmark, group.features, group.protocol
-
+    key = attrgetter("section")
     for (benchmark, features, protocol), members in groupby(sorted(groups, key=key), key):
         title = f"{benchmark}, {features}, {protocol} protocol"
         yield Context(slug(benchmark, features, protocol), title, list(members))

@@ -19,9 +19,9 @@ from msdn_lit.inference.candidates import SEEN, UNSEEN, Candidates
 from msdn_lit.inference.predictor import Predictor
 from msdn_lit.inference.reference import Reference, read_json
 from msdn_lit.models.backbones.weights import are_finite
+from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS
 from msdn_lit.runs.version_0_1 import translate_config
 
-CONTENT, WEIGHTS = "bundle.json", "weights.safetensors"
 FORMAT, VERSION = "msdn-lit bundle", 1
 _NEEDED: dict[str, Any] = {
     "attribute_names": list,
@@ -113,7 +113,7 @@ def write_bundle(
     tensors = save(weights)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     make_folder(folder)
-    write_together({folder / WEIGHTS: tensors, folder / CONTENT: f"{text}\n".encode()})
+    write_together({folder / BUNDLE_WEIGHTS: tensors, folder / BUNDLE: f"{text}\n".encode()})
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -124,8 +124,8 @@ def read_bundle(folder: Path) -> Bundle:
             is not one of our models.
     """
     try:
-        content = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
+        content = json.loads((folder / BUNDLE).read_text(encoding="utf-8"))
+        weights = load_file(folder / BUNDLE_WEIGHTS)
     except (SafetensorError, *READ_ERRORS) as error:
         raise _damaged(folder, one_line(error)) from error
     _check_content(folder, content)

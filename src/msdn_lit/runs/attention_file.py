@@ -13,17 +13,17 @@ from typing import Any
 
 from msdn_lit.errors import READ_ERRORS
 from msdn_lit.files import write_atomically
+from msdn_lit.runs.layout import ATTENTION
 from msdn_lit.runs.summary import is_number
 from msdn_lit.texts import read_text
 
-FILE = "attention.json"
 CHANCE = "chance"  # the scores of uniform attention
 MEASURES = ("pointing_game", "energy_inside")
 
 
 def write_attention(folder: Path, content: Mapping[str, Any]) -> None:
     """Writes attention.json into a run folder."""
-    write_atomically(folder / FILE, json.dumps(content, indent=2) + "\n")
+    write_atomically(folder / ATTENTION, json.dumps(content, indent=2) + "\n")
 
 
 def read_attention(
@@ -36,7 +36,7 @@ def read_attention(
         evaluations: Reported evaluations of the run, with the training steps of their models.
     """
     try:
-        text = read_text(folder / FILE)
+        text = read_text(folder / ATTENTION)
         content: dict[str, Any] = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode()  # JSON can hold texts that UTF-8 cannot
         content.setdefault("parts", {})  # older files have none

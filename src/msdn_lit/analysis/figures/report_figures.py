@@ -16,13 +16,12 @@ from msdn_lit.analysis.groups import Context, Group, contexts, slug
 from msdn_lit.analysis.predictions import Predictions
 from msdn_lit.analysis.references import REPORTED
 from msdn_lit.metrics.curve import scores_at
-from msdn_lit.runs.layout import SCORES
+from msdn_lit.runs.layout import LAST, SCORES
 from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.summary import is_number
 
 _MAX_CURVES = 7
 _MIN_VALUES = 3  # of a setting, for a curve
-_LAST = "last"
 _WEIGHTS = np.linspace(0, 1, 21)
 
 
@@ -80,11 +79,11 @@ def figures_of_context(context: Context) -> Iterator[NamedFigure]:
             caption = _caption(context, having, text, _bars(having), ACCURACIES)
             figure = comparison_plots.plot_bars(values)
             yield NamedFigure(f"bars_{kind}_{context.slug}", figure, caption)
-    if any(map(_areas, groups)):
+    if any(group.areas(LAST) for group in groups):
         yield _curves_figure(context)
     for index, (name, points) in enumerate(numeric_settings(groups)):
         drawn = [group for _, group in points]
-        scores = {score: [_values(group, _LAST, score) for group in drawn] for score in SCORES}
+        scores = {score: [_values(group, LAST, score) for group in drawn] for score in SCORES}
         figure = comparison_plots.plot_sensitivity(name, [value for value, _ in points], scores)
         text = f"Scores at the last step over the values of {name}."
         caption = _caption(context, drawn, text, _band(drawn), ACCURACIES)
@@ -123,17 +122,13 @@ def figures_of_group(
 
 def caches_of(group: Group) -> list[ScoreCache]:
     """Returns the score cache of the last step of each seed that has one."""
-    return [run.cache(_LAST) for run in group.runs if _LAST in run.curves]
-
-
-def _areas(group: Group) -> list[float]:
-    return [run.curves[_LAST].ausuc for run in group.runs if _LAST in run.curves]
+    return [run.cache(LAST) for run in group.runs if LAST in run.curves]
 
 
 def _curves_figure(context: Context) -> NamedFigure:
     """The seen-unseen curves of the groups with the largest areas."""
-    cached = [group for group in context.groups if _areas(group)]
-    by_area = sorted(cached, key=lambda group: -float(np.mean(_areas(group))))
+    cached = [group for group in context.groups if group.areas(LAST)]
+    by_area = sorted(cached, key=lambda group: -float(np.mean(group.areas(LAST))))
     best = {group.name for group in by_area[:_MAX_CURVES]}
     drawn = [group for group in cached if group.name in best]
     lines = []

@@ -156,7 +156,7 @@ def _summary(group: Group, kind: str, column: str) -> Summary | None:
     if column in _NAMES:
         return group.summary(REPORTED[kind][_NAMES[column]], _NAMES[column])
     evaluation = REPORTED[kind]["harmonic_mean"]
-    areas = [run.curves[evaluation].ausuc for run in group.runs if evaluation in run.curves]
+    areas = group.areas(evaluation)
     return summarise(areas) if areas else None
 
 

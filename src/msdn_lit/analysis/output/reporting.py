@@ -17,6 +17,7 @@ from msdn_lit.metrics.curve import (
     curve_of_thresholds,
     scores_at,
 )
+from msdn_lit.runs.layout import LAST
 from msdn_lit.runs.reader import Run
 from msdn_lit.runs.score_cache import ScoreCache
 
@@ -25,7 +26,7 @@ _OF_PROTOCOL = (
     *("protocol", "passes", "prediction.calibration"),
     *("trainer.max_steps", "trainer.val_check_interval"),
 )
-_LAST, _PEAK = "last", "peak_harmonic_mean"
+_PEAK = "peak_harmonic_mean"
 _NOTES = (
     "U, S, H: last step, at the gamma that validation classes chose (runs of protocol=validation "
     "with the same settings, among these runs; those of the same length if there are several), or "
@@ -80,13 +81,13 @@ def validated_calibration(group: Group, groups: Sequence[Group]) -> float | None
         if other.stage == "val"
         and (other.benchmark, other.features) == (group.benchmark, group.features)
         and _essential(other) == _essential(group)
-        and any(_LAST in run.curves for run in other.runs)
+        and any(LAST in run.curves for run in other.runs)
     ]
     if len(found) > 1:
         found = [other for other in found if _length(other) == _length(group)]
     if len(found) != 1:
         return None
-    caches = [run.cache(_LAST) for run in found[0].runs if _LAST in run.curves]
+    caches = [run.cache(LAST) for run in found[0].runs if LAST in run.curves]
     if len({cache.step for cache in caches}) > 1:
         return None
     return choose([[cache] for cache in caches], [caches[0].fusion]).calibration
@@ -102,7 +103,7 @@ def _essential(group: Group) -> Settings:
 
 
 def _rows(group: Group, groups: Sequence[Group]) -> Iterator[list[Cell]]:
-    runs = [run for run in group.runs if _LAST in run.curves]
+    runs = [run for run in group.runs if LAST in run.curves]
     if not runs:
         return
     chosen = validated_calibration(group, groups)
@@ -125,13 +126,13 @@ def _rows(group: Group, groups: Sequence[Group]) -> Iterator[list[Cell]]:
 
 
 def _ways(run: Run, calibration: float | None) -> _Ways:
-    last = run.cache(_LAST)
+    last = run.cache(LAST)
     curve, curve_per_image = _curves(last)
     gamma = last.calibration if calibration is None else calibration
     scores = scores_at(curve, gamma)
     peak = highest = None
     if _PEAK in run.curves:
-        peak = run.scores[_PEAK]["harmonic_mean"] - run.scores[_LAST]["harmonic_mean"]
+        peak = run.scores[_PEAK]["harmonic_mean"] - run.scores[LAST]["harmonic_mean"]
         highest = best_point(_curves(run.cache(_PEAK))[1]).harmonic_mean
     per_image = scores_at(curve_per_image, gamma)
     H = scores.harmonic_mean

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 
 from rich.console import Console
 from rich.text import Text
@@ -51,8 +52,8 @@ def print_report(
     """
     console = terminal()
     _print_tables(console, comparisons)
-    for _, members in groupby(groups, _context):
-        _print_context(console, list(members), sort, base)
+    for _, members in groupby(groups, attrgetter("section")):
+        _print_section(console, list(members), sort, base)
     _print_tables(console, others)
     for caution in (sentence for group in groups for sentence in cautions(group)):
         console.print(Text(caution, style="yellow"))
@@ -69,11 +70,7 @@ def _print_tables(console: Console, tables: Sequence[Table]) -> None:
             console.print()
 
 
-def _context(group: Group) -> tuple[str, str, str]:
-    return group.benchmark, group.features, group.protocol
-
-
-def _print_context(
+def _print_section(
     console: Console, groups: Sequence[Group], sort: str, base: Group | None
 ) -> None:
     """Prints groups whose scores compare: at the last step, and at the peak if it is elsewhere."""
