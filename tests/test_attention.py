@@ -337,7 +337,7 @@ def test_the_drawn_birds(command, tmp_path, monkeypatch, capsys):
     torch.save(other, tmp_path / "logs" / "demo" / "checkpoints" / "other.ckpt")
     code, out, err = command(attention, "logs/demo", "--checkpoint", "other")
     assert (code, out.count("attribute to visual") > 0) == (0, True)
-    assert "no evaluation of step 7: logs/demo keeps its attention.json." in err
+    assert "logs/demo has no evaluation of step 7: its attention.json is not written." in err
     assert json.loads((tmp_path / "logs" / "demo" / "attention.json").read_text()) == logged
 
 

@@ -47,6 +47,7 @@ def test_missing_features_name_the_next_command(command, data_dir, monkeypatch):
         (["experiment=equal/cub/mdsn"], "Did you mean experiment=equal/cub/msdn?"),
         (["experiment=equal/cbu/ale"], "Did you mean experiment=equal/cub/ale?"),
         (["experiment=no_distillation"], "Type experiment=ablation/no_distillation."),
+        (["experiment=dazel"], "Did you mean experiment=baseline/dazle?"),
         (["experiment=transzero"], "Type experiment=transzero/awa2_czsl|transzero/awa2_gzsl|"),
         (["experiment=baseline/tree"], "Type experiment=baseline/ale|baseline/dazle|"),
         (["experiment=a/b"], "Type experiment=awa2_czsl|"),

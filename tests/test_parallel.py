@@ -216,6 +216,7 @@ NOT_OF_ADAFACTOR = [f"~optimizer.{name}" for name in ("alpha", "eps", "momentum"
         ([*TOGETHER, "callbacks=figures"], "sees one model"),
         ([*TOGETHER, "model=eszsl"], "closed form"),
         ([*TOGETHER, "+trainer.gradient_clip_val=1"], "gradient_clip_val would mix"),
+        ([*TOGETHER, "trainer.precision=16-mixed"], "16-mixed"),
         (
             [*TOGETHER, "optimizer._target_=torch.optim.Adafactor", *NOT_OF_ADAFACTOR],
             "optimizer Adafactor would mix",

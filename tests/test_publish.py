@@ -263,6 +263,9 @@ class TestOfARun:
         assert code == 0
         names = {path.name for path in (tmp_path / "page" / "samples").iterdir()}
         assert names == {"01.png", "02.png", "mine.png"}
+        code, _, err = command(export, *words[:-1], "--samples=page/samples")
+        assert (code, err.count("\n")) == (2, 1)
+        assert len(list((tmp_path / "page" / "samples").iterdir())) == 3
         assert f"msdn export {' '.join(words)} --hub USER/NAME" in out
 
     def test_a_card_for_a_second_address(self, birds):

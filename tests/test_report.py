@@ -29,6 +29,10 @@ def test_a_number_is_one_setting_in_any_spelling(make, tmp_path):
     make("2", "seed=2", "loss.lambda_distill=0", "recipe_of=null")
     (group,), _ = group_runs(find_runs([tmp_path / "logs"]).runs)
     assert len(group.runs) == 3
+    make("3", "seed=3", "loss.lambda_distill=0", "trainer.val_check_interval=1")
+    make("4", "seed=4", "loss.lambda_distill=0", "trainer.val_check_interval=1.0")
+    make("5", "seed=5", f"loss.lambda_distill={10**400}")
+    assert len(group_runs(find_runs([tmp_path / "logs"]).runs)[0]) == 4
 
 
 @pytest.fixture

@@ -105,6 +105,28 @@ def test_of_several_validation_runs_those_of_the_same_length_count(with_validati
     assert validated_calibration(group, [one for one in groups if one is not same]) is None
 
 
+def test_lengths_in_passes_are_compared_by_passes(logs, load_config):
+    """A validation run has fewer images, and so fewer steps for as many passes."""
+    for name, steps, num_train, skill in (
+        ("test_9", 1411, 7057, 2.0),
+        ("val_a", 1000, 5000, 1.0),
+        ("val_b", 282, 5000, 2.0),
+    ):
+        protocol = "paper" if name == "test_9" else "validation"
+        cfg = load_config("seed=9", f"protocol={protocol}", f"trainer.max_steps={steps}")
+        data = {"split": "s", "weights": None, "word_vectors": None, "num_train": num_train}
+        write_run(logs / "passes" / name, cfg, skill=skill, changes={"data": data})
+    groups, _ = group_runs(find_runs([logs / "passes"]).runs)
+    (group,) = (one for one in groups if one.stage == "test")
+    expected = {
+        one.settings["trainer.max_steps"]: validated_calibration(group, [one])
+        for one in groups
+        if one.stage == "val"
+    }
+    assert expected[1000] != expected[282]
+    assert validated_calibration(group, groups) == expected[1000]
+
+
 def test_every_way_of_reporting_equals_loops(logs):
     row, last, peak = the_row(logs), caches(logs), caches(logs, "peak_harmonic_mean")
     gamma = last[0].calibration

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from msdn_lit.runs.reader import Run
-from msdn_lit.runs.summary import partial
+from msdn_lit.runs.summary import is_number, partial
 
 Settings = dict[str, Any]
 
@@ -51,6 +51,7 @@ NO_SETTING = (
     "protocol.selection",
     "protocol.save_all_scores",
 )
+_COUNT_OR_SHARE = "trainer.val_check_interval"  # 1 is every step, 1.0 is once a pass
 # Config groups whose choice is a column of every table, and the entry of result.json.
 COLUMNS = {"data": "benchmark", "features": "features", "protocol": "protocol"}
 
@@ -72,7 +73,7 @@ class RunSettings(NamedTuple):
         result = self.run.result
         parts = [*self.context, result["protocol"], result["stage"], partial(result)]
         given = {
-            name: float(value) if isinstance(value, int) else value  # 0 is 0.0, and true is 1
+            name: value if name == _COUNT_OR_SHARE else _plain(value)
             for name, value in self.settings.items()
             if value is not None
         }
@@ -108,6 +109,13 @@ def flatten(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any setting
+    """Returns a setting in one spelling: 0 and 0.0 are one number."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return float(value) if is_number(value) else value
 
 
 def _settings(run: Run) -> Settings:

@@ -8,6 +8,7 @@ from msdn_lit.analysis.groups import CONTEXT, Group
 from msdn_lit.analysis.output.formats import Cell, Share, Table
 from msdn_lit.analysis.statistics import summarise
 from msdn_lit.runs.attention_file import CHANCE, MEASURES, read_attention
+from msdn_lit.runs.layout import LAST
 from msdn_lit.runs.reader import Run
 
 _COLUMNS = [column for name in MEASURES for column in (name.replace("_", " "), "chance")]
@@ -18,6 +19,7 @@ _NOTES = (
     "attention inside the part.",
     "Against parts or keypoints: the attribute's own location; against boxes: the whole bird. "
     "Chance: uniform attention.",
+    "n: the runs that were measured at the same evaluation and against the same.",
     "The attention of visual to attribute sums to one over a region's attributes, not over the "
     "regions: a region without a clear attribute adds more attention to an attribute than a region "
     "that clearly shows another one.",
@@ -61,27 +63,34 @@ def part_table(of_groups: Sequence[OfGroup]) -> Table:
 
 
 def _attention_of(group: Group, measured: Measured) -> list[dict[str, Any]]:
-    """Contents of the attention.json of the group's runs that are of the first one's kind.
+    """Contents of the attention.json of the runs of a group whose scores compare.
 
-    They are of the same evaluation, e.g. the last step, and were compared with the same.
+    They are of the same evaluation and were compared with the same: those of most runs, of the last
+    step if there are as many of another evaluation.
     """
-    read = [
-        (run, measured.get(run.folder) or read_attention(run.folder, run.scores))
-        for run in group.runs
-    ]
-    found = [(content, _evaluations(run, content)) for run, content in read if content]
-    return [
-        content
-        for content, names in found
-        if content["against"] == found[0][0]["against"]
-        and (names & found[0][1] or names == found[0][1])
-    ]
+    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in group.runs:
+        content = measured.get(run.folder) or read_attention(run.folder, run.scores)
+        if content is None:
+            continue
+        for evaluation in _evaluations(run, content):
+            kinds.setdefault((content["against"], evaluation), []).append(content)
+    return max(kinds.items(), key=_preference)[1] if kinds else []
 
 
-def _evaluations(run: Run, content: Mapping[str, Any]) -> set[str]:
-    """Returns the evaluations of the model that was measured; older files do not know it."""
-    step = content.get("step")
-    return {name for name, scores in run.scores.items() if step in (None, scores["step"])}
+def _preference(kind: tuple[tuple[str, str], list[dict[str, Any]]]) -> tuple[object, ...]:
+    (against, evaluation), contents = kind
+    return len(contents), evaluation == LAST, against, evaluation
+
+
+def _evaluations(run: Run, content: Mapping[str, Any]) -> list[str]:
+    """Returns the evaluations of the model that was measured, or its step if it is of none.
+
+    Older files do not know the step; they count for the last one.
+    """
+    step = content.get("step", run.scores.get(LAST, {}).get("step"))
+    names = [name for name, scores in run.scores.items() if scores["step"] == step]
+    return names or [f"step {step}"]
 
 
 def _cells(runs: Sequence[Mapping[str, Any]]) -> Iterator[list[Cell]]:

@@ -151,9 +151,12 @@ def _several_models(
 def _check_separable(cfg: DictConfig) -> None:
     """Refuses what would compute one number from the gradients of all seeds that train at once."""
     name = str(cfg.optimizer.get("_target_")).rpartition(".")[2]
+    is_by_norm = cfg.trainer.get("gradient_clip_algorithm") != "value"
+    is_clipped = cfg.trainer.get("gradient_clip_val") and is_by_norm
     for is_joint, setting in (
         (name in _JOINT_OPTIMIZERS, f"optimizer {name}"),
-        (cfg.trainer.get("gradient_clip_val"), "trainer.gradient_clip_val"),
+        (is_clipped, "trainer.gradient_clip_val"),
+        (cfg.trainer.precision == "16-mixed", "trainer.precision=16-mixed"),
     ):
         if is_joint:
             problem = f"{setting} would mix the gradients of seeds that train in parallel"

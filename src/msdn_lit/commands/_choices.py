@@ -1,7 +1,7 @@
 """Choices of files of the config groups, such as `model=msdn_paper`."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Glob, Override
@@ -53,29 +53,31 @@ def instead_of_choice(group: str, name: str, folders: Sequence[Path]) -> str:
     if any((folder / group / file).is_file() for folder in folders):
         return ""
     names = _choices(group, folders)
-    same, close = habits.closest(name, names), _close(name, names)
-    if same:
+    folder, _, last = name.rpartition("/")
+    beside = _in_folder(folder, names)
+    if same := habits.closest(name, names):
         return f"Type {group}={same}."
-    if close:
+    if close := _close(last, beside) if beside else _close(name, names, of=str):
         return f"Did you mean {group}={close}?"
-    return habits.choice(group, name) or f"Type {group}={'|'.join(_related(name, names))}."
-
-
-def _close(name: str, names: Sequence[str]) -> str:
-    """Returns a name of the same folder, or else of any folder, with a similar spelling, or ""."""
-    folder, _, last = name.rpartition("/")
-    beside = {each.rpartition("/")[2]: each for each in _in_folder(folder, names)}
-    known = beside or {each: each for each in names}
-    found = difflib.get_close_matches(last if beside else name, known, n=1, cutoff=0.75)
-    return known[found[0]] if found else ""
-
-
-def _related(name: str, names: Sequence[str]) -> list[str]:
-    """Returns the files of the folder `name`, or those of that name elsewhere, or neighbours."""
-    folder, _, last = name.rpartition("/")
+    if habit := habits.choice(group, name):
+        return habit
     inside = [each for each in names if each.startswith(f"{name}/")]
-    elsewhere = [each for each in names if each.rpartition("/")[2] == last]
-    return inside or elsewhere or _in_folder(folder, names) or _in_folder("", names)
+    elsewhere = [each for each in names if _last(each) == last]
+    if not (inside or elsewhere) and (close := _close(last, names)):
+        return f"Did you mean {group}={close}?"
+    known = inside or elsewhere or beside or _in_folder("", names)
+    return f"Type {group}={'|'.join(known)}."
+
+
+def _close(typed: str, names: Sequence[str], of: Callable[[str], str] | None = None) -> str:
+    """Returns the name whose last part, or `of(name)`, is spelt like what was typed; or ""."""
+    spelling = of or _last
+    found = difflib.get_close_matches(typed, map(spelling, names), n=1, cutoff=0.75)
+    return next((each for each in names if found and spelling(each) == found[0]), "")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _in_folder(folder: str, names: Sequence[str]) -> list[str]:
@@ -107,10 +109,9 @@ def _instead_of_null(group: str, folders: Sequence[Path]) -> str:
 
 
 def _choices(group: str, folders: Sequence[Path]) -> list[str]:
-    """Returns the files of a group and of its folders, e.g. `demo` and `ablation/none`."""
+    """Returns the files of a group, e.g. `demo`; of experiments also those of their folders."""
+    pattern = "**/[!_]*.yaml" if group == "experiment" else "[!_]*.yaml"
     paths = (
-        (folder / group, path)
-        for folder in folders
-        for path in (folder / group).rglob("[!_]*.yaml")
+        (folder / group, path) for folder in folders for path in (folder / group).glob(pattern)
     )
     return sorted(path.relative_to(top).with_suffix("").as_posix() for top, path in paths)

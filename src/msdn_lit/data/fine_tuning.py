@@ -77,16 +77,16 @@ def trained_rows(manifest: Manifest, benchmark: str) -> NDArray[np.int64]:
         benchmark: Name of its benchmark.
 
     Raises:
-        LeakError: The backbone was fine-tuned on an earlier list of this benchmark's images, so the
-            rows are not known.
+        LeakError: The backbone was fine-tuned on another list of images of a dataset of this name,
+            so the rows are not known.
     """
     found = []
     for one in fine_tunings(manifest):
         if one.images_sha256 == manifest.images_sha256:
             found.append(unpack_rows(one.rows))
         elif one.benchmark == benchmark:
-            problem = f"The images of {benchmark} have changed since its backbone was fine-tuned"
-            action = "Fine-tune again with these images."
+            problem = f"The backbone was fine-tuned on another list of images of {benchmark}"
+            action = "Fine-tune again, or give other datasets another name (data.benchmark=NAME)."
             raise LeakError(problem, found=f"weights {one}", action=action)
     return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
 

@@ -196,7 +196,7 @@ class Prediction:
     @property
     def percent_of_right(self) -> str:
         """The certainty in whole percent, rounded down; "" if it is not known."""
-        return "" if self.certainty is None else f"{int(100 * self.certainty)}%"
+        return "" if self.certainty is None else f"{int(100 * self.certainty + 1e-9)}%"
 
     def remarks(self) -> list[str]:
         """Returns sentences on how far the prediction can be trusted, without their full stop."""

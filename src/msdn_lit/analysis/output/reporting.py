@@ -20,6 +20,7 @@ from msdn_lit.metrics.curve import (
 from msdn_lit.runs.layout import LAST
 from msdn_lit.runs.reader import Run
 from msdn_lit.runs.score_cache import ScoreCache
+from msdn_lit.runs.summary import is_number
 
 # Settings in which a run of protocol=validation differs from its run on the test splits.
 _OF_PROTOCOL = (
@@ -72,8 +73,9 @@ def validated_calibration(group: Group, groups: Sequence[Group]) -> float | None
         groups: Groups among which its runs of protocol=validation may be.
 
     Returns:
-        The calibration; None if there are no such runs with score caches, or several groups of
-        them, none or more than one of which has the length of the group.
+        The calibration; None if there are no such runs with score caches of one step, or several
+        groups of them, none of which is as long. Of several that are as long, the one with the most
+        seeds counts: they differ in nothing that changes the training.
     """
     found = [
         other
@@ -84,17 +86,23 @@ def validated_calibration(group: Group, groups: Sequence[Group]) -> float | None
         and any(LAST in run.curves for run in other.runs)
     ]
     if len(found) > 1:
-        found = [other for other in found if _length(other) == _length(group)]
-    if len(found) != 1:
+        found = [other for other in found if _is_as_long(other, group)]
+    if not found:
         return None
-    caches = [run.cache(LAST) for run in found[0].runs if LAST in run.curves]
+    chosen = max(found, key=lambda other: (len(other.runs), other.name))
+    caches = [run.cache(LAST) for run in chosen.runs if LAST in run.curves]
     if len({cache.step for cache in caches}) > 1:
         return None
     return choose([[cache] for cache in caches], [caches[0].fusion]).calibration
 
 
-def _length(group: Group) -> tuple[object, ...]:
-    return group.settings.get("passes"), group.settings.get("trainer.max_steps")
+def _is_as_long(one: Group, other: Group) -> bool:
+    """Whether two groups train as many steps, or as many passes over their images, to a step."""
+    steps = [group.settings.get("trainer.max_steps") for group in (one, other)]
+    images = [group.runs[0].result["data"].get("num_train") for group in (one, other)]
+    if steps[0] == steps[1] or not all(map(is_number, [*steps, *images])):
+        return bool(steps[0] == steps[1])
+    return bool(abs(steps[0] - steps[1] * images[0] / images[1]) <= 1)
 
 
 def _essential(group: Group) -> Settings:

@@ -91,8 +91,8 @@ def run(options: argparse.Namespace) -> None:
         if loaded.step in {one["step"] for one in found.scores.values()}:
             write_attention(found.folder, measured[found.folder])
         else:
-            evaluated = f"The run has no evaluation of step {loaded.step}"
-            print_error("msdn attention", f"{evaluated}: {found.folder} keeps its attention.json.")
+            what = f"{found.folder} has no evaluation of step {loaded.step}"
+            print_error("msdn attention", f"{what}: its attention.json is not written.")
         if options.figures is not None and number == 0:
             folder = options.output or found.folder / "figures"
             print(f"{folder}: figures of {found.folder}, seed {found.seed}")

@@ -85,7 +85,8 @@ def count_endings(paths: Iterable[Path]) -> str:
 
 def evenly_spread(images: Sequence[Path], number: int) -> list[Path]:
     """Returns up to a number of images, evenly spread."""
-    return list(images[:: max(1, -(-len(images) // number))])
+    n = min(number, len(images))
+    return [images[i * len(images) // n] for i in range(n)]
 
 
 def find_images(named: Sequence[str]) -> list[Path]:

@@ -91,6 +91,7 @@ def push(
             repo_type=kind,
             folder_path=folder,
             allow_patterns=list(files),
+            delete_patterns=["samples/[0-9][0-9].*"] if is_space else None,  # earlier images
             commit_message=f"msdn-lit {__version__}",
         )
     return str(url)

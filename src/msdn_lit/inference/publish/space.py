@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from msdn_lit.errors import ConfigError
 from msdn_lit.files import copy_file, make_folder, write_atomically
 from msdn_lit.inference.bundle import read_bundle
 from msdn_lit.inference.publish.card import template
@@ -17,6 +18,7 @@ from msdn_lit.inference.publish.front_matter import licence
 from msdn_lit.inference.publish.wheel import own_distribution, wheel_content, wheel_name
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD
 
+SAMPLES = "[0-9][0-9].*"  # names of the copied images
 PORT = 7860  # the Hub's default for Spaces
 _TITLE_LENGTH = 50
 _REQUIRED = re.compile(r"(?P<name>[\w.-]+)(?P<extra>.*extra == ['\"](?P<of>\w+)['\"])?")
@@ -45,7 +47,7 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         Names of all files of the Space, relative to its folder.
 
     Raises:
-        ConfigError: msdn-lit is not installed.
+        ConfigError: msdn-lit is not installed, or a sample is one of an earlier export.
     """
     bundle = bundle_folder(folder, name)
     facts = Facts.of(read_bundle(bundle).content)
@@ -55,13 +57,18 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         "Dockerfile": _dockerfile(name, has_samples=bool(samples)),
         CARD: _page(name, facts),
     }
-    for earlier in (folder / "samples").glob("[0-9][0-9].*"):
-        earlier.unlink()
+    target_folder = folder / "samples"
+    if any(path.resolve().parent == target_folder.resolve() for path in samples):
+        raise ConfigError(f"--samples names images of {target_folder}", action="Name others.")
+    is_again = (folder / "Dockerfile").is_file()  # of an earlier export
     copies = {f"samples/{number:02}{path.suffix}": path for number, path in enumerate(samples, 1)}
     if copies:
-        make_folder(folder / "samples")
+        make_folder(target_folder)
     for target, path in copies.items():
         copy_file(path, folder / target)
+    for earlier in target_folder.glob(SAMPLES) if is_again else ():
+        if f"samples/{earlier.name}" not in copies:
+            earlier.unlink()
     for target, content in files.items():
         write_atomically(folder / target, content)
     parts = [str((bundle / part).relative_to(folder)) for part in (BUNDLE, BUNDLE_WEIGHTS, CARD)]

@@ -54,7 +54,9 @@ def solve_eszsl(
         Weights W in float64, (D, K).
     """
     z_CK = to_float64(class_attributes_CK[seen])
-    left_DK = torch.linalg.solve(_with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen] @ z_CK)
+    left_DK = torch.linalg.solve(
+        _with_ridge(images.gram_DD, gamma), images.sums_DC[:, seen.to(z_CK.device)] @ z_CK
+    )
     weights_DK: Tensor = torch.linalg.solve(
         _with_ridge(z_CK.T @ z_CK, lambda_), left_DK, left=False
     )
