@@ -214,7 +214,7 @@ class TestInterruptions:
 
         step = {
             PARTIAL: (store_writer, "copy_file"),
-            PROGRESS: (store_writer.Progress, "mark"),
+            PROGRESS: (store_writer.ExtractionProgress, "mark"),
             PLAN: (store_writer, "write_atomically"),
             MANIFEST: (store_writer, "claims"),
             REGIONS: (store_writer, "hash_regions"),

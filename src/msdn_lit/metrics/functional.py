@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from msdn_lit.dtypes import to_float64
+from msdn_lit import dtypes
 
 ClassIds = Tensor | Sequence[int]
 
@@ -131,7 +131,7 @@ def mean_class_accuracy(correct_C: Tensor, total_C: Tensor, classes: Tensor) -> 
         >>> mean_class_accuracy(correct_C, total_C, torch.tensor([0, 1, 2]))
         tensor(0.7500, dtype=torch.float64)
     """
-    correct, total = to_float64(correct_C[classes]), to_float64(total_C[classes])
+    correct, total = dtypes.to_float64(correct_C[classes]), dtypes.to_float64(total_C[classes])
     present = total > 0
     return torch.where(present, correct / total.clamp_min(1), 0).sum() / present.sum()
 
