@@ -10,7 +10,7 @@ from PIL import Image
 
 from msdn_lit.analysis.classes import short_name
 from msdn_lit.attention.embeddings import embeddings, nearest_neighbour_accuracy
-from msdn_lit.attention.maps import attention_rows, has_attention
+from msdn_lit.attention.maps import attention_rows
 from msdn_lit.attention.scores import measure_attention
 from msdn_lit.build import task as build
 from msdn_lit.build.load import load_run
@@ -21,6 +21,7 @@ from msdn_lit.data.benchmarks.parts import WHOLE, PartBoxes, in_crop, read_parts
 from msdn_lit.data.datamodule import ZSLDataModule
 from msdn_lit.errors import ConfigError, DataError
 from msdn_lit.metrics.attention import cover, energy_inside, pointing_chance, pointing_game
+from msdn_lit.models.base import has_attention
 from tests import miniature
 from tests.helpers import checkpoint_of
 

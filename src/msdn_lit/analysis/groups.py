@@ -14,6 +14,7 @@ from msdn_lit.analysis.statistics import Summary, summarise
 from msdn_lit.errors import ConfigError, some
 from msdn_lit.runs.layout import RESULT, training_folder
 from msdn_lit.runs.reader import Run, RunScan
+from msdn_lit.runs.score_cache import ScoreCache
 from msdn_lit.runs.summary import partial, plain_line
 
 CONTEXT = ("benchmark", "features", "settings")  # header of `Group.context`
@@ -93,6 +94,10 @@ class Group:
     def areas(self, evaluation: str) -> list[float]:
         """Returns the area under the seen-unseen curve of each run that has a score cache."""
         return [run.curves[evaluation].ausuc for run in self.runs if evaluation in run.curves]
+
+    def caches(self, evaluation: str) -> list[ScoreCache]:
+        """Returns the score cache of each run that has one."""
+        return [run.cache(evaluation) for run in self.runs if evaluation in run.curves]
 
     def summary(self, evaluation: str, score: str) -> Summary | None:
         """Returns a score over the seeds; None if no run has it."""

@@ -18,6 +18,7 @@ from msdn_lit.data.words.attributes import readable_attribute
 from msdn_lit.errors import ConfigError
 from msdn_lit.metrics.functional import predict
 from msdn_lit.models import SubNetOutput
+from msdn_lit.models.base import has_attention
 from msdn_lit.tasks import ZSLTask
 
 _BATCH = 50  # images whose regions are in memory at once
@@ -63,11 +64,6 @@ class AttentionRow(NamedTuple):
     prediction: str
     image_hw3: NDArray[np.float32]
     subnets: Sequence[SubnetMaps]
-
-
-def has_attention(outputs: Sequence[SubNetOutput]) -> bool:
-    """Whether any output of a net has attention."""
-    return any(output.attention_BKR is not None for output in outputs)
 
 
 def attention_by_name(names: Sequence[str], outputs: Sequence[SubNetOutput]) -> dict[str, Tensor]:

@@ -46,10 +46,11 @@ class LoggedFigures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the attention maps of every `attention_every`-th evaluation."""
+        if trainer.sanity_checking:
+            return
         assert isinstance(pl_module, ZSLTask)
         evaluation = len(EvaluationHistory.of(trainer).scores_at) - 1
         is_due = self.attention_every > 0 and evaluation % self.attention_every == 0
-        is_due = is_due and not trainer.sanity_checking
         loggers = list(_loggers(trainer))
         if not loggers or not is_due:
             return

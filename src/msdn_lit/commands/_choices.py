@@ -69,15 +69,15 @@ def instead_of_choice(group: str, name: str, folders: Sequence[Path]) -> str:
     return f"Type {group}={'|'.join(known)}."
 
 
-def _close(typed: str, names: Sequence[str], of: Callable[[str], str] | None = None) -> str:
-    """Returns the name whose last part, or `of(name)`, is spelt like what was typed; or ""."""
-    spelling = of or _last
-    found = difflib.get_close_matches(typed, map(spelling, names), n=1, cutoff=0.75)
-    return next((each for each in names if found and spelling(each) == found[0]), "")
-
-
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _close(typed: str, names: Sequence[str], of: Callable[[str], str] = _last) -> str:
+    """Returns the name whose last part, or `of(name)`, is spelt like what was typed; or ""."""
+    spellings = {of(name): name for name in reversed(names)}  # the first of several names
+    found = difflib.get_close_matches(typed, spellings, n=1, cutoff=0.75)
+    return spellings[found[0]] if found else ""
 
 
 def _in_folder(folder: str, names: Sequence[str]) -> list[str]:

@@ -57,7 +57,7 @@ def read_groups(
 
     Args:
         paths: Run folders, or folders that contain some at any depth.
-        choice: RunChoice of the runs that count.
+        choice: Choice of the runs that count.
         against: Folder of the group with which every other one is compared; `choice` leaves it.
         compare: Whether to compare the groups of two paths.
 

@@ -24,6 +24,7 @@ from msdn_lit.inference.reference import Reference
 from msdn_lit.inference.results import ClassScore, Prediction
 from msdn_lit.models import SubNetOutput
 from msdn_lit.models.backbones.backbone import RegionBackbone
+from msdn_lit.models.base import has_attention
 
 Classes = Candidates | str | Path | Sequence[str] | Mapping[str, Any] | None
 Arrays = dict[str, NDArray[np.float32]]
@@ -190,7 +191,7 @@ class Predictor:
         """Whether an output of the net has attention, found with one black image."""
         size = self.transform.image_size
         outputs, _ = self.forward_regions(torch.zeros(1, size, size, 3, dtype=torch.uint8))
-        return any(output.attention_BKR is not None for output in outputs)
+        return has_attention(outputs)
 
     def margins(self, candidates: Candidates) -> NDArray[np.float32]:
         """Returns the margin in each candidate's score, (C,)."""

@@ -4,7 +4,7 @@ Letters: B batch, R regions, D visual channels, K attributes, E word-vector size
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
@@ -31,6 +31,11 @@ class SubNetOutput(NamedTuple):
     attribute_scores_BK: Tensor
     attention_BKR: Tensor | None = None
     values_BKR: Tensor | None = None
+
+
+def has_attention(outputs: Sequence[SubNetOutput]) -> bool:
+    """Whether any output of a net has attention."""
+    return any(output.attention_BKR is not None for output in outputs)
 
 
 def unit_regions(regions_BRD: Tensor) -> Tensor:

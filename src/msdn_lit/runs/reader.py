@@ -80,7 +80,7 @@ class Run:
     @property
     def recipe(self) -> str:
         """The experiments of the command, e.g. "cub_gzsl + ablation/full"; "" without one."""
-        return recipe_of(shlex.split(str(self.result.get("command", ""))))
+        return recipe_of(overrides_of(self.result))
 
     @property
     def scores(self) -> Mapping[str, Scores]:

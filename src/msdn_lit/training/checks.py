@@ -44,7 +44,7 @@ def warning(scores: Mapping[str, float], data: ZSLDataModule, task: ZSLTask, los
         scores: Its last scores, as fractions.
         data: Data of the evaluation.
         task: Task with the model.
-        loss: Its last cross-entropy, of `cross_entropies`.
+        loss: Cross-entropy of the model that was logged last, from `cross_entropies`.
     """
     num_seen, num_unseen = len(data.seen), len(data.unseen)
     in_seen, in_unseen = (len(data.indices[name]) for name in data.eval_splits)

@@ -99,7 +99,7 @@ def figures_of_group(
         name = f"{kind}_{context.slug}_{slug(group.name)}"
         return NamedFigure(name, figure, _caption(context, [group], *sentences))
 
-    caches, band = caches_of(group), _band([group])
+    caches, band = group.caches(LAST), _band([group])
     if caches:
         text = "Scores of the model of the last step as one setting of its prediction varies."
         yield named("prediction", _prediction_figure(caches), text, band, ACCURACIES)
@@ -120,11 +120,6 @@ def figures_of_group(
         yield named("losses", figure, text, band)
 
 
-def caches_of(group: Group) -> list[ScoreCache]:
-    """Returns the score cache of the last step of each seed that has one."""
-    return [run.cache(LAST) for run in group.runs if LAST in run.curves]
-
-
 def _curves_figure(context: Context) -> NamedFigure:
     """The seen-unseen curves of the groups with the largest areas."""
     cached = [group for group in context.groups if group.areas(LAST)]
@@ -133,7 +128,7 @@ def _curves_figure(context: Context) -> NamedFigure:
     drawn = [group for group in cached if group.name in best]
     lines = []
     for group in drawn:
-        caches = caches_of(group)
+        caches = group.caches(LAST)
         curves = [cache.curve() for cache in caches]
         calibrations = [cache.calibration for cache in caches]
         lines.append(comparison_plots.CurveLine(group.name, curves, calibrations))

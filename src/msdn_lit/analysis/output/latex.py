@@ -127,7 +127,7 @@ def _score_table(
     for group, cells in rows:
         n = len(group.runs)
         texts = [_name(group.name), *(_score(*pair, n) for pair in zip(cells, best, strict=True))]
-        texts += [str(len(group.runs))] if len(numbers) > 1 else []
+        texts += [str(n)] if len(numbers) > 1 else []
         lines.append(" & ".join(texts) + r" \\")
     header = ["", *columns, *(["n"] if len(numbers) > 1 else [])]
     width = max(len(row.group.name) for row in rows)

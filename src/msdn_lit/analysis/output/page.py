@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 
 from msdn_lit.analysis.classes import class_table, confusion_table, readable_names
 from msdn_lit.analysis.figures.captions import NamedFigure
-from msdn_lit.analysis.figures.report_figures import caches_of, figures_of_context, figures_of_group
+from msdn_lit.analysis.figures.report_figures import figures_of_context, figures_of_group
 from msdn_lit.analysis.figures.style import FONT_SIZE, NO_DATE, styled
 from msdn_lit.analysis.groups import CONTEXT, Context, Group, contexts, wall_time
 from msdn_lit.analysis.output.formats import Cell, Share, Table, simplified, text_columns, texts
 from msdn_lit.analysis.predictions import Predictions
-from msdn_lit.runs.layout import SCORES
+from msdn_lit.runs.layout import LAST, SCORES
 
 _PIXELS_PER_INCH = 72 * 13 / FONT_SIZE  # the texts of a figure are 13 pixels high
 _FOLDER = Path(__file__).parent
@@ -156,7 +156,7 @@ def run_html_table(groups: Sequence[Group], home: Path) -> tuple[HtmlTable, dict
 
 
 def _panel(group: Group, context: Context, class_names: Sequence[str] | None) -> GroupPanel:
-    caches = caches_of(group)
+    caches = group.caches(LAST)
     tables = []
     if caches:
         names = readable_names(class_names or group.runs[0].class_names, caches[0])

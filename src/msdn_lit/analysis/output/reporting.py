@@ -90,7 +90,7 @@ def validated_calibration(group: Group, groups: Sequence[Group]) -> float | None
     if not found:
         return None
     chosen = max(found, key=lambda other: (len(other.runs), other.name))
-    caches = [run.cache(LAST) for run in chosen.runs if LAST in run.curves]
+    caches = chosen.caches(LAST)
     if len({cache.step for cache in caches}) > 1:
         return None
     return choose([[cache] for cache in caches], [caches[0].fusion]).calibration

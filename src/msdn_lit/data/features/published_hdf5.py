@@ -32,7 +32,8 @@ class PublishedFeatures:
 
     Args:
         path: HDF5 file.
-        source: Assumed origin of its features: name, backbone and transform. Empty: not known.
+        source: Assumed origin of its features: name, backbone and transform; an empty
+            mapping if it is not known.
         images_sha256: Hash of the image list that its rows are assumed to follow; `check_split`
             compares labels and splits.
 

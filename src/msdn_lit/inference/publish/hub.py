@@ -11,6 +11,7 @@ from typing import Any
 from msdn_lit import __version__
 from msdn_lit.errors import READ_ERRORS, CheckpointError, ConfigError, UserError, is_of_writing
 from msdn_lit.errors import one_line as text_of
+from msdn_lit.inference.publish import SAMPLES
 from msdn_lit.inference.publish.address import HubAddress
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS
 
@@ -91,7 +92,7 @@ def push(
             repo_type=kind,
             folder_path=folder,
             allow_patterns=list(files),
-            delete_patterns=["samples/[0-9][0-9].*"] if is_space else None,  # earlier images
+            delete_patterns=[SAMPLES] if is_space else None,  # those of an earlier upload
             commit_message=f"msdn-lit {__version__}",
         )
     return str(url)

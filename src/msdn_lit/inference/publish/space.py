@@ -12,13 +12,13 @@ import yaml
 from msdn_lit.errors import ConfigError
 from msdn_lit.files import copy_file, make_folder, write_atomically
 from msdn_lit.inference.bundle import read_bundle
+from msdn_lit.inference.publish import SAMPLES
 from msdn_lit.inference.publish.card import template
 from msdn_lit.inference.publish.facts import Facts
 from msdn_lit.inference.publish.front_matter import licence
 from msdn_lit.inference.publish.wheel import own_distribution, wheel_content, wheel_name
 from msdn_lit.runs.layout import BUNDLE, BUNDLE_WEIGHTS, CARD
 
-SAMPLES = "[0-9][0-9].*"  # names of the copied images
 PORT = 7860  # the Hub's default for Spaces
 _TITLE_LENGTH = 50
 _REQUIRED = re.compile(r"(?P<name>[\w.-]+)(?P<extra>.*extra == ['\"](?P<of>\w+)['\"])?")
@@ -66,7 +66,7 @@ def write_space(folder: Path, name: str, samples: Sequence[Path]) -> list[str]:
         make_folder(target_folder)
     for target, path in copies.items():
         copy_file(path, folder / target)
-    for earlier in target_folder.glob(SAMPLES) if is_again else ():
+    for earlier in folder.glob(SAMPLES) if is_again else ():
         if f"samples/{earlier.name}" not in copies:
             earlier.unlink()
     for target, content in files.items():
