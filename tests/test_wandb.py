@@ -38,6 +38,7 @@ def _at_home(monkeypatch, tmp_path):
     """A home and a key that must not be told; W&B reads its environment once a session."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    wandb.teardown()  # a session of another file has other variables
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
     yield
