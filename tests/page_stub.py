@@ -74,6 +74,7 @@ class StubApp:
         self.image = {
             "name": "first.png",
             "image": f"data:image/png;base64,{base64.b64encode(picture(64, 64)).decode()}",
+            "crop": [1 / 6, 0, 5 / 6, 1],  # the middle of `picture`
             "psi": encoded(self.psi_K),
             "attention": {
                 name: encoded(maps)

@@ -23,6 +23,7 @@ server = pytest.importorskip("msdn_lit.inference.page.server", reason="needs the
 from starlette.testclient import TestClient  # noqa: E402
 
 from tests.helpers import IMAGES, png  # noqa: E402
+from tests.page_stub import StubApp  # noqa: E402
 
 
 @pytest.fixture
@@ -125,6 +126,11 @@ class TestServer:
         found = model.predict(IMAGES[0])
         assert answer["crop"] == list(found.crop)
         assert answer["likeness"] == found.likeness
+
+    def test_the_stub_of_the_page_answers_with_the_same_fields(self, client):
+        stub = StubApp()
+        assert client.get("/model").json().keys() == stub.model.keys()
+        assert client.post("/predict", content=png()).json().keys() == stub.image.keys()
 
     def test_a_description(self, client, model):
         names = [readable_attribute(name) for name in model.attribute_names]
