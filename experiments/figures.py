@@ -34,7 +34,7 @@ METHODS = {
 }
 GAINS = {
     "peak_step": "step with the peak H on test",
-    "oracle_gamma": "oracle calibration",
+    "oracle_calibration": "oracle calibration",
     "best_seed": "best seed instead of the mean",
 }
 

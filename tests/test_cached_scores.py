@@ -76,7 +76,7 @@ def test_the_table_has_the_scores_of_the_run(cache):
         [float(v) for v in cache.scores()]
     )
     assert row["step"] == 300
-    assert table.title == "From the score cache, test, fusion 0.9 0.1, gamma 0.5"
+    assert table.title == "From the score cache, test, fusion 0.9 0.1, calibration 0.5"
     assert row["oracle H"] >= row["H"]
 
 
@@ -92,7 +92,7 @@ class TestCommand:
             scores, str(folder), "--fusion", "1", "0", "--calibration", "0.25", "--classes", "2"
         )
         assert code == 0
-        assert "fusion 1 0, gamma 0.25" in out
+        assert "fusion 1 0, calibration 0.25" in out
         assert out.count("Most confused pairs (") == 1
 
     def test_equal_evaluations_are_one_row(self, command, cache, folder):

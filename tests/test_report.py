@@ -263,7 +263,7 @@ class TestScores:
         row = rows(score_table(groups(tmp_path)))[0]
         scores = [brute_force(made_up_cache(seed)) for seed in range(3)]
         for name, values in zip(
-            ("T1", "U", "S", "H", "AUSUC", "best H"), zip(*scores, strict=True), strict=True
+            ("T1", "U", "S", "H", "AUSUC", "oracle H"), zip(*scores, strict=True), strict=True
         ):
             assert row[name].mean == pytest.approx(statistics.mean(values), abs=1e-6), name
             assert row[name].std == pytest.approx(statistics.stdev(values), abs=1e-6), name
@@ -415,7 +415,7 @@ class TestReproduction:
 
 
 def brute_force(cache):
-    """T1, U, S, H, AUSUC and best H, by loops over the images and over all relevant margins."""
+    """T1, U, S, H, AUSUC and oracle H, by loops over the images and over all relevant margins."""
     fused = sum(
         weight * logits.astype(float)
         for weight, logits in zip(cache.fusion, cache.logits_ONC, strict=True)

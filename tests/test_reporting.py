@@ -136,7 +136,7 @@ def test_every_way_of_reporting_equals_loops(logs):
         assert row[name].std == pytest.approx(statistics.stdev(values), abs=1e-6)
     H = [score[2] for score in scores]
     others = {
-        "+ oracle gamma": [max(accuracies(c, m)[2] for m in margins(c)) for c in last],
+        "+ oracle calibration": [max(accuracies(c, m)[2] for m in margins(c)) for c in last],
         "+ per image": [accuracies(c, gamma, per_image=True)[2] for c in last],
     }
     for name, values in others.items():
@@ -145,7 +145,7 @@ def test_every_way_of_reporting_equals_loops(logs):
     assert row["+ best seed"] == pytest.approx(max(H) - statistics.mean(H), abs=1e-6)
     highest = [max(accuracies(c, m, per_image=True)[2] for m in margins(c)) for c in peak]
     assert row["all four"] == pytest.approx(max(highest), abs=1e-6)
-    assert (row["gamma"], row["chosen by"], row["n"]) == (gamma, "the run", 3)
+    assert (row["calibration"], row["chosen by"], row["n"]) == (gamma, "the run", 3)
 
 
 def test_the_peak_is_counted_at_the_runs_own_calibration(logs):
@@ -165,9 +165,9 @@ def test_validation_classes_choose_the_calibration(with_validation):
         for margin in np.linspace(every[0], every[-1], 300)
     }
     assert row["chosen by"] == "validation"
-    chosen = statistics.mean(accuracies(cache, row["gamma"])[2] for cache in of_validation)
+    chosen = statistics.mean(accuracies(cache, row["calibration"])[2] for cache in of_validation)
     assert chosen >= max(mean_H.values()) - 0.005
-    H = [accuracies(cache, row["gamma"])[2] for cache in caches(with_validation)]
+    H = [accuracies(cache, row["calibration"])[2] for cache in caches(with_validation)]
     assert row["H"].mean == pytest.approx(statistics.mean(H), abs=1e-6)
 
 

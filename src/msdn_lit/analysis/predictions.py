@@ -24,7 +24,7 @@ class Predictions:
     Args:
         cache: Score cache of the evaluation.
         fusion: Weight of each sub-net; None takes the run's weights.
-        calibration: Margin gamma; None takes the run's margin.
+        calibration: Calibration; None takes the run's.
     """
 
     def __init__(
@@ -92,10 +92,11 @@ class Predictions:
 
 def cache_table(evaluations: Mapping[str, Predictions]) -> Table:
     """One row for each evaluation: scores, curve, top-k accuracy and domain confusion."""
-    header = ["evaluation", "step", *SCORES.values(), "AUSUC", "oracle H", "oracle gamma"]
+    header = ["evaluation", "step", *SCORES.values(), "AUSUC", "oracle H", "oracle calibration"]
     header += [f"top-{TOP_K} U", f"top-{TOP_K} S", "U as seen", "S as unseen"]
     notes = [
-        "Percent. Oracle: the gamma with the best H on these images, an upper bound and no result.",
+        "Percent. Oracle: the calibration with the best H on these images, an upper bound and no "
+        "result.",
         f"Top-{TOP_K}: among all classes. U as seen: share of the unseen-class images that are "
         "predicted as a seen class.",
     ]
@@ -114,7 +115,7 @@ def cache_table(evaluations: Mapping[str, Predictions]) -> Table:
 
 def _settings(predictions: Predictions) -> str:
     weights = " ".join(f"{weight:g}" for weight in predictions.fusion or predictions.cache.fusion)
-    return f"fusion {weights}, gamma {predictions.calibration:g}"
+    return f"fusion {weights}, calibration {predictions.calibration:g}"
 
 
 def _row(predictions: Predictions) -> list[Cell]:

@@ -61,7 +61,7 @@ class Predictor:
         attribute_names: K names.
         classes: Known classes, those of the benchmark.
         fusion: Weight of each sub-net by name, in the order of the net's outputs.
-        calibration: Margin, which is subtracted from the scores of seen classes and added to the
+        calibration: Number that is subtracted from the scores of seen classes and added to the
             scores of all others.
         reference: Scores, leads and images of the model's run, as far as they are known.
     """

@@ -211,7 +211,7 @@ def read_reference(
         evaluation: Name of the checkpoint.
         domains: Domain of each class, "seen" or "unseen".
         fusion: Weight of each sub-net in the prediction.
-        calibration: Margin of the prediction.
+        calibration: Calibration of the prediction.
     """
     try:
         result = read_result(folder)
@@ -243,7 +243,7 @@ def leads_of(cache: ScoreCache, fusion: Sequence[float], calibration: float) -> 
     Args:
         cache: Logits of the run's test images.
         fusion: Weight of each sub-net in the prediction.
-        calibration: Margin of the prediction.
+        calibration: Calibration of the prediction.
     """
     classes = np.concatenate([cache.seen, cache.unseen])
     logits_NC = cache.fused(fusion, calibration)

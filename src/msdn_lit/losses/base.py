@@ -31,7 +31,7 @@ class DomainLoss(nn.Module):
     Args:
         seen: Ids of the seen classes.
         unseen: Ids of the unseen classes. Classes in neither list are no candidates.
-        calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
+        calibration: Number that is added to unseen and subtracted from seen logits (release: 1).
     """
 
     seen: Tensor

@@ -42,7 +42,7 @@ class DEDNLoss(DomainLoss):
         seen_margin: Margin that is added to the seen logits in the cross-entropy.
         label_margin: Margin that is subtracted from the true class's logit there (release: 3 on
             CUB, 2 elsewhere).
-        calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
+        calibration: Number that is added to unseen and subtracted from seen logits (release: 1).
     """
 
     def __init__(

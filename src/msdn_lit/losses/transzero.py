@@ -45,7 +45,7 @@ class TransZeroLoss(DomainLoss):
         subnet_weights: Weight of each sub-net's three terms (TransZero++: 1 and lambda_v2a).
         lambda_score: Weight of the agreement of the two sub-nets' attribute scores.
         lambda_logit: Weight of the agreement of their logits.
-        calibration: Margin that is added to unseen and subtracted from seen logits (release: 1).
+        calibration: Number that is added to unseen and subtracted from seen logits (release: 1).
     """
 
     weights_O: Tensor

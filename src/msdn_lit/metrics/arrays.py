@@ -41,7 +41,7 @@ def fuse_logits(
         logits: Logits without margin, (N, C) each.
         weights: Fusion weight of each.
         unseen: Ids of the unseen classes.
-        calibration: Margin gamma, added to unseen and subtracted from seen logits.
+        calibration: Number gamma, added to unseen and subtracted from seen logits.
 
     Returns:
         Fused logits, float32, (N, C).

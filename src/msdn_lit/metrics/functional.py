@@ -31,7 +31,7 @@ def fuse(
         outputs: Outputs of a net, e.g. one `SubNetOutput` per sub-net.
         weights: Fusion weight alpha_i of each output.
         unseen: Ids of the unseen classes.
-        calibration: Margin gamma, added to unseen and subtracted from seen logits (release: 1). For
+        calibration: Number gamma, added to unseen and subtracted from seen logits (release: 1). For
             weights that sum to one this is calibrated stacking by 2 gamma.
 
     Returns:
@@ -56,7 +56,7 @@ def fuse_logits(
         logits: Logits without margin, (B, C) each.
         weights: Fusion weight of each.
         unseen: Ids of the unseen classes.
-        calibration: Margin gamma, added to unseen and subtracted from seen logits.
+        calibration: Number gamma, added to unseen and subtracted from seen logits.
 
     Returns:
         Fused logits, float32, (B, C).

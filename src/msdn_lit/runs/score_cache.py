@@ -50,7 +50,7 @@ class ScoreCache:
         unseen: Ids of the unseen classes.
         subnets: Names of the sub-nets, (O,).
         fusion: Weight of each sub-net in the run's prediction, (O,).
-        calibration: Margin of the run's prediction.
+        calibration: Calibration of the run's prediction.
         stage: "test" or "val", after the splits that were evaluated.
         step: Training steps of the checkpoint.
         partial: Number of evaluated images, as a text, if not all; "" for all. Older files lack it.
@@ -122,7 +122,7 @@ class ScoreCache:
 
         Args:
             fusion: Weight of each output; default: those of the run.
-            calibration: Margin that is added to the logits of unseen classes and subtracted from
+            calibration: Number that is added to the logits of unseen classes and subtracted from
                 those of seen classes.
         """
         weights = self.fusion if fusion is None else fusion
@@ -132,8 +132,8 @@ class ScoreCache:
         self, fusion: Sequence[float] | None = None, calibration: float | None = None
     ) -> EvaluationScores:
         """Returns T1, U, S and H, by default with the fusion and calibration of the run."""
-        margin = self.calibration if calibration is None else calibration
-        return zsl_scores(self.fused(fusion, margin), self.labels_N, self.seen, self.unseen)
+        calibration = self.calibration if calibration is None else calibration
+        return zsl_scores(self.fused(fusion, calibration), self.labels_N, self.seen, self.unseen)
 
     def curve(self, fusion: Sequence[float] | None = None) -> SeenUnseenCurve:
         """The exact seen-unseen curve; fusion weights are taken relative to their sum."""

@@ -15,7 +15,7 @@ from tests.benchmarks.speed.timing import Stopwatch, TimedProcess, compare, inte
 from tests.benchmarks.speed.training import products
 
 BATCH_SIZE = 64
-NUM_GAMMAS = 100
+NUM_CALIBRATIONS = 100
 
 
 def lightning_evaluation(shape, device, precision, num_images):
@@ -46,7 +46,7 @@ def release_evaluation(shape, device, num_images):
 
 
 def cached_scores(shape, num_images):
-    """Yields the seconds of T1, and of U, S and H at many gammas, from cached logits."""
+    """Yields the seconds of T1, and of U, S and H at many calibrations, from cached logits."""
     logits = [torch.randn(num_images, shape.C) for _ in range(2)]
     labels_N = torch.arange(num_images) % shape.C
     seen, unseen = workload.class_ids(shape)
@@ -54,7 +54,7 @@ def cached_scores(shape, num_images):
         watch = Stopwatch(torch.device("cpu"))
         fused_NC = fuse_logits(logits, (0.9, 0.1), unseen, calibration=0.0)
         curve = seen_unseen_curve(fused_NC, labels_N, seen, unseen)
-        scores_at(curve, torch.linspace(-2, 2, NUM_GAMMAS))
+        scores_at(curve, torch.linspace(-2, 2, NUM_CALIBRATIONS))
         scores_at(curve, torch.tensor([torch.inf]))  # T1: every prediction is an unseen class
         yield {"all": watch.lap()}
 
@@ -74,5 +74,5 @@ def evaluation(options):
         yield compare(f"evaluation of {number:,} images, {precision}", "s", results, "all")
     process = TimedProcess(cached_scores, shape, number)
     results = interleave({"ours": process}, options.repetitions, consecutive=1)
-    what = f"T1, and U, S, H at {NUM_GAMMAS} gammas, from cached logits"
+    what = f"T1, and U, S, H at {NUM_CALIBRATIONS} calibrations, from cached logits"
     yield compare(what, "ms", results, "all")

@@ -38,7 +38,7 @@ def report_tables(groups: Sequence[Group], base: Group | None = None) -> list[Ta
 def score_table(groups: Sequence[Group], base: Group | None = None) -> Table:
     """One row for each group and reported evaluation."""
     header = [*CONTEXT, "protocol", "evaluation", "step", *SCORES.values(), "H 95 %"]
-    header += ["AUSUC", "best H", "oracle gamma", "n"]
+    header += ["AUSUC", "oracle H", "oracle calibration", "n"]
     rows = [
         [*group.context, group.protocol, *_score_cells(group, evaluation)]
         for group in groups
@@ -51,9 +51,9 @@ def score_table(groups: Sequence[Group], base: Group | None = None) -> Table:
     ]
     if any(run.curves for group in groups for run in group.runs):
         notes.append(
-            "AUSUC: area under the seen-unseen curve. Best H: the largest H of that curve, at the "
-            "oracle gamma (mean over the runs), which is chosen on the evaluated images: an upper "
-            "bound and no result."
+            "AUSUC: area under the seen-unseen curve. Oracle H: the largest H of that curve, at "
+            "the oracle calibration (mean over the runs), which is chosen on the evaluated images: "
+            "an upper bound and no result."
         )
     notes += usual_of(groups, base)
     notes += dict.fromkeys(note for group in groups for note in backbones(group))
@@ -163,10 +163,10 @@ def _score_cells(group: Group, evaluation: str) -> list[Cell]:
     step = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     scores = [group.summary(evaluation, score) for score in SCORES]
     curves = [run.curves[evaluation] for run in runs if evaluation in run.curves]
-    ausuc, best, gamma = map(summarise, zip(*curves, strict=True)) if curves else (None, None, None)
+    ausuc, H, oracle = map(summarise, zip(*curves, strict=True)) if curves else (None, None, None)
     interval = scores[-1].interval if scores[-1] else None
     label = evaluation_label(evaluation, group.stage)
-    return [label, step, *scores, interval, ausuc, best, gamma and gamma.mean, len(runs)]
+    return [label, step, *scores, interval, ausuc, H, oracle and oracle.mean, len(runs)]
 
 
 def _first_with(evaluation: str, groups: Sequence[Group]) -> Group | None:

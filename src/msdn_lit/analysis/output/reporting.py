@@ -29,13 +29,13 @@ _OF_PROTOCOL = (
 )
 _PEAK = "peak_harmonic_mean"
 _NOTES = (
-    "U, S, H: last step, at the gamma that validation classes chose (runs of protocol=validation "
-    "with the same settings, among these runs; those of the same length if there are several), or "
-    "else at the run's own gamma.",
+    "U, S, H: last step, at the calibration that validation classes chose (runs of "
+    "protocol=validation with the same settings, among these runs; those of the same length if "
+    "there are several), or else at the run's own calibration.",
     "What would be added to H, each alone: the step with the peak H on test, at the run's own "
-    "gamma; the oracle gamma of the test images; accuracy per image instead of per class; the best "
-    "seed instead of the mean. All four: the best seed at its peak step, with the gamma that is "
-    "best for the accuracy per image. None of these is a result.",
+    "calibration; the oracle calibration of the test images; accuracy per image instead of per "
+    "class; the best seed instead of the mean. All four: the best seed at its peak step, with the "
+    "calibration that is best for the accuracy per image. None of these is a result.",
 )
 
 
@@ -60,8 +60,8 @@ class _Ways(NamedTuple):
 def reporting_table(groups: Sequence[Group]) -> Table:
     """One row for each group on the test splits that has its score caches."""
     rows = [row for group in groups if group.stage == "test" for row in _rows(group, groups)]
-    header = [*CONTEXT, "protocol", "gamma", "chosen by", "U", "S", "H", "+ peak step"]
-    header += ["+ oracle gamma", "+ per image", "+ best seed", "all four", "n"]
+    header = [*CONTEXT, "protocol", "calibration", "chosen by", "U", "S", "H", "+ peak step"]
+    header += ["+ oracle calibration", "+ per image", "+ best seed", "all four", "n"]
     return Table("reporting", "How reporting changes H", header, rows, _NOTES)
 
 
@@ -128,21 +128,21 @@ def _rows(group: Group, groups: Sequence[Group]) -> Iterator[list[Cell]]:
         Share(max(harmonic_means) - np.mean(harmonic_means)) if len(ways) > 1 else None,
         Share(max(highest)) if highest else None,
     ]
-    gamma = float(np.mean([way.scores.calibration for way in ways]))
+    calibration = float(np.mean([way.scores.calibration for way in ways]))
     of = "the run" if chosen is None else "validation"
-    yield [*group.context, group.protocol, gamma, of, *scores, *cells, len(ways)]
+    yield [*group.context, group.protocol, calibration, of, *scores, *cells, len(ways)]
 
 
 def _ways(run: Run, calibration: float | None) -> _Ways:
     last = run.cache(LAST)
     curve, curve_per_image = _curves(last)
-    gamma = last.calibration if calibration is None else calibration
-    scores = scores_at(curve, gamma)
+    calibration = last.calibration if calibration is None else calibration
+    scores = scores_at(curve, calibration)
     peak = highest = None
     if _PEAK in run.curves:
         peak = run.scores[_PEAK]["harmonic_mean"] - run.scores[LAST]["harmonic_mean"]
         highest = best_point(_curves(run.cache(_PEAK))[1]).harmonic_mean
-    per_image = scores_at(curve_per_image, gamma)
+    per_image = scores_at(curve_per_image, calibration)
     H = scores.harmonic_mean
     oracle = best_point(curve).harmonic_mean - H
     return _Ways(scores, peak, oracle, per_image.harmonic_mean - H, highest)

@@ -47,7 +47,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or scores/*.npz")
     text = "weight of each sub-net (default: the run's)"
     option("--fusion", nargs="+", type=float, metavar="WEIGHT", help=text)
-    option("--calibration", type=float, metavar="GAMMA", help="margin (default: the run's)")
+    option("--calibration", type=float, metavar="NUMBER", help="default: the run's")
     text = "also show the N worst classes and confusions"
     option("--classes", type=int, default=0, metavar="N", help=text)
     return parser.parse_args(words)

@@ -98,7 +98,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     option = parser.add_argument
     option("run", type=run_folder, metavar="RUN", help="run folder")
     add_checkpoint(parser)
-    option("--calibration", type=float, metavar="GAMMA", help="margin (default: the run's)")
+    option("--calibration", type=float, metavar="NUMBER", help="default: the run's")
     option("--fusion", type=float, nargs="+", metavar="WEIGHT", help="weight of each sub-net")
     option("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
     option("--output", type=Path, metavar="DIR", help="default: RUN/evaluations/TIME")

@@ -109,8 +109,8 @@ def _print_choices(ranked: "Sequence[tuple[Group, Choice]]") -> None:
         fusion = " ".join(f"{weight:g}" for weight in choice.fusion)
         settings: list[Cell] = [choice.step, fusion, f"{choice.calibration:.2f}"]
         rows.append([group.features, group.name, *scores, *settings, len(group.runs)])
-    header = ["features", "settings", "H", "U", "S", "step", "fusion", "gamma", "n"]
-    title = "Best step, fusion and gamma on the validation classes, in percent"
+    header = ["features", "settings", "H", "U", "S", "step", "fusion", "calibration", "n"]
+    title = "Best step, fusion and calibration on the validation classes, in percent"
     notes = usual_of([group for group, _ in ranked])
     table = Table("choices", title, header, rows, notes)
     if not sys.stdout.isatty():
@@ -118,7 +118,7 @@ def _print_choices(ranked: "Sequence[tuple[Group, Choice]]") -> None:
         return
     from msdn_lit.analysis.terminal.tables import print_table
 
-    print_table(table, optional=["fusion", "gamma"])
+    print_table(table, optional=["fusion", "calibration"])
     print("\n".join(notes))
 
 
