@@ -7,7 +7,6 @@ import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "docs" / "images"
@@ -33,9 +32,9 @@ METHODS = {
     "baseline/sje": "SJE",
 }
 GAINS = {
-    "peak_step": "step with the peak H on test",
-    "oracle_calibration": "oracle calibration",
-    "best_seed": "best seed instead of the mean",
+    "peak_step": "mean, step with the peak H on test",
+    "oracle_calibration": "mean, oracle calibration",
+    "best_seed": "best seed",
 }
 
 
@@ -43,7 +42,8 @@ def draw_distillation() -> None:
     """H by step, with and without distillation: mean and standard deviation of five seeds."""
     lines = (line for path in CURVES for line in path.read_text(encoding="utf-8").splitlines())
     rows = [row for row in csv.DictReader(lines) if row["region_scale"] == "null"]
-    figure, panels = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained")
+    figure, grid = plt.subplots(2, 3, figsize=(10, 6), layout="constrained")
+    *panels, corner = grid.flat
     for axes, (features, title) in zip(panels, PANELS.items(), strict=True):
         for weight, color in WEIGHTS.items():
             wanted = features, weight
@@ -54,42 +54,52 @@ def draw_distillation() -> None:
             axes.plot(step, H, color=color, label=f"weight {weight}")
             lower, upper = zip(*((h - s, h + s) for h, s in zip(H, sd, strict=True)), strict=True)
             axes.fill_between(step, lower, upper, color=color, alpha=0.2, linewidth=0)
-        axes.set(title=title, xlabel="training step")
+        axes.set(title=title, xlabel="training step", ylabel="H on test, %")
         axes.set_ylim(top=max(axes.get_ylim()), bottom=max(axes.get_ylim()) - 22)
-    panels[0].set_ylabel("H on test, %")
-    panels[0].legend(loc="lower right")
+    corner.axis("off")
+    handles, labels = panels[0].get_legend_handles_labels()
+    corner.legend(handles, labels, title="distillation", loc="center", fontsize="large")
     _save(figure, "distillation.png")
 
 
 def draw_reporting() -> None:
-    """H at the last step, and what each way of reporting adds to it."""
+    """H at the last step, and H with each way of reporting, alone and all together."""
     with WAYS.open(encoding="utf-8") as file:
         rows = {row["settings"]: row for row in csv.DictReader(file) if row["record"] == "own_448"}
-    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-    for position, name in enumerate(METHODS):
-        _bar(axes, position, rows[name])
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    ordered = [rows[name] for name in METHODS]
+    last = [float(row["H"]) for row in ordered]
+    together = [float(row["all_four"]) for row in ordered]
+    axes.hlines(range(len(ordered)), last, together, color="0.8", zorder=0)
+    axes.plot(
+        last,
+        range(len(ordered)),
+        "o",
+        color="tab:blue",
+        label="mean, last step, validated calibration",
+    )
+    for (key, label), marker in zip(GAINS.items(), "^sD", strict=True):
+        values = [H + float(row[key]) for H, row in zip(last, ordered, strict=True)]
+        axes.plot(
+            values, range(len(ordered)), marker, color="tab:orange", fillstyle="none", label=label
+        )
+    axes.plot(
+        together,
+        range(len(ordered)),
+        "|",
+        color="black",
+        markersize=16,
+        label="all together, accuracy per image",
+    )
     axes.set_yticks(range(len(METHODS)), METHODS.values())
     axes.invert_yaxis()
-    axes.set(xlim=(45, 63), xlabel="H on test, % (448 px, n = 5)")
-    handles, labels = axes.get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))
-    axes.legend(named.values(), named.keys(), loc="lower right")
+    axes.set(xlabel="H on test, % (448 px, n = 5)")
+    axes.legend(loc="lower right")
     _save(figure, "reporting.png")
 
 
-def _bar(axes: Axes, position: int, row: dict[str, str]) -> None:
-    H = float(row["H"])
-    left = H
-    axes.barh(position, H, color="tab:blue", height=0.5, label="last step, validated calibration")
-    for (key, label), color in zip(GAINS.items(), ("#f2b134", "#e07b39", "#b5482a"), strict=True):
-        axes.barh(position, float(row[key]), left=left, color=color, height=0.5, label=label)
-        left += float(row[key])
-    together = float(row["all_four"])
-    axes.plot(together, position, "k|", markersize=14, label="all together, per image")
-
-
 def _save(figure: plt.Figure, name: str) -> None:
-    figure.savefig(IMAGES / name, dpi=110)
+    figure.savefig(IMAGES / name, dpi=160)
     plt.close(figure)
 
 

@@ -143,11 +143,29 @@ class TestIndex:
         with pytest.raises(ConfigError, match=r"metrics.json is damaged"):
             write_index(tmp_path)
 
+    def test_the_question_of_a_record(self, record):
+        readme = record / "README.md"
+        text = readme.read_text()
+        readme.write_text(f"# Title\n\n**Question:** is a | b?\nMore? **Answer:** no?\n\n{text}")
+        write_index(record.parent)
+        index = re.sub(" +", " ", (record.parent / "README.md").read_text())
+        assert f"\n| [{record.name}]({record.name}) | is a \\| b? |\n" in index
+        assert "More" not in index
+
+    def test_every_committed_record_has_a_question_and_an_answer(self):
+        for path in [
+            *EXPERIMENTS.glob("20*/README.md"),
+            *EXPERIMENTS.glob("archive/20*/README.md"),
+        ]:
+            assert re.search(r"^\*\*Question:\*\* .+\?", path.read_text(), re.M), path
+            assert re.search(r"^\*\*Answer:\*\* .+", path.read_text(), re.M), path
+
     def test_the_committed_one_is_up_to_date(self, tmp_path):
         for path in EXPERIMENTS.glob("*/metrics.json"):
-            copy = tmp_path / path.parent.name / path.name
-            copy.parent.mkdir()
-            copy.write_bytes(path.read_bytes())
+            copy = tmp_path / path.parent.name
+            copy.mkdir()
+            for name in ("metrics.json", "README.md"):
+                (copy / name).write_bytes((path.parent / name).read_bytes())
         write_index(tmp_path)
         assert (tmp_path / "README.md").read_text() == (EXPERIMENTS / "README.md").read_text(), (
             "msdn report --index writes experiments/README.md"

@@ -89,18 +89,39 @@ def write_record(
 
 
 def write_index(experiments: Path) -> None:
-    """Writes README.md of a folder of records: one row for each group and way to report.
+    """Writes README.md of a folder of records.
+
+    The first table has the question of each record whose README.md states one, in a line that
+    begins with `**Question:**`. The second one has a row for each group and way to report.
 
     Raises:
         ConfigError: There is no record, or a record is damaged.
     """
-    rows = [row for path in sorted(experiments.glob(f"*/{RECORD}")) for row in _index_rows(path)]
+    paths = sorted(experiments.glob(f"*/{RECORD}"))
+    rows = [row for path in paths for row in _index_rows(path)]
     if not rows:
         action = "msdn report PATH... --record writes one."
         raise ConfigError(f"{experiments} holds no records", action=action)
     header = ["record", "benchmark", "features", "settings", "scores", *SCORES.values(), "n"]
     lines = markdown_lines(Table("index", "", header, rows))
+    asked = [(_link(path.parent), _question(path.parent)) for path in paths]
+    questions = [[link, question] for link, question in asked if question]
+    if questions:
+        table = Table("questions", "", ["record", "question"], questions)
+        lines = [*markdown_lines(table), "", "## Scores", "", *lines]
     write_atomically(experiments / README, "\n".join([_INDEX, *lines]) + "\n")
+
+
+def _link(record: Path) -> str:
+    return f"[{record.name}]({record.name})"
+
+
+def _question(record: Path) -> str:
+    """The first sentence of a record's question; empty if its README.md has none."""
+    path = record / README
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    question = re.search(r"^\*\*Question:\*\* (.+?\?)", text, flags=re.MULTILINE)
+    return question[1] if question else ""
 
 
 def _content(group: Group) -> dict[str, Any]:
@@ -160,7 +181,7 @@ def _command(group: Group) -> str:
 
 def _index_rows(path: Path) -> Iterator[list[Cell]]:
     """The rows of one record. Only the first row of a record or group names it."""
-    link = f"[{path.parent.name}]({path.parent.name})"
+    link = _link(path.parent)
     for group in _groups_of(path):
         labels = [_LABELS.get(group[name], group[name]) for name in ("benchmark", "features")]
         context = [*labels, group["settings"]]
