@@ -427,3 +427,12 @@ def test_an_unknown_split_is_named_in_the_result(mini_config, monkeypatch):
     train.run(cfg)
     assert read_result(cfg)["data"]["split_variant"].startswith("unknown ")
     assert "UNOFFICIAL SPLIT (unknown " in (Path(cfg.paths.run_dir) / "RESULT.md").read_text()
+
+
+@pytest.mark.parametrize("words", [["--calibration", "nan"], ["--fusion", "inf", "1"]])
+def test_an_evaluation_refuses_numbers_that_are_not_finite(mini_config, tmp_path, words):
+    cfg = mini_config("trainer.max_steps=2")
+    train.run(cfg)
+    with pytest.raises(ConfigError, match=f"{words[0]} is wrong"):
+        evaluate_again(cfg, tmp_path / "evaluation", *words)
+    assert not (tmp_path / "evaluation").exists()

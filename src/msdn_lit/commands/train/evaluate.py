@@ -1,6 +1,7 @@
 """msdn evaluate: evaluates a checkpoint of a run again."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -113,6 +114,8 @@ def _load(options: argparse.Namespace) -> "LoadedRun":
 
     from msdn_lit.build.load import load_run
 
+    _check_finite("--calibration", [options.calibration or 0])
+    _check_finite("--fusion", options.fusion or [])
     changed = {} if options.calibration is None else {"calibration": options.calibration}
     loaded = load_run(
         options.run,
@@ -125,6 +128,14 @@ def _load(options: argparse.Namespace) -> "LoadedRun":
     _set_fusion(loaded, options.fusion)
     loaded.cfg.protocol.selection = None  # the training has compared its settings with the file
     return loaded
+
+
+def _check_finite(option: str, values: Sequence[float]) -> None:
+    from msdn_lit.errors import ConfigError
+
+    if not all(map(math.isfinite, values)):
+        found = " ".join(map(str, values))
+        raise ConfigError(f"{option} is wrong", expected="finite numbers", found=found)
 
 
 def _set_fusion(loaded: "LoadedRun", weights: Sequence[float] | None) -> None:
