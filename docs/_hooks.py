@@ -56,9 +56,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
             LOG.warning("%s: link to a missing file: %s", source, link["target"])
         if path.startswith(f"{RECORDS}/"):
             target = f"{path}/README.md" if (root / path).is_dir() else path
-            return (
-                f"[{text}]({posixpath.relpath(target, posixpath.dirname(source) or '.')}{anchor})"
-            )
+            uri = posixpath.relpath(target, posixpath.dirname(source) or ".")
+            return f"[{text}]({uri}{anchor})"
         if config.repo_url:
             return f"[{text}]({config.repo_url.rstrip('/')}/blob/HEAD/{path}{anchor})"
         return f"{text} (`{path}`)" if text != path else f"`{path}`"

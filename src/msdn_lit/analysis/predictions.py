@@ -24,7 +24,7 @@ class Predictions:
     Args:
         cache: Score cache of the evaluation.
         fusion: Weight of each sub-net; None takes the run's weights.
-        calibration: Calibration; None takes the run's.
+        calibration: Calibration of the prediction; None takes that of the run.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class SeedRecorder:
         history: Scores of its evaluations.
         scores: Writer of its score caches.
         checkpoints: Folder of its checkpoints.
-        loggers: Its loggers.
+        loggers: Loggers of this seed.
     """
 
     task: ZSLTask

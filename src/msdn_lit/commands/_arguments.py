@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -169,6 +170,16 @@ def _figure_format(text: str) -> str:
         action = "--output DIR names the folder of the figures; write run folders before --figures"
         raise argparse.ArgumentTypeError(f"expected {expected}, found {text} ({action})")
     return text
+
+
+def check_calibration(value: float | None) -> None:
+    """Refuses a value of --calibration that is no finite number; None is that of the run.
+
+    Raises:
+        ConfigError: It is infinite or NaN.
+    """
+    if not math.isfinite(value or 0):
+        raise ConfigError("--calibration is wrong", expected="a finite number", found=value)
 
 
 def score_columns(text: str) -> list[str]:

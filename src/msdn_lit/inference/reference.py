@@ -173,7 +173,7 @@ def read_likeness(data: ZSLDataset, split: ProposedSplit, backbone: str) -> Like
 
     Args:
         data: Dataset of the run, which may not be set up.
-        split: Its split.
+        split: Split of the dataset.
         backbone: Hash of the backbone's weights.
 
     Returns:

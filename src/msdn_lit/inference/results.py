@@ -51,7 +51,7 @@ class ClassScore:
         name: Name of the class.
         domain: "seen", "unseen" or "new".
         score: Sum of the contributions and the margin.
-        margin: What the calibration adds, positive for classes without training images.
+        margin: Number that the calibration adds, positive for classes without training images.
         contributions_K: Class value times attribute score, for each attribute, (K,).
     """
 

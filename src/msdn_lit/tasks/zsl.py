@@ -38,7 +38,7 @@ class ZSLTask(lightning.LightningModule):
         metric: Metric of fused logits.
         optimizer: Makes the optimizer from the parameters, or from groups of them.
         fusion: Weight of each output in the prediction.
-        calibration: Number of the prediction: added to unseen and subtracted from seen logits.
+        calibration: Number that the prediction adds to unseen and subtracts from seen logits.
         stage: Prefix of the logged scores: "test" or "val", after the splits that are evaluated.
         scheduler: Makes the schedule of the learning rate from the optimizer, in steps; None keeps
             it constant.

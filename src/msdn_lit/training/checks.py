@@ -41,7 +41,7 @@ def warning(scores: Mapping[str, float], data: ZSLDataModule, task: ZSLTask, los
     """Returns a sentence if a model is not better than guessing; "" if it is.
 
     Args:
-        scores: Its last scores, as fractions.
+        scores: Scores of the last evaluation, as fractions.
         data: Data of the evaluation.
         task: Task with the model.
         loss: Cross-entropy of the model that was logged last, from `cross_entropies`.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from msdn_lit.commands._arguments import Parser, run_command
+from msdn_lit.commands._arguments import Parser, check_calibration, run_command
 from msdn_lit.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is instant
@@ -62,9 +62,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from msdn_lit.analysis.output.formats import markdown
 
-    if not math.isfinite(options.calibration or 0):
-        found = options.calibration
-        raise ConfigError("--calibration is wrong", expected="a finite number", found=found)
+    check_calibration(options.calibration)
     evaluations = _merged(_caches(options.paths))
     for evaluation in evaluations:
         _check_fusion(options.fusion, evaluation.cache.subnets)

@@ -15,6 +15,7 @@ from msdn_lit.commands._arguments import (
     add_checkpoint,
     add_folders,
     add_trust,
+    check_calibration,
     check_is_new,
     run_command,
     run_folder,
@@ -114,8 +115,7 @@ def _load(options: argparse.Namespace) -> "LoadedRun":
 
     from msdn_lit.build.load import load_run
 
-    _check_finite("--calibration", [options.calibration or 0])
-    _check_finite("--fusion", options.fusion or [])
+    check_calibration(options.calibration)
     changed = {} if options.calibration is None else {"calibration": options.calibration}
     loaded = load_run(
         options.run,
@@ -130,27 +130,19 @@ def _load(options: argparse.Namespace) -> "LoadedRun":
     return loaded
 
 
-def _check_finite(option: str, values: Sequence[float]) -> None:
-    from msdn_lit.errors import ConfigError
-
-    if not all(map(math.isfinite, values)):
-        found = " ".join(map(str, values))
-        raise ConfigError(f"{option} is wrong", expected="finite numbers", found=found)
-
-
 def _set_fusion(loaded: "LoadedRun", weights: Sequence[float] | None) -> None:
     """Replaces the weights of the net's outputs in the prediction; None keeps those of the run.
 
     Raises:
-        ConfigError: The weights are not as many as the outputs.
+        ConfigError: The weights are not as many as the outputs, or have no positive sum.
     """
     from msdn_lit.errors import ConfigError
 
     if weights is None:
         return
     names = loaded.task.output_names
-    if len(names) != len(weights):
-        expected = f"{len(names)} weights, for {', '.join(names)}"
+    if len(names) != len(weights) or not 0 < sum(weights) < math.inf:
+        expected = f"{len(names)} weights with a positive sum, for {', '.join(names)}"
         raise ConfigError("--fusion is wrong", expected=expected, found=weights)
     loaded.task.fusion = tuple(weights)
     loaded.cfg.prediction.fusion = dict(zip(names, weights, strict=True))
